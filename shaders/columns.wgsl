@@ -1,0 +1,33 @@
+// Lanes across the contiguous K*S and down R: each lane owns a pack of columns and every row_lanes-th
+// row of its workgroup's tile, so loads are coalesced and no lane waits for another.
+struct Columns {
+    b: u32,
+    // The first of WIDTH columns, its number k * S + s.
+    column: u32,
+    // The lane's row tile within b, and its rows: `row`, then every row_lanes-th below `row_end`.
+    row_tile: u32,
+    row: u32,
+    row_end: u32,
+    inside: bool,
+}
+
+fn columns_of(invocation: Invocation) -> Columns {
+    let workgroup = invocation.workgroup.y * params.grid_width + invocation.workgroup.x;
+    let across = lane % params.column_lanes;
+    let down = lane / params.column_lanes;
+    let block = workgroup % params.column_blocks;
+    let tall = workgroup / params.column_blocks;
+    let tall_tiles = params.row_tiles / params.row_lanes;
+    let b = tall / tall_tiles;
+    let tall_tile = tall % tall_tiles;
+    let column = (block * params.column_lanes + across) * WIDTH;
+    let first = tall_tile * params.row_lanes * params.tile_length;
+    return Columns(
+        b,
+        column,
+        tall_tile * params.row_lanes + down,
+        first + down,
+        min(first + params.row_lanes * params.tile_length, params.r_count),
+        workgroup < params.tiles && down < params.row_lanes && column < params.k_count * params.s_count,
+    );
+}

@@ -1,0 +1,24 @@
+// A whole group to a tile: statistics and normalization in one dispatch, x read and y written once.
+@compute @workgroup_size(workgroup_size)
+fn main(invocation: Invocation) {
+    enter(invocation);
+    let index = tile_index(invocation);
+    // Lanes past the last group repeat it and store nothing: barriers need them all.
+    let group = min(index, params.tiles - 1u);
+    let base = group * params.s_count;
+    let statistics = statistics_of(tile_statistics(base, params.s_count));
+    if index < params.tiles {
+        affine_begin(channel_base(group));
+        let center = Center(statistics.shift, statistics.delta);
+        for (var i = 0u; i < item_count(); i++) {
+            let at = item_at(i);
+            if at < params.s_count {
+                y_store(base + at, affine(centered(item(i, base), center) * statistics.rstd, at));
+            }
+        }
+        if lane_in_tile() == 0u {
+            mean_store(group, statistics.shift + statistics.delta);
+            rstd_store(group, statistics.rstd);
+        }
+    }
+}

@@ -1,0 +1,63 @@
+// Everything a pass is told at run time. Field order is that of `Params` in src/bind/params.rs.
+struct Params {
+    // The block, and how an element finds its weight and bias (src/block.rs).
+    b_count: u32,
+    r_count: u32,
+    k_count: u32,
+    s_count: u32,
+    b_mod: u32,
+    b_mul: u32,
+    k_mul: u32,
+    s_div: u32,
+    // The work of this dispatch: how many tiles, and how the workgroups are laid on the grid.
+    tiles: u32,
+    grid_width: u32,
+    tile_length: u32,
+    parts: u32,
+    // Columns: lanes across, lanes down, blocks of columns, row tiles of one b.
+    column_lanes: u32,
+    row_lanes: u32,
+    column_blocks: u32,
+    row_tiles: u32,
+    // Merge: where the partials of a group lie.
+    partials: u32,
+    inner_count: u32,
+    b_stride: u32,
+    k_stride: u32,
+    outer_stride: u32,
+    // What one lane reads of a tile when it does not hold it in registers.
+    items: u32,
+    // Always zero, which no compiler can know: see `opaque`.
+    zero: u32,
+    eps: f32,
+    weight_offset: f32,
+    // Running statistics: new = keep * old + take * batch, or the cumulative average.
+    keep: f32,
+    take: f32,
+    cumulative: u32,
+    unbiased: u32,
+    // Where each tensor starts in its binding, in elements.
+    x_start: u32,
+    y_start: u32,
+    weight_start: u32,
+    bias_start: u32,
+    mean_start: u32,
+    rstd_start: u32,
+    running_mean_start: u32,
+    running_var_start: u32,
+    batches_start: u32,
+    padding_0: u32,
+    padding_1: u32,
+}
+
+@group(0) @binding(0) var<uniform> params: Params;
+
+override workgroup_size: u32 = 256u;
+// Lanes that share one group or tile: a power of two, at most workgroup_size.
+override lanes: u32 = 256u;
+// False only where `lanes` never exceeds a subgroup: then no barrier is compiled in.
+override across_subgroups: bool = true;
+// RMS leaves the mean where it is.
+override subtract_mean: bool = true;
+// True where the compiler may reassociate (x - shift) - delta: see `opaque_pack`.
+override hide_subtractions: bool = false;

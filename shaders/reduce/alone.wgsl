@@ -1,0 +1,15 @@
+// Every lane works alone: nothing is exchanged and no barrier is compiled in.
+struct Invocation {
+    @builtin(local_invocation_index) index: u32,
+    @builtin(workgroup_id) workgroup: vec3<u32>,
+}
+
+var<private> lane: u32;
+
+fn enter(invocation: Invocation) {
+    lane = invocation.index;
+}
+
+fn exchange(v: vec2<f32>, distance: u32) -> vec2<f32> {
+    return v;
+}

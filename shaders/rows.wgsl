@@ -1,0 +1,39 @@
+// A tile of contiguous elements shared by `lanes` lanes; several tiles to a workgroup.
+
+// Which tile this lane works on; at or past params.tiles there is nothing to store.
+fn tile_index(invocation: Invocation) -> u32 {
+    let workgroup = invocation.workgroup.y * params.grid_width + invocation.workgroup.x;
+    return workgroup * (workgroup_size / lanes) + lane / lanes;
+}
+
+fn lane_in_tile() -> u32 {
+    return lane % lanes;
+}
+
+// Where in the tile this lane's i-th pack starts.
+fn item_at(i: u32) -> u32 {
+    return (i * lanes + lane_in_tile()) * WIDTH;
+}
+
+struct Tile {
+    group: u32,
+    base: u32,
+    // Position of the tile's first element in its run of S, and how many follow from there.
+    s: u32,
+    length: u32,
+}
+
+// A tile never crosses from one run of S to the next.
+fn tile_of(index: u32) -> Tile {
+    let per_group = params.r_count * params.parts;
+    let group = index / per_group;
+    let r = (index % per_group) / params.parts;
+    let s = (index % params.parts) * params.tile_length;
+    let run = (group / params.k_count * params.r_count + r) * params.k_count + group % params.k_count;
+    return Tile(group, run * params.s_count + s, s, min(params.tile_length, params.s_count - s));
+}
+
+// The first index of weight and bias for a group.
+fn channel_base(group: u32) -> u32 {
+    return (group / params.k_count) % params.b_mod * params.b_mul + group % params.k_count * params.k_mul;
+}

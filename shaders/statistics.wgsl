@@ -1,0 +1,106 @@
+// Mean and variance: the arithmetic, once. `Value` is one group's number, or those of a pack of groups.
+//
+// A mean kept as one f32 is off by half an ulp of the data, which at mean 1e6 is 0.03 standard
+// deviations. So a mean is always the pair shift + delta, and is never added up.
+
+// Of `count` values: their mean is shift + delta, the sum of their squared distances from it m2.
+struct Partial {
+    count: u32,
+    shift: Value,
+    delta: Value,
+    m2: Value,
+}
+
+struct Center {
+    shift: Value,
+    delta: Value,
+}
+
+// What an element needs to be normalized.
+struct Statistics {
+    shift: Value,
+    delta: Value,
+    rstd: Value,
+}
+
+// The same value, but the compiler cannot see that it is. Mesa, for one, folds (a + b) - a to b.
+fn opaque(v: Value) -> Value {
+    return bitcast<Value>(bitcast<ValueBits>(v) ^ ValueBits(params.zero));
+}
+
+// Once per element rather than per group, so only where (x - shift) - delta would become x - (shift + delta).
+fn opaque_pack(v: Pack) -> Pack {
+    if hide_subtractions {
+        return bitcast<Pack>(bitcast<PackBits>(v) ^ PackBits(params.zero));
+    }
+    return v;
+}
+
+// Exact where x is near shift, as it is unless x is an outlier.
+fn centered(x: Pack, center: Center) -> Pack {
+    return opaque_pack(x - center.shift) - center.delta;
+}
+
+// By bits: compilers fold v != v.
+fn finite_or_zero(v: Value) -> Value {
+    let exponent = ValueBits(0x7f800000u);
+    return select(v, Value(0.0), (bitcast<ValueBits>(v) & exponent) == exponent);
+}
+
+fn is_finite(v: Value, yes: Value, no: Value) -> Value {
+    let exponent = ValueBits(0x7f800000u);
+    return select(yes, no, (bitcast<ValueBits>(v) & exponent) == exponent);
+}
+
+// shift + mean as the nearest f32 and what that leaves over (Knuth's two-sum), so that an outlier that
+// happened to be the shift costs no accuracy. A mean that is not finite is kept whole in the shift.
+fn recenter(shift: Value, mean: Value) -> Center {
+    let sum = opaque(shift + mean);
+    let of_mean = opaque(sum - shift);
+    let of_shift = opaque(sum - of_mean);
+    let left = opaque(shift - of_shift) + opaque(mean - of_mean);
+    return Center(sum, is_finite(sum, left, Value(0.0)));
+}
+
+// From sum1 = sum of e and sum2 = sum of e*e, where e = x - center and center is nearly the mean: the
+// corrected two-pass formula, which takes out what the center was off by.
+fn partial_from_sums(count: u32, center: Center, sum1: Value, sum2: Value) -> Partial {
+    let correction = sum1 / f32(count);
+    let m2 = sum2 - sum1 * correction;
+    // Not max(): it would turn NaN into 0.
+    return Partial(
+        count,
+        center.shift,
+        is_finite(center.shift, center.delta + correction, Value(0.0)),
+        select(m2, Value(0.0), m2 < Value(0.0)),
+    );
+}
+
+// Chan, Golub and LeVeque's pairwise update.
+fn merge(a: Partial, b: Partial) -> Partial {
+    if a.count == 0u {
+        return b;
+    }
+    if b.count == 0u {
+        return a;
+    }
+    let count = a.count + b.count;
+    let part = f32(b.count) / f32(count);
+    let apart = opaque(b.shift - a.shift) + (b.delta - a.delta);
+    let m2 = a.m2 + b.m2 + apart * apart * (f32(a.count) * part);
+    // An infinite mean stays that infinity rather than becoming inf - inf.
+    return Partial(
+        count,
+        is_finite(apart, a.shift, a.shift + b.shift),
+        is_finite(apart, a.delta + apart * part, Value(0.0)),
+        m2,
+    );
+}
+
+fn rstd_of(variance: Value) -> Value {
+    return 1.0 / sqrt(variance + params.eps);
+}
+
+fn statistics_of(p: Partial) -> Statistics {
+    return Statistics(p.shift, p.delta, rstd_of(p.m2 / f32(p.count)));
+}

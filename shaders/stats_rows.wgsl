@@ -1,0 +1,11 @@
+// One partial for each tile of a group that is too large for one.
+@compute @workgroup_size(workgroup_size)
+fn main(invocation: Invocation) {
+    enter(invocation);
+    let index = tile_index(invocation);
+    let tile = tile_of(min(index, params.tiles - 1u));
+    let partial = tile_statistics(tile.base, tile.length);
+    if index < params.tiles && lane_in_tile() == 0u {
+        partials_store(index, vec4<f32>(bitcast<f32>(partial.count), partial.shift, partial.delta, partial.m2));
+    }
+}

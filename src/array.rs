@@ -1,0 +1,448 @@
+//! Slices and `ndarray` views in and out: upload, one call, readback.
+
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::task::{Context as TaskContext, Poll, Waker};
+
+use crate::bind::{Operands, View, fill, presence, shape};
+use crate::element::Element;
+use crate::error::{BindError, Error, RunError};
+use crate::gpu::Gpu;
+use crate::norm::{Norm, Problem, Source, count};
+use crate::plan::Plan;
+use crate::scope::Scopes;
+use crate::shader::Role;
+
+/// The tensors of one call, as slices (`T = &[f32]`, row-major) or as `ndarray` views.
+///
+/// Shapes are those of [`Operands`].
+#[derive(Debug, Clone, Copy)]
+pub struct Inputs<T> {
+    given: [Option<T>; Role::GIVEN.len()],
+    batches: Option<u32>,
+    mean: bool,
+    rstd: bool,
+}
+
+/// The results of one call: what was asked for, and updated running statistics.
+#[derive(Debug, Clone, PartialEq)]
+#[non_exhaustive]
+pub struct Outputs<T> {
+    /// The normalized tensor, of the shape of `x`.
+    pub y: T,
+    /// Each group's mean, if asked for by [`Inputs::with_mean`]. NaN for groups without elements.
+    pub mean: Option<T>,
+    /// Each group's `1 / sqrt(variance + eps)`, if asked for by [`Inputs::with_rstd`]. NaN for groups without elements.
+    pub rstd: Option<T>,
+    /// Batch norm's running mean after training.
+    pub running_mean: Option<T>,
+    /// Batch norm's running variance after training.
+    pub running_var: Option<T>,
+    /// How many batches the running statistics have seen, if it was given.
+    pub num_batches_tracked: Option<u32>,
+}
+
+impl<T> Inputs<T> {
+    /// Normalizes `x`.
+    #[must_use]
+    pub fn new(x: T) -> Self {
+        Self { given: std::array::from_fn(|_| None), batches: None, mean: false, rstd: false }.with(Role::X, x)
+    }
+
+    /// Multiplies by this.
+    #[must_use]
+    pub fn weight(self, weight: T) -> Self {
+        self.with(Role::Weight, weight)
+    }
+
+    /// Adds this.
+    #[must_use]
+    pub fn bias(self, bias: T) -> Self {
+        self.with(Role::Bias, bias)
+    }
+
+    /// Batch norm's running mean.
+    #[must_use]
+    pub fn running_mean(self, running_mean: T) -> Self {
+        self.with(Role::RunningMean, running_mean)
+    }
+
+    /// Batch norm's running variance.
+    #[must_use]
+    pub fn running_var(self, running_var: T) -> Self {
+        self.with(Role::RunningVar, running_var)
+    }
+
+    /// How many batches the running statistics have seen before this one.
+    #[must_use]
+    pub fn num_batches_tracked(mut self, batches: u32) -> Self {
+        self.batches = Some(batches);
+        self
+    }
+
+    /// Asks for each group's mean.
+    #[must_use]
+    pub fn with_mean(mut self) -> Self {
+        self.mean = true;
+        self
+    }
+
+    /// Asks for each group's `1 / sqrt(variance + eps)`.
+    #[must_use]
+    pub fn with_rstd(mut self) -> Self {
+        self.rstd = true;
+        self
+    }
+
+    fn with(mut self, role: Role, value: T) -> Self {
+        if let Some(slot) = self.given.get_mut(role as usize) {
+            *slot = Some(value);
+        }
+        self
+    }
+}
+
+impl<T> Inputs<T> {
+    fn get(&self, role: Role) -> Option<&T> {
+        self.given.get(role as usize).and_then(Option::as_ref)
+    }
+
+    /// Refuses what the norm does not take, before anything is uploaded.
+    fn check_presence(&self, problem: &Problem) -> Result<(), BindError> {
+        presence(problem, |role| match role {
+            Role::Y => true,
+            Role::Mean => self.mean,
+            Role::Rstd => self.rstd,
+            Role::Batches => self.batches.is_some(),
+            _ => self.get(role).is_some(),
+        })
+    }
+}
+
+impl Gpu {
+    /// Runs `norm` on slices: row-major `x` of the norm's shape in, results out.
+    ///
+    /// ```
+    /// # fn main() -> Result<(), wgpu_norm::Error> {
+    /// use wgpu_norm::{Gpu, Inputs, RmsNorm};
+    ///
+    /// let gpu = Gpu::new_blocking()?;
+    /// let out = gpu.run_blocking(&RmsNorm::new(&[1, 2], &[2])?, Inputs::new(&[3.0, 3.0][..]).weight(&[1.0, 2.0]))?;
+    /// assert!((out.y[1] - 2.0).abs() < 1e-5);
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Spec`] if a parameter is outside its range, [`Error::Bind`] if a tensor is missing, has another length or
+    /// no place here, [`Error::Run`] if the device has no room or is lost.
+    pub async fn run(&self, norm: &dyn Norm, inputs: Inputs<&[f32]>) -> Result<Outputs<Vec<f32>>, Error> {
+        let plan = self.context().plan(norm)?;
+        let problem = &plan.problem;
+        inputs.check_presence(problem)?;
+        for role in Role::GIVEN {
+            if let Some(given) = inputs.get(role) {
+                let must = count(shape(problem, role));
+                if given.len() as u64 != must {
+                    let (tensor, length) = (role.name(), given.len());
+                    return Err(BindError::Length { tensor, length, must, shape: shape(problem, role).to_vec() }.into());
+                }
+            }
+        }
+        self.check_alive()?;
+        if plan.passes().is_empty() {
+            return Ok(nothing(problem, &inputs));
+        }
+        self.dispatch(&plan, &inputs).await
+    }
+
+    /// [`Gpu::run`], blocking.
+    ///
+    /// # Errors
+    ///
+    /// As [`Gpu::run`].
+    #[cfg(not(target_arch = "wasm32"))]
+    pub fn run_blocking(&self, norm: &dyn Norm, inputs: Inputs<&[f32]>) -> Result<Outputs<Vec<f32>>, Error> {
+        pollster::block_on(self.run(norm, inputs))
+    }
+
+    /// A tensor that is not empty goes up, through the plan's passes, and back.
+    async fn dispatch(&self, plan: &Plan, inputs: &Inputs<&[f32]>) -> Result<Outputs<Vec<f32>>, Error> {
+        let problem = &plan.problem;
+        let batches = inputs.batches.map(|batches| [batches]);
+        let mut buffers: [Option<wgpu::Buffer>; Role::GIVEN.len()] = Default::default();
+        for role in Role::GIVEN {
+            let bytes: Option<&[u8]> = match (role, &batches) {
+                (Role::Batches, Some(batches)) => Some(bytemuck::cast_slice(batches)),
+                _ => inputs.get(role).map(|values| bytemuck::cast_slice(values)),
+            };
+            let written = (role == Role::Mean && inputs.mean) || (role == Role::Rstd && inputs.rstd);
+            if bytes.is_some() || written {
+                let size = count(shape(problem, role)) * Element::F32.size();
+                buffers[role as usize] = Some(self.upload(role.name(), bytes, size).await?);
+            }
+        }
+        let buffer = |role: Role| buffers.get(role as usize).and_then(Option::as_ref);
+        // The uploaded copy of x is ours to overwrite.
+        let Some(x) = buffer(Role::X) else { return Ok(nothing(problem, inputs)) };
+        let operands = Role::GIVEN
+            .into_iter()
+            .filter_map(|role| Some((role, View::from(buffer(role)?))))
+            .fold(Operands::in_place(x), |operands, (role, view)| operands.with(role, view));
+        let bound = self.context().bind_async(plan, &operands).await?;
+
+        let tracked = matches!(problem.source, Source::Tracked(_));
+        let read_back = |role: Role| match role {
+            Role::X | Role::Mean | Role::Rstd => true,
+            Role::RunningMean | Role::RunningVar | Role::Batches => tracked,
+            _ => false,
+        };
+        let mut readbacks: Vec<(Role, Readback)> = Vec::new();
+        for role in Role::GIVEN.into_iter().filter(|&role| read_back(role)) {
+            if let Some(source) = buffer(role) {
+                readbacks.push((role, self.readback(role.name(), source).await?));
+            }
+        }
+        let scopes = Scopes::open(self.device());
+        let mut encoder = self.device().create_command_encoder(&Default::default());
+        bound.record(&mut encoder.begin_compute_pass(&Default::default()));
+        for (_, readback) in &readbacks {
+            let Readback { source, staging, .. } = readback;
+            encoder.copy_buffer_to_buffer(source, 0, staging, 0, staging.size());
+        }
+        self.queue().submit([encoder.finish()]);
+        if let Some(error) = scopes.close().await {
+            self.check_alive()?;
+            return Err(RunError::Submit { description: error.to_string() }.into());
+        }
+        let mut results: [Option<Vec<f32>>; Role::GIVEN.len()] = Default::default();
+        for (role, readback) in readbacks {
+            results[role as usize] = Some(self.fetch(readback).await?);
+        }
+        let mut take = |role: Role| results.get_mut(role as usize).and_then(Option::take);
+        Ok(Outputs {
+            y: take(Role::X).unwrap_or_default(),
+            mean: take(Role::Mean),
+            rstd: take(Role::Rstd),
+            running_mean: take(Role::RunningMean),
+            running_var: take(Role::RunningVar),
+            num_batches_tracked: take(Role::Batches).and_then(|count| count.first().map(|n| n.to_bits())),
+        })
+    }
+
+    async fn upload(&self, tensor: &'static str, bytes: Option<&[u8]>, size: u64) -> Result<wgpu::Buffer, Error> {
+        let usage = wgpu::BufferUsages::STORAGE | wgpu::BufferUsages::COPY_SRC;
+        self.buffer(tensor, size, usage, bytes).await
+    }
+
+    async fn readback(&self, tensor: &'static str, source: &wgpu::Buffer) -> Result<Readback, Error> {
+        let usage = wgpu::BufferUsages::MAP_READ | wgpu::BufferUsages::COPY_DST;
+        let staging = self.buffer(tensor, source.size(), usage, None).await?;
+        Ok(Readback { tensor, source: source.clone(), staging })
+    }
+
+    async fn buffer(
+        &self,
+        tensor: &'static str,
+        size: u64,
+        usage: wgpu::BufferUsages,
+        bytes: Option<&[u8]>,
+    ) -> Result<wgpu::Buffer, Error> {
+        let scopes = Scopes::open(self.device());
+        let buffer = self.device().create_buffer(&wgpu::BufferDescriptor {
+            label: Some(tensor),
+            size,
+            usage,
+            mapped_at_creation: bytes.is_some(),
+        });
+        if let Some(bytes) = bytes {
+            fill(&buffer, bytes);
+        }
+        match scopes.close().await {
+            None => Ok(buffer),
+            Some(error) => {
+                self.check_alive()?;
+                Err(RunError::Buffer { tensor, bytes: size, description: error.to_string() }.into())
+            }
+        }
+    }
+
+    async fn fetch(&self, readback: Readback) -> Result<Vec<f32>, Error> {
+        let Readback { tensor, staging, .. } = readback;
+        let failed = |description: String| RunError::Readback { tensor, description };
+        let mapped = Mapped::default();
+        let done = mapped.clone();
+        staging.map_async(wgpu::MapMode::Read, .., move |result| done.set(result));
+        // On native nobody else polls the device; on the web this does nothing and the callback comes by itself.
+        let polled = self.device().poll(wgpu::PollType::wait_indefinitely());
+        if let Err(error) = polled {
+            self.check_alive()?;
+            return Err(failed(error.to_string()).into());
+        }
+        if let Err(error) = mapped.await {
+            self.check_alive()?;
+            return Err(failed(error.to_string()).into());
+        }
+        let values = {
+            let range = staging.get_mapped_range(..).map_err(|error| failed(error.to_string()))?;
+            let mut values = vec![0.0f32; range.len() / size_of::<f32>()];
+            bytemuck::cast_slice_mut::<f32, u8>(&mut values).copy_from_slice(&range);
+            values
+        };
+        staging.unmap();
+        Ok(values)
+    }
+}
+
+/// The results for an empty tensor: nothing normalized, running statistics as they were.
+fn nothing(problem: &Problem, inputs: &Inputs<&[f32]>) -> Outputs<Vec<f32>> {
+    let undefined = || vec![f32::NAN; count(&problem.statistics_shape) as usize];
+    let tracked = matches!(problem.source, Source::Tracked(_));
+    let kept = |role: Role| inputs.get(role).filter(|_| tracked).map(|values| values.to_vec());
+    Outputs {
+        y: Vec::new(),
+        mean: inputs.mean.then(undefined),
+        rstd: inputs.rstd.then(undefined),
+        running_mean: kept(Role::RunningMean),
+        running_var: kept(Role::RunningVar),
+        num_batches_tracked: inputs.batches,
+    }
+}
+
+/// A buffer on its way back.
+struct Readback {
+    tensor: &'static str,
+    source: wgpu::Buffer,
+    staging: wgpu::Buffer,
+}
+
+/// The future of a `map_async`.
+#[derive(Clone, Default)]
+struct Mapped(Arc<Mutex<MapState>>);
+
+#[derive(Default)]
+struct MapState {
+    result: Option<Result<(), wgpu::BufferAsyncError>>,
+    waker: Option<Waker>,
+}
+
+impl Mapped {
+    fn set(&self, result: Result<(), wgpu::BufferAsyncError>) {
+        let mut state = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        state.result = Some(result);
+        if let Some(waker) = state.waker.take() {
+            waker.wake();
+        }
+    }
+}
+
+impl Future for Mapped {
+    type Output = Result<(), wgpu::BufferAsyncError>;
+
+    fn poll(self: Pin<&mut Self>, task: &mut TaskContext<'_>) -> Poll<Self::Output> {
+        let mut state = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        match state.result.take() {
+            Some(result) => Poll::Ready(result),
+            None => {
+                state.waker = Some(task.waker().clone());
+                Poll::Pending
+            }
+        }
+    }
+}
+
+#[cfg(feature = "ndarray")]
+mod arrays {
+    use std::borrow::Cow;
+
+    use ndarray::{ArrayD, ArrayViewD, IxDyn};
+
+    use super::{BindError, Error, Gpu, Inputs, Norm, Outputs, Problem, Role, shape};
+
+    impl Gpu {
+        /// Runs `norm` on `ndarray` views, in any memory order, whose shapes must be the norm's own.
+        ///
+        /// ```
+        /// # fn main() -> Result<(), wgpu_norm::Error> {
+        /// use wgpu_norm::ndarray::array;
+        /// use wgpu_norm::{Gpu, Inputs, LayerNorm};
+        ///
+        /// let gpu = Gpu::new_blocking()?;
+        /// let x = array![[[1.0, 2.0], [3.0, 4.0]], [[5.0, 6.0], [7.0, 8.0]]].into_dyn();
+        /// let out = gpu.run_array_blocking(&LayerNorm::new(x.shape(), &[2])?, Inputs::new(x.view()).with_mean())?;
+        /// assert_eq!(out.mean.unwrap(), array![[[1.5], [3.5]], [[5.5], [7.5]]].into_dyn());
+        /// # Ok(())
+        /// # }
+        /// ```
+        ///
+        /// # Errors
+        ///
+        /// As [`Gpu::run`], and [`BindError::Shape`] where an array has another shape.
+        pub async fn run_array(
+            &self,
+            norm: &dyn Norm,
+            inputs: Inputs<ArrayViewD<'_, f32>>,
+        ) -> Result<Outputs<ArrayD<f32>>, Error> {
+            let problem = norm.lower()?;
+            inputs.check_presence(&problem)?;
+            let mut flat: [Option<Cow<'_, [f32]>>; Role::GIVEN.len()] = Default::default();
+            for role in Role::GIVEN {
+                if let Some(view) = inputs.get(role) {
+                    let must = shape(&problem, role);
+                    if view.shape() != must {
+                        let (given, must) = (view.shape().to_vec(), must.to_vec());
+                        return Err(BindError::Shape { tensor: role.name(), shape: given, must }.into());
+                    }
+                    flat[role as usize] = Some(match view.as_slice() {
+                        Some(slice) => Cow::Borrowed(slice),
+                        None => Cow::Owned(view.iter().copied().collect()),
+                    });
+                }
+            }
+            let slices = Inputs {
+                given: std::array::from_fn(|slot| flat[slot].as_deref()),
+                batches: inputs.batches,
+                mean: inputs.mean,
+                rstd: inputs.rstd,
+            };
+            let out = self.run(norm, slices).await?;
+            let arrayed = |role: Role, values: Vec<f32>| arrayed(&problem, role, values);
+            Ok(Outputs {
+                y: arrayed(Role::Y, out.y)?,
+                mean: out.mean.map(|values| arrayed(Role::Mean, values)).transpose()?,
+                rstd: out.rstd.map(|values| arrayed(Role::Rstd, values)).transpose()?,
+                running_mean: out.running_mean.map(|values| arrayed(Role::RunningMean, values)).transpose()?,
+                running_var: out.running_var.map(|values| arrayed(Role::RunningVar, values)).transpose()?,
+                num_batches_tracked: out.num_batches_tracked,
+            })
+        }
+
+        /// [`Gpu::run_array`], blocking.
+        ///
+        /// # Errors
+        ///
+        /// As [`Gpu::run_array`].
+        #[cfg(not(target_arch = "wasm32"))]
+        pub fn run_array_blocking(
+            &self,
+            norm: &dyn Norm,
+            inputs: Inputs<ArrayViewD<'_, f32>>,
+        ) -> Result<Outputs<ArrayD<f32>>, Error> {
+            pollster::block_on(self.run_array(norm, inputs))
+        }
+    }
+
+    /// Results have as many elements as their shape; were it not so, that would be said, not hidden.
+    fn arrayed(problem: &Problem, role: Role, values: Vec<f32>) -> Result<ArrayD<f32>, BindError> {
+        let must = shape(problem, role);
+        let length = values.len();
+        ArrayD::from_shape_vec(IxDyn(must), values).map_err(|_| BindError::Length {
+            tensor: role.name(),
+            length,
+            must: super::count(must),
+            shape: must.to_vec(),
+        })
+    }
+}

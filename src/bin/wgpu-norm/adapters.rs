@@ -1,0 +1,113 @@
+//! `wgpu-norm adapters`: what this machine has to compute on.
+
+use serde_json::{Map, Value, json};
+use wgpu_norm::wgpu::{AdapterInfo, Features};
+use wgpu_norm::{AdapterReport, Gpu};
+
+use crate::cli::Adapters;
+use crate::failure::{Failure, chain};
+use crate::progress::Progress;
+
+pub(crate) fn run(options: &Adapters) -> Result<(), Failure> {
+    let reports = {
+        let _progress = Progress::spinner("looking for adapters".to_owned());
+        Gpu::adapters_blocking()
+    };
+    if options.json {
+        let list: Vec<Value> = reports.iter().map(json_of).collect();
+        crate::print(&format!("{}\n", json!({ "adapters": list })))?;
+    } else {
+        let list: Vec<String> = reports.iter().map(text_of).collect();
+        crate::print(&list.join("\n"))?;
+    }
+    if reports.iter().any(|report| report.chosen) {
+        return Ok(());
+    }
+    // The library knows what to do about that.
+    let why = Gpu::new_blocking().err().map_or_else(|| "no adapter is used".to_owned(), |error| chain(&error));
+    Err(Failure::Failed(why))
+}
+
+/// What tells an adapter from others.
+pub(crate) fn identity(info: &AdapterInfo) -> Map<String, Value> {
+    [
+        ("name", info.name.as_str()),
+        ("type", kind(info)),
+        ("backend", info.backend.to_str()),
+        ("driver", &info.driver),
+        ("driver_info", &info.driver_info),
+    ]
+    .into_iter()
+    .map(|(key, value)| (key.to_owned(), json!(value)))
+    .collect()
+}
+
+fn kind(info: &AdapterInfo) -> &'static str {
+    use wgpu_norm::wgpu::DeviceType;
+    match info.device_type {
+        DeviceType::DiscreteGpu => "discrete GPU",
+        DeviceType::IntegratedGpu => "integrated GPU",
+        DeviceType::VirtualGpu => "virtual GPU",
+        DeviceType::Cpu => "CPU",
+        DeviceType::Other => "other",
+    }
+}
+
+/// The limits that bound what a norm can do here.
+fn limits(report: &AdapterReport) -> [(&'static str, u64); 7] {
+    let limits = &report.limits;
+    [
+        ("max_buffer_size", limits.max_buffer_size),
+        ("max_storage_buffer_binding_size", limits.max_storage_buffer_binding_size),
+        ("max_storage_buffers_per_shader_stage", limits.max_storage_buffers_per_shader_stage.into()),
+        ("max_compute_workgroups_per_dimension", limits.max_compute_workgroups_per_dimension.into()),
+        ("max_compute_invocations_per_workgroup", limits.max_compute_invocations_per_workgroup.into()),
+        ("max_compute_workgroup_size_x", limits.max_compute_workgroup_size_x.into()),
+        ("max_compute_workgroup_storage_size", limits.max_compute_workgroup_storage_size.into()),
+    ]
+}
+
+fn json_of(report: &AdapterReport) -> Value {
+    let limits: Map<String, Value> =
+        limits(report).into_iter().map(|(name, value)| (name.to_owned(), json!(value))).collect();
+    let mut object = identity(&report.info);
+    let more = [
+        ("used", json!(report.chosen)),
+        ("refused", json!(report.refused)),
+        ("subgroups", json!(report.features.contains(Features::SUBGROUP))),
+        ("subgroup_min_size", json!(report.info.subgroup_min_size)),
+        ("subgroup_max_size", json!(report.info.subgroup_max_size)),
+        ("f16", json!(report.features.contains(Features::SHADER_F16))),
+        ("limits", Value::Object(limits)),
+    ];
+    object.extend(more.map(|(key, value)| (key.to_owned(), value)));
+    Value::Object(object)
+}
+
+fn text_of(report: &AdapterReport) -> String {
+    let info = &report.info;
+    let mut text = format!("{} ({}, {})", info.name, kind(info), info.backend.to_str());
+    if report.chosen {
+        text.push_str(", used unless --adapter says otherwise");
+    }
+    text.push('\n');
+    let mut line = |name: &str, value: &str| text.push_str(&format!("  {name:38}{value}\n"));
+    if let Some(reason) = &report.refused {
+        line("cannot be used", reason);
+    }
+    match format!("{} {}", info.driver, info.driver_info).trim() {
+        "" => line("driver", "unknown"),
+        driver => line("driver", driver),
+    }
+    let subgroups = match (info.subgroup_min_size, info.subgroup_max_size) {
+        _ if !report.features.contains(Features::SUBGROUP) => "no".to_owned(),
+        (min, max) if min == max => format!("of {min}"),
+        (min, max) => format!("of {min} to {max}"),
+    };
+    line("subgroups", &subgroups);
+    line("f16", if report.features.contains(Features::SHADER_F16) { "yes" } else { "no" });
+    for (name, value) in limits(report) {
+        line(name, &value.to_string());
+    }
+    text
+}

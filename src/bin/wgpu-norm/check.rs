@@ -1,0 +1,100 @@
+//! `--check`: the same norm in float64 on the CPU, and how far the GPU is from it.
+
+use ndarray::{ArrayD, ArrayViewD};
+use wgpu_norm::Outputs;
+use wgpu_norm::reference::{self, Deviation, Forward};
+
+use crate::apply::Arrays;
+use crate::cli::{Apply, Estimator, NormName};
+
+/// The largest error that is taken for rounding, relative to the size of the terms that were added up.
+pub(crate) const TOLERANCE: f64 = 4e-6;
+
+/// How far one output is off at most.
+pub(crate) struct Checked {
+    pub(crate) output: &'static str,
+    /// None if the output is empty.
+    pub(crate) worst: Option<Deviation>,
+}
+
+impl Checked {
+    pub(crate) fn passed(&self) -> bool {
+        self.worst.as_ref().is_none_or(|worst| worst.relative <= TOLERANCE)
+    }
+}
+
+/// Checks every output that is there. The arrays must be such as the library took.
+pub(crate) fn check(apply: &Apply, arrays: &Arrays, outputs: &Outputs<ArrayD<f32>>) -> Vec<Checked> {
+    let x = wide(&arrays.x);
+    let want = forward(apply, arrays, x.view());
+    let mut checked = vec![compare("y", &outputs.y, want.y.view(), want.scale.view())];
+    if let (Some(got), Some(mean)) = (&outputs.mean, &want.mean) {
+        let scale = ArrayD::from_elem(mean.raw_dim(), largest(&x));
+        checked.push(compare("mean", got, mean.view(), scale.view()));
+    }
+    if let Some(got) = &outputs.rstd {
+        checked.push(compare("rstd", got, want.rstd.view(), want.rstd.view()));
+    }
+    if apply.tracks() {
+        let variance = want.variance.map(|variance| match apply.estimator() {
+            Estimator::Biased => variance,
+            Estimator::Unbiased => {
+                let count = x.len().checked_div(variance.len()).unwrap_or(0);
+                reference::unbiased(variance.view(), count)
+            }
+        });
+        let running = [
+            ("running_mean", &outputs.running_mean, &arrays.running_mean, &want.mean),
+            ("running_var", &outputs.running_var, &arrays.running_var, &variance),
+        ];
+        for (output, got, old, batch) in running {
+            if let (Some(got), Some(old), Some(batch)) = (got, old, batch) {
+                let take = f64::from(apply.momentum());
+                let keep = 1.0 - take;
+                let old = wide(old);
+                let want = reference::update_running(old.view(), batch.view(), keep, take);
+                let mut scale = old.mapv(|value| (keep * value).abs());
+                scale.zip_mut_with(batch, |scale, value| *scale = scale.max((take * value).abs()));
+                checked.push(compare(output, got, want.view(), scale.view()));
+            }
+        }
+    }
+    checked
+}
+
+fn compare(output: &'static str, got: &ArrayD<f32>, want: ArrayViewD<'_, f64>, scale: ArrayViewD<'_, f64>) -> Checked {
+    Checked { output, worst: reference::largest_error(got.view(), want, scale) }
+}
+
+fn wide(values: &ArrayD<f32>) -> ArrayD<f64> {
+    values.mapv(f64::from)
+}
+
+/// The largest finite magnitude.
+fn largest(x: &ArrayD<f64>) -> f64 {
+    x.iter().map(|value| value.abs()).filter(|value| value.is_finite()).fold(0.0, f64::max)
+}
+
+/// The norm in float64.
+fn forward(apply: &Apply, arrays: &Arrays, x: ArrayViewD<'_, f64>) -> Forward {
+    let weight = arrays.weight.as_ref().map(wide);
+    let bias = arrays.bias.as_ref().map(wide);
+    let weight = weight.as_ref().map(|weight| weight.view());
+    let bias = bias.as_ref().map(|bias| bias.view());
+    let eps = f64::from(apply.eps);
+    let axis = apply.channel_axis();
+    let channels = if axis < 0 { x.ndim().saturating_add_signed(axis) } else { axis.unsigned_abs() };
+    let normalized = apply.normalized_shape.as_ref().map_or(1, |lengths| lengths.0.len());
+    match apply.norm {
+        NormName::Layer => reference::layer_norm(x, normalized, weight, bias, eps),
+        NormName::Rms => reference::rms_norm(x, normalized, weight, bias, eps, f64::from(apply.weight_offset())),
+        NormName::Group => reference::group_norm(x, channels, apply.groups(), weight, bias, eps),
+        NormName::Instance => reference::instance_norm(x, channels, weight, bias, eps),
+        NormName::Batch => match (apply.train, &arrays.running_mean, &arrays.running_var) {
+            (false, Some(mean), Some(var)) => {
+                reference::batch_norm_eval(x, channels, wide(mean).view(), wide(var).view(), weight, bias, eps)
+            }
+            _ => reference::batch_norm_train(x, channels, weight, bias, eps),
+        },
+    }
+}

@@ -1,0 +1,326 @@
+//! The command line: what can be written, and what it says about itself.
+
+use std::num::NonZeroUsize;
+use std::path::{Path, PathBuf};
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+const EXAMPLES: &str = "\
+Examples:
+  Layer norm over the last axis, held against a float64 computation of the same:
+    wgpu-norm apply layer --input x.npy --output y.npy \\
+        --weight model.safetensors:ln.weight --bias model.safetensors:ln.bias --check
+
+  RMS norm as in Gemma, whose weights are stored less one:
+    wgpu-norm apply rms --input x.npy --output y.npy --weight w.npy --weight-offset 1
+
+  Group norm of PyTorch's layout, (N, C, H, W):
+    wgpu-norm apply group --input x.npy --output y.npy --groups 8 --channel-axis 1
+
+  Batch norm, training as PyTorch does it, then with the statistics kept:
+    wgpu-norm apply batch --input x.npy --output y.npy --channel-axis 1 --train \\
+        --running-var-estimator unbiased \\
+        --save-running-mean mean.npy --save-running-var var.npy
+    wgpu-norm apply batch --input x.npy --output y.npy --channel-axis 1 \\
+        --running-mean mean.npy --running-var var.npy
+
+Exit status:
+  0  all was done
+  1  something failed, or --check found an error that is too large
+  2  the command line is wrong";
+
+const APPLY_DETAILS: &str = "\
+Files:
+  An input is a .npy file, or a tensor of a .safetensors file written file.safetensors:name. float32 \
+is taken as it is; float64, float16 and bfloat16 are converted to it, with a note. Outputs are \
+float32 .npy files. They are written all or none, and may overwrite inputs, which are read first.
+
+Shapes:
+  --weight and --bias have the normalized shape (layer, rms) or one value per channel (group, \
+instance, batch), and so have the running statistics. --save-mean and --save-rstd write the shape of \
+the input with the normalized axes as 1 (layer, rms), (N, groups) (group), (N, C) (instance) or (C) \
+(batch).
+
+Output:
+  One or two lines, or with --json one JSON object, on standard output; notes and errors on \
+standard error. The time is that of the whole run on the device, transfers and shader compilation \
+included. If --check finds an error above 4e-6 of the size of the terms, the outputs are written all \
+the same, and the exit status is 1.";
+
+/// Normalize arrays on the GPU: layer, RMS, group, instance and batch norm.
+#[derive(Debug, Parser)]
+#[command(name = "wgpu-norm", version, after_help = EXAMPLES)]
+pub(crate) struct Cli {
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Normalize an array in a file
+    Apply(Box<Apply>),
+    /// List the adapters of this machine, and which one is used
+    Adapters(Adapters),
+}
+
+/// Which norm.
+#[derive(Clone, Copy, Debug, PartialEq, ValueEnum)]
+pub(crate) enum NormName {
+    /// Mean and variance over the last axes, of each sample
+    Layer,
+    /// Root mean square over the last axes, of each sample
+    Rms,
+    /// Mean and variance over a group of channels and all positions, of each sample
+    Group,
+    /// Mean and variance over all positions, of each channel of each sample
+    Instance,
+    /// Mean and variance over the batch and all positions, of each channel
+    Batch,
+}
+
+/// Where to compute.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Device {
+    Gpu,
+}
+
+/// Which variance goes into the running variance.
+#[derive(Clone, Copy, Debug, ValueEnum)]
+pub(crate) enum Estimator {
+    /// Divided by the number of values, n
+    Biased,
+    /// Divided by n - 1, as PyTorch does
+    Unbiased,
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = APPLY_DETAILS)]
+pub(crate) struct Apply {
+    /// The norm
+    pub(crate) norm: NormName,
+
+    /// The array to normalize
+    #[arg(long, value_name = "FILE")]
+    pub(crate) input: PathBuf,
+    /// The .npy file to write the result to
+    #[arg(long, value_name = "FILE")]
+    pub(crate) output: PathBuf,
+    /// What the normalized values are multiplied by [default: 1]
+    #[arg(long, value_name = "FILE")]
+    pub(crate) weight: Option<PathBuf>,
+    /// What is added at the end [default: 0]
+    #[arg(long, value_name = "FILE")]
+    pub(crate) bias: Option<PathBuf>,
+    /// What is added to the variance
+    #[arg(long, default_value = "1e-5", value_parser = eps, allow_hyphen_values = true)]
+    pub(crate) eps: f32,
+    /// Also write the mean of each group
+    #[arg(long, value_name = "FILE")]
+    pub(crate) save_mean: Option<PathBuf>,
+    /// Also write what each group was multiplied by, 1 / sqrt(variance + eps)
+    #[arg(long, value_name = "FILE")]
+    pub(crate) save_rstd: Option<PathBuf>,
+
+    /// The lengths of the last axes, over which is normalized, as in 8,64 [default: the last one]
+    #[arg(
+        long,
+        value_name = "LENGTHS",
+        value_parser = lengths,
+        allow_hyphen_values = true,
+        help_heading = "Layer and RMS norm"
+    )]
+    pub(crate) normalized_shape: Option<Lengths>,
+    /// What is added to each weight, for RMS norm [default: 0]
+    #[arg(
+        long,
+        value_name = "W",
+        value_parser = finite,
+        allow_hyphen_values = true,
+        help_heading = "Layer and RMS norm"
+    )]
+    pub(crate) weight_offset: Option<f32>,
+
+    /// The axis of the channels, from the last if negative; 1 in PyTorch's layout [default: -1]
+    #[arg(
+        long,
+        value_name = "AXIS",
+        value_parser = axis,
+        allow_hyphen_values = true,
+        help_heading = "Group, instance and batch norm"
+    )]
+    pub(crate) channel_axis: Option<isize>,
+    /// How many groups the channels are cut into, for group norm [default: 32]
+    #[arg(
+        long,
+        value_name = "G",
+        value_parser = groups,
+        allow_hyphen_values = true,
+        help_heading = "Group, instance and batch norm"
+    )]
+    pub(crate) groups: Option<NonZeroUsize>,
+
+    /// Normalize by the statistics of the input; without, by the running ones
+    #[arg(long, help_heading = "Batch norm")]
+    pub(crate) train: bool,
+    /// The running mean, needed without --train
+    #[arg(long, value_name = "FILE", help_heading = "Batch norm")]
+    pub(crate) running_mean: Option<PathBuf>,
+    /// The running variance, needed without --train
+    #[arg(long, value_name = "FILE", help_heading = "Batch norm")]
+    pub(crate) running_var: Option<PathBuf>,
+    /// How much of the running statistics the input replaces, 0 to 1 [default: 0.1]
+    #[arg(
+        long,
+        value_name = "M",
+        value_parser = momentum,
+        allow_hyphen_values = true,
+        help_heading = "Batch norm"
+    )]
+    pub(crate) momentum: Option<f32>,
+    /// Which variance of the input goes into the running one [default: biased]
+    #[arg(long, value_name = "WHICH", help_heading = "Batch norm")]
+    pub(crate) running_var_estimator: Option<Estimator>,
+    /// Write the running mean after this batch; without --running-mean, it starts at 0
+    #[arg(long, value_name = "FILE", help_heading = "Batch norm")]
+    pub(crate) save_running_mean: Option<PathBuf>,
+    /// Write the running variance after this batch; without --running-var, it starts at 1
+    #[arg(long, value_name = "FILE", help_heading = "Batch norm")]
+    pub(crate) save_running_var: Option<PathBuf>,
+
+    /// Also compute in float64 on the CPU, which takes a while, and print the largest error
+    #[arg(long, help_heading = "Running")]
+    pub(crate) check: bool,
+    /// Where to compute; gpu is the only choice so far
+    #[arg(
+        long,
+        env = "WGPU_NORM_DEVICE",
+        hide_env_values = true,
+        default_value = "gpu",
+        value_parser = device,
+        help_heading = "Running"
+    )]
+    pub(crate) device: Device,
+    /// Use the adapter whose name has this in it, upper or lower case; see wgpu-norm adapters
+    #[arg(long, value_name = "NAME", help_heading = "Running")]
+    pub(crate) adapter: Option<String>,
+    /// Print one JSON object
+    #[arg(long, help_heading = "Running")]
+    pub(crate) json: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Adapters {
+    /// Print one JSON object
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+impl NormName {
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Layer => "layer",
+            Self::Rms => "rms",
+            Self::Group => "group",
+            Self::Instance => "instance",
+            Self::Batch => "batch",
+        }
+    }
+}
+
+/// The lengths of some axes. A type of its own, because clap takes a `Vec` for several values.
+#[derive(Clone, Debug)]
+pub(crate) struct Lengths(pub(crate) Vec<usize>);
+
+fn lengths(text: &str) -> Result<Lengths, String> {
+    text.split(',')
+        .map(|length| length.trim().parse::<usize>())
+        .collect::<Result<_, _>>()
+        .map(Lengths)
+        .map_err(|_| "must be lengths with commas between them, as in 8,64".to_owned())
+}
+
+fn axis(text: &str) -> Result<isize, String> {
+    text.parse().map_err(|_| "must be a whole number".to_owned())
+}
+
+fn groups(text: &str) -> Result<NonZeroUsize, String> {
+    text.parse().map_err(|_| "must be a whole number, at least 1".to_owned())
+}
+
+fn finite(text: &str) -> Result<f32, String> {
+    // Straight to float32: by way of float64 it would be rounded twice.
+    let value = text.parse::<f32>().map_err(|_| "must be a number".to_owned())?;
+    if !value.is_finite() {
+        return Err("must be finite in float32".to_owned());
+    }
+    Ok(value)
+}
+
+fn eps(text: &str) -> Result<f32, String> {
+    let value = finite(text)?;
+    if value < 0.0 {
+        return Err("must be at least 0".to_owned());
+    }
+    if value == 0.0 && text.parse::<f64>().is_ok_and(|exact| exact != 0.0) {
+        return Err("is too small for float32, where it is 0".to_owned());
+    }
+    Ok(value)
+}
+
+fn momentum(text: &str) -> Result<f32, String> {
+    match finite(text)? {
+        value if (0.0..=1.0).contains(&value) => Ok(value),
+        _ => Err("must be in 0 to 1".to_owned()),
+    }
+}
+
+fn device(text: &str) -> Result<Device, String> {
+    match text {
+        // An empty environment variable is as good as none.
+        "gpu" | "" => Ok(Device::Gpu),
+        _ => Err("gpu is the only device so far (the environment variable WGPU_NORM_DEVICE is \
+                  where it comes from if --device isn't given)"
+            .to_owned()),
+    }
+}
+
+impl Apply {
+    pub(crate) fn channel_axis(&self) -> isize {
+        self.channel_axis.unwrap_or(-1)
+    }
+
+    pub(crate) fn groups(&self) -> usize {
+        self.groups.map_or(32, NonZeroUsize::get)
+    }
+
+    pub(crate) fn weight_offset(&self) -> f32 {
+        self.weight_offset.unwrap_or(0.0)
+    }
+
+    pub(crate) fn momentum(&self) -> f32 {
+        self.momentum.unwrap_or(0.1)
+    }
+
+    pub(crate) fn estimator(&self) -> Estimator {
+        self.running_var_estimator.unwrap_or(Estimator::Biased)
+    }
+
+    /// The name, the option and the path of each output that is asked for.
+    pub(crate) fn wanted(&self) -> Vec<(&'static str, &'static str, &Path)> {
+        let optional = [
+            ("mean", "--save-mean", &self.save_mean),
+            ("rstd", "--save-rstd", &self.save_rstd),
+            ("running_mean", "--save-running-mean", &self.save_running_mean),
+            ("running_var", "--save-running-var", &self.save_running_var),
+        ];
+        let mut wanted = vec![("y", "--output", self.output.as_path())];
+        wanted.extend(optional.into_iter().filter_map(|(name, option, path)| Some((name, option, path.as_deref()?))));
+        wanted
+    }
+
+    /// Whether a training batch norm updates running statistics: they are given, or wanted.
+    pub(crate) fn tracks(&self) -> bool {
+        self.train
+            && (self.running_mean.is_some() || self.save_running_mean.is_some() || self.save_running_var.is_some())
+    }
+}

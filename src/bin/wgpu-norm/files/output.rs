@@ -1,0 +1,319 @@
+//! Writing outputs: all those of one call, or none.
+//!
+//! Every output is first written in full to a temporary file in the directory it belongs to. Only
+//! when all are there are they renamed to their names, which replaces what was there in one step.
+//! If a rename fails, those before it are taken back.
+
+use std::ffi::OsString;
+use std::fs::{self, Permissions};
+use std::io::{self, BufWriter, Write as _};
+use std::path::{Path, PathBuf};
+
+use ndarray::ArrayD;
+use npyz::WriterBuilder as _;
+use tempfile::{Builder, NamedTempFile, TempPath};
+
+use crate::failure::Failure;
+use crate::progress::Progress;
+
+/// The name of a temporary file begins and ends like this, so that one left behind by a crash
+/// says where it came from.
+const PREFIX: &str = ".wgpu-norm-";
+const SUFFIX: &str = ".tmp";
+/// How many symbolic links are followed, as on Linux.
+const LINKS: usize = 40;
+/// How many values are written between two moves of the progress bar.
+const STRIDE: usize = 1 << 20;
+
+/// A file to write, found to be possible.
+#[derive(Debug)]
+pub(crate) struct Target {
+    /// The option that asks for it and the path as given, for messages.
+    option: &'static str,
+    given: PathBuf,
+    /// The directory, without links, and the name in it.
+    directory: PathBuf,
+    name: OsString,
+    /// Those of the file that is there already.
+    permissions: Option<Permissions>,
+}
+
+/// An output that is written, but not under its name yet.
+#[derive(Debug)]
+pub(crate) struct Staged {
+    target: Target,
+    file: NamedTempFile,
+}
+
+/// What it takes to undo a rename.
+enum Undo {
+    /// There was no such file.
+    Remove(PathBuf),
+    /// The former file, under a temporary name.
+    Restore(TempPath, PathBuf),
+}
+
+/// Checks that each path can be written and that no two are the same file.
+pub(crate) fn targets(asked: &[(&'static str, &Path)]) -> Result<Vec<Target>, Failure> {
+    let mut found: Vec<Target> = Vec::new();
+    for &(option, given) in asked {
+        let target = Target::find(option, given).map_err(|reason| cannot_write(option, given, &reason.to_string()))?;
+        if let Some(other) = found.iter().find(|other| other.same_file(&target)) {
+            return Err(Failure::Usage(format!(
+                "{} `{}` and {option} `{}` are the same file, and each output needs its own",
+                other.option,
+                other.given.display(),
+                given.display()
+            )));
+        }
+        found.push(target);
+    }
+    Ok(found)
+}
+
+fn cannot_write(option: &str, given: &Path, reason: &str) -> Failure {
+    Failure::Failed(format!("cannot write `{}` ({option}): {reason}", given.display()))
+}
+
+impl Target {
+    fn find(option: &'static str, given: &Path) -> io::Result<Self> {
+        let ends_in_separator =
+            given.as_os_str().as_encoded_bytes().last().is_some_and(|&byte| std::path::is_separator(char::from(byte)));
+        let permissions = match fs::metadata(given) {
+            Ok(metadata) if metadata.is_dir() => return Err(io::Error::other("it is a directory")),
+            Ok(metadata) if !metadata.is_file() => {
+                return Err(io::Error::other("it is not a regular file, and outputs are put in place by renaming"));
+            }
+            Ok(metadata) if metadata.permissions().readonly() => {
+                return Err(io::Error::other("it is read-only"));
+            }
+            Ok(metadata) => Some(metadata.permissions()),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => None,
+            Err(error) => return Err(error),
+        };
+        let path = follow(given)?;
+        let name = match path.file_name() {
+            Some(name) if !ends_in_separator => name.to_owned(),
+            _ => return Err(io::Error::other("it names no file")),
+        };
+        let parent = match path.parent() {
+            Some(parent) if !parent.as_os_str().is_empty() => parent,
+            _ => Path::new("."),
+        };
+        let directory = fs::canonicalize(parent).map_err(|error| {
+            let parent = parent.display();
+            match error.kind() {
+                io::ErrorKind::NotFound => io::Error::other(format!("there is no directory `{parent}`")),
+                _ => io::Error::other(format!("its directory `{parent}`: {error}")),
+            }
+        })?;
+        if !directory.is_dir() {
+            let parent = parent.display();
+            return Err(io::Error::other(format!("`{parent}` is not a directory")));
+        }
+        Ok(Self { option, given: given.to_owned(), directory, name, permissions })
+    }
+
+    fn path(&self) -> PathBuf {
+        self.directory.join(&self.name)
+    }
+
+    fn same_file(&self, other: &Self) -> bool {
+        // These systems take names that differ in case alone for the same.
+        if cfg!(any(windows, target_os = "macos")) {
+            let folded = |target: &Self| target.path().to_string_lossy().to_lowercase();
+            return folded(self) == folded(other);
+        }
+        self.path() == other.path()
+    }
+
+    /// Writes the array to a temporary file beside the target.
+    pub(crate) fn stage(self, values: &ArrayD<f32>) -> Result<Staged, Failure> {
+        match self.write(values) {
+            Ok(file) => Ok(Staged { target: self, file }),
+            Err(error) => Err(cannot_write(self.option, &self.given, &error.to_string())),
+        }
+    }
+
+    fn write(&self, values: &ArrayD<f32>) -> io::Result<NamedTempFile> {
+        let mut builder = Builder::new();
+        builder.prefix(PREFIX).suffix(SUFFIX);
+        // Not the 0600 of a temporary file: the umask takes its part from this, as for any file.
+        #[cfg(unix)]
+        builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o666));
+        let mut file = builder.tempfile_in(&self.directory).map_err(|error| {
+            io::Error::other(format!(
+                "no file can be made in `{}`: {}",
+                self.directory.display(),
+                // Without the random name that the error has, too.
+                io::Error::from(error.kind())
+            ))
+        })?;
+        let progress =
+            Progress::bytes(format!("writing {}", self.given.display()), (values.len() as u64).saturating_mul(4));
+        let shape: Vec<u64> = values.shape().iter().map(|&dim| dim as u64).collect();
+        let mut buffered = BufWriter::with_capacity(1 << 20, file.as_file_mut());
+        let mut writer =
+            npyz::WriteOptions::<f32>::new().default_dtype().shape(&shape).writer(&mut buffered).begin_nd()?;
+        for (position, value) in values.iter().enumerate() {
+            writer.push(value)?;
+            if position % STRIDE == STRIDE - 1 {
+                progress.advance(STRIDE as u64 * 4);
+            }
+        }
+        writer.finish()?;
+        buffered.flush()?;
+        drop(buffered);
+        if let Some(permissions) = &self.permissions {
+            file.as_file().set_permissions(permissions.clone())?;
+        }
+        // Else a crash of the system soon after the rename could leave an empty file.
+        file.as_file().sync_all()?;
+        Ok(file)
+    }
+}
+
+/// The path that a chain of symbolic links leads to, whether or not it is there.
+fn follow(given: &Path) -> io::Result<PathBuf> {
+    let mut path = given.to_owned();
+    for _ in 0..LINKS {
+        match fs::symlink_metadata(&path) {
+            Ok(metadata) if metadata.is_symlink() => {
+                let to = fs::read_link(&path)?;
+                path = path.parent().map(|parent| parent.join(&to)).unwrap_or(to);
+            }
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+            _ => return Ok(path),
+        }
+    }
+    Err(io::Error::other("its symbolic links lead from one to the next without end"))
+}
+
+/// Gives every output its name, or leaves every file as it was.
+pub(crate) fn commit(outputs: Vec<Staged>) -> Result<(), Failure> {
+    let mut done: Vec<Undo> = Vec::new();
+    let last = outputs.len().saturating_sub(1);
+    for (at, Staged { target, file }) in outputs.into_iter().enumerate() {
+        let path = target.path();
+        // Nothing comes after the last one that could make it have to be undone.
+        let undo = if at == last { Ok(None) } else { target.keep_former(&path).map(Some) };
+        let result = undo.and_then(|undo| match file.persist(&path) {
+            Ok(_) => Ok(undo),
+            Err(error) => Err(error.error),
+        });
+        match result {
+            Ok(undo) => done.extend(undo),
+            Err(error) => {
+                let mut reason = error.to_string();
+                match roll_back(done) {
+                    lost if lost.is_empty() => reason.push_str("; no output was written"),
+                    lost => {
+                        reason.push_str("; and the outputs written before it stayed: ");
+                        reason.push_str(&lost.join("; "));
+                    }
+                }
+                return Err(cannot_write(target.option, &target.given, &reason));
+            }
+        }
+    }
+    Ok(())
+}
+
+impl Target {
+    /// Keeps the file that is there under a second name, so that it can come back.
+    fn keep_former(&self, path: &Path) -> io::Result<Undo> {
+        if self.permissions.is_none() {
+            return Ok(Undo::Remove(path.to_owned()));
+        }
+        let mut builder = Builder::new();
+        builder.prefix(PREFIX).suffix(SUFFIX);
+        let former = match builder.make_in(&self.directory, |second| fs::hard_link(path, second)) {
+            Ok(link) => link.into_temp_path(),
+            // Not every file system has hard links.
+            Err(_) => {
+                let copy = builder.tempfile_in(&self.directory)?.into_temp_path();
+                fs::copy(path, &copy)?;
+                copy
+            }
+        };
+        Ok(Undo::Restore(former, path.to_owned()))
+    }
+}
+
+/// Undoes the renames, and says what could not be undone.
+fn roll_back(done: Vec<Undo>) -> Vec<String> {
+    let mut lost = Vec::new();
+    for undo in done.into_iter().rev() {
+        match undo {
+            Undo::Remove(path) => {
+                if let Err(error) = fs::remove_file(&path) {
+                    lost.push(format!("`{}` ({error})", path.display()));
+                }
+            }
+            Undo::Restore(former, path) => {
+                if let Err(failed) = former.persist(&path) {
+                    let kept = match failed.path.keep() {
+                        Ok(kept) => format!("; its former content is in `{}`", kept.display()),
+                        Err(_) => String::new(),
+                    };
+                    lost.push(format!("`{}` ({}{kept})", path.display(), failed.error));
+                }
+            }
+        }
+    }
+    lost
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A directory takes the place of an output after the checks, so that its rename fails.
+    #[test]
+    fn a_failed_rename_takes_back_the_others() {
+        let directory = tempfile::tempdir().unwrap();
+        let at = |name: &str| directory.path().join(name);
+        fs::write(at("old.npy"), "former").unwrap();
+        let asked = [at("old.npy"), at("new.npy"), at("late.npy")];
+        let asked: Vec<(&'static str, &Path)> = asked.iter().map(|path| ("--output", path.as_path())).collect();
+        let staged: Vec<Staged> = targets(&asked)
+            .unwrap()
+            .into_iter()
+            .map(|target| target.stage(&ArrayD::zeros(vec![2, 3])).unwrap())
+            .collect();
+        fs::create_dir(at("late.npy")).unwrap();
+
+        let failure = commit(staged).unwrap_err();
+
+        assert!(
+            matches!(&failure, Failure::Failed(text) if text.contains("late.npy")
+                && text.ends_with("no output was written")),
+            "{failure:?}"
+        );
+        assert_eq!(fs::read(at("old.npy")).unwrap(), b"former");
+        assert!(!at("new.npy").exists());
+        // Nothing temporary is left.
+        assert_eq!(fs::read_dir(directory.path()).unwrap().count(), 2);
+    }
+
+    #[test]
+    fn all_outputs_come_at_once() {
+        let directory = tempfile::tempdir().unwrap();
+        let at = |name: &str| directory.path().join(name);
+        fs::write(at("old.npy"), "former").unwrap();
+        let asked = [at("old.npy"), at("new.npy")];
+        let asked: Vec<(&'static str, &Path)> = asked.iter().map(|path| ("--output", path.as_path())).collect();
+        let staged: Vec<Staged> = targets(&asked)
+            .unwrap()
+            .into_iter()
+            .map(|target| target.stage(&ArrayD::zeros(vec![2, 3])).unwrap())
+            .collect();
+        assert_eq!(fs::read(at("old.npy")).unwrap(), b"former");
+        assert!(!at("new.npy").exists());
+
+        commit(staged).unwrap();
+
+        assert_eq!(fs::read(at("old.npy")).unwrap(), fs::read(at("new.npy")).unwrap());
+        assert_eq!(fs::read_dir(directory.path()).unwrap().count(), 2);
+    }
+}

@@ -1,0 +1,74 @@
+//! The `wgpu-norm` command: normalizes arrays in files on the GPU.
+
+mod adapters;
+mod apply;
+mod check;
+mod cli;
+mod failure;
+mod files;
+mod progress;
+mod usage;
+
+use std::io::{self, Write as _};
+use std::process::ExitCode;
+
+use clap::error::ErrorKind;
+use clap::{CommandFactory as _, Parser as _};
+
+use crate::cli::{Cli, Command};
+use crate::failure::{Failure, printable};
+
+const FAILED: u8 = 1;
+const WRONG_USAGE: u8 = 2;
+
+fn main() -> ExitCode {
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        // Help and the version come this way, too. If the stream is closed, no one reads them.
+        Err(error) => {
+            let _ = error.print();
+            return if error.use_stderr() { ExitCode::from(WRONG_USAGE) } else { ExitCode::SUCCESS };
+        }
+    };
+    let (name, result) = match &cli.command {
+        Command::Apply(options) => ("apply", apply::run(options)),
+        Command::Adapters(options) => ("adapters", adapters::run(options)),
+    };
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => report(name, failure),
+    }
+}
+
+/// Says on standard error what went wrong.
+fn report(subcommand: &str, failure: Failure) -> ExitCode {
+    let (error, status) = match failure {
+        Failure::Usage(text) => {
+            let mut command = Cli::command();
+            // Gives the subcommand its full name, for its usage line.
+            command.build();
+            let mut command = match command.find_subcommand_mut(subcommand) {
+                Some(found) => found.clone(),
+                None => command,
+            };
+            (command.error(ErrorKind::ArgumentConflict, printable(&text)), WRONG_USAGE)
+        }
+        // With the command, for its colours on a terminal.
+        Failure::Failed(text) => {
+            (clap::Error::raw(ErrorKind::Io, format!("{}\n", printable(&text))).with_cmd(&Cli::command()), FAILED)
+        }
+    };
+    let _ = error.print();
+    ExitCode::from(status)
+}
+
+/// Prints to standard output. Whoever closed it has read enough, so that is no failure.
+fn print(text: &str) -> Result<(), Failure> {
+    let mut out = io::stdout().lock();
+    match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
+            Err(Failure::Failed(format!("cannot write to standard output: {error}")))
+        }
+        _ => Ok(()),
+    }
+}

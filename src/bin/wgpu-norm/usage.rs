@@ -1,0 +1,100 @@
+//! Which options go together: everything about the command line that can be wrong before a file is looked at.
+
+use crate::cli::{Apply, NormName};
+use crate::failure::Failure;
+
+/// Checks that every option has a meaning for the norm and beside the others.
+pub(crate) fn check(apply: &Apply) -> Result<(), Failure> {
+    belongs(apply)?;
+    if apply.norm == NormName::Batch {
+        batch(apply)?;
+    }
+    if apply.weight_offset.is_some() && apply.weight.is_none() {
+        return usage("--weight-offset is added to the weights, and there is no --weight");
+    }
+    Ok(())
+}
+
+fn usage<T>(text: impl Into<String>) -> Result<T, Failure> {
+    Err(Failure::Usage(text.into()))
+}
+
+/// Refuses options of other norms.
+fn belongs(apply: &Apply) -> Result<(), Failure> {
+    use NormName::{Batch, Group, Instance, Layer, Rms};
+    let rules: [(&str, bool, &[NormName]); 12] = [
+        ("--normalized-shape", apply.normalized_shape.is_some(), &[Layer, Rms]),
+        ("--weight-offset", apply.weight_offset.is_some(), &[Rms]),
+        ("--groups", apply.groups.is_some(), &[Group]),
+        ("--channel-axis", apply.channel_axis.is_some(), &[Group, Instance, Batch]),
+        ("--train", apply.train, &[Batch]),
+        ("--running-mean", apply.running_mean.is_some(), &[Batch]),
+        ("--running-var", apply.running_var.is_some(), &[Batch]),
+        ("--momentum", apply.momentum.is_some(), &[Batch]),
+        ("--running-var-estimator", apply.running_var_estimator.is_some(), &[Batch]),
+        ("--save-running-mean", apply.save_running_mean.is_some(), &[Batch]),
+        ("--save-running-var", apply.save_running_var.is_some(), &[Batch]),
+        ("--save-mean", apply.save_mean.is_some(), &[Layer, Group, Instance, Batch]),
+    ];
+    for (option, given, norms) in rules {
+        if given && !norms.contains(&apply.norm) {
+            let names: Vec<&str> = norms.iter().map(|norm| norm.name()).collect();
+            let names = match names.split_last() {
+                Some((last, rest)) if !rest.is_empty() => format!("{} and {last}", rest.join(", ")),
+                _ => names.concat(),
+            };
+            let reason = if option == "--save-mean" { ", which takes no mean" } else { "" };
+            return usage(format!("{option} belongs to {names} norm, and this is {} norm{reason}", apply.norm.name()));
+        }
+    }
+    Ok(())
+}
+
+/// Batch norm by the running statistics, or by those of the batch.
+fn batch(apply: &Apply) -> Result<(), Failure> {
+    let running = (apply.running_mean.is_some(), apply.running_var.is_some());
+    if !apply.train {
+        let training = [
+            ("--momentum", apply.momentum.is_some()),
+            ("--running-var-estimator", apply.running_var_estimator.is_some()),
+            ("--save-running-mean", apply.save_running_mean.is_some()),
+            ("--save-running-var", apply.save_running_var.is_some()),
+            ("--save-mean", apply.save_mean.is_some()),
+            ("--save-rstd", apply.save_rstd.is_some()),
+        ];
+        for (option, given) in training {
+            if given {
+                return usage(format!(
+                    "{option} needs --train: without it, batch norm takes no statistics of the input"
+                ));
+            }
+        }
+    }
+    match (apply.train, running) {
+        (_, (true, true)) => Ok(()),
+        (false, (false, false)) => usage(
+            "batch norm needs --running-mean and --running-var to normalize by, or --train to normalize by the \
+             statistics of the input",
+        ),
+        (_, (true, false)) => usage("--running-mean needs --running-var beside it"),
+        (_, (false, true)) => usage("--running-var needs --running-mean beside it"),
+        (true, (false, false)) => {
+            if apply.tracks() {
+                return Ok(());
+            }
+            let updating = [
+                ("--momentum", apply.momentum.is_some()),
+                ("--running-var-estimator", apply.running_var_estimator.is_some()),
+            ];
+            for (option, given) in updating {
+                if given {
+                    return usage(format!(
+                        "{option} is for updating running statistics, and there are none: give --running-mean and \
+                         --running-var, or ask for --save-running-mean or --save-running-var"
+                    ));
+                }
+            }
+            Ok(())
+        }
+    }
+}

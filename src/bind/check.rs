@@ -1,0 +1,117 @@
+//! What a user can get wrong about tensors, checked on the host before wgpu sees any of it.
+
+use super::operands::{Operands, View};
+use crate::element::Element;
+use crate::error::BindError;
+use crate::norm::{Average, Centering, Problem, Source, count};
+use crate::shader::Role;
+
+/// Whether a norm takes a tensor.
+enum Wanted {
+    Needed(&'static str),
+    Optional,
+    No(&'static str),
+}
+
+fn wanted(problem: &Problem, role: Role) -> Wanted {
+    const ONLY_BATCH: &str = "only BatchNorm keeps running statistics";
+    let batch = problem.norm == "BatchNorm";
+    match (role, problem.source) {
+        (Role::X | Role::Y, _) => Wanted::Needed("every norm reads x and writes y"),
+        (Role::Mean, _) if problem.centering == Centering::None => Wanted::No("this norm has no mean"),
+        (Role::Mean | Role::Rstd, Source::Running) => {
+            Wanted::No("in eval mode the statistics are the running ones; nothing is computed to write")
+        }
+        (Role::RunningMean | Role::RunningVar, Source::Tracked(_)) => {
+            Wanted::Needed("training updates it; BatchNorm::without_tracking() keeps none")
+        }
+        (Role::RunningMean | Role::RunningVar, Source::Running) => Wanted::Needed("eval mode normalizes by it"),
+        (Role::Batches, Source::Tracked(tracking)) if tracking.momentum.0 == Average::Cumulative => {
+            Wanted::Needed("the cumulative average weighs by it")
+        }
+        (Role::Batches, Source::Tracked(_)) => Wanted::Optional,
+        (Role::Batches, Source::Running) => Wanted::No("eval mode counts no batches"),
+        (Role::RunningMean | Role::RunningVar | Role::Batches, Source::Batch) if batch => {
+            Wanted::No("this BatchNorm was made without_tracking()")
+        }
+        (Role::RunningMean | Role::RunningVar | Role::Batches, Source::Batch) => Wanted::No(ONLY_BATCH),
+        (Role::Weight | Role::Bias | Role::Mean | Role::Rstd | Role::Partials | Role::Stats, _) => Wanted::Optional,
+    }
+}
+
+/// Whether a tensor of the user is written, in any pass.
+pub(super) fn is_written(problem: &Problem, role: Role) -> bool {
+    match role {
+        Role::Y | Role::Mean | Role::Rstd => true,
+        Role::RunningMean | Role::RunningVar | Role::Batches => matches!(problem.source, Source::Tracked(_)),
+        Role::X | Role::Weight | Role::Bias | Role::Partials | Role::Stats => false,
+    }
+}
+
+/// The shape of a tensor of the user.
+pub(crate) fn shape(problem: &Problem, role: Role) -> &[usize] {
+    match role {
+        Role::X | Role::Y => &problem.shape,
+        Role::Weight | Role::Bias => &problem.parameter_shape,
+        Role::Mean | Role::Rstd | Role::RunningMean | Role::RunningVar => &problem.statistics_shape,
+        Role::Batches | Role::Partials | Role::Stats => &[1],
+    }
+}
+
+/// Bytes of a tensor of the user.
+pub(super) fn bytes(problem: &Problem, role: Role) -> u64 {
+    count(shape(problem, role)) * Element::F32.size()
+}
+
+/// Refuses tensors that are missing or have no place.
+pub(crate) fn presence(problem: &Problem, given: impl Fn(Role) -> bool) -> Result<(), BindError> {
+    let norm = problem.norm;
+    for role in Role::GIVEN {
+        match (wanted(problem, role), given(role)) {
+            (Wanted::Needed(why), false) => return Err(BindError::Missing { norm, tensor: role.name(), why }),
+            (Wanted::No(why), true) => return Err(BindError::Unexpected { norm, tensor: role.name(), why }),
+            _ => {}
+        }
+    }
+    Ok(())
+}
+
+/// Refuses operands that do not fit the problem.
+pub(super) fn operands(problem: &Problem, operands: &Operands<'_>) -> Result<(), BindError> {
+    presence(problem, |role| operands.get(role).is_some())?;
+    let given = || Role::GIVEN.into_iter().filter_map(|role| Some((role, operands.get(role)?)));
+    for (role, view) in given() {
+        fits(role, view, bytes(problem, role))?;
+    }
+    for (role, view) in given().filter(|&(role, _)| is_written(problem, role)) {
+        for (other, other_view) in given().filter(|&(other, _)| other != role) {
+            if role == Role::Y && other == Role::X && operands.is_in_place() {
+                continue;
+            }
+            let (start, other_start) = (view.offset, other_view.offset);
+            let apart = view.buffer != other_view.buffer
+                || start + bytes(problem, role) <= other_start
+                || other_start + bytes(problem, other) <= start;
+            if !apart {
+                return Err(BindError::Overlap { written: role.name(), other: other.name() });
+            }
+        }
+    }
+    Ok(())
+}
+
+fn fits(role: Role, view: View<'_>, needs: u64) -> Result<(), BindError> {
+    let (tensor, offset, size) = (role.name(), view.offset, view.buffer.size());
+    let usage = view.buffer.usage();
+    if !usage.contains(wgpu::BufferUsages::STORAGE) {
+        return Err(BindError::Usage { tensor, usage });
+    }
+    let alignment = Element::F32.size();
+    if offset % alignment != 0 {
+        return Err(BindError::Alignment { tensor, offset, alignment });
+    }
+    match offset.checked_add(needs) {
+        Some(end) if end <= size => Ok(()),
+        _ => Err(BindError::TooSmall { tensor, needs, offset, size }),
+    }
+}

@@ -1,0 +1,327 @@
+//! Buffers in: a plan and its operands become bind groups, uniforms and pipelines, ready to record.
+
+mod check;
+mod operands;
+mod params;
+
+pub(crate) use check::{presence, shape};
+pub use operands::{Operands, View};
+
+use std::future::Future;
+
+use crate::context::{Context, Pipeline, PipelineKey};
+use crate::element::Element;
+use crate::error::BindError;
+use crate::norm::Problem;
+use crate::plan::{Capabilities, Pass, Plan, RECORD, Schedule, subtracts_mean};
+use crate::scope::Scopes;
+use crate::shader::{Access, Constants, Kernel, Known, Role, TensorBinding, Variant, Width};
+use params::Params;
+
+/// A plan bound to buffers: record it into as many compute passes as you like. It keeps the buffers alive.
+#[derive(Debug, Clone)]
+pub struct Bound {
+    dispatches: Vec<Dispatch>,
+}
+
+#[derive(Debug, Clone)]
+struct Dispatch {
+    pipeline: wgpu::ComputePipeline,
+    bind_group: wgpu::BindGroup,
+    grid: [u32; 2],
+}
+
+impl Bound {
+    /// Records the dispatches: sets pipeline and bind group 0, dispatches, nothing else. Nothing is recorded for an
+    /// empty tensor. Immediates and other bind groups stay as they were.
+    pub fn record(&self, pass: &mut wgpu::ComputePass<'_>) {
+        for dispatch in &self.dispatches {
+            pass.set_pipeline(&dispatch.pipeline);
+            pass.set_bind_group(0, &dispatch.bind_group, &[]);
+            pass.dispatch_workgroups(dispatch.grid[0], dispatch.grid[1], 1);
+        }
+    }
+}
+
+impl Context {
+    /// Binds `plan` to buffers: checks them, makes the pipelines it needs, uniforms, scratch and bind groups.
+    ///
+    /// ```
+    /// # fn main() -> Result<(), wgpu_norm::Error> {
+    /// # let gpu = wgpu_norm::Gpu::new_blocking()?;
+    /// # let (device, queue) = (gpu.device(), gpu.queue());
+    /// use wgpu_norm::{Context, LayerNorm, Operands, wgpu};
+    ///
+    /// # let x = device.create_buffer(&wgpu::BufferDescriptor {
+    /// #     label: None, size: 64 * 768 * 4, usage: wgpu::BufferUsages::STORAGE, mapped_at_creation: false });
+    /// # let y = x.clone();
+    /// let context = Context::new(device);
+    /// let plan = context.plan(&LayerNorm::new(&[64, 768], &[768])?)?;
+    /// let bound = context.bind(&plan, &Operands::new(&x, &y))?;
+    ///
+    /// let mut encoder = device.create_command_encoder(&Default::default());
+    /// let mut pass = encoder.begin_compute_pass(&Default::default());
+    /// bound.record(&mut pass);
+    /// drop(pass);
+    /// queue.submit([encoder.finish()]);
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// [`BindError`], which names the tensor: one that is missing, has no place here, does not fit its buffer, is
+    /// misaligned, overlaps another, or lies in a buffer without `STORAGE`; or what wgpu said.
+    #[cfg(not(target_arch = "wasm32"))]
+    pub fn bind(&self, plan: &Plan, operands: &Operands<'_>) -> Result<Bound, BindError> {
+        pollster::block_on(self.bind_async(plan, operands))
+    }
+
+    /// [`Context::bind`] for targets that cannot block.
+    ///
+    /// # Errors
+    ///
+    /// As [`Context::bind`].
+    pub fn bind_async(
+        &self,
+        plan: &Plan,
+        operands: &Operands<'_>,
+    ) -> impl Future<Output = Result<Bound, BindError>> + use<> {
+        let started = self.start(plan, operands);
+        let context = self.clone();
+        async move {
+            let (made, verdict) = started?;
+            match verdict.await {
+                None => {}
+                Some(wgpu::Error::OutOfMemory { source }) => {
+                    return Err(BindError::OutOfMemory { description: source.to_string() });
+                }
+                Some(error) => return Err(BindError::Device { description: error.to_string() }),
+            }
+            for (key, pipeline) in made.pipelines {
+                context.remember(key, pipeline);
+            }
+            Ok(Bound { dispatches: made.dispatches })
+        }
+    }
+
+    fn start(
+        &self,
+        plan: &Plan,
+        operands: &Operands<'_>,
+    ) -> Result<(Made, impl Future<Output = Option<wgpu::Error>> + use<>), BindError> {
+        let problem = &plan.problem;
+        check::operands(problem, operands)?;
+        let narrowed;
+        let schedule = if plan.schedule.reads_quads() && !quads_are_aligned(problem, operands) {
+            narrowed = Schedule::new(problem, &plan.capabilities, Width::Scalar)
+                .map_err(|error| BindError::Device { description: error.to_string() })?;
+            &narrowed
+        } else {
+            &plan.schedule
+        };
+        let binder = Binder { context: self, capabilities: &plan.capabilities, problem, operands };
+        for pass in binder.passes(schedule) {
+            binder.check(pass)?;
+        }
+        let scopes = Scopes::open(self.device());
+        let made = binder.make(schedule);
+        Ok((made, scopes.close()))
+    }
+}
+
+/// Whether every tensor that is read or written four elements at a time starts at a multiple of four.
+fn quads_are_aligned(problem: &Problem, operands: &Operands<'_>) -> bool {
+    let parameters = if problem.index.s_div == 1 { &[Role::Weight, Role::Bias][..] } else { &[] };
+    [Role::X, Role::Y]
+        .iter()
+        .chain(parameters)
+        .all(|&role| operands.get(role).is_none_or(|view| view.is_quad_aligned()))
+}
+
+/// What binding made, to be kept only if no error scope caught anything.
+struct Made {
+    dispatches: Vec<Dispatch>,
+    pipelines: Vec<(PipelineKey, Pipeline)>,
+}
+
+struct Binder<'a> {
+    context: &'a Context,
+    capabilities: &'a Capabilities,
+    problem: &'a Problem,
+    operands: &'a Operands<'a>,
+}
+
+impl Binder<'_> {
+    /// The passes to run: batches are counted only where there is a count.
+    fn passes<'b>(&'b self, schedule: &'b Schedule) -> impl Iterator<Item = &'b Pass> {
+        let counts = self.operands.get(Role::Batches).is_some();
+        schedule.passes.iter().filter(move |pass| counts || pass.kernel != Kernel::CountBatch)
+    }
+
+    /// The tensors a pass binds, as its shader must declare them.
+    fn tensors(&self, pass: &Pass) -> Vec<TensorBinding> {
+        let roles = pass.kernel.roles(pass.known == Known::Running);
+        let present = |role: Role| match role {
+            Role::Partials | Role::Stats => true,
+            Role::X => !(self.operands.is_in_place() && roles.contains(&(Role::Y, true))),
+            _ => self.operands.get(role).is_some(),
+        };
+        let written = |role: Role| {
+            let buffer = self.operands.get(role).map(|view| view.buffer);
+            roles.iter().any(|&(other, written)| {
+                written && (other == role || (buffer.is_some() && self.operands.get(other).map(|v| v.buffer) == buffer))
+            })
+        };
+        roles
+            .iter()
+            .filter(|&&(role, _)| present(role))
+            .map(|&(role, _)| TensorBinding {
+                role,
+                access: if written(role) { Access::ReadWrite } else { Access::Read },
+            })
+            .collect()
+    }
+
+    /// What the host can check of one pass against the device's limits.
+    fn check(&self, pass: &Pass) -> Result<(), BindError> {
+        let tensors = self.tensors(pass);
+        let (needs, has) = (tensors.len() as u32, self.capabilities.max_storage_buffers);
+        if needs > has {
+            return Err(BindError::StorageBuffers { norm: self.problem.norm, pass: pass.name(), needs, has });
+        }
+        for tensor in tensors {
+            let Some((_, size, _)) = self.range(tensor.role) else { continue };
+            if size > self.capabilities.max_binding {
+                let (needs, has) = (size, self.capabilities.max_binding);
+                return Err(BindError::BindingSize { tensor: tensor.role.name(), needs, has });
+            }
+        }
+        Ok(())
+    }
+
+    /// Where the binding of a user's tensor starts, aligned down, how long it is, and where the tensor starts in it in
+    /// elements.
+    fn range(&self, role: Role) -> Option<(u64, u64, u64)> {
+        let view = self.operands.get(role)?;
+        let start = self.aligned_down(view.offset);
+        let before = view.offset - start;
+        Some((start, before + check::bytes(self.problem, role), before / 4))
+    }
+
+    fn aligned_down(&self, offset: u64) -> u64 {
+        offset - offset % self.capabilities.storage_alignment.max(1)
+    }
+
+    fn make(&self, schedule: &Schedule) -> Made {
+        let mut made = Made { dispatches: Vec::new(), pipelines: Vec::new() };
+        let scratch = |records: u64, label: &'static str| {
+            (records > 0).then(|| {
+                self.context.device().create_buffer(&wgpu::BufferDescriptor {
+                    label: Some(label),
+                    size: records * RECORD,
+                    usage: wgpu::BufferUsages::STORAGE,
+                    mapped_at_creation: false,
+                })
+            })
+        };
+        let partials = scratch(schedule.partials, "partials");
+        let stats = scratch(schedule.statistics, "statistics");
+        let uniforms = self.uniforms(schedule);
+        for (number, pass) in self.passes(schedule).enumerate() {
+            let key = self.key(pass);
+            let (pipeline, new) = self.context.pipeline(&key);
+            let uniform = wgpu::BindGroupEntry {
+                binding: 0,
+                resource: wgpu::BindingResource::Buffer(wgpu::BufferBinding {
+                    buffer: &uniforms,
+                    offset: number as u64 * self.uniform_stride(),
+                    size: std::num::NonZeroU64::new(size_of::<Params>() as u64),
+                }),
+            };
+            let tensors = key.variant.tensors.iter().zip(1..).filter_map(|(tensor, binding)| {
+                let resource = match tensor.role {
+                    Role::Partials => partials.as_ref()?.as_entire_binding(),
+                    Role::Stats => stats.as_ref()?.as_entire_binding(),
+                    role => {
+                        let (offset, size, _) = self.range(role)?;
+                        wgpu::BindingResource::Buffer(wgpu::BufferBinding {
+                            buffer: self.operands.get(role)?.buffer,
+                            offset,
+                            size: std::num::NonZeroU64::new(size),
+                        })
+                    }
+                };
+                Some(wgpu::BindGroupEntry { binding, resource })
+            });
+            let bind_group = self.context.device().create_bind_group(&wgpu::BindGroupDescriptor {
+                label: Some(pass.name()),
+                layout: &pipeline.layout,
+                entries: &std::iter::once(uniform).chain(tensors).collect::<Vec<_>>(),
+            });
+            made.dispatches.push(Dispatch {
+                pipeline: pipeline.pipeline.clone(),
+                bind_group,
+                grid: [pass.grid.width, pass.grid.height],
+            });
+            if new {
+                made.pipelines.push((key, pipeline));
+            }
+        }
+        made
+    }
+
+    fn key(&self, pass: &Pass) -> PipelineKey {
+        PipelineKey {
+            variant: Variant {
+                kernel: pass.kernel,
+                width: pass.width,
+                hold: pass.hold,
+                affine: pass.affine,
+                known: pass.known,
+                track: pass.track,
+                reduction: pass.team.reduction,
+                tensors: self.tensors(pass),
+            },
+            constants: Constants {
+                workgroup_size: pass.team.workgroup_size,
+                lanes: pass.team.lanes,
+                across_subgroups: pass.team.across_subgroups,
+                subtract_mean: subtracts_mean(self.problem),
+                hide_subtractions: self.capabilities.reassociates,
+            },
+        }
+    }
+
+    fn uniform_stride(&self) -> u64 {
+        (size_of::<Params>() as u64).next_multiple_of(self.capabilities.uniform_alignment.max(16))
+    }
+
+    /// One buffer for the parameters of all passes.
+    fn uniforms(&self, schedule: &Schedule) -> wgpu::Buffer {
+        let stride = self.uniform_stride();
+        let starts = |offset: u64| (offset - self.aligned_down(offset)) / Element::F32.size();
+        let mut bytes = Vec::new();
+        for pass in self.passes(schedule) {
+            let params = Params::new(self.problem, pass, self.operands, starts);
+            bytes.extend_from_slice(bytemuck::bytes_of(&params));
+            bytes.resize(bytes.len().next_multiple_of(stride as usize), 0);
+        }
+        let buffer = self.context.device().create_buffer(&wgpu::BufferDescriptor {
+            label: Some("parameters"),
+            size: (bytes.len() as u64).max(stride),
+            usage: wgpu::BufferUsages::UNIFORM,
+            mapped_at_creation: true,
+        });
+        fill(&buffer, &bytes);
+        buffer
+    }
+}
+
+/// Writes `bytes` to the start of a buffer that was made mapped. One that could not be made is left to its error scope.
+pub(crate) fn fill(buffer: &wgpu::Buffer, bytes: &[u8]) {
+    if let Ok(mut mapped) = buffer.get_mapped_range_mut(..) {
+        mapped.slice(..bytes.len()).copy_from_slice(bytes);
+    }
+    buffer.unmap();
+}

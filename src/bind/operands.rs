@@ -1,0 +1,132 @@
+//! The buffers a plan is bound to.
+
+use crate::element::Element;
+use crate::shader::Role;
+
+/// Where a tensor starts: a buffer and an offset in bytes, any multiple of 4. Its length follows from the plan.
+///
+/// A whole `&wgpu::Buffer` converts to a view from offset 0, a [`wgpu::BufferSlice`] to one from where it starts.
+#[derive(Debug, Clone, Copy)]
+pub struct View<'a> {
+    pub(crate) buffer: &'a wgpu::Buffer,
+    pub(crate) offset: u64,
+}
+
+impl<'a> View<'a> {
+    /// The tensor that starts `offset` bytes into `buffer`.
+    #[must_use]
+    pub fn new(buffer: &'a wgpu::Buffer, offset: u64) -> Self {
+        Self { buffer, offset }
+    }
+}
+
+impl<'a> From<&'a wgpu::Buffer> for View<'a> {
+    fn from(buffer: &'a wgpu::Buffer) -> Self {
+        Self::new(buffer, 0)
+    }
+}
+
+impl<'a> From<wgpu::BufferSlice<'a>> for View<'a> {
+    fn from(slice: wgpu::BufferSlice<'a>) -> Self {
+        Self::new(slice.buffer(), slice.offset())
+    }
+}
+
+/// The tensors of one call of a plan, each a [`View`] of a buffer with usage `STORAGE`, f32, row-major and contiguous.
+///
+/// Several may share one buffer, as long as none that is written overlaps another. `y` may be exactly `x`.
+///
+/// | tensor | shape | taken by |
+/// |---|---|---|
+/// | `x`, `y` | the norm's [`shape`](crate::Norm::shape) | all |
+/// | `weight`, `bias` | its [`parameter_shape`](crate::Norm::parameter_shape) | all, each optional |
+/// | `mean`, `rstd` | its [`statistics_shape`](crate::Norm::statistics_shape) | all, each optional, written; no `mean` with RMS norm, neither with batch norm in eval mode |
+/// | `running_mean`, `running_var` | `[C]` | batch norm; updated when training |
+/// | `num_batches_tracked` | one `u32` | batch norm when training, incremented; needed for the cumulative average |
+#[derive(Debug, Clone, Copy)]
+pub struct Operands<'a> {
+    given: [Option<View<'a>>; Role::GIVEN.len()],
+}
+
+impl<'a> Operands<'a> {
+    /// Reads `x` and writes `y`.
+    #[must_use]
+    pub fn new(x: impl Into<View<'a>>, y: impl Into<View<'a>>) -> Self {
+        Self { given: [None; Role::GIVEN.len()] }.with(Role::X, x.into()).with(Role::Y, y.into())
+    }
+
+    /// Overwrites `x` with the result.
+    #[must_use]
+    pub fn in_place(x: impl Into<View<'a>>) -> Self {
+        let x = x.into();
+        Self::new(x, x)
+    }
+
+    /// Multiplies by this.
+    #[must_use]
+    pub fn weight(self, view: impl Into<View<'a>>) -> Self {
+        self.with(Role::Weight, view.into())
+    }
+
+    /// Adds this.
+    #[must_use]
+    pub fn bias(self, view: impl Into<View<'a>>) -> Self {
+        self.with(Role::Bias, view.into())
+    }
+
+    /// Writes each group's mean here.
+    #[must_use]
+    pub fn mean(self, view: impl Into<View<'a>>) -> Self {
+        self.with(Role::Mean, view.into())
+    }
+
+    /// Writes each group's `1 / sqrt(variance + eps)` here.
+    #[must_use]
+    pub fn rstd(self, view: impl Into<View<'a>>) -> Self {
+        self.with(Role::Rstd, view.into())
+    }
+
+    /// Batch norm's running mean.
+    #[must_use]
+    pub fn running_mean(self, view: impl Into<View<'a>>) -> Self {
+        self.with(Role::RunningMean, view.into())
+    }
+
+    /// Batch norm's running variance.
+    #[must_use]
+    pub fn running_var(self, view: impl Into<View<'a>>) -> Self {
+        self.with(Role::RunningVar, view.into())
+    }
+
+    /// How many batches the running statistics have seen: one `u32`.
+    #[must_use]
+    pub fn num_batches_tracked(self, view: impl Into<View<'a>>) -> Self {
+        self.with(Role::Batches, view.into())
+    }
+
+    pub(crate) fn with(mut self, role: Role, view: View<'a>) -> Self {
+        if let Some(slot) = self.given.get_mut(role as usize) {
+            *slot = Some(view);
+        }
+        self
+    }
+
+    pub(crate) fn get(&self, role: Role) -> Option<View<'a>> {
+        self.given.get(role as usize).copied().flatten()
+    }
+
+    /// Whether `y` is exactly `x`.
+    pub(crate) fn is_in_place(&self) -> bool {
+        match (self.get(Role::X), self.get(Role::Y)) {
+            (Some(x), Some(y)) => x.buffer == y.buffer && x.offset == y.offset,
+            _ => false,
+        }
+    }
+}
+
+impl View<'_> {
+    /// Whether a vector load of four elements may start here.
+    pub(crate) fn is_quad_aligned(&self) -> bool {
+        self.offset % (4 * Element::F32.size()) == 0
+    }
+}

@@ -1,0 +1,123 @@
+//! The four-axis block that every norm becomes, and how an element of it finds its weight and bias.
+//!
+//! A norm splits the axes of `x` into reduced and kept ones. Neighbours of one kind merge, and what remains is a
+//! row-major `[B, R, K, S]`, reduced over `R` and `S`, kept over `B` and `K`. One group is one `(b, k)`; its number
+//! is `b * K + k`.
+
+/// A row-major `[B, R, K, S]`, reduced over `R` and `S`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Block {
+    /// Kept, outermost.
+    pub b: u64,
+    /// Reduced.
+    pub r: u64,
+    /// Kept.
+    pub k: u64,
+    /// Reduced, contiguous.
+    pub s: u64,
+}
+
+/// The index of the weight and bias of element `(b, r, k, s)`:
+/// `(b mod b_mod) * b_mul + k * k_mul + s / s_div`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct AffineIndex {
+    /// Period of `b`; at least 1.
+    pub b_mod: u64,
+    /// Step of `b mod b_mod`; 0 where `b` has no say.
+    pub b_mul: u64,
+    /// Step of `k`; 0 where `k` has no say.
+    pub k_mul: u64,
+    /// How many neighbours along `S` share an index; `u64::MAX` where `s` has no say.
+    pub s_div: u64,
+}
+
+impl AffineIndex {
+    /// One index per position along `S`.
+    pub(crate) const PER_ELEMENT: Self = Self { b_mod: 1, b_mul: 0, k_mul: 0, s_div: 1 };
+
+    /// One index per `k`.
+    pub(crate) const PER_K: Self = Self { b_mod: 1, b_mul: 0, k_mul: 1, s_div: u64::MAX };
+}
+
+impl Block {
+    /// Elements of the whole tensor.
+    #[must_use]
+    pub const fn elements(&self) -> u64 {
+        self.b * self.r * self.k * self.s
+    }
+
+    /// How many groups there are.
+    #[must_use]
+    pub const fn groups(&self) -> u64 {
+        self.b * self.k
+    }
+
+    /// Elements of one group.
+    #[must_use]
+    pub const fn group_size(&self) -> u64 {
+        self.r * self.s
+    }
+
+    /// The same tensor with as few axes longer than 1 as can be: without `R`, `K` merges into `B`; without `K`, `R`
+    /// merges into `S`, where the affine index allows it.
+    pub(crate) fn simplified(self, index: AffineIndex) -> (Self, AffineIndex) {
+        let Self { b, r, k, s } = self;
+        if r == 1 && k > 1 && (index.b_mul == 0 || b == 1) {
+            let index = AffineIndex { b_mod: k, b_mul: index.k_mul, k_mul: 0, ..index };
+            (Self { b: b * k, k: 1, ..self }, index)
+        } else if r == 1 && k > 1 && index.b_mul == k * index.k_mul {
+            let index = AffineIndex { b_mod: index.b_mod * k, b_mul: index.k_mul, k_mul: 0, ..index };
+            (Self { b: b * k, k: 1, ..self }, index)
+        } else if k == 1 && r > 1 && index.s_div >= s {
+            (Self { r: 1, s: r * s, ..self }, AffineIndex { s_div: u64::MAX, ..index })
+        } else {
+            (self, index)
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The index by its definition.
+    fn channel(index: AffineIndex, b: u64, k: u64, s: u64) -> u64 {
+        (b % index.b_mod) * index.b_mul + k * index.k_mul + s / index.s_div
+    }
+
+    /// Simplifying may not change which elements share a group, nor any element's weight.
+    #[test]
+    fn simplified_blocks_keep_groups_and_channels() {
+        let dims = [1, 2, 3];
+        let indices = [
+            AffineIndex::PER_ELEMENT,
+            AffineIndex::PER_K,
+            AffineIndex { b_mod: 1, b_mul: 0, k_mul: 2, s_div: 2 },
+            AffineIndex { b_mod: 2, b_mul: 6, k_mul: 2, s_div: u64::MAX },
+        ];
+        for (b, r, k, s) in dims.iter().flat_map(|&b| {
+            dims.iter().flat_map(move |&r| dims.iter().flat_map(move |&k| dims.iter().map(move |&s| (b, r, k, s))))
+        }) {
+            for index in indices {
+                let block = Block { b, r, k, s };
+                let (after, after_index) = block.simplified(index);
+                assert_eq!(block.elements(), after.elements());
+                for e in 0..block.elements() {
+                    let of = |block: Block| {
+                        let (s, e) = (e % block.s, e / block.s);
+                        let (k, e) = (e % block.k, e / block.k);
+                        (e / block.r, k, s)
+                    };
+                    let (b0, k0, s0) = of(block);
+                    let (b1, k1, s1) = of(after);
+                    assert_eq!(b0 * block.k + k0, b1 * after.k + k1, "{block:?} {after:?}");
+                    assert_eq!(
+                        channel(index, b0, k0, s0),
+                        channel(after_index, b1, k1, s1),
+                        "{block:?} {after:?} {index:?} {after_index:?}"
+                    );
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,298 @@
+//! Every way a call can fail, by stage.
+
+use std::fmt;
+
+/// What was asked for makes no sense, or cannot run with these capabilities.
+#[derive(Debug, Clone, PartialEq, thiserror::Error)]
+#[non_exhaustive]
+pub enum SpecError {
+    /// The input has no axes.
+    #[error("{norm}: shape is [], a scalar, but must have at least one axis")]
+    ScalarInput {
+        /// The norm that was asked for.
+        norm: &'static str,
+    },
+    /// `normalized_shape` names no axis.
+    #[error("{norm}: normalized_shape is [] but must name at least the last axis of shape {}", Dims(.shape))]
+    EmptyNormalizedShape {
+        /// The norm that was asked for.
+        norm: &'static str,
+        /// The shape of the input.
+        shape: Vec<usize>,
+    },
+    /// `normalized_shape` is not how the input's shape ends.
+    #[error(
+        "{norm}: normalized_shape is {} but must be the last axes of shape {}",
+        Dims(.normalized_shape),
+        Dims(.shape)
+    )]
+    NormalizedShape {
+        /// The norm that was asked for.
+        norm: &'static str,
+        /// The shape of the input.
+        shape: Vec<usize>,
+        /// What was given.
+        normalized_shape: Vec<usize>,
+    },
+    /// The channel axis is not an axis of the input.
+    #[error("{norm}: channel_axis is {channel_axis} but must be in -{rank}..{rank} for shape {}", Dims(.shape), rank = .shape.len())]
+    ChannelAxis {
+        /// The norm that was asked for.
+        norm: &'static str,
+        /// What was given.
+        channel_axis: isize,
+        /// The shape of the input.
+        shape: Vec<usize>,
+    },
+    /// The channels cannot be split in that many groups.
+    #[error(
+        "GroupNorm: num_groups is {num_groups} but must be at least 1 and divide the {channels} channels (axis {axis} of shape {})",
+        Dims(.shape)
+    )]
+    NumGroups {
+        /// What was given.
+        num_groups: usize,
+        /// The length of the channel axis.
+        channels: usize,
+        /// The channel axis, counted from the first.
+        axis: usize,
+        /// The shape of the input.
+        shape: Vec<usize>,
+    },
+    /// A numeric parameter is outside its range.
+    #[error("{norm}: {parameter} is {value} but must be {must}")]
+    Parameter {
+        /// The norm that was asked for.
+        norm: &'static str,
+        /// The parameter's name.
+        parameter: &'static str,
+        /// What was given.
+        value: f32,
+        /// What it must be.
+        must: &'static str,
+    },
+    /// The shape has more elements than can be addressed.
+    #[error("{norm}: shape {} has more than {limit} elements, the most a tensor can have here", Dims(.shape))]
+    TooManyElements {
+        /// The norm that was asked for.
+        norm: &'static str,
+        /// The shape of the input.
+        shape: Vec<usize>,
+        /// The most elements a tensor can have.
+        limit: u64,
+    },
+    /// A limit of the device is too low for this tensor.
+    #[error("{norm}: {what} needs {needs} {unit}, but this device's {limit} is {has}")]
+    Limit {
+        /// The norm that was asked for.
+        norm: &'static str,
+        /// What needs it.
+        what: &'static str,
+        /// How much it needs.
+        needs: u64,
+        /// What the numbers count.
+        unit: &'static str,
+        /// The name of the limit, as in [`wgpu::Limits`].
+        limit: &'static str,
+        /// What the device was made with.
+        has: u64,
+    },
+}
+
+/// The tensors given to a plan do not fit it.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum BindError {
+    /// A tensor the norm needs was not given.
+    #[error("{norm}: {tensor} is missing: {why}")]
+    Missing {
+        /// The norm of the plan.
+        norm: &'static str,
+        /// The tensor.
+        tensor: &'static str,
+        /// When it is needed.
+        why: &'static str,
+    },
+    /// A tensor was given that this norm does not take.
+    #[error("{norm}: {tensor} was given, but {why}")]
+    Unexpected {
+        /// The norm of the plan.
+        norm: &'static str,
+        /// The tensor.
+        tensor: &'static str,
+        /// Why it has no place here.
+        why: &'static str,
+    },
+    /// A tensor does not lie in its buffer.
+    #[error("{tensor}: {needs} bytes from offset {offset} do not fit in its buffer of {size} bytes")]
+    TooSmall {
+        /// The tensor.
+        tensor: &'static str,
+        /// The bytes it takes.
+        needs: u64,
+        /// Where it starts, in bytes.
+        offset: u64,
+        /// The size of the buffer, in bytes.
+        size: u64,
+    },
+    /// An offset is not a multiple of the element size.
+    #[error("{tensor}: its offset is {offset} bytes but must be a multiple of {alignment}")]
+    Alignment {
+        /// The tensor.
+        tensor: &'static str,
+        /// Where it starts, in bytes.
+        offset: u64,
+        /// What the offset must be a multiple of.
+        alignment: u64,
+    },
+    /// A buffer was made without a usage it needs.
+    #[error("{tensor}: its buffer has usage {usage:?} but must have STORAGE")]
+    Usage {
+        /// The tensor.
+        tensor: &'static str,
+        /// What the buffer was made with.
+        usage: wgpu::BufferUsages,
+    },
+    /// A tensor that is written shares bytes with another.
+    #[error(
+        "{written} is written and overlaps {other} in the same buffer; they must be apart, or y must be exactly x (in place)"
+    )]
+    Overlap {
+        /// The tensor that is written.
+        written: &'static str,
+        /// The tensor it overlaps.
+        other: &'static str,
+    },
+    /// A slice or array given for a tensor has another shape or length.
+    #[error("{tensor}: its shape is {} but must be {}", Dims(.shape), Dims(.must))]
+    Shape {
+        /// The tensor.
+        tensor: &'static str,
+        /// What was given.
+        shape: Vec<usize>,
+        /// What it must be.
+        must: Vec<usize>,
+    },
+    /// A slice given for a tensor has another length.
+    #[error("{tensor}: it has {length} elements but must have {must}, those of shape {}", Dims(.shape))]
+    Length {
+        /// The tensor.
+        tensor: &'static str,
+        /// The elements given.
+        length: usize,
+        /// The elements it must have.
+        must: u64,
+        /// The shape they make up.
+        shape: Vec<usize>,
+    },
+    /// A tensor, from the aligned offset before it, is more than one binding may hold.
+    #[error("{tensor}: its binding needs {needs} bytes, but this device's max_storage_buffer_binding_size is {has}")]
+    BindingSize {
+        /// The tensor.
+        tensor: &'static str,
+        /// The bytes to bind.
+        needs: u64,
+        /// What the device was made with.
+        has: u64,
+    },
+    /// A pass binds more than the device allows.
+    #[error(
+        "{norm}: pass {pass} needs {needs} storage buffers, but this device's max_storage_buffers_per_shader_stage is {has}"
+    )]
+    StorageBuffers {
+        /// The norm of the plan.
+        norm: &'static str,
+        /// The pass.
+        pass: &'static str,
+        /// What it binds.
+        needs: u32,
+        /// What the device was made with.
+        has: u32,
+    },
+    /// The device ran out of memory for pipelines, uniforms or scratch.
+    #[error("the device is out of memory: {description}")]
+    OutOfMemory {
+        /// What wgpu said.
+        description: String,
+    },
+    /// wgpu or the driver refused what we made: a fault of this library, or of the driver.
+    #[error("wgpu refused a pipeline or binding of ours, which is a bug: {description}")]
+    Device {
+        /// What wgpu said.
+        description: String,
+    },
+}
+
+/// Finding an adapter, moving data or waiting for the GPU failed.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum RunError {
+    /// No adapter can be used.
+    #[error("no GPU adapter can be used: {why}")]
+    NoAdapter {
+        /// What was looked for and found.
+        why: String,
+    },
+    /// The adapter gave no device.
+    #[error("the adapter {adapter} gave no device: {description}")]
+    NoDevice {
+        /// The adapter's name.
+        adapter: String,
+        /// What wgpu said.
+        description: String,
+    },
+    /// A buffer could not be made.
+    #[error("{tensor}: no buffer of {bytes} bytes on this device: {description}")]
+    Buffer {
+        /// The tensor it was for.
+        tensor: &'static str,
+        /// Its size.
+        bytes: u64,
+        /// What wgpu said.
+        description: String,
+    },
+    /// The device is gone.
+    #[error("the device was lost: {description}")]
+    DeviceLost {
+        /// What wgpu said.
+        description: String,
+    },
+    /// wgpu refused the commands: a fault of this library, or of the driver.
+    #[error("the commands could not be submitted: {description}")]
+    Submit {
+        /// What wgpu said.
+        description: String,
+    },
+    /// A result could not be read back.
+    #[error("{tensor}: could not be read back: {description}")]
+    Readback {
+        /// The tensor.
+        tensor: &'static str,
+        /// What wgpu said.
+        description: String,
+    },
+}
+
+/// Any failure of this library.
+#[derive(Debug, Clone, PartialEq, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// In what was asked for.
+    #[error(transparent)]
+    Spec(#[from] SpecError),
+    /// In the tensors given.
+    #[error(transparent)]
+    Bind(#[from] BindError),
+    /// In running it.
+    #[error(transparent)]
+    Run(#[from] RunError),
+}
+
+/// A shape as people write it: `[4096, 768]`.
+struct Dims<'a>(&'a [usize]);
+
+impl fmt::Display for Dims<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Debug::fmt(self.0, f)
+    }
+}

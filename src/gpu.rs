@@ -1,0 +1,274 @@
+//! For people without a device of their own: the best adapter, a device on it, and data in and out.
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+use crate::context::Context;
+use crate::error::{Error, RunError};
+
+/// An adapter with a device, a queue and a [`Context`] on it.
+///
+/// Adapters are taken in the order discrete, integrated, virtual, software. The usual variables of wgpu are honoured:
+/// `WGPU_BACKEND` (`vulkan`, `metal`, `dx12`, ...), `WGPU_ADAPTER_NAME` (a part of the name) and `WGPU_POWER_PREF` (`low`
+/// puts integrated adapters first).
+///
+/// ```
+/// # fn main() -> Result<(), wgpu_norm::Error> {
+/// use wgpu_norm::{Gpu, Inputs, LayerNorm};
+///
+/// let gpu = Gpu::new_blocking()?;
+/// println!("on {}", gpu.describe());
+/// let out = gpu.run_blocking(&LayerNorm::new(&[1, 2], &[2])?, Inputs::new(&[1.0, 3.0][..]))?;
+/// assert!((out.y[1] - 1.0).abs() < 1e-5);
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Debug, Clone)]
+pub struct Gpu {
+    info: wgpu::AdapterInfo,
+    queue: wgpu::Queue,
+    context: Context,
+    lost: Arc<Mutex<Option<String>>>,
+}
+
+/// What [`Gpu::adapters`] tells of one adapter.
+#[derive(Debug, Clone)]
+#[non_exhaustive]
+pub struct AdapterReport {
+    /// Name, driver, type, backend, subgroup sizes.
+    pub info: wgpu::AdapterInfo,
+    /// What it can do.
+    pub features: wgpu::Features,
+    /// Its limits.
+    pub limits: wgpu::Limits,
+    /// Whether [`Gpu::new`] takes it.
+    pub chosen: bool,
+    /// Why it cannot be used, if it cannot.
+    pub refused: Option<String>,
+}
+
+/// The features to ask `adapter` for: those this library makes use of and the adapter has.
+#[must_use]
+pub fn features_for(adapter: &wgpu::Adapter) -> wgpu::Features {
+    adapter.features() & wgpu::Features::SUBGROUP
+}
+
+/// The limits to ask `adapter` for: the adapter's own, so that no tensor it can hold is refused.
+#[must_use]
+pub fn limits_for(adapter: &wgpu::Adapter) -> wgpu::Limits {
+    adapter.limits()
+}
+
+impl Gpu {
+    /// Takes the best adapter there is.
+    ///
+    /// # Errors
+    ///
+    /// [`RunError::NoAdapter`] if there is none, [`RunError::NoDevice`] if it gives no device.
+    pub async fn new() -> Result<Self, Error> {
+        Self::choose(None).await
+    }
+
+    /// [`Gpu::new`], blocking.
+    ///
+    /// # Errors
+    ///
+    /// As [`Gpu::new`].
+    #[cfg(not(target_arch = "wasm32"))]
+    pub fn new_blocking() -> Result<Self, Error> {
+        pollster::block_on(Self::new())
+    }
+
+    /// Takes the best adapter whose name contains `name`, in any case; `WGPU_ADAPTER_NAME` has no say then.
+    ///
+    /// # Errors
+    ///
+    /// As [`Gpu::new`]; the message lists the adapters there are.
+    pub async fn with_adapter(name: &str) -> Result<Self, Error> {
+        Self::choose(Some(name.to_owned())).await
+    }
+
+    /// [`Gpu::with_adapter`], blocking.
+    ///
+    /// # Errors
+    ///
+    /// As [`Gpu::with_adapter`].
+    #[cfg(not(target_arch = "wasm32"))]
+    pub fn with_adapter_blocking(name: &str) -> Result<Self, Error> {
+        pollster::block_on(Self::with_adapter(name))
+    }
+
+    /// Every adapter of this machine, best first.
+    pub async fn adapters() -> Vec<AdapterReport> {
+        let wanted = wanted_name(None);
+        let mut reports: Vec<_> = candidates().await.iter().map(|adapter| report(adapter, wanted.as_deref())).collect();
+        if let Some(best) = reports.iter_mut().find(|report| report.refused.is_none()) {
+            best.chosen = true;
+        }
+        reports
+    }
+
+    /// [`Gpu::adapters`], blocking.
+    #[cfg(not(target_arch = "wasm32"))]
+    #[must_use]
+    pub fn adapters_blocking() -> Vec<AdapterReport> {
+        pollster::block_on(Self::adapters())
+    }
+
+    /// The device.
+    #[must_use]
+    pub fn device(&self) -> &wgpu::Device {
+        self.context.device()
+    }
+
+    /// Its queue.
+    #[must_use]
+    pub fn queue(&self) -> &wgpu::Queue {
+        &self.queue
+    }
+
+    /// The context on the device.
+    #[must_use]
+    pub fn context(&self) -> &Context {
+        &self.context
+    }
+
+    /// What was picked.
+    #[must_use]
+    pub fn adapter_info(&self) -> &wgpu::AdapterInfo {
+        &self.info
+    }
+
+    /// What was picked, in a line: `llvmpipe (LLVM 15.0.6, 256 bits), Vulkan, software, driver llvmpipe Mesa 22.3.6`.
+    #[must_use]
+    pub fn describe(&self) -> String {
+        describe(&self.info)
+    }
+
+    /// The same device with other capabilities: to plan as on a GPU without subgroups, say.
+    #[must_use]
+    pub fn with_context(mut self, context: Context) -> Self {
+        self.context = context;
+        self
+    }
+
+    /// Fails once the device is lost.
+    pub(crate) fn check_alive(&self) -> Result<(), RunError> {
+        match self.lost.lock().unwrap_or_else(PoisonError::into_inner).clone() {
+            Some(description) => Err(RunError::DeviceLost { description }),
+            None => Ok(()),
+        }
+    }
+
+    async fn choose(name: Option<String>) -> Result<Self, Error> {
+        let wanted = wanted_name(name);
+        let adapters = candidates().await;
+        let best = adapters.iter().find(|adapter| refusal(adapter, wanted.as_deref()).is_none());
+        let Some(adapter) = best else {
+            return Err(RunError::NoAdapter { why: explain(&adapters, wanted.as_deref()) }.into());
+        };
+        let info = adapter.get_info();
+        let descriptor = wgpu::DeviceDescriptor {
+            label: Some("wgpu-norm"),
+            required_features: features_for(adapter),
+            required_limits: limits_for(adapter),
+            ..Default::default()
+        };
+        let (device, queue) = adapter
+            .request_device(&descriptor)
+            .await
+            .map_err(|error| RunError::NoDevice { adapter: info.name.clone(), description: error.to_string() })?;
+        let lost = Arc::new(Mutex::new(None));
+        let record = Arc::clone(&lost);
+        device.set_device_lost_callback(move |reason, message| {
+            *record.lock().unwrap_or_else(PoisonError::into_inner) = Some(format!("{reason:?}: {message}"));
+        });
+        Ok(Self { info, queue, context: Context::new(&device), lost })
+    }
+}
+
+/// The name that was asked for, by the caller or else by the environment.
+fn wanted_name(name: Option<String>) -> Option<String> {
+    name.or_else(|| std::env::var("WGPU_ADAPTER_NAME").ok()).filter(|name| !name.is_empty())
+}
+
+/// All adapters, best first.
+async fn candidates() -> Vec<wgpu::Adapter> {
+    let instance = wgpu::Instance::new(wgpu::InstanceDescriptor::new_without_display_handle_from_env());
+    let low_power = wgpu::PowerPreference::from_env() == Some(wgpu::PowerPreference::LowPower);
+    #[cfg(not(target_arch = "wasm32"))]
+    let mut adapters = instance.enumerate_adapters(wgpu::Backends::all()).await;
+    #[cfg(target_arch = "wasm32")]
+    let mut adapters: Vec<_> = instance.request_adapter(&Default::default()).await.into_iter().collect();
+    // Stable: adapters of one type stay in the order of the backend.
+    adapters.sort_by_key(|adapter| rank(adapter.get_info().device_type, low_power));
+    adapters
+}
+
+fn rank(device_type: wgpu::DeviceType, low_power: bool) -> u8 {
+    use wgpu::DeviceType::{Cpu, DiscreteGpu, IntegratedGpu, Other, VirtualGpu};
+    match (device_type, low_power) {
+        (DiscreteGpu, false) | (IntegratedGpu, true) => 0,
+        (DiscreteGpu, true) | (IntegratedGpu, false) => 1,
+        (VirtualGpu, _) => 2,
+        (Other, _) => 3,
+        (Cpu, _) => 4,
+    }
+}
+
+/// Why an adapter cannot be used.
+fn refusal(adapter: &wgpu::Adapter, wanted: Option<&str>) -> Option<String> {
+    let name = adapter.get_info().name;
+    if let Some(wanted) = wanted {
+        if !name.to_lowercase().contains(&wanted.to_lowercase()) {
+            return Some(format!("its name does not contain {wanted:?}"));
+        }
+    }
+    let flags = adapter.get_downlevel_capabilities().flags;
+    if !flags.contains(wgpu::DownlevelFlags::COMPUTE_SHADERS) {
+        return Some("it has no compute shaders".to_owned());
+    }
+    None
+}
+
+fn report(adapter: &wgpu::Adapter, wanted: Option<&str>) -> AdapterReport {
+    AdapterReport {
+        info: adapter.get_info(),
+        features: adapter.features(),
+        limits: adapter.limits(),
+        chosen: false,
+        refused: refusal(adapter, wanted),
+    }
+}
+
+fn describe(info: &wgpu::AdapterInfo) -> String {
+    let kind = match info.device_type {
+        wgpu::DeviceType::DiscreteGpu => "discrete",
+        wgpu::DeviceType::IntegratedGpu => "integrated",
+        wgpu::DeviceType::VirtualGpu => "virtual",
+        wgpu::DeviceType::Cpu => "software",
+        wgpu::DeviceType::Other => "other",
+    };
+    let driver = format!("{} {}", info.driver, info.driver_info);
+    format!("{}, {:?}, {kind}, driver {}", info.name, info.backend, driver.trim())
+}
+
+/// What was looked for and what there is, with what to do where there is nothing.
+fn explain(adapters: &[wgpu::Adapter], wanted: Option<&str>) -> String {
+    if adapters.is_empty() {
+        return if cfg!(target_os = "linux") {
+            "wgpu found none. Install a Vulkan driver; without a GPU, Mesa's software Vulkan will do: on Debian or Ubuntu \
+             `apt-get install -y --no-install-recommends mesa-vulkan-drivers`"
+                .to_owned()
+        } else {
+            "wgpu found none; is the graphics driver installed?".to_owned()
+        };
+    }
+    let list: Vec<String> = adapters
+        .iter()
+        .map(|adapter| {
+            let why = refusal(adapter, wanted).unwrap_or_default();
+            format!("{} ({why})", describe(&adapter.get_info()))
+        })
+        .collect();
+    format!("of those there are, none will do: {}", list.join("; "))
+}

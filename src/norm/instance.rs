@@ -1,0 +1,95 @@
+//! Instance normalization.
+
+use super::sealed::Lower;
+use super::{Channels, DEFAULT_EPS, Norm, Problem, check_channel_axis};
+use crate::block::{AffineIndex, Block};
+use crate::error::SpecError;
+
+/// Instance normalization: each channel of each sample has its own mean and variance over all positions.
+///
+/// `y = (x - mean) / sqrt(variance + eps) * weight[c] + bias[c]`, with the population variance, as PyTorch's
+/// `InstanceNorm1d` to `3d` and ONNX's `InstanceNormalization`. `weight` and `bias` have the shape `[C]`; each may be
+/// left out. `mean` and `rstd` have the shape `[N, C]`. Axis 0 is the batch; if it is the channel axis, `x` is one
+/// sample and `N` is 1.
+///
+/// Ulyanov, Vedaldi and Lempitsky, *Instance Normalization*, 2016, <https://arxiv.org/abs/1607.08022>.
+///
+/// ```
+/// # fn main() -> Result<(), wgpu_norm::Error> {
+/// use wgpu_norm::{Gpu, InstanceNorm, Inputs};
+///
+/// let gpu = Gpu::new_blocking()?;
+/// let x = [1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 7.0, 8.0];
+/// let out = gpu.run_blocking(&InstanceNorm::channels_last(&[2, 2, 2])?, Inputs::new(&x[..]).with_mean())?;
+/// assert_eq!(out.mean.unwrap(), [2.0, 3.0, 6.0, 7.0]);
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Debug, Clone, PartialEq)]
+pub struct InstanceNorm {
+    shape: Vec<usize>,
+    axis: usize,
+    eps: f32,
+}
+
+impl InstanceNorm {
+    /// Normalizes each channel along `channel_axis` of `shape` (negative: from the last).
+    ///
+    /// # Errors
+    ///
+    /// [`SpecError`] if `shape` is empty or has 2^32 elements or more, or `channel_axis` is not one of its axes.
+    pub fn new(shape: &[usize], channel_axis: isize) -> Result<Self, SpecError> {
+        let axis = check_channel_axis("InstanceNorm", shape, channel_axis)?;
+        Ok(Self { shape: shape.to_vec(), axis, eps: DEFAULT_EPS })
+    }
+
+    /// `(N, *, C)`.
+    ///
+    /// # Errors
+    ///
+    /// As [`InstanceNorm::new`].
+    pub fn channels_last(shape: &[usize]) -> Result<Self, SpecError> {
+        Self::new(shape, -1)
+    }
+
+    /// `(N, C, *)`, as PyTorch and ONNX.
+    ///
+    /// # Errors
+    ///
+    /// As [`InstanceNorm::new`].
+    pub fn channels_first(shape: &[usize]) -> Result<Self, SpecError> {
+        Self::new(shape, 1)
+    }
+
+    /// What is added to the variance: finite and at least 0, which is checked when planning. Default 1e-5.
+    #[must_use]
+    pub fn eps(mut self, eps: f32) -> Self {
+        self.eps = eps;
+        self
+    }
+}
+
+impl Norm for InstanceNorm {
+    fn name(&self) -> &'static str {
+        "InstanceNorm"
+    }
+
+    fn shape(&self) -> &[usize] {
+        &self.shape
+    }
+
+    fn parameter_shape(&self) -> Vec<usize> {
+        vec![self.shape[self.axis]]
+    }
+
+    fn statistics_shape(&self) -> Vec<usize> {
+        vec![if self.axis == 0 { 1 } else { self.shape[0] }, self.shape[self.axis]]
+    }
+}
+
+impl Lower for InstanceNorm {
+    fn lower(&self) -> Result<Problem, SpecError> {
+        let Channels { n, before, c, after } = Channels::split(&self.shape, self.axis);
+        Problem::new(self, Block { b: n, r: before, k: c, s: after }, AffineIndex::PER_K, self.eps)
+    }
+}

@@ -1,0 +1,86 @@
+//! Layer normalization.
+
+use super::sealed::Lower;
+use super::{DEFAULT_EPS, Norm, Problem, check_normalized_shape, count};
+use crate::block::{AffineIndex, Block};
+use crate::error::SpecError;
+
+/// Layer normalization over the last axes: each row has its own mean and variance.
+///
+/// `y = (x - mean) / sqrt(variance + eps) * weight + bias`, with the population variance, as PyTorch's `LayerNorm`
+/// and ONNX's `LayerNormalization`. `weight` and `bias` have the shape `normalized_shape`; each may be left out.
+/// `mean` and `rstd` have the shape of `x` with the normalized axes as 1.
+///
+/// Ba, Kiros and Hinton, *Layer Normalization*, 2016, <https://arxiv.org/abs/1607.06450>.
+///
+/// ```
+/// # fn main() -> Result<(), wgpu_norm::Error> {
+/// use wgpu_norm::{Gpu, Inputs, LayerNorm};
+///
+/// let gpu = Gpu::new_blocking()?;
+/// let x = [1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 7.0, 8.0];
+/// let out = gpu.run_blocking(&LayerNorm::new(&[2, 2, 2], &[2])?, Inputs::new(&x[..]).with_mean())?;
+/// assert_eq!(out.mean.unwrap(), [1.5, 3.5, 5.5, 7.5]);
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Debug, Clone, PartialEq)]
+pub struct LayerNorm {
+    shape: Vec<usize>,
+    first_axis: usize,
+    eps: f32,
+}
+
+impl LayerNorm {
+    /// Normalizes `x` of `shape` over its last axes, which must be `normalized_shape`.
+    ///
+    /// # Errors
+    ///
+    /// [`SpecError`] if `shape` or `normalized_shape` is empty, `shape` does not end with `normalized_shape`, or has
+    /// 2^32 elements or more.
+    pub fn new(shape: &[usize], normalized_shape: &[usize]) -> Result<Self, SpecError> {
+        let first_axis = check_normalized_shape("LayerNorm", shape, normalized_shape)?;
+        Ok(Self { shape: shape.to_vec(), first_axis, eps: DEFAULT_EPS })
+    }
+
+    /// What is added to the variance: finite and at least 0, which is checked when planning. Default 1e-5.
+    #[must_use]
+    pub fn eps(mut self, eps: f32) -> Self {
+        self.eps = eps;
+        self
+    }
+}
+
+impl Norm for LayerNorm {
+    fn name(&self) -> &'static str {
+        "LayerNorm"
+    }
+
+    fn shape(&self) -> &[usize] {
+        &self.shape
+    }
+
+    fn parameter_shape(&self) -> Vec<usize> {
+        self.shape[self.first_axis..].to_vec()
+    }
+
+    fn statistics_shape(&self) -> Vec<usize> {
+        reduced_to_one(&self.shape, self.first_axis)
+    }
+}
+
+impl Lower for LayerNorm {
+    fn lower(&self) -> Result<Problem, SpecError> {
+        Problem::new(self, rows(&self.shape, self.first_axis), AffineIndex::PER_ELEMENT, self.eps)
+    }
+}
+
+/// The block of a norm over the axes from `first_axis` on.
+pub(super) fn rows(shape: &[usize], first_axis: usize) -> Block {
+    Block { b: count(&shape[..first_axis]), r: 1, k: 1, s: count(&shape[first_axis..]) }
+}
+
+/// `shape` with the axes from `first_axis` on as 1.
+pub(super) fn reduced_to_one(shape: &[usize], first_axis: usize) -> Vec<usize> {
+    shape.iter().enumerate().map(|(axis, &n)| if axis < first_axis { n } else { 1 }).collect()
+}

@@ -1,0 +1,184 @@
+//! What to compute: one file per norm, each a specification that checks its shapes and maps itself to a
+//! [`Block`]. Everything below this module knows blocks only.
+
+mod batch;
+mod group;
+mod instance;
+mod layer;
+mod rms;
+
+pub(crate) use batch::Average;
+pub use batch::{BatchNorm, Momentum, VarianceEstimator};
+pub use group::GroupNorm;
+pub use instance::InstanceNorm;
+pub use layer::LayerNorm;
+pub use rms::RmsNorm;
+
+use crate::block::{AffineIndex, Block};
+use crate::error::SpecError;
+
+/// The `eps` every norm starts with.
+pub const DEFAULT_EPS: f32 = 1e-5;
+
+/// A norm, its shape and its parameters: what [`Context::plan`](crate::Context::plan) plans.
+///
+/// Implemented by [`LayerNorm`], [`RmsNorm`], [`GroupNorm`], [`InstanceNorm`] and [`BatchNorm`], and by nothing
+/// outside this crate.
+pub trait Norm: sealed::Lower {
+    /// The norm's name, as in error messages.
+    fn name(&self) -> &'static str;
+
+    /// The shape of `x` and `y`, row-major.
+    fn shape(&self) -> &[usize];
+
+    /// The shape of `weight` and `bias`.
+    fn parameter_shape(&self) -> Vec<usize>;
+
+    /// The shape of `mean` and `rstd`, one value per group: reduced axes kept as 1 for layer and RMS norm, `(N, G)`
+    /// for group norm, `(N, C)` for instance norm, `(C)` for batch norm.
+    fn statistics_shape(&self) -> Vec<usize>;
+}
+
+pub(crate) mod sealed {
+    use super::{Problem, SpecError};
+
+    /// A norm in terms of blocks.
+    pub trait Lower {
+        /// Checks the parameters and maps the norm to a block.
+        fn lower(&self) -> Result<Problem, SpecError>;
+    }
+}
+
+/// Whether the mean is subtracted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Centering {
+    /// Mean and variance.
+    Mean,
+    /// The mean of squares alone.
+    None,
+}
+
+/// Where the statistics come from.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum Source {
+    /// From `x`.
+    Batch,
+    /// From `x`, and running statistics are updated.
+    Tracked(Tracking),
+    /// From the running statistics.
+    Running,
+}
+
+/// How running statistics are updated: `keep * old + take * batch`.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Tracking {
+    pub(crate) momentum: Momentum,
+    pub(crate) estimator: VarianceEstimator,
+}
+
+/// Everything the planner needs to know of a norm.
+#[derive(Debug, Clone)]
+pub struct Problem {
+    pub(crate) norm: &'static str,
+    pub(crate) shape: Vec<usize>,
+    pub(crate) parameter_shape: Vec<usize>,
+    pub(crate) statistics_shape: Vec<usize>,
+    pub(crate) block: Block,
+    pub(crate) index: AffineIndex,
+    pub(crate) centering: Centering,
+    pub(crate) source: Source,
+    pub(crate) eps: f32,
+    pub(crate) weight_offset: f32,
+}
+
+impl Problem {
+    /// A norm of statistics from `x` with the usual affine part.
+    fn new(norm: &dyn Norm, block: Block, index: AffineIndex, eps: f32) -> Result<Self, SpecError> {
+        if !(eps.is_finite() && eps >= 0.0) {
+            return Err(SpecError::Parameter {
+                norm: norm.name(),
+                parameter: "eps",
+                value: eps,
+                must: "finite and at least 0",
+            });
+        }
+        let (block, index) = block.simplified(index);
+        Ok(Self {
+            norm: norm.name(),
+            shape: norm.shape().to_vec(),
+            parameter_shape: norm.parameter_shape(),
+            statistics_shape: norm.statistics_shape(),
+            block,
+            index,
+            centering: Centering::Mean,
+            source: Source::Batch,
+            eps,
+            weight_offset: 0.0,
+        })
+    }
+}
+
+/// The elements of a shape that [`check_shape`] accepted.
+pub(crate) fn count(shape: &[usize]) -> u64 {
+    shape.iter().map(|&n| n as u64).product()
+}
+
+/// Shaders address elements with u32.
+const MAX_ELEMENTS: u64 = u32::MAX as u64;
+
+/// Refuses scalars and shapes whose elements, or any product of whose axes, cannot be counted in a u32.
+fn check_shape(norm: &'static str, shape: &[usize]) -> Result<(), SpecError> {
+    if shape.is_empty() {
+        return Err(SpecError::ScalarInput { norm });
+    }
+    // Empty axes are left out: products of the others are formed too.
+    let elements = shape.iter().filter(|&&n| n != 0).try_fold(1u64, |product, &n| product.checked_mul(n as u64));
+    match elements {
+        Some(n) if n <= MAX_ELEMENTS => Ok(()),
+        _ => Err(SpecError::TooManyElements { norm, shape: shape.to_vec(), limit: MAX_ELEMENTS }),
+    }
+}
+
+/// Where `normalized_shape` starts in `shape`, for norms over the last axes.
+fn check_normalized_shape(norm: &'static str, shape: &[usize], normalized_shape: &[usize]) -> Result<usize, SpecError> {
+    check_shape(norm, shape)?;
+    if normalized_shape.is_empty() {
+        return Err(SpecError::EmptyNormalizedShape { norm, shape: shape.to_vec() });
+    }
+    if !shape.ends_with(normalized_shape) {
+        return Err(SpecError::NormalizedShape {
+            norm,
+            shape: shape.to_vec(),
+            normalized_shape: normalized_shape.to_vec(),
+        });
+    }
+    Ok(shape.len() - normalized_shape.len())
+}
+
+/// The channel axis counted from the first; negative ones count from the last.
+fn check_channel_axis(norm: &'static str, shape: &[usize], channel_axis: isize) -> Result<usize, SpecError> {
+    check_shape(norm, shape)?;
+    let rank = shape.len();
+    let axis = if channel_axis < 0 { rank.checked_add_signed(channel_axis) } else { channel_axis.try_into().ok() };
+    match axis {
+        Some(axis) if axis < rank => Ok(axis),
+        _ => Err(SpecError::ChannelAxis { norm, channel_axis, shape: shape.to_vec() }),
+    }
+}
+
+/// An input with a channel axis, as its batch, what lies between, the channels, and what lies behind.
+struct Channels {
+    n: u64,
+    before: u64,
+    c: u64,
+    after: u64,
+}
+
+impl Channels {
+    /// Axis 0 is the batch, unless it is the channel axis: then there is one, unbatched, sample.
+    fn split(shape: &[usize], axis: usize) -> Self {
+        let n = if axis == 0 { 1 } else { shape[0] as u64 };
+        let before = if axis == 0 { 1 } else { count(&shape[1..axis]) };
+        Self { n, before, c: shape[axis] as u64, after: count(&shape[axis + 1..]) }
+    }
+}

@@ -1,0 +1,97 @@
+//! Root mean square normalization.
+
+use super::layer::{reduced_to_one, rows};
+use super::sealed::Lower;
+use super::{Centering, DEFAULT_EPS, Norm, Problem, check_normalized_shape};
+use crate::block::AffineIndex;
+use crate::error::SpecError;
+
+/// Root mean square normalization over the last axes: layer normalization without the mean.
+///
+/// `y = x / sqrt(mean(x^2) + eps) * weight + bias`, as PyTorch's `RMSNorm` and ONNX's `RMSNormalization` (which have
+/// no bias). `weight` and `bias` have the shape `normalized_shape`; each may be left out. `rstd`, the factor on `x`,
+/// has the shape of `x` with the normalized axes as 1; there is no `mean`.
+///
+/// Zhang and Sennrich, *Root Mean Square Layer Normalization*, 2019, <https://arxiv.org/abs/1910.07467>.
+///
+/// ```
+/// # fn main() -> Result<(), wgpu_norm::Error> {
+/// use wgpu_norm::{Gpu, Inputs, RmsNorm};
+///
+/// let gpu = Gpu::new_blocking()?;
+/// let norm = RmsNorm::new(&[2, 2], &[2])?.eps(0.0);
+/// let out = gpu.run_blocking(&norm, Inputs::new(&[1.0, 7.0, 3.0, -3.0][..]))?;
+/// for (y, want) in out.y.iter().zip([0.2, 1.4, 1.0, -1.0]) {
+///     assert!((y - want).abs() < 1e-6);
+/// }
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Debug, Clone, PartialEq)]
+pub struct RmsNorm {
+    shape: Vec<usize>,
+    first_axis: usize,
+    eps: f32,
+    weight_offset: f32,
+}
+
+impl RmsNorm {
+    /// Normalizes `x` of `shape` over its last axes, which must be `normalized_shape`.
+    ///
+    /// # Errors
+    ///
+    /// [`SpecError`] if `shape` or `normalized_shape` is empty, `shape` does not end with `normalized_shape`, or has
+    /// 2^32 elements or more.
+    pub fn new(shape: &[usize], normalized_shape: &[usize]) -> Result<Self, SpecError> {
+        let first_axis = check_normalized_shape("RmsNorm", shape, normalized_shape)?;
+        Ok(Self { shape: shape.to_vec(), first_axis, eps: DEFAULT_EPS, weight_offset: 0.0 })
+    }
+
+    /// What is added to the mean square: finite and at least 0, which is checked when planning. Default 1e-5.
+    #[must_use]
+    pub fn eps(mut self, eps: f32) -> Self {
+        self.eps = eps;
+        self
+    }
+
+    /// Multiplies by `weight_offset + weight`: 1 for models that store a zero-centred weight, as Gemma does. Has no
+    /// effect without a weight. Must be finite, which is checked when planning. Default 0.
+    #[must_use]
+    pub fn weight_offset(mut self, weight_offset: f32) -> Self {
+        self.weight_offset = weight_offset;
+        self
+    }
+}
+
+impl Norm for RmsNorm {
+    fn name(&self) -> &'static str {
+        "RmsNorm"
+    }
+
+    fn shape(&self) -> &[usize] {
+        &self.shape
+    }
+
+    fn parameter_shape(&self) -> Vec<usize> {
+        self.shape[self.first_axis..].to_vec()
+    }
+
+    fn statistics_shape(&self) -> Vec<usize> {
+        reduced_to_one(&self.shape, self.first_axis)
+    }
+}
+
+impl Lower for RmsNorm {
+    fn lower(&self) -> Result<Problem, SpecError> {
+        if !self.weight_offset.is_finite() {
+            return Err(SpecError::Parameter {
+                norm: self.name(),
+                parameter: "weight_offset",
+                value: self.weight_offset,
+                must: "finite",
+            });
+        }
+        let problem = Problem::new(self, rows(&self.shape, self.first_axis), AffineIndex::PER_ELEMENT, self.eps)?;
+        Ok(Problem { centering: Centering::None, weight_offset: self.weight_offset, ..problem })
+    }
+}

@@ -1,0 +1,83 @@
+//! What a device can do, as far as plans care.
+
+use crate::error::SpecError;
+
+/// What plans depend on: limits and properties of a device, never its name.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Capabilities {
+    /// The smallest and largest subgroup, if the device was made with [`wgpu::Features::SUBGROUP`].
+    pub subgroup_sizes: Option<(u32, u32)>,
+    /// Whether the adapter is software: there, barriers cost more than arithmetic, and a cache is as near as a register.
+    pub software: bool,
+    /// Whether the shader compiler may reassociate floating-point subtractions, so that they must be hidden from it.
+    pub reassociates: bool,
+    /// Most invocations of a workgroup.
+    pub max_invocations: u32,
+    /// Most workgroups along one dimension of a dispatch.
+    pub max_workgroups: u32,
+    /// Most bytes of one storage binding.
+    pub max_binding: u64,
+    /// Most bytes of one buffer.
+    pub max_buffer: u64,
+    /// Most storage buffers of one dispatch.
+    pub max_storage_buffers: u32,
+    /// What the offset of a storage binding is a multiple of.
+    pub storage_alignment: u64,
+    /// What the offset of a uniform binding is a multiple of.
+    pub uniform_alignment: u64,
+}
+
+impl Capabilities {
+    /// A GPU with these limits and no subgroups.
+    #[must_use]
+    pub fn from_limits(limits: &wgpu::Limits) -> Self {
+        Self {
+            subgroup_sizes: None,
+            software: false,
+            reassociates: true,
+            max_invocations: limits.max_compute_invocations_per_workgroup.min(limits.max_compute_workgroup_size_x),
+            max_workgroups: limits.max_compute_workgroups_per_dimension,
+            max_binding: limits.max_storage_buffer_binding_size,
+            max_buffer: limits.max_buffer_size,
+            max_storage_buffers: limits.max_storage_buffers_per_shader_stage,
+            storage_alignment: u64::from(limits.min_storage_buffer_offset_alignment),
+            uniform_alignment: u64::from(limits.min_uniform_buffer_offset_alignment),
+        }
+    }
+
+    /// What `device` was made with.
+    #[must_use]
+    pub fn of(device: &wgpu::Device) -> Self {
+        let info = device.adapter_info();
+        let subgroups = device.features().contains(wgpu::Features::SUBGROUP);
+        Self {
+            subgroup_sizes: subgroups.then_some((info.subgroup_min_size, info.subgroup_max_size)),
+            software: info.device_type == wgpu::DeviceType::Cpu,
+            // Metal and HLSL compile with fast math, and Vulkan drivers fold more than one would think. Software
+            // Vulkan pays most for the disguise, and is what the test suite runs on without it.
+            reassociates: !(info.backend == wgpu::Backend::Vulkan && info.device_type == wgpu::DeviceType::Cpu),
+            ..Self::from_limits(&device.limits())
+        }
+    }
+
+    pub(super) fn check_binding(&self, norm: &'static str, what: &'static str, needs: u64) -> Result<(), SpecError> {
+        let limits = [("max_storage_buffer_binding_size", self.max_binding), ("max_buffer_size", self.max_buffer)];
+        match limits.into_iter().find(|&(_, has)| needs > has) {
+            Some((limit, has)) => Err(SpecError::Limit { norm, what, needs, unit: "bytes", limit, has }),
+            None => Ok(()),
+        }
+    }
+
+    /// A workgroup of at least `lanes` and about `wanted` invocations, whole subgroups if there are any.
+    pub(super) fn workgroup_size(&self, wanted: u32, lanes: u32) -> u32 {
+        let whole = self.subgroup_sizes.map_or(1, |(_, largest)| largest);
+        wanted.max(lanes).max(whole).min(self.largest_workgroup())
+    }
+
+    /// The largest power of two of invocations a kernel of ours uses.
+    pub(super) fn largest_workgroup(&self) -> u32 {
+        let most = self.max_invocations.clamp(1, 256);
+        1 << most.ilog2()
+    }
+}

@@ -1,0 +1,22 @@
+//! How many lanes merge one group's partials.
+
+use super::{Capabilities, Team};
+use crate::shader::Reduction;
+
+/// Partials one lane of a GPU merges in a chain, and of a software adapter, before the lanes' tree.
+const GPU_CHAIN: u64 = 16;
+const SOFTWARE_CHAIN: u64 = 64;
+
+pub(super) fn team(partials: u64, capabilities: &Capabilities) -> Team {
+    let chain = if capabilities.software { SOFTWARE_CHAIN } else { GPU_CHAIN };
+    let largest = capabilities.largest_workgroup();
+    let lanes = partials.div_ceil(chain).next_power_of_two().min(u64::from(largest)) as u32;
+    let smallest_subgroup = capabilities.subgroup_sizes.map(|(smallest, _)| smallest);
+    Team {
+        workgroup_size: capabilities.workgroup_size(64, lanes),
+        lanes,
+        reduction: if smallest_subgroup.is_some() { Reduction::Subgroup } else { Reduction::Workgroup },
+        across_subgroups: smallest_subgroup.is_none_or(|smallest| lanes > smallest),
+    }
+    .normal()
+}

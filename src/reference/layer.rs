@@ -1,0 +1,50 @@
+//! Layer normalization.
+
+use ndarray::ArrayViewD;
+
+use super::{Forward, check_normalized, last_axes, scale_and_shift, standardize};
+
+/// Layer normalization (Ba, Kiros & Hinton, *Layer Normalization*, 2016) over the last
+/// `normalized_ndim` axes.
+///
+/// For each index of the leading axes, with mean and (population) variance taken over the last
+/// `normalized_ndim` axes:
+///
+/// ```text
+/// y = (x - mean) / sqrt(variance + eps) * weight + bias
+/// ```
+///
+/// `weight` and `bias` have the shape of the normalized axes; left out, they are 1 and 0. The
+/// statistics have the shape of `x` with the normalized axes as 1. The statistics of an empty
+/// group are NaN.
+///
+/// # Panics
+///
+/// If `normalized_ndim` is not in `1..=x.ndim()`, or `weight` or `bias` does not have the shape of
+/// the normalized axes.
+///
+/// # Example
+///
+/// ```
+/// use wgpu_norm::ndarray::array;
+/// use wgpu_norm::reference;
+///
+/// let x = array![[1.0, 3.0], [10.0, 30.0]].into_dyn();
+/// let out = reference::layer_norm(x.view(), 1, None, None, 0.0);
+/// assert_eq!(out.mean, Some(array![[2.0], [20.0]].into_dyn()));
+/// assert_eq!(out.y, array![[-1.0, 1.0], [-1.0, 1.0]].into_dyn());
+/// ```
+pub fn layer_norm(
+    x: ArrayViewD<'_, f64>,
+    normalized_ndim: usize,
+    weight: Option<ArrayViewD<'_, f64>>,
+    bias: Option<ArrayViewD<'_, f64>>,
+    eps: f64,
+) -> Forward {
+    let arrays = [("weight", weight.as_ref()), ("bias", bias.as_ref())];
+    check_normalized(&x, normalized_ndim, &arrays);
+    let axes = last_axes(x.ndim(), normalized_ndim);
+    let s = standardize(x, &axes, eps);
+    let (y, scale) = scale_and_shift(s.xhat, weight, bias, &axes);
+    Forward { y, mean: Some(s.mean), variance: Some(s.variance), rstd: s.rstd, scale }
+}

@@ -1,0 +1,33 @@
+//! wgpu reports mistakes and exhaustion to error scopes; without one, a mistake panics the process.
+
+use std::future::Future;
+
+use wgpu::{Device, Error, ErrorFilter, ErrorScopeGuard};
+
+/// The three error scopes, open. They belong to this thread: close them before any await.
+pub(crate) struct Scopes {
+    internal: ErrorScopeGuard,
+    memory: ErrorScopeGuard,
+    validation: ErrorScopeGuard,
+}
+
+impl Scopes {
+    pub(crate) fn open(device: &Device) -> Self {
+        let internal = device.push_error_scope(ErrorFilter::Internal);
+        let memory = device.push_error_scope(ErrorFilter::OutOfMemory);
+        let validation = device.push_error_scope(ErrorFilter::Validation);
+        Self { internal, memory, validation }
+    }
+
+    /// Closes them in reverse; what comes back tells, once awaited, what they caught.
+    pub(crate) fn close(self) -> impl Future<Output = Option<Error>> + use<> {
+        let (validation, memory, internal) = (self.validation.pop(), self.memory.pop(), self.internal.pop());
+        async move {
+            let validation = validation.await;
+            let memory = memory.await;
+            let internal = internal.await;
+            // Running out of memory makes what follows invalid too: it is the cause.
+            memory.or(validation).or(internal)
+        }
+    }
+}

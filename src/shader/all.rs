@@ -1,0 +1,153 @@
+//! Every variant there is, for tests and tools that need no GPU.
+
+use super::{Access, Affine, Constants, ENTRY, Hold, Kernel, Known, Reduction, Role, TensorBinding, Variant, Width};
+
+/// One composed shader.
+#[derive(Debug, Clone)]
+#[non_exhaustive]
+pub struct ShaderVariant {
+    /// A name that no other variant has, fit for a file: `fused_rows-quad-registers4-element-subgroup-full`.
+    pub name: String,
+    /// The WGSL.
+    pub source: String,
+    /// The entry point.
+    pub entry_point: &'static str,
+    /// Values for its override constants.
+    pub constants: Vec<(&'static str, f64)>,
+}
+
+/// Which of a kernel's tensors are bound.
+#[derive(Clone, Copy)]
+enum Bound {
+    Full,
+    Least,
+    InPlace,
+    Shared,
+}
+
+impl Bound {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Full => "full",
+            Self::Least => "least",
+            Self::InPlace => "in_place",
+            Self::Shared => "shared",
+        }
+    }
+
+    fn tensors(self, kernel: Kernel, known: Known, track: bool) -> Vec<TensorBinding> {
+        let optional = [Role::Weight, Role::Bias, Role::Mean, Role::Rstd, Role::Batches];
+        let tracked = [Role::RunningMean, Role::RunningVar, Role::Batches];
+        let roles = kernel.roles(known == Known::Running).iter();
+        roles
+            .filter(|(role, _)| match self {
+                Self::Full | Self::Shared => true,
+                Self::Least => !optional.contains(role) || kernel == Kernel::CountBatch,
+                Self::InPlace => *role != Role::X,
+            })
+            .filter(|(role, _)| kernel != Kernel::Merge || track || !tracked.contains(role))
+            .map(|&(role, written)| TensorBinding {
+                role,
+                access: if written || matches!(self, Self::Shared) { Access::ReadWrite } else { Access::Read },
+            })
+            .collect()
+    }
+}
+
+/// Every shader a plan can ask for, each with one set of constants; the tensors bound are all, as few as can be, in
+/// place, and all from one buffer.
+#[must_use]
+pub fn shader_variants() -> Vec<ShaderVariant> {
+    use Kernel::{ApplyColumns, ApplyRows, CountBatch, FusedRows, Merge, StatsColumns, StatsRows};
+    let mut all = Vec::new();
+    for kernel in [FusedRows, StatsRows, StatsColumns, Merge, ApplyRows, ApplyColumns, CountBatch] {
+        let widths =
+            if matches!(kernel, Merge | CountBatch) { &[Width::Scalar][..] } else { &[Width::Scalar, Width::Quad] };
+        for &width in widths {
+            for hold in holds(kernel, width) {
+                for affine in affines(kernel) {
+                    for reduction in reductions(kernel) {
+                        for (known, track) in endings(kernel) {
+                            for bound in bounds(kernel) {
+                                let tensors = bound.tensors(kernel, known, track);
+                                let variant = Variant { kernel, width, hold, affine, known, track, reduction, tensors };
+                                all.push(describe(&variant, bound));
+                            }
+                        }
+                    }
+                }
+            }
+        }
+    }
+    all
+}
+
+fn holds(kernel: Kernel, width: Width) -> Vec<Hold> {
+    let mut holds = vec![Hold::Reread];
+    if kernel.measures() {
+        holds.extend([1, 2, 4, 8, 16].map(|quads| Hold::Registers(quads * 4 / width.elements())));
+    }
+    holds
+}
+
+fn affines(kernel: Kernel) -> Vec<Affine> {
+    match kernel {
+        Kernel::FusedRows | Kernel::ApplyRows => vec![Affine::Constant, Affine::Element, Affine::Divided],
+        _ => vec![Affine::Constant],
+    }
+}
+
+fn reductions(kernel: Kernel) -> Vec<Reduction> {
+    let mut reductions = vec![Reduction::Alone];
+    if kernel.measures() || kernel == Kernel::Merge {
+        reductions.extend([Reduction::Workgroup, Reduction::Subgroup]);
+    }
+    reductions
+}
+
+fn endings(kernel: Kernel) -> Vec<(Known, bool)> {
+    match kernel {
+        Kernel::Merge => vec![(Known::Merged, false), (Known::Merged, true)],
+        Kernel::ApplyRows | Kernel::ApplyColumns => vec![(Known::Merged, false), (Known::Running, false)],
+        _ => vec![(Known::Merged, false)],
+    }
+}
+
+fn bounds(kernel: Kernel) -> Vec<Bound> {
+    match kernel {
+        Kernel::FusedRows | Kernel::ApplyRows | Kernel::ApplyColumns => {
+            vec![Bound::Full, Bound::Least, Bound::InPlace, Bound::Shared]
+        }
+        Kernel::Merge => vec![Bound::Full, Bound::Least],
+        _ => vec![Bound::Full],
+    }
+}
+
+fn describe(variant: &Variant, bound: Bound) -> ShaderVariant {
+    let Variant { kernel, width, hold, affine, known, track, reduction, .. } = variant;
+    let hold = match hold {
+        Hold::Registers(items) => format!("registers{items}"),
+        Hold::Reread => "reread".to_owned(),
+    };
+    let affine = format!("{affine:?}").to_lowercase();
+    let ending = match (known, track) {
+        (Known::Running, _) => "running",
+        (Known::Merged, true) => "track",
+        (Known::Merged, false) => "merged",
+    };
+    let width = format!("{width:?}").to_lowercase();
+    let lanes = if *reduction == Reduction::Alone { 1 } else { 256 };
+    let constants = Constants {
+        workgroup_size: 256,
+        lanes,
+        across_subgroups: lanes > 1,
+        subtract_mean: true,
+        hide_subtractions: true,
+    };
+    ShaderVariant {
+        name: format!("{}-{width}-{hold}-{affine}-{}-{ending}-{}", kernel.name(), reduction.name(), bound.name()),
+        source: variant.source(),
+        entry_point: ENTRY,
+        constants: constants.values().to_vec(),
+    }
+}

@@ -1,0 +1,277 @@
+"""Writes the golden files: what PyTorch computes in float64 for small inputs.
+
+    pip install torch numpy
+    python tests/golden/generate.py
+
+writes every array as a .npy file next to this script, and cases.json, which lists them. Any
+PyTorch from 2.0 on will do; the files here are from 2.0.1 on a CPU.
+
+Inputs (x, weight, bias, running_mean, running_var) are float32, so that any implementation can
+take them as they are; outputs (y, mean, rstd, running_mean_out, running_var_out) are float64.
+PyTorch has the channels first; each `_nhwc` or `_nlc` case is a channels-first case with the axes
+of x and y moved. Shapes of mean and rstd: that of x with the normalized axes as 1 (layer, rms),
+(N, G) (group), (N, C) (instance), (C) (batch).
+"""
+
+import json
+import zlib
+from pathlib import Path
+
+import numpy as np
+import torch
+
+HERE = Path(__file__).parent
+INPUTS = ("x", "weight", "bias", "running_mean", "running_var")
+cases = []
+
+
+def draws(name):
+    """A generator of its own for each case: adding one leaves the others as they are."""
+    # RandomState's streams are frozen across versions of numpy.
+    return np.random.RandomState(zlib.crc32(name.encode()))
+
+
+def f32(array):
+    """Rounded to float32, as a float64 tensor."""
+    return torch.from_numpy(np.asarray(array, dtype=np.float32)).double()
+
+
+def write(name, norm, arrays, channel_axis=None, **params):
+    shape = list(arrays["x"].shape)
+    case = {"name": name, "norm": norm, "shape": shape}
+    if channel_axis is not None:
+        case["channel_axis"] = channel_axis
+    case.update(params)
+    case["files"] = {}
+    for key, tensor in arrays.items():
+        if tensor is None:
+            continue
+        array = np.ascontiguousarray(tensor.numpy())
+        if key in INPUTS:
+            assert (array == array.astype(np.float32)).all(), (name, key)
+            array = array.astype(np.float32)
+        file = f"{name}.{key}.npy"
+        np.save(HERE / file, array)
+        case["files"][key] = file
+    cases.append(case)
+
+
+def write_channels(name, norm, arrays, last=None, **params):
+    """Writes a channels-first case and, as `last`, the same with the channels last."""
+    write(name, norm, arrays, channel_axis=1, **params)
+    if last is not None:
+        moved = {k: v.movedim(1, -1) if k in ("x", "y") else v for k, v in arrays.items()}
+        write(last, norm, moved, channel_axis=-1, **params)
+
+
+def affine(rng, shape, weight=True, bias=True):
+    w = f32(rng.normal(0.5, 1.0, shape)) if weight else None
+    b = f32(rng.normal(0.0, 0.5, shape)) if bias else None
+    return w, b
+
+
+def layer(name, shape, dims, eps=1e-5, mean=0.0, std=1.0, weight=True, bias=True):
+    rng = draws(name)
+    x = f32(rng.normal(mean, std, shape))
+    normalized_shape = list(shape[len(shape) - dims :])
+    w, b = affine(rng, normalized_shape, weight, bias)
+    y, mean, rstd = torch.native_layer_norm(x, normalized_shape, w, b, eps)
+    write(
+        name,
+        "layer",
+        {"x": x, "weight": w, "bias": b, "y": y, "mean": mean, "rstd": rstd},
+        normalized_shape=normalized_shape,
+        eps=eps,
+    )
+
+
+def rms(name, shape, dims, eps=1e-5, mean=0.0, std=1.0, weight=True, bias=False, offset=0.0):
+    rng = draws(name)
+    x = f32(rng.normal(mean, std, shape))
+    normalized_shape = list(shape[len(shape) - dims :])
+    w, b = affine(rng, normalized_shape, weight, bias)
+    if offset:
+        w = f32(w - offset)
+    # PyTorch has rms_norm only from 2.4 on, without an offset or a bias.
+    axes = tuple(range(-dims, 0))
+    rstd = torch.rsqrt(x.pow(2).mean(axes, keepdim=True) + eps)
+    y = x * rstd
+    if w is not None:
+        y = y * (offset + w)
+    if b is not None:
+        y = y + b
+    write(
+        name,
+        "rms",
+        {"x": x, "weight": w, "bias": b, "y": y, "rstd": rstd},
+        normalized_shape=normalized_shape,
+        eps=eps,
+        weight_offset=offset,
+    )
+
+
+def group(name, shape, groups, eps=1e-5, mean=0.0, std=1.0, weight=True, bias=True, last=None):
+    rng = draws(name)
+    x = f32(rng.normal(mean, std, shape))
+    n, c = shape[:2]
+    w, b = affine(rng, [c], weight, bias)
+    y, mean, rstd = torch.native_group_norm(x, w, b, n, c, x[0, 0].numel(), groups, eps)
+    write_channels(
+        name,
+        "group",
+        {"x": x, "weight": w, "bias": b, "y": y, "mean": mean, "rstd": rstd},
+        last,
+        num_groups=groups,
+        eps=eps,
+    )
+
+
+def instance(name, shape, eps=1e-5, mean=0.0, std=1.0, weight=True, bias=True, last=None):
+    rng = draws(name)
+    x = f32(rng.normal(mean, std, shape))
+    n, c = shape[:2]
+    w, b = affine(rng, [c], weight, bias)
+    y = torch.nn.functional.instance_norm(x, weight=w, bias=b, eps=eps)
+    # The statistics, which instance_norm keeps to itself.
+    of_groups = x.reshape(1, n * c, -1)
+    _, mean, rstd = torch.native_batch_norm(of_groups, None, None, None, None, True, 0.0, eps)
+    arrays = {"x": x, "weight": w, "bias": b, "y": y}
+    arrays.update(mean=mean.reshape(n, c), rstd=rstd.reshape(n, c))
+    write_channels(name, "instance", arrays, last, eps=eps)
+
+
+def instance_unbatched(name, shape, eps=1e-5):
+    rng = draws(name)
+    x = f32(rng.normal(0.0, 1.0, shape))
+    c = shape[0]
+    norm = torch.nn.InstanceNorm2d(c, eps=eps, affine=True).double()
+    w, b = affine(rng, [c])
+    norm.load_state_dict({"weight": w, "bias": b})
+    y = norm(x).detach()
+    _, mean, rstd = torch.native_batch_norm(
+        x.reshape(1, c, -1), None, None, None, None, True, 0.0, eps
+    )
+    arrays = {"x": x, "weight": w, "bias": b, "y": y}
+    arrays.update(mean=mean.reshape(1, c), rstd=rstd.reshape(1, c))
+    write(name, "instance", arrays, channel_axis=0, eps=eps)
+
+
+def batch(
+    name,
+    shape,
+    training,
+    eps=1e-5,
+    momentum=0.1,
+    batches=0,
+    estimator="unbiased",
+    mean=0.0,
+    std=1.0,
+    weight=True,
+    bias=True,
+    running=None,
+    last=None,
+):
+    """`momentum` None is the cumulative average; `batches` have been seen before this one."""
+    rng = draws(name)
+    x = f32(rng.normal(mean, std, shape))
+    c = shape[1]
+    w, b = affine(rng, [c], weight, bias)
+    if running is None:
+        running_mean = f32(rng.normal(mean, std, [c]))
+        running_var = f32(rng.uniform(0.5, 2.0, [c]) * std**2)
+    else:
+        running_mean, running_var = f32(running[0]), f32(running[1])
+    arrays = {"x": x, "weight": w, "bias": b}
+    arrays.update(running_mean=running_mean, running_var=running_var)
+
+    kinds = {2: torch.nn.BatchNorm1d, 3: torch.nn.BatchNorm1d, 4: torch.nn.BatchNorm2d}
+    kinds[5] = torch.nn.BatchNorm3d
+    norm = kinds[len(shape)](c, eps=eps, momentum=momentum).double()
+    norm.weight.data = torch.ones(c).double() if w is None else w
+    norm.bias.data = torch.zeros(c).double() if b is None else b
+    norm.running_mean = running_mean.clone()
+    norm.running_var = running_var.clone()
+    norm.num_batches_tracked.fill_(batches)
+    norm.train(training)
+    arrays["y"] = norm(x).detach()
+
+    params = {"eps": eps, "training": training}
+    if training:
+        _, mean, rstd = torch.native_batch_norm(x, None, None, None, None, True, 0.0, eps)
+        arrays.update(mean=mean, rstd=rstd)
+        arrays.update(running_mean_out=norm.running_mean, running_var_out=norm.running_var)
+        if estimator == "population":
+            # Not PyTorch's choice, but that of other frameworks.
+            axes = [axis for axis in range(len(shape)) if axis != 1]
+            var = x.var(axes, unbiased=False)
+            arrays["running_var_out"] = (1 - momentum) * running_var + momentum * var
+        params.update(momentum=momentum, num_batches_tracked=batches, estimator=estimator)
+    else:
+        arrays["rstd"] = torch.rsqrt(running_var + eps)
+    write_channels(name, "batch", arrays, last, **params)
+    return norm.running_mean, norm.running_var
+
+
+def main():
+    for old in HERE.glob("*.npy"):
+        old.unlink()
+    far = {"mean": 1e6, "std": 1.0}
+
+    layer("layer_affine", (6, 64), 1)
+    layer("layer_rank4", (2, 3, 4, 8), 1, eps=1e-6)
+    layer("layer_two_dims", (3, 5, 7, 12), 2)
+    layer("layer_all_dims", (9, 15), 2)
+    layer("layer_no_affine", (7, 33), 1, weight=False, bias=False)
+    layer("layer_weight_only", (5, 48), 1, bias=False)
+    layer("layer_odd_width", (3, 1027), 1)
+    layer("layer_far_mean", (4, 300), 1, **far)
+    layer("layer_small_values", (4, 40), 1, std=1e-3)
+
+    rms("rms_affine", (6, 64), 1, eps=1e-6)
+    rms("rms_bias", (5, 48), 1, bias=True)
+    rms("rms_two_dims", (3, 4, 6, 10), 2)
+    rms("rms_no_affine", (7, 33), 1, weight=False)
+    rms("rms_weight_offset", (2, 5, 40), 1, offset=1.0)
+    rms("rms_odd_width", (3, 1027), 1)
+    rms("rms_far_mean", (4, 300), 1, **far)
+
+    group("group_nchw", (2, 12, 5, 7), 3, last="group_nhwc")
+    group("group_ncl", (3, 8, 31), 4, last="group_nlc")
+    group("group_one", (2, 6, 4, 5), 1, last="group_one_nhwc")
+    group("group_per_channel", (2, 6, 4, 5), 6)
+    group("group_no_affine", (2, 8, 3, 3), 2, weight=False, bias=False)
+    group("group_nc", (4, 24), 6, eps=1e-3)
+    group("group_ncdhw", (2, 4, 3, 3, 5), 2)
+    group("group_far_mean", (2, 8, 6, 9), 2, last="group_far_mean_nhwc", **far)
+
+    instance("instance_nchw", (2, 5, 7, 9), last="instance_nhwc")
+    instance("instance_no_affine", (2, 4, 5, 6), weight=False, bias=False)
+    instance("instance_ncl", (3, 6, 29), last="instance_nlc")
+    instance("instance_far_mean", (2, 3, 10, 11), last="instance_far_mean_nhwc", **far)
+    instance_unbatched("instance_chw", (5, 6, 8))
+
+    batch("batch_nchw", (4, 6, 5, 7), True, last="batch_nhwc")
+    batch("batch_nc", (37, 11), True)
+    batch("batch_ncl", (3, 7, 25), True, eps=1e-3, momentum=0.25, last="batch_nlc")
+    batch("batch_ncdhw", (2, 3, 3, 4, 5), True)
+    batch("batch_no_affine", (8, 5, 3, 3), True, weight=False, bias=False)
+    batch("batch_far_mean", (4, 5, 8, 9), True, last="batch_far_mean_nhwc", **far)
+    batch("batch_population", (4, 6, 5, 5), True, estimator="population")
+    fresh = (np.zeros(6), np.ones(6))
+    first = batch("batch_cumulative_1", (3, 6, 4, 5), True, momentum=None, running=fresh)
+    # Goes on from the first, its running statistics rounded to float32.
+    batch(
+        "batch_cumulative_2", (5, 6, 4, 3), True, momentum=None, batches=1, running=first
+    )
+
+    batch("batch_eval_nchw", (3, 6, 5, 7), False, last="batch_eval_nhwc")
+    batch("batch_eval_nc", (17, 9), False)
+    batch("batch_eval_no_affine", (2, 5, 21), False, weight=False, bias=False)
+    batch("batch_eval_far_mean", (2, 4, 5, 6), False, last="batch_eval_far_mean_nhwc", **far)
+
+    lines = ",\n".join("  " + json.dumps(case) for case in cases)
+    (HERE / "cases.json").write_text(f"[\n{lines}\n]\n")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,123 @@
+//! The golden files: small inputs, and what PyTorch computes from them in float64.
+//!
+//! `tests/golden/generate.py` wrote them and says what they are.
+
+use std::fs::File;
+use std::io::BufReader;
+use std::path::PathBuf;
+
+use serde_json::Value;
+use wgpu_norm::ndarray::ArrayD;
+
+/// One call of a norm: its arguments and its results. What the norm does not have is `None`.
+pub struct Case {
+    pub name: String,
+    /// `layer`, `rms`, `group`, `instance` or `batch`.
+    pub norm: String,
+    /// Layer and RMS: the shape of the last axes, which are normalized.
+    pub normalized_shape: Option<Vec<usize>>,
+    /// Group, instance and batch: negative counts from the end. 0 (instance only) is unbatched.
+    pub channel_axis: Option<isize>,
+    /// Group.
+    pub num_groups: Option<usize>,
+    pub eps: f64,
+    /// RMS.
+    pub weight_offset: Option<f64>,
+    /// Batch: whether with the statistics of the batch.
+    pub training: Option<bool>,
+    /// Batch training: as PyTorch's, the weight of the new batch. `None` is the average of all.
+    pub momentum: Option<f64>,
+    /// Batch training: how many batches came before this one.
+    pub num_batches_tracked: Option<usize>,
+    /// Batch training: the variance that goes into the running one, `unbiased` or `population`.
+    pub estimator: Option<String>,
+
+    pub x: ArrayD<f32>,
+    pub weight: Option<ArrayD<f32>>,
+    pub bias: Option<ArrayD<f32>>,
+    pub running_mean: Option<ArrayD<f32>>,
+    pub running_var: Option<ArrayD<f32>>,
+
+    pub y: ArrayD<f64>,
+    pub mean: Option<ArrayD<f64>>,
+    pub rstd: ArrayD<f64>,
+    pub running_mean_out: Option<ArrayD<f64>>,
+    pub running_var_out: Option<ArrayD<f64>>,
+}
+
+impl Case {
+    /// The number of normalized axes (layer and RMS).
+    pub fn normalized_ndim(&self) -> usize {
+        self.normalized_shape.as_ref().expect("a norm over the last axes").len()
+    }
+
+    /// The channel axis counted from the front (group, instance and batch).
+    pub fn channel_axis_from_front(&self) -> usize {
+        let axis = self.channel_axis.expect("a norm with channels");
+        if axis < 0 { self.x.ndim() - axis.unsigned_abs() } else { axis.unsigned_abs() }
+    }
+
+    /// How much of the running statistics stays, and how much of the batch's is taken.
+    pub fn keep_and_take(&self) -> (f64, f64) {
+        let batches = self.num_batches_tracked.expect("a training batch");
+        let take = self.momentum.unwrap_or(1.0 / (batches + 1) as f64);
+        (1.0 - take, take)
+    }
+}
+
+/// All golden cases, in the order of `cases.json`.
+pub fn cases() -> Vec<Case> {
+    let index = File::open(folder().join("cases.json")).expect("cases.json opens");
+    let index: Vec<Value> = serde_json::from_reader(BufReader::new(index)).expect("a JSON list");
+    index.iter().map(load).collect()
+}
+
+fn folder() -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/golden")
+}
+
+fn load(case: &Value) -> Case {
+    let string = |key: &str| case[key].as_str().map(str::to_owned);
+    let count = |key: &str| case[key].as_u64().map(|n| n as usize);
+    let counts = |key: &str| -> Option<Vec<usize>> {
+        let list = case[key].as_array()?;
+        Some(list.iter().map(|n| n.as_u64().expect("a count") as usize).collect())
+    };
+    let x: ArrayD<f32> = array(case, "x").expect("every case has an x");
+    assert_eq!(counts("shape").as_deref(), Some(x.shape()));
+    Case {
+        name: string("name").expect("every case has a name"),
+        norm: string("norm").expect("every case has a norm"),
+        normalized_shape: counts("normalized_shape"),
+        channel_axis: case["channel_axis"].as_i64().map(|axis| axis as isize),
+        num_groups: count("num_groups"),
+        eps: case["eps"].as_f64().expect("every case has an eps"),
+        weight_offset: case["weight_offset"].as_f64(),
+        training: case["training"].as_bool(),
+        momentum: case["momentum"].as_f64(),
+        num_batches_tracked: count("num_batches_tracked"),
+        estimator: string("estimator"),
+        x,
+        weight: array(case, "weight"),
+        bias: array(case, "bias"),
+        running_mean: array(case, "running_mean"),
+        running_var: array(case, "running_var"),
+        y: array(case, "y").expect("every case has a y"),
+        mean: array(case, "mean"),
+        rstd: array(case, "rstd").expect("every case has an rstd"),
+        running_mean_out: array(case, "running_mean_out"),
+        running_var_out: array(case, "running_var_out"),
+    }
+}
+
+fn array<T: npyz::Deserialize>(case: &Value, key: &str) -> Option<ArrayD<T>> {
+    let path = folder().join(case["files"][key].as_str()?);
+    let read = || -> std::io::Result<ArrayD<T>> {
+        let file = npyz::NpyFile::new(BufReader::new(File::open(&path)?))?;
+        assert_eq!(file.order(), npyz::Order::C, "{}", path.display());
+        let shape: Vec<usize> = file.shape().iter().map(|&n| n as usize).collect();
+        let values = file.into_vec()?;
+        Ok(ArrayD::from_shape_vec(shape, values).expect("as many values as the header says"))
+    };
+    Some(read().unwrap_or_else(|e| panic!("{}: {e}", path.display())))
+}

@@ -1,0 +1,145 @@
+//! Development commands: `cargo xtask demo` and `cargo xtask test`.
+//!
+//! Both make sure that wgpu will find an adapter before they start a build
+//! that would take minutes to find out. Nothing here depends on wgpu, so this
+//! program itself builds in seconds.
+
+mod run;
+
+#[cfg(target_os = "linux")]
+mod adapter;
+// The decisions are plain functions, so their tests run on every system.
+#[cfg(any(target_os = "linux", test))]
+mod install;
+
+use std::ffi::OsString;
+use std::process::ExitCode;
+
+const HELP: &str = "\
+Development commands of wgpu-norm.
+
+Usage: cargo xtask <COMMAND> [ARGS]...
+
+Commands:
+  demo [ARGS]...  Look for an adapter, then build and run the demo with ARGS
+  test [ARGS]...  Look for an adapter, then run every test; ARGS go to cargo test
+
+Options:
+  -h, --help      Print this
+
+On Linux both look for a Vulkan device. Where there is none on Debian or
+Ubuntu they install Mesa's software driver (mesa-vulkan-drivers): at once as
+root, after a `y` at a terminal through sudo, and otherwise they print the
+command and exit 1. On other distributions they say what to install and exit 1.
+macOS and Windows bring Metal and Direct3D 12, so nothing is looked for there.
+
+Examples:
+  cargo xtask demo
+  cargo xtask test
+  cargo xtask test layer_norm -- --nocapture
+
+The exit status is that of what was run, 1 where no adapter was found and 2
+for arguments that are not understood.
+";
+
+/// What the command line asks for.
+#[derive(Debug, PartialEq)]
+enum Request {
+    Help,
+    Run(run::Task, Vec<OsString>),
+}
+
+fn parse(mut args: impl Iterator<Item = OsString>) -> Result<Request, String> {
+    let Some(first) = args.next() else {
+        return Err("No command was given: `demo` or `test`.".into());
+    };
+    let task = match first.to_str() {
+        Some("-h" | "--help" | "help") => return Ok(Request::Help),
+        Some("demo") => run::Task::Demo,
+        Some("test") => run::Task::Test,
+        _ => {
+            let first = first.to_string_lossy();
+            let what = if first.starts_with('-') { "an option" } else { "a command" };
+            return Err(format!("`{first}` is not {what} of cargo xtask, which knows `demo`, `test` and `--help`."));
+        }
+    };
+    let rest: Vec<OsString> = args.collect();
+    // xtask's own options stand directly after the command; the rest is passed on.
+    match rest.first().and_then(|a| a.to_str()) {
+        Some("-h" | "--help") => Ok(Request::Help),
+        _ => Ok(Request::Run(task, rest)),
+    }
+}
+
+fn main() -> ExitCode {
+    let (task, rest) = match parse(std::env::args_os().skip(1)) {
+        Ok(Request::Help) => {
+            print!("{HELP}");
+            return ExitCode::SUCCESS;
+        }
+        Ok(Request::Run(task, rest)) => (task, rest),
+        Err(sentence) => {
+            eprintln!("error: {sentence} See `cargo xtask --help`.");
+            return ExitCode::from(2);
+        }
+    };
+    let runtime = run::runtime_dir();
+    let outcome = find_adapter().and_then(|()| task.run(&rest, runtime.as_ref()));
+    match outcome {
+        Ok(status) => ExitCode::from(status),
+        Err(paragraph) => {
+            eprintln!("error: {paragraph}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+#[cfg(target_os = "linux")]
+fn find_adapter() -> Result<(), String> {
+    install::ensure(adapter::gather).map(|adapter| eprintln!("adapter: {adapter}"))
+}
+
+#[cfg(not(target_os = "linux"))]
+fn find_adapter() -> Result<(), String> {
+    let answer = if cfg!(target_os = "macos") {
+        "macOS brings Metal"
+    } else if cfg!(windows) {
+        "Windows brings Direct3D 12"
+    } else {
+        "wgpu says so if there is none"
+    };
+    eprintln!("adapter: not looked for here; {answer}");
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parsed(args: &[&str]) -> Result<Request, String> {
+        parse(args.iter().map(OsString::from))
+    }
+
+    #[test]
+    fn help_is_asked_for_before_or_after_a_command() {
+        for args in [&["--help"][..], &["-h"], &["help"], &["demo", "--help"], &["test", "-h"]] {
+            assert_eq!(parsed(args), Ok(Request::Help), "{args:?}");
+        }
+    }
+
+    #[test]
+    fn arguments_after_the_command_are_passed_on() {
+        let rest = ["layer_norm", "--", "--help"];
+        assert_eq!(
+            parsed(&["test", rest[0], rest[1], rest[2]]),
+            Ok(Request::Run(run::Task::Test, rest.map(OsString::from).to_vec()))
+        );
+    }
+
+    #[test]
+    fn anything_else_is_named() {
+        assert!(parsed(&[]).unwrap_err().contains("No command"));
+        assert!(parsed(&["bench"]).unwrap_err().contains("`bench` is not a command"));
+        assert!(parsed(&["--fast"]).unwrap_err().contains("`--fast` is not an option"));
+    }
+}
