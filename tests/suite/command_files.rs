@@ -174,14 +174,14 @@ fn refuse(folder: &Folder, input: &str, words: &[&str]) {
 fn npy_files_that_lie_are_refused() {
     let folder = Folder::new();
     let good = array("<f4", false, "(2, 3)", &[0; 24]);
-    let deep = format!("{}{}", "(".repeat(5000), ")".repeat(5000));
+    let deep = format!("{}{}", "(".repeat(2000), ")".repeat(2000));
     let with_version = |major: u8| {
         let mut file = good.clone();
         file[6] = major;
         file
     };
     // Version 2.0 has a header length of four bytes.
-    let long_header = |length: u32| [b"\x93NUMPY\x02\x00".as_slice(), &length.to_le_bytes(), &[b' '; 70_000]].concat();
+    let long_header = |length: u32| [b"\x93NUMPY\x02\x00".as_slice(), &length.to_le_bytes(), &[b' '; 11_000]].concat();
     let files: Vec<(Vec<u8>, &str)> = vec![
         (Vec::new(), "empty"),
         (good[..3].to_vec(), "cut short"),
@@ -194,7 +194,7 @@ fn npy_files_that_lie_are_refused() {
         (safetensors("{}", b""), "safetensors"),
         (with_version(9), "version 9.0"),
         (long_header(u32::MAX), "cut short or corrupt"),
-        (long_header(70_000), "longer than that of any plain array"),
+        (long_header(11_000), "longer than that of any plain array"),
         // Shapes beyond the file, beyond memory, and beyond counting.
         (array("<f4", false, "(1000000, 1000000)", &[0; 16]), "4000000000000 bytes"),
         (array("<f8", false, "(2305843009213693952,)", &[0; 16]), "larger than any memory"),
@@ -219,6 +219,9 @@ fn npy_files_that_lie_are_refused() {
         (npy("", &[0; 24]), "corrupt"),
         (npy("[1, 2]", &[0; 24]), "dict"),
         (npy(&deep, &[]), "nested"),
+        // These cost a parser that goes back and forth years.
+        (npy(&"{".repeat(50), &[]), "nested"),
+        (npy(&format!("{{'descr': {}", "{1, ".repeat(50)), &[]), "nested"),
         (npy(&deep.replace('(', "{").replace(')', "}"), &[]), "nested"),
         ([b"\x93NUMPY\x01\x00\x04\x00".as_slice(), &[0xff; 4]].concat(), "text"),
     ];

@@ -26,19 +26,21 @@ pub fn gpu() -> &'static Gpu {
 pub fn gpus() -> &'static [(&'static str, Gpu)] {
     static GPUS: OnceLock<Vec<(&'static str, Gpu)>> = OnceLock::new();
     GPUS.get_or_init(|| {
-        let gpu = gpu();
-        let with = |change: fn(&mut Capabilities)| {
-            let mut capabilities = gpu.context().capabilities().clone();
-            change(&mut capabilities);
-            gpu.clone().with_context(Context::with_capabilities(gpu.device(), capabilities))
-        };
         vec![
-            ("as it is", gpu.clone()),
-            ("alone", with(|c| c.subgroup_sizes = None)),
-            ("as a GPU", with(|c| (c.software, c.reassociates) = (false, true))),
-            ("as a GPU without subgroups", with(|c| (c.software, c.subgroup_sizes) = (false, None))),
+            ("as it is", gpu().clone()),
+            ("alone", changed(|c| c.subgroup_sizes = None)),
+            ("as a GPU", changed(|c| (c.software, c.reassociates) = (false, true))),
+            ("as a GPU without subgroups", changed(|c| (c.software, c.subgroup_sizes) = (false, None))),
         ]
     })
+}
+
+/// The adapter at hand, planned for as if it could do something else.
+pub fn changed(change: impl Fn(&mut Capabilities)) -> Gpu {
+    let gpu = gpu();
+    let mut capabilities = gpu.context().capabilities().clone();
+    change(&mut capabilities);
+    gpu.clone().with_context(Context::with_capabilities(gpu.device(), capabilities))
 }
 
 /// Any norm, by the arguments the library and the oracle both take.

@@ -1,17 +1,17 @@
 //! What has to hold of a `.npy` header before it is parsed.
 //!
-//! The header is a Python dictionary. The parser behind `npyz` reads any Python literal, and a
-//! made-up one can cost it time without end or the stack (nested brackets), or an overflow (the
-//! product of the dimensions). A header of a plain array has none of that, so anything else is
-//! refused here, and `npyz` sees harmless text only.
+//! The header is a Python dictionary. The parser behind `npyz` reads any Python literal, and a made-up one can cost it
+//! time without end or the stack (it parses what is in brackets several times, for each level of them), or an overflow
+//! (the product of the dimensions). A header of a plain array has none of that, so anything else is refused here, and
+//! `npyz` sees harmless text only.
 
 use std::io::{self, Read};
 
 const MAGIC: &[u8] = b"\x93NUMPY";
-/// Longer than the header of any plain array: NumPy allows 64 axes, of 20 digits at most each.
-const LONGEST: u64 = 1 << 16;
-/// Deeper than NumPy nests brackets, except for structured types, which are refused anyway.
-const DEEPEST: usize = 8;
+/// NumPy's own bound. A plain array has 64 axes at most, of 20 digits at most each.
+const LONGEST: u64 = 10_000;
+/// How deep brackets may be nested: enough for most structured types, which are then refused by name.
+const DEEPEST: usize = 4;
 
 /// Reads the magic string, the version and the header as one piece, which [`npyz`] may parse.
 ///
@@ -89,13 +89,15 @@ fn not_npy(start: &[u8]) -> String {
 /// whole numbers whose product is within bounds, `True` and `False`.
 fn plain(text: &str) -> Result<(), String> {
     let mut depth = 0_usize;
+    let mut dictionaries = 0_usize;
     let mut product = 1_u64;
     let mut rest = text;
     while let Some(first) = rest.chars().next() {
         let length = match first {
             '{' | '[' | '(' => {
                 depth += 1;
-                if depth > DEEPEST {
+                dictionaries += usize::from(first == '{');
+                if depth > DEEPEST || dictionaries > 1 {
                     return Err("its brackets are nested too deeply".to_owned());
                 }
                 1
