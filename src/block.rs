@@ -88,16 +88,15 @@ mod tests {
     /// Simplifying may not change which elements share a group, nor any element's weight.
     #[test]
     fn simplified_blocks_keep_groups_and_channels() {
-        let dims = [1, 2, 3];
+        let dims = || [1, 2, 3].into_iter();
         let indices = [
             AffineIndex::PER_ELEMENT,
             AffineIndex::PER_K,
             AffineIndex { b_mod: 1, b_mul: 0, k_mul: 2, s_div: 2 },
             AffineIndex { b_mod: 2, b_mul: 6, k_mul: 2, s_div: u64::MAX },
         ];
-        for (b, r, k, s) in dims.iter().flat_map(|&b| {
-            dims.iter().flat_map(move |&r| dims.iter().flat_map(move |&k| dims.iter().map(move |&s| (b, r, k, s))))
-        }) {
+        let blocks = dims().flat_map(|b| dims().flat_map(move |r| dims().map(move |k| (b, r, k))));
+        for (b, r, k, s) in blocks.flat_map(|(b, r, k)| dims().map(move |s| (b, r, k, s))) {
             for index in indices {
                 let block = Block { b, r, k, s };
                 let (after, after_index) = block.simplified(index);

@@ -127,3 +127,8 @@ pub use shader::{ShaderVariant, shader_variants};
 #[cfg(feature = "ndarray")]
 pub use ndarray;
 pub use wgpu;
+
+/// Runs the README's Rust with the other doc tests.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

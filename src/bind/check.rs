@@ -107,7 +107,7 @@ fn fits(role: Role, view: View<'_>, needs: u64) -> Result<(), BindError> {
         return Err(BindError::Usage { tensor, usage });
     }
     let alignment = Element::F32.size();
-    if offset % alignment != 0 {
+    if !offset.is_multiple_of(alignment) {
         return Err(BindError::Alignment { tensor, offset, alignment });
     }
     match offset.checked_add(needs) {

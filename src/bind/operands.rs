@@ -127,6 +127,6 @@ impl<'a> Operands<'a> {
 impl View<'_> {
     /// Whether a vector load of four elements may start here.
     pub(crate) fn is_quad_aligned(&self) -> bool {
-        self.offset % (4 * Element::F32.size()) == 0
+        self.offset.is_multiple_of(4 * Element::F32.size())
     }
 }

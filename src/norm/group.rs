@@ -47,7 +47,7 @@ impl GroupNorm {
     pub fn new(shape: &[usize], num_groups: usize, channel_axis: isize) -> Result<Self, SpecError> {
         let axis = check_channel_axis("GroupNorm", shape, channel_axis)?;
         let channels = shape[axis];
-        if num_groups == 0 || channels % num_groups != 0 {
+        if num_groups == 0 || !channels.is_multiple_of(num_groups) {
             return Err(SpecError::NumGroups { num_groups, channels, axis, shape: shape.to_vec() });
         }
         Ok(Self { shape: shape.to_vec(), axis, num_groups, eps: DEFAULT_EPS })

@@ -107,7 +107,7 @@ impl Plan {
         self.problem.block
     }
 
-    /// The dispatches, in order; none for an empty tensor.
+    /// The dispatches, in order; none for an empty tensor. `count_batch` runs only where `num_batches_tracked` is bound.
     #[must_use]
     pub fn passes(&self) -> &[Pass] {
         &self.schedule.passes
@@ -166,7 +166,7 @@ impl fmt::Display for Pass {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}: {} x {} invocations", self.name(), self.workgroups(), self.workgroup_size())?;
         match self.kernel {
-            Kernel::CountBatch => return Ok(()),
+            Kernel::CountBatch => return write!(f, ", where num_batches_tracked is given"),
             Kernel::StatsColumns | Kernel::ApplyColumns => {
                 write!(f, ", {} across and {} down", self.work.column_lanes, self.work.row_lanes)?;
             }
@@ -219,7 +219,7 @@ impl Traversal {
 /// The widest loads the block allows, if every tensor is aligned.
 fn widest(problem: &Problem) -> Width {
     let Block { k, s, .. } = problem.block;
-    if k * s % 4 == 0 { Width::Quad } else { Width::Scalar }
+    if (k * s).is_multiple_of(4) { Width::Quad } else { Width::Scalar }
 }
 
 impl Schedule {
@@ -287,7 +287,8 @@ impl Maker<'_> {
     /// Packs of a row may not straddle two runs of `S`, nor two weights.
     fn width_of_rows(&self) -> Width {
         let s_div = self.problem.index.s_div;
-        let aligned = self.problem.block.s % 4 == 0 && (s_div == 1 || s_div >= self.problem.block.s || s_div % 4 == 0);
+        let s = self.problem.block.s;
+        let aligned = s.is_multiple_of(4) && (s_div == 1 || s_div >= s || s_div.is_multiple_of(4));
         if aligned { self.width } else { Width::Scalar }
     }
 

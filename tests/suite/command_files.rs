@@ -144,7 +144,7 @@ fn other_types_are_refused_by_name() {
 #[test]
 fn values_beyond_float32_are_refused() {
     let folder = Folder::new();
-    let mut x = vec![1.0_f64; 24];
+    let mut x = [1.0_f64; 24];
     x[23] = 1e300;
     let data = bytes(x.iter().map(|v| v.to_le_bytes()));
     folder.write("c.npy", &array("<f8", false, "(2, 3, 4)", &data));

@@ -136,6 +136,21 @@ fn one_outlier() {
     }
 }
 
+/// `x - first` is rounded coarsely where the first element is an outlier; what that costs the mean must be taken out again.
+#[test]
+fn an_outlier_first_costs_the_mean_nothing() {
+    for width in [700, 16_000, 40_000] {
+        let mut case = Case::new(Kind::Layer { ndim: 1 }, &[1, width], 0.0).plain();
+        set(&mut case.x, 0, 1e6);
+        let want = case.kind.oracle(&case).mean.unwrap();
+        for (label, gpu) in gpus() {
+            let mean = gpu.run_array_blocking(case.norm().as_ref(), case.inputs().with_mean()).unwrap().mean.unwrap();
+            let error = (f64::from(mean[[0, 0]]) / want[[0, 0]] - 1.0).abs();
+            assert!(error < 1e-6, "{label} {width}: off by {error} of the mean");
+        }
+    }
+}
+
 /// Deviations of one size are where roundings of a long sum all fall the same way.
 #[test]
 fn deviations_of_one_size() {

@@ -2,6 +2,9 @@
 
 mod accuracy;
 mod buffers;
+mod command;
+mod command_files;
+mod examples;
 mod extremes;
 mod golden;
 mod golden_gpu;

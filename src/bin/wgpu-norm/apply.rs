@@ -225,8 +225,8 @@ impl Report<'_> {
             return Ok(());
         }
         Err(Failure::Failed(format!(
-            "--check found errors that are no rounding: {}, relative to the size of the terms, where {TOLERANCE:e} is \
-             the most that is taken for rounding; the outputs were written",
+            "--check found more than rounding: {}, of the size of its terms, and {TOLERANCE:e} is the most that is \
+             taken for rounding; the outputs were written",
             failed.join(", ")
         )))
     }
@@ -245,7 +245,8 @@ impl Report<'_> {
         for Checked { output, worst } in self.checked.iter().flatten() {
             text.push_str(&match worst {
                 Some(worst) => format!(
-                    "check: {output} is off by {:.1e} at most, at {:?}, where it is {:?} and float64 gives {:?}\n",
+                    "check: {output} is off by at most {:.1e} of the size of its terms, at {:?}: {:?}, and {:?} in \
+                     float64\n",
                     worst.relative, worst.index, worst.got as f32, worst.want
                 ),
                 None => format!("check: {output} is empty\n"),
