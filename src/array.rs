@@ -151,7 +151,6 @@ impl Gpu {
                 }
             }
         }
-        self.check_alive()?;
         if plan.passes().is_empty() {
             return Ok(nothing(problem, &inputs));
         }
@@ -191,7 +190,10 @@ impl Gpu {
             .into_iter()
             .filter_map(|role| Some((role, View::from(buffer(role)?))))
             .fold(Operands::in_place(x), |operands, (role, view)| operands.with(role, view));
-        let bound = self.context().bind_async(plan, &operands).await?;
+        let bound = self.context().bind_async(plan, &operands).await.map_err(|error| match error {
+            BindError::DeviceLost { description } => RunError::DeviceLost { description }.into(),
+            error => Error::from(error),
+        })?;
 
         let tracked = matches!(problem.source, Source::Tracked(_));
         let read_back = |role: Role| match role {
@@ -214,8 +216,7 @@ impl Gpu {
         }
         self.queue().submit([encoder.finish()]);
         if let Some(error) = scopes.close().await {
-            self.check_alive()?;
-            return Err(RunError::Submit { description: error.to_string() }.into());
+            return Err(self.blame(RunError::Submit { description: error.to_string() }));
         }
         let mut results: [Option<Vec<f32>>; Role::GIVEN.len()] = Default::default();
         for (role, readback) in readbacks {
@@ -262,10 +263,7 @@ impl Gpu {
         }
         match scopes.close().await {
             None => Ok(buffer),
-            Some(error) => {
-                self.check_alive()?;
-                Err(RunError::Buffer { tensor, bytes: size, description: error.to_string() }.into())
-            }
+            Some(error) => Err(self.blame(RunError::Buffer { tensor, bytes: size, description: error.to_string() })),
         }
     }
 
@@ -278,12 +276,10 @@ impl Gpu {
         // On native nobody else polls the device; on the web this does nothing and the callback comes by itself.
         let polled = self.device().poll(wgpu::PollType::wait_indefinitely());
         if let Err(error) = polled {
-            self.check_alive()?;
-            return Err(failed(error.to_string()).into());
+            return Err(self.blame(failed(error.to_string())));
         }
         if let Err(error) = mapped.await {
-            self.check_alive()?;
-            return Err(failed(error.to_string()).into());
+            return Err(self.blame(failed(error.to_string())));
         }
         let values = {
             let range = staging.get_mapped_range(..).map_err(|error| failed(error.to_string()))?;

@@ -215,8 +215,15 @@ pub enum BindError {
         /// What wgpu said.
         description: String,
     },
-    /// wgpu or the driver refused what we made: a fault of this library, or of the driver.
-    #[error("wgpu refused a pipeline or binding of ours, which is a bug: {description}")]
+    /// The device is gone.
+    #[error("the device was lost: {description}")]
+    DeviceLost {
+        /// What wgpu said.
+        description: String,
+    },
+    /// wgpu refused to bind: a buffer was destroyed or is another device's, or the context was given capabilities that
+    /// the device does not have. Anything else is a fault of this library or of the driver.
+    #[error("wgpu refused to bind: {description}")]
     Device {
         /// What wgpu said.
         description: String,

@@ -4,6 +4,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::context::Context;
 use crate::error::{Error, RunError};
+use crate::scope::is_lost;
 
 /// An adapter with a device, a queue and a [`Context`] on it.
 ///
@@ -151,12 +152,13 @@ impl Gpu {
         self
     }
 
-    /// Fails once the device is lost.
-    pub(crate) fn check_alive(&self) -> Result<(), RunError> {
-        match self.lost.lock().unwrap_or_else(PoisonError::into_inner).clone() {
-            Some(description) => Err(RunError::DeviceLost { description }),
-            None => Ok(()),
+    /// What to say of `failed`: that the device is lost, if it is.
+    pub(crate) fn blame(&self, failed: RunError) -> Error {
+        if !is_lost(self.device()) {
+            return failed.into();
         }
+        let told = self.lost.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        RunError::DeviceLost { description: told.unwrap_or_else(|| failed.to_string()) }.into()
     }
 
     async fn choose(name: Option<String>) -> Result<Self, Error> {

@@ -31,3 +31,19 @@ impl Scopes {
         }
     }
 }
+
+/// Whether the device is gone: then not even the smallest buffer can be made. wgpu tells the device's owner by callback
+/// and nobody else.
+pub(crate) fn is_lost(device: &Device) -> bool {
+    let scopes = Scopes::open(device);
+    let buffer = device.create_buffer(&wgpu::BufferDescriptor {
+        label: Some("probe"),
+        size: 4,
+        usage: wgpu::BufferUsages::COPY_SRC,
+        mapped_at_creation: true,
+    });
+    let lost = buffer.get_mapped_range_mut(..).is_err();
+    // What the probe's failure says is no news.
+    drop(scopes.close());
+    lost
+}

@@ -14,7 +14,7 @@ use crate::element::Element;
 use crate::error::BindError;
 use crate::norm::Problem;
 use crate::plan::{Capabilities, Pass, Plan, RECORD, Schedule, subtracts_mean};
-use crate::scope::Scopes;
+use crate::scope::{Scopes, is_lost};
 use crate::shader::{Access, Constants, Kernel, Known, Role, TensorBinding, Variant, Width};
 use params::Params;
 
@@ -91,12 +91,13 @@ impl Context {
         let context = self.clone();
         async move {
             let (made, verdict) = started?;
-            match verdict.await {
-                None => {}
-                Some(wgpu::Error::OutOfMemory { source }) => {
-                    return Err(BindError::OutOfMemory { description: source.to_string() });
-                }
-                Some(error) => return Err(BindError::Device { description: error.to_string() }),
+            if let Some(error) = verdict.await {
+                let description = error.to_string();
+                return Err(match error {
+                    _ if is_lost(context.device()) => BindError::DeviceLost { description },
+                    wgpu::Error::OutOfMemory { .. } => BindError::OutOfMemory { description },
+                    _ => BindError::Device { description },
+                });
             }
             for (key, pipeline) in made.pipelines {
                 context.remember(key, pipeline);

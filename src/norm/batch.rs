@@ -110,7 +110,7 @@ impl BatchNorm {
     ///
     /// # Errors
     ///
-    /// [`SpecError`] if `shape` is empty or has 2^32 elements or more, or `channel_axis` is not one of its axes.
+    /// [`SpecError`] if `shape` is empty or has more than 2^31 elements, or `channel_axis` is not one of its axes.
     pub fn new(shape: &[usize], channel_axis: isize) -> Result<Self, SpecError> {
         let axis = check_channel_axis("BatchNorm", shape, channel_axis)?;
         Ok(Self {

@@ -42,7 +42,7 @@ impl GroupNorm {
     ///
     /// # Errors
     ///
-    /// [`SpecError`] if `shape` is empty or has 2^32 elements or more, `channel_axis` is not one of its axes, or
+    /// [`SpecError`] if `shape` is empty or has more than 2^31 elements, `channel_axis` is not one of its axes, or
     /// `num_groups` is 0 or does not divide the channels.
     pub fn new(shape: &[usize], num_groups: usize, channel_axis: isize) -> Result<Self, SpecError> {
         let axis = check_channel_axis("GroupNorm", shape, channel_axis)?;

@@ -123,10 +123,10 @@ pub(crate) fn count(shape: &[usize]) -> u64 {
     shape.iter().map(|&n| n as u64).product()
 }
 
-/// Shaders address elements with u32.
-const MAX_ELEMENTS: u64 = u32::MAX as u64;
+/// Shaders address elements with u32, and lanes without work count a little past the last.
+const MAX_ELEMENTS: u64 = 1 << 31;
 
-/// Refuses scalars and shapes whose elements, or any product of whose axes, cannot be counted in a u32.
+/// Refuses scalars and shapes whose elements, or any product of whose axes, shaders cannot count.
 fn check_shape(norm: &'static str, shape: &[usize]) -> Result<(), SpecError> {
     if shape.is_empty() {
         return Err(SpecError::ScalarInput { norm });

@@ -41,7 +41,7 @@ impl RmsNorm {
     /// # Errors
     ///
     /// [`SpecError`] if `shape` or `normalized_shape` is empty, `shape` does not end with `normalized_shape`, or has
-    /// 2^32 elements or more.
+    /// more than 2^31 elements.
     pub fn new(shape: &[usize], normalized_shape: &[usize]) -> Result<Self, SpecError> {
         let first_axis = check_normalized_shape("RmsNorm", shape, normalized_shape)?;
         Ok(Self { shape: shape.to_vec(), first_axis, eps: DEFAULT_EPS, weight_offset: 0.0 })

@@ -71,8 +71,14 @@ impl Capabilities {
 
     /// A workgroup of at least `lanes` and about `wanted` invocations, whole subgroups if there are any.
     pub(super) fn workgroup_size(&self, wanted: u32, lanes: u32) -> u32 {
-        let whole = self.subgroup_sizes.map_or(1, |(_, largest)| largest);
+        let whole = self.subgroup_sizes.map_or(1, |(_, largest)| largest.clamp(1, 256).next_power_of_two());
         wanted.max(lanes).max(whole).min(self.largest_workgroup())
+    }
+
+    /// Lanes that surely share a subgroup, a power of two; none where there are no subgroups.
+    pub(super) fn subgroup(&self) -> Option<u32> {
+        let (smallest, _) = self.subgroup_sizes?;
+        Some(1 << smallest.checked_ilog2()?)
     }
 
     /// The largest power of two of invocations a kernel of ours uses.

@@ -23,7 +23,7 @@ const SHORT_SOFTWARE: u64 = 64;
 
 /// The longest row that statistics and normalization of one dispatch can hold.
 pub(super) fn longest_fused(capabilities: &Capabilities) -> u64 {
-    match (capabilities.software, capabilities.subgroup_sizes) {
+    match (capabilities.software, capabilities.subgroup()) {
         (true, Some(_)) => LONGEST_SOFTWARE,
         (true, None) => LONGEST_ALONE,
         (false, _) => u64::from(capabilities.largest_workgroup()) * MOST_QUADS * 4,
@@ -53,7 +53,7 @@ impl Tiling {
     pub(super) fn new(length: u64, capabilities: &Capabilities) -> Self {
         let quads = length.div_ceil(4);
         let largest = capabilities.largest_workgroup();
-        let subgroup = capabilities.subgroup_sizes.map(|(smallest, _)| smallest.min(largest));
+        let subgroup = capabilities.subgroup().map(|lanes| lanes.min(largest));
         let reduction = if subgroup.is_some() { Reduction::Subgroup } else { Reduction::Workgroup };
         if capabilities.software {
             let lanes = if length <= SHORT_SOFTWARE { 1 } else { subgroup.unwrap_or(1) };

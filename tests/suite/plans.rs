@@ -356,18 +356,18 @@ fn scratch_is_small() {
 /// The most elements there can be, in every extreme of shape: nothing overflows, and every tile is numbered.
 #[test]
 fn the_largest_tensors() {
-    let all = u32::MAX as usize;
+    let all = 1 << 31;
     let mut norms: Vec<Box<dyn Norm>> = vec![
         layer(all, 1),
         layer(1, all),
         layer(all / 2, 2),
         layer(all / 5, 5),
         layer(all / 64, 64),
-        layer(65_535, 65_537),
-        Box::new(GroupNorm::channels_first(&[1, 1 << 16, 65_535], 1 << 16).unwrap()),
-        Box::new(GroupNorm::channels_first(&[1, 65_535, 65_537], 1).unwrap()),
-        Box::new(GroupNorm::channels_last(&[3, 1 << 29, 2], 2).unwrap()),
-        Box::new(InstanceNorm::channels_first(&[65_535, 65_537, 1]).unwrap()),
+        layer(65_535, 32_767),
+        Box::new(GroupNorm::channels_first(&[1, 1 << 16, 32_767], 1 << 16).unwrap()),
+        Box::new(GroupNorm::channels_first(&[1, 65_535, 32_767], 1).unwrap()),
+        Box::new(GroupNorm::channels_last(&[3, 1 << 28, 2], 2).unwrap()),
+        Box::new(InstanceNorm::channels_first(&[65_535, 32_767, 1]).unwrap()),
         Box::new(InstanceNorm::channels_last(&[1, all / 3, 3]).unwrap()),
     ];
     let batches: [&[usize]; 8] = [
@@ -375,10 +375,10 @@ fn the_largest_tensors() {
         &[1, all],
         &[all / 2, 2],
         &[2, all / 2],
-        &[65_535, 65_537],
+        &[65_535, 32_767],
         &[2, 2, all / 4],
         &[all / 4, 2, 2],
-        &[1 << 16, 8, (1 << 13) - 1],
+        &[1 << 16, 8, (1 << 12) - 1],
     ];
     for shape in batches {
         norms.extend(batch(shape));
@@ -399,7 +399,7 @@ fn more_workgroups_than_one_dimension_holds() {
     // 16 rows of 64 a workgroup: 62,500 and 93,750 workgroups.
     let narrow = plan(layer(1_000_000, 64).as_ref(), &gpu);
     assert_eq!(grid(&narrow.passes()[0]), (narrow.passes()[0].workgroups(), 1), "{narrow}");
-    for rows in [5_000_000, 10_000_000, 60_000_000] {
+    for rows in [5_000_000, 10_000_000, 33_000_000] {
         let wide = plan(layer(rows, 64).as_ref(), &gpu);
         let pass = &wide.passes()[0];
         let (width, height) = grid(pass);
@@ -500,7 +500,7 @@ fn display_names_what_was_planned() {
     assert_eq!(lines[0], "BatchNorm [4096, 512] as block [1, 4096, 512, 1]");
     assert!(lines[1].contains("across and") && lines[1].ends_with("4-wide"), "{text}");
     assert!(lines[2].contains("by workgroup"), "{text}");
-    assert_eq!(lines[3], "  count_batch: 1 x 1 invocations");
+    assert_eq!(lines[3], "  count_batch: 1 x 1 invocations, where num_batches_tracked is given");
     let text = plan(layer(0, 5).as_ref(), &device()).to_string();
     assert_eq!(text, "LayerNorm [0, 5] as block [0, 1, 1, 5]: empty, nothing to do");
     let odd = plan(layer(5, 33).as_ref(), &device()).to_string();
