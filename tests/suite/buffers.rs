@@ -608,25 +608,28 @@ fn grids_of_two_dimensions_agree_bit_for_bit() {
         Call::new(batch(&[31, 23, 100], 1).eval(), Groups::Each),
         Call::new(batch(&[3000, 37], 1).eval(), Groups::Each),
     ];
-    let mut tall = 0;
+    let (mut tall, mut idle) = (0, 0);
     for call in &calls {
         for (label, gpu) in gpus() {
             let plan = call.plan(gpu.context());
             let most = plan.passes().iter().map(|pass| pass.workgroups()).max().unwrap();
-            // The smallest limits that will do, which leave workgroups idle in most cases.
-            let side = (1..).find(|side: &u32| u64::from(*side).pow(2) >= most).unwrap();
-            for limit in [side, side + 1] {
+            // The smallest limit that will do, and one that leaves workgroups idle, if there is one.
+            let lines = |limit: u64| most.div_ceil(limit);
+            let side = (1..).find(|side: &u64| side.pow(2) >= most).unwrap();
+            let with_idle = (side..most).find(|&limit| most % lines(limit) != 0);
+            for limit in [Some(side), with_idle].into_iter().flatten().map(|limit| u32::try_from(limit).unwrap()) {
                 let mut capabilities = gpu.context().capabilities().clone();
                 capabilities.max_workgroups = limit;
                 let context = Context::with_capabilities(gpu.device(), capabilities);
                 tall += usize::from(most > u64::from(limit));
+                idle += usize::from(Some(u64::from(limit)) == with_idle);
                 let layout = in_place(apart(call, |_| 0));
                 let got = run(&gpu.clone().with_context(context), call, &layout);
                 assert_eq!(got, run(gpu, call, &layout), "{} {label} {limit}\n{plan}", call.name);
             }
         }
     }
-    assert!(tall >= calls.len(), "{tall}");
+    assert!(tall >= calls.len() && idle >= calls.len(), "{tall} grids of two dimensions, {idle} with idle workgroups");
 }
 
 /// Workgroups smaller than most, and than a subgroup.
