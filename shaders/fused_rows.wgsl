@@ -6,19 +6,20 @@ fn main(invocation: Invocation) {
     // Lanes past the last group repeat it and store nothing: barriers need them all.
     let group = min(index, params.tiles - 1u);
     let base = group * params.s_count;
-    let statistics = statistics_of(tile_statistics(base, params.s_count));
+    let partial = tile_statistics(base, params.s_count);
+    let factor = factor_of(partial.m2, partial.count);
     if index < params.tiles {
         affine_begin(channel_base(group));
-        let center = Center(statistics.shift, statistics.delta);
+        let center = Center(partial.shift, partial.delta);
         for (var i = 0u; i < item_count(); i++) {
             let at = item_at(i);
             if at < params.s_count {
-                y_store(base + at, affine(centered(item(i, base), center) * statistics.rstd, at));
+                y_store(base + at, affine(centered(item(i, base), center) * factor, at));
             }
         }
         if lane_in_tile() == 0u {
-            mean_store(group, statistics.shift + statistics.delta);
-            rstd_store(group, statistics.rstd);
+            mean_store(group, partial.shift + partial.delta);
+            rstd_store(group, factor);
         }
     }
 }

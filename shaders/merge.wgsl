@@ -15,11 +15,10 @@ fn main(invocation: Invocation) {
     let merged = merge_lanes(mine);
     if index < params.tiles && lane % lanes == 0u {
         let center = recenter(merged.shift, merged.delta);
-        let variance = merged.m2 / f32(merged.count);
-        let rstd = rstd_of(variance);
-        stats_store(group, vec4<f32>(center.shift, center.delta, rstd, 0.0));
+        let factor = factor_of(merged.m2, merged.count);
+        stats_store(group, vec4<f32>(center.shift, center.delta, factor, 0.0));
         mean_store(group, center.shift + center.delta);
-        rstd_store(group, rstd);
+        rstd_store(group, factor);
         track(group, center.shift + center.delta, merged.m2, merged.count);
     }
 }

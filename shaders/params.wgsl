@@ -57,7 +57,9 @@ override workgroup_size: u32 = 256u;
 override lanes: u32 = 256u;
 // False only where `lanes` never exceeds a subgroup: then no barrier is compiled in.
 override across_subgroups: bool = true;
-// RMS leaves the mean where it is.
+// RMS, L1 and L2 leave the mean where it is.
 override subtract_mean: bool = true;
+// What the elements are divided by: see factor.wgsl.
+override scaling: u32 = 0u;
 // True where the compiler may reassociate (x - shift) - delta: see `opaque_pack`.
 override hide_subtractions: bool = false;

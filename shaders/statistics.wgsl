@@ -16,13 +16,6 @@ struct Center {
     delta: Value,
 }
 
-// What an element needs to be normalized.
-struct Statistics {
-    shift: Value,
-    delta: Value,
-    rstd: Value,
-}
-
 // The same value, but the compiler cannot see that it is. Mesa, for one, folds (a + b) - a to b.
 fn opaque(v: Value) -> Value {
     return bitcast<Value>(bitcast<ValueBits>(v) ^ ValueBits(params.zero));
@@ -39,6 +32,14 @@ fn opaque_pack(v: Pack) -> Pack {
 // Exact where x is near shift, as it is unless x is an outlier.
 fn centered(x: Pack, center: Center) -> Pack {
     return opaque_pack(x - center.shift) - center.delta;
+}
+
+// What each centred element adds to m2: its square, or for L1 its magnitude.
+fn size_of(e: Pack) -> Pack {
+    if scaling == 3u {
+        return abs(e);
+    }
+    return e * e;
 }
 
 // By bits: compilers fold v != v.
@@ -95,12 +96,4 @@ fn merge(a: Partial, b: Partial) -> Partial {
         is_finite(apart, a.delta + apart * part, Value(0.0)),
         m2,
     );
-}
-
-fn rstd_of(variance: Value) -> Value {
-    return 1.0 / sqrt(variance + params.eps);
-}
-
-fn statistics_of(p: Partial) -> Statistics {
-    return Statistics(p.shift, p.delta, rstd_of(p.m2 / f32(p.count)));
 }

@@ -36,7 +36,7 @@ fn main(invocation: Invocation) {
             if i < count {
                 let e = centered(held[i], center);
                 sum1 += e;
-                sum2 += e * e;
+                sum2 += size_of(e);
             }
         }
         if subtract_mean {

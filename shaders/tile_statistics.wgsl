@@ -28,7 +28,7 @@ fn tile_statistics(base: u32, length: u32) -> Partial {
         if item_at(i) < length {
             let e = centered(item(i, base), center);
             run1 += e;
-            run2 += e * e;
+            run2 += size_of(e);
         }
         if (i & 15u) == 15u {
             total1 += run1;

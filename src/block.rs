@@ -35,6 +35,9 @@ impl AffineIndex {
     /// One index per position along `S`.
     pub(crate) const PER_ELEMENT: Self = Self { b_mod: 1, b_mul: 0, k_mul: 0, s_div: 1 };
 
+    /// No weight and no bias.
+    pub(crate) const NONE: Self = Self { b_mod: 1, b_mul: 0, k_mul: 0, s_div: u64::MAX };
+
     /// One index per `k`.
     pub(crate) const PER_K: Self = Self { b_mod: 1, b_mul: 0, k_mul: 1, s_div: u64::MAX };
 }
@@ -58,6 +61,21 @@ impl Block {
         self.r * self.s
     }
 
+    /// The block of a tensor of `shape` over the axes for which `reduced` holds; none if they alternate too often.
+    pub(crate) fn reducing(shape: &[usize], reduced: impl Fn(usize) -> bool) -> Option<Self> {
+        let mut sizes = [1u64; 4];
+        let mut slot = 0;
+        // B and K, at even places, are kept.
+        for (axis, &length) in shape.iter().enumerate().filter(|&(_, &length)| length != 1) {
+            if (slot % 2 == 1) != reduced(axis) {
+                slot += 1;
+            }
+            *sizes.get_mut(slot)? *= length as u64;
+        }
+        let [b, r, k, s] = sizes;
+        Some(Self { b, r, k, s })
+    }
+
     /// The same tensor with as few axes longer than 1 as can be: without `R`, `K` merges into `B`; without `K`, `R`
     /// merges into `S`, where the affine index allows it.
     pub(crate) fn simplified(self, index: AffineIndex) -> (Self, AffineIndex) {
@@ -79,6 +97,21 @@ impl Block {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn axes_merge_into_blocks() {
+        let reducing = |shape: &[usize], axes: &[usize]| {
+            Block::reducing(shape, |axis| axes.contains(&axis)).map(|Block { b, r, k, s }| [b, r, k, s])
+        };
+        assert_eq!(reducing(&[2, 3, 5, 7], &[0, 2, 3]), Some([1, 2, 3, 35]));
+        assert_eq!(reducing(&[2, 3, 5, 7], &[1, 3]), Some([2, 3, 5, 7]));
+        assert_eq!(reducing(&[2, 3, 5, 7], &[1, 2]), Some([2, 15, 7, 1]));
+        assert_eq!(reducing(&[2, 3, 5, 7], &[3]), Some([30, 7, 1, 1]));
+        // Reduced, kept, reduced, kept: one more than there is room for.
+        assert_eq!(reducing(&[2, 3, 5, 7], &[0, 2]), None);
+        assert_eq!(reducing(&[2, 1, 5, 7], &[0, 2]), Some([1, 10, 7, 1]));
+        assert_eq!(reducing(&[2, 0, 5], &[1]), Some([2, 0, 5, 1]));
+    }
 
     /// The index by its definition.
     fn channel(index: AffineIndex, b: u64, k: u64, s: u64) -> u64 {

@@ -44,6 +44,30 @@ pub enum SpecError {
         /// The shape of the input.
         shape: Vec<usize>,
     },
+    /// The axes to reduce are not axes of the input, or name one twice, or none.
+    #[error("{norm}: axes is {axes:?} but must name one or more different axes in -{rank}..{rank} of shape {}", Dims(.shape), rank = .shape.len())]
+    Axes {
+        /// The norm that was asked for.
+        norm: &'static str,
+        /// What was given.
+        axes: Vec<isize>,
+        /// The shape of the input.
+        shape: Vec<usize>,
+    },
+    /// The reduced axes alternate with the kept ones too often to be one block.
+    #[error(
+        "{norm}: axes is {axes:?}, but in shape {} these alternate with the others more often than kept, reduced, kept, \
+         reduced, which is the most that runs without a transpose",
+        Dims(.shape)
+    )]
+    AlternatingAxes {
+        /// The norm that was asked for.
+        norm: &'static str,
+        /// What was given.
+        axes: Vec<isize>,
+        /// The shape of the input.
+        shape: Vec<usize>,
+    },
     /// The channels cannot be split in that many groups.
     #[error(
         "GroupNorm: num_groups is {num_groups} but must be at least 1 and divide the {channels} channels (axis {axis} of shape {})",

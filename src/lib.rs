@@ -119,7 +119,8 @@ pub use element::Element;
 pub use error::{BindError, Error, RunError, SpecError};
 pub use gpu::{AdapterReport, Gpu, features_for, limits_for};
 pub use norm::{
-    BatchNorm, DEFAULT_EPS, GroupNorm, InstanceNorm, LayerNorm, Momentum, Norm, RmsNorm, VarianceEstimator,
+    BatchNorm, DEFAULT_EPS, GroupNorm, InstanceNorm, LayerNorm, LpNorm, MeanVarianceNorm, Momentum, Norm, RmsNorm,
+    VarianceEstimator,
 };
 pub use plan::{Capabilities, Pass, Plan};
 pub use shader::{ShaderVariant, shader_variants};

@@ -18,6 +18,7 @@ fn wanted(problem: &Problem, role: Role) -> Wanted {
     let batch = problem.norm == "BatchNorm";
     match (role, problem.source) {
         (Role::X | Role::Y, _) => Wanted::Needed("every norm reads x and writes y"),
+        (Role::Weight | Role::Bias, _) if !problem.affine => Wanted::No("this norm has no weight and no bias"),
         (Role::Mean, _) if problem.centering == Centering::None => Wanted::No("this norm has no mean"),
         (Role::Mean | Role::Rstd, Source::Running) => {
             Wanted::No("in eval mode the statistics are the running ones; nothing is computed to write")

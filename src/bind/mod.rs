@@ -12,8 +12,8 @@ use std::future::Future;
 use crate::context::{Context, Pipeline, PipelineKey};
 use crate::element::Element;
 use crate::error::BindError;
-use crate::norm::Problem;
-use crate::plan::{Capabilities, Pass, Plan, RECORD, Schedule, subtracts_mean};
+use crate::norm::{Centering, Problem};
+use crate::plan::{Capabilities, Pass, Plan, RECORD, Schedule};
 use crate::scope::{Scopes, is_lost};
 use crate::shader::{Access, Constants, Kernel, Known, Role, TensorBinding, Variant, Width};
 use params::Params;
@@ -288,7 +288,8 @@ impl Binder<'_> {
                 workgroup_size: pass.team.workgroup_size,
                 lanes: pass.team.lanes,
                 across_subgroups: pass.team.across_subgroups,
-                subtract_mean: subtracts_mean(self.problem),
+                subtract_mean: self.problem.centering == Centering::Mean,
+                scaling: self.problem.scaling as u32,
                 hide_subtractions: self.capabilities.reassociates,
             },
         }

@@ -1,10 +1,13 @@
 //! What to compute: one file per norm, each a specification that checks its shapes and maps itself to a
 //! [`Block`]. Everything below this module knows blocks only.
 
+mod axes;
 mod batch;
 mod group;
 mod instance;
 mod layer;
+mod lp;
+mod mvn;
 mod rms;
 
 pub(crate) use batch::Average;
@@ -12,6 +15,8 @@ pub use batch::{BatchNorm, Momentum, VarianceEstimator};
 pub use group::GroupNorm;
 pub use instance::InstanceNorm;
 pub use layer::LayerNorm;
+pub use lp::LpNorm;
+pub use mvn::MeanVarianceNorm;
 pub use rms::RmsNorm;
 
 use crate::block::{AffineIndex, Block};
@@ -22,8 +27,7 @@ pub const DEFAULT_EPS: f32 = 1e-5;
 
 /// A norm, its shape and its parameters: what [`Context::plan`](crate::Context::plan) plans.
 ///
-/// Implemented by [`LayerNorm`], [`RmsNorm`], [`GroupNorm`], [`InstanceNorm`] and [`BatchNorm`], and by nothing
-/// outside this crate.
+/// Implemented by the norms of this crate, and by nothing outside it.
 pub trait Norm: sealed::Lower {
     /// The norm's name, as in error messages.
     fn name(&self) -> &'static str;
@@ -31,11 +35,11 @@ pub trait Norm: sealed::Lower {
     /// The shape of `x` and `y`, row-major.
     fn shape(&self) -> &[usize];
 
-    /// The shape of `weight` and `bias`.
+    /// The shape of `weight` and `bias`; empty where the norm takes none.
     fn parameter_shape(&self) -> Vec<usize>;
 
-    /// The shape of `mean` and `rstd`, one value per group: reduced axes kept as 1 for layer and RMS norm, `(N, G)`
-    /// for group norm, `(N, C)` for instance norm, `(C)` for batch norm.
+    /// The shape of `mean` and `rstd`, one value per group: `(N, G)` for group norm, `(N, C)`
+    /// for instance norm, `(C)` for batch norm, and for all others that of `x` with the reduced axes as 1.
     fn statistics_shape(&self) -> Vec<usize>;
 }
 
@@ -56,6 +60,19 @@ pub enum Centering {
     Mean,
     /// The mean of squares alone.
     None,
+}
+
+/// What centred elements are divided by; the numbers are those of `shaders/factor.wgsl`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Scaling {
+    /// `sqrt(variance + eps)`, the mean square where nothing is subtracted.
+    Variance = 0,
+    /// `sqrt(variance) + eps`.
+    Deviation = 1,
+    /// `max(sqrt(sum of squares), eps)`.
+    L2 = 2,
+    /// `max(sum of magnitudes, eps)`.
+    L1 = 3,
 }
 
 /// Where the statistics come from.
@@ -86,6 +103,9 @@ pub struct Problem {
     pub(crate) block: Block,
     pub(crate) index: AffineIndex,
     pub(crate) centering: Centering,
+    pub(crate) scaling: Scaling,
+    /// Whether it can have weight and bias.
+    pub(crate) affine: bool,
     pub(crate) source: Source,
     pub(crate) eps: f32,
     pub(crate) weight_offset: f32,
@@ -111,6 +131,8 @@ impl Problem {
             block,
             index,
             centering: Centering::Mean,
+            scaling: Scaling::Variance,
+            affine: true,
             source: Source::Batch,
             eps,
             weight_offset: 0.0,

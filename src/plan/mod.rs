@@ -15,7 +15,7 @@ use std::fmt;
 use crate::block::Block;
 use crate::element::Element;
 use crate::error::SpecError;
-use crate::norm::{Centering, Problem, Source};
+use crate::norm::{Problem, Source};
 use crate::shader::{Affine, Hold, Kernel, Known, Reduction, Width};
 
 /// How a norm runs on a device with given [`Capabilities`]; made by [`Context::plan`](crate::Context::plan), bound to
@@ -377,9 +377,4 @@ impl Maker<'_> {
         let pass = self.pass(Kernel::Merge, team, Work { tiles: groups, ..work }, workgroups)?;
         Ok(Pass { width: Width::Scalar, track, ..pass })
     }
-}
-
-/// Whether the mean is subtracted, as the shaders' override.
-pub(crate) fn subtracts_mean(problem: &Problem) -> bool {
-    problem.centering == Centering::Mean
 }

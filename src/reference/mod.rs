@@ -15,6 +15,7 @@
 //! | [`group_norm`] | some channels of one sample | Wu & He 2018 |
 //! | [`instance_norm`] | one channel of one sample | Ulyanov et al. 2016 |
 //! | [`batch_norm_train`], [`batch_norm_eval`] | one channel | Ioffe & Szegedy 2015 |
+//! | [`mean_variance_norm`], [`lp_norm`] | any axes | the operators of ONNX |
 //!
 //! The code favours being easy to believe over being fast: it makes several passes and keeps
 //! whole intermediate arrays (three to four times the input at the peak).
@@ -45,6 +46,8 @@ mod batch;
 mod group;
 mod instance;
 mod layer;
+mod lp;
+mod mvn;
 mod rms;
 #[cfg(test)]
 mod tests;
@@ -53,6 +56,8 @@ pub use batch::{batch_norm_eval, batch_norm_train, unbiased, update_running};
 pub use group::group_norm;
 pub use instance::instance_norm;
 pub use layer::layer_norm;
+pub use lp::lp_norm;
+pub use mvn::mean_variance_norm;
 pub use rms::rms_norm;
 
 use ndarray::{ArrayD, ArrayView1, ArrayViewD, Axis, Zip};
@@ -277,6 +282,13 @@ fn check_channels(
         }
     }
     channels
+}
+
+/// Checks that the axes exist.
+fn check_axes(x: &ArrayViewD<'_, f64>, axes: &[usize]) {
+    for &axis in axes {
+        assert!(axis < x.ndim(), "axis {axis} of an array with {} axes", x.ndim());
+    }
 }
 
 /// Checks that the last `normalized_ndim` axes of `x` exist and that every given array has their

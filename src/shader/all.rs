@@ -142,6 +142,7 @@ fn describe(variant: &Variant, bound: Bound) -> ShaderVariant {
         lanes,
         across_subgroups: lanes > 1,
         subtract_mean: true,
+        scaling: 0,
         hide_subtractions: true,
     };
     ShaderVariant {

@@ -90,16 +90,18 @@ pub(crate) struct Constants {
     pub(crate) lanes: u32,
     pub(crate) across_subgroups: bool,
     pub(crate) subtract_mean: bool,
+    pub(crate) scaling: u32,
     pub(crate) hide_subtractions: bool,
 }
 
 impl Constants {
-    pub(crate) fn values(self) -> [(&'static str, f64); 5] {
+    pub(crate) fn values(self) -> [(&'static str, f64); 6] {
         [
             ("workgroup_size", f64::from(self.workgroup_size)),
             ("lanes", f64::from(self.lanes)),
             ("across_subgroups", f64::from(u8::from(self.across_subgroups))),
             ("subtract_mean", f64::from(u8::from(self.subtract_mean))),
+            ("scaling", f64::from(self.scaling)),
             ("hide_subtractions", f64::from(u8::from(self.hide_subtractions))),
         ]
     }
@@ -251,6 +253,9 @@ impl Variant {
         }
         if matches!(kernel, Kernel::ApplyRows | Kernel::ApplyColumns) {
             parts.push(self.known.source());
+        }
+        if matches!(kernel, Kernel::FusedRows | Kernel::Merge) || self.known == Known::Running {
+            parts.push(fragment!("factor.wgsl"));
         }
         if kernel == Kernel::Merge {
             parts.push(fragment!("reduce/merge_lanes.wgsl"));

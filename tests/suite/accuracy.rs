@@ -86,6 +86,23 @@ fn batch_channels_last() {
 }
 
 #[test]
+fn mean_variance() {
+    sweep(|width| (Kind::Mvn { axes: &[1] }, vec![3, width]));
+    sweep(|width| (Kind::Mvn { axes: &[0, 2, 3] }, vec![2, 3, 4, width]));
+    sweep(|width| (Kind::Mvn { axes: &[1] }, vec![2, width, 3]));
+    sweep(|width| (Kind::Mvn { axes: &[1, 3] }, vec![2, 3, 2, width]));
+}
+
+#[test]
+fn l1_and_l2() {
+    for p in [1, 2] {
+        sweep(|width| (Kind::Lp { p, axes: &[1] }, vec![3, width]));
+        sweep(|width| (Kind::Lp { p, axes: &[0] }, vec![width, 5]));
+        sweep(|width| (Kind::Lp { p, axes: &[1, 3] }, vec![2, 3, 2, width]));
+    }
+}
+
+#[test]
 fn batch_eval() {
     sweep(|width| (Kind::BatchEval { axis: 1 }, vec![3, 4, width]));
     sweep(|width| (Kind::BatchEval { axis: 1 }, vec![width, 5]));

@@ -119,6 +119,11 @@ fn every_kind() -> Vec<(Kind, Vec<usize>)> {
         (Kind::BatchTrain { axis: 1 }, vec![5, 3, 140]),
         (Kind::BatchTrain { axis: 1 }, vec![700, 3]),
         (Kind::BatchEval { axis: 1 }, vec![5, 3, 140]),
+        (Kind::Mvn { axes: &[0, 2] }, vec![5, 3, 140]),
+        (Kind::Mvn { axes: &[1] }, vec![2, 40_000]),
+        (Kind::Lp { p: 1, axes: &[1] }, vec![3, 700]),
+        (Kind::Lp { p: 2, axes: &[1] }, vec![2, 40_000]),
+        (Kind::Lp { p: 2, axes: &[0, 2] }, vec![5, 3, 140]),
     ]
 }
 
@@ -183,7 +188,9 @@ fn slopes() {
 
 #[test]
 fn constant_groups_are_exactly_the_bias() {
-    for (kind, shape) in every_kind().into_iter().filter(|(kind, _)| !matches!(kind, Kind::Rms { .. })) {
+    for (kind, shape) in
+        every_kind().into_iter().filter(|(kind, _)| !matches!(kind, Kind::Rms { .. } | Kind::Lp { .. }))
+    {
         for value in [0.0, -0.1, 1e6 + 0.0625, 3.3e-5, 7.7e18] {
             let mut case = Case::new(kind, &shape, 0.0);
             case.x.fill(value);
@@ -194,6 +201,9 @@ fn constant_groups_are_exactly_the_bias() {
             for (label, gpu) in gpus() {
                 let out = gpu.run_array_blocking(plain.norm().as_ref(), plain.inputs()).unwrap();
                 assert!(out.y.iter().all(|&y| y == 0.0), "{kind:?} {shape:?} {value} {label}");
+                if case.bias.is_none() {
+                    continue;
+                }
                 // With weight 1, every element is its bias.
                 let (weight, bias) = (case.weight.as_mut().unwrap(), case.bias.as_mut().unwrap());
                 weight.fill(1.0);
@@ -257,7 +267,8 @@ fn eps_of_zero() {
 #[test]
 fn exact_data_is_right_to_a_few_ulp() {
     for (kind, shape) in every_kind() {
-        if matches!(kind, Kind::BatchEval { .. }) {
+        // L1 and L2 have no mean to be exact.
+        if matches!(kind, Kind::BatchEval { .. } | Kind::Lp { .. }) {
             continue;
         }
         for power in [0, 4, 10] {
@@ -271,7 +282,13 @@ fn exact_data_is_right_to_a_few_ulp() {
                 let deviation = (1 + data.below(8)) as f32 * 0.125;
                 let left = group - values.len() % group;
                 match (kind, left) {
-                    (Kind::Group { axis: 2, .. } | Kind::Instance { .. } | Kind::BatchTrain { .. }, _) => {
+                    (
+                        Kind::Group { axis: 2, .. }
+                        | Kind::Instance { .. }
+                        | Kind::BatchTrain { .. }
+                        | Kind::Mvn { .. },
+                        _,
+                    ) => {
                         values.push(mean);
                     }
                     (_, 1) => values.push(mean),

@@ -4,7 +4,10 @@ use std::sync::OnceLock;
 
 use wgpu_norm::ndarray::{ArrayD, ArrayViewD, IxDyn};
 use wgpu_norm::reference::{self, Forward};
-use wgpu_norm::{BatchNorm, Capabilities, Context, Gpu, GroupNorm, Inputs, InstanceNorm, LayerNorm, Norm, RmsNorm};
+use wgpu_norm::{
+    BatchNorm, Capabilities, Context, Gpu, GroupNorm, Inputs, InstanceNorm, LayerNorm, LpNorm, MeanVarianceNorm, Norm,
+    RmsNorm,
+};
 
 /// `|err| <= TOLERANCE * scale`: the promise of the README.
 pub const TOLERANCE: f64 = 4e-6;
@@ -52,6 +55,8 @@ pub enum Kind {
     Instance { axis: usize },
     BatchTrain { axis: usize },
     BatchEval { axis: usize },
+    Mvn { axes: &'static [usize] },
+    Lp { p: u32, axes: &'static [usize] },
 }
 
 impl Kind {
@@ -69,6 +74,15 @@ impl Kind {
                 Box::new(BatchNorm::new(shape, axis(a)).unwrap().eps(eps).without_tracking())
             }
             Self::BatchEval { axis: a } => Box::new(BatchNorm::new(shape, axis(a)).unwrap().eps(eps).eval()),
+            Self::Mvn { axes } => {
+                let axes: Vec<isize> = axes.iter().map(|&a| axis(a)).collect();
+                Box::new(MeanVarianceNorm::new(shape, &axes).unwrap().eps(eps))
+            }
+            Self::Lp { p, axes } => {
+                let axes: Vec<isize> = axes.iter().map(|&a| axis(a)).collect();
+                let norm = if p == 1 { LpNorm::l1(shape, &axes) } else { LpNorm::l2(shape, &axes) };
+                Box::new(norm.unwrap().eps(eps))
+            }
         }
     }
 
@@ -83,6 +97,8 @@ impl Kind {
             Self::Group { groups, axis } => reference::group_norm(x, axis, groups, w, b, eps),
             Self::Instance { axis } => reference::instance_norm(x, axis, w, b, eps),
             Self::BatchTrain { axis } => reference::batch_norm_train(x, axis, w, b, eps),
+            Self::Mvn { axes } => reference::mean_variance_norm(x, axes, eps),
+            Self::Lp { p, axes } => reference::lp_norm(x, axes, p, eps),
             Self::BatchEval { axis } => {
                 let (mean, var) = (wide(&case.running_mean).unwrap(), wide(&case.running_var).unwrap());
                 reference::batch_norm_eval(x, axis, mean.view(), var.view(), w, b, eps)
@@ -110,12 +126,13 @@ impl Case {
         let x = data.normal(shape, mean, 1.0);
         let parameters = kind.norm(shape, 1e-5).parameter_shape();
         let eval = matches!(kind, Kind::BatchEval { .. });
+        let affine = !matches!(kind, Kind::Mvn { .. } | Kind::Lp { .. });
         Self {
             kind,
             eps: 1e-5,
             x,
-            weight: Some(data.normal(&parameters, 1.0, 0.3)),
-            bias: Some(data.normal(&parameters, 0.0, 0.5)),
+            weight: affine.then(|| data.normal(&parameters, 1.0, 0.3)),
+            bias: affine.then(|| data.normal(&parameters, 0.0, 0.5)),
             running_mean: eval.then(|| data.normal(&parameters, mean, 0.2)),
             running_var: eval.then(|| data.normal(&parameters, 0.0, 1.0).mapv(|v| v * v + 0.1)),
         }
