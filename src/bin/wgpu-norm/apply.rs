@@ -7,8 +7,8 @@ use ndarray::{ArrayD, IxDyn};
 use serde_json::{Map, Value, json};
 use wgpu_norm::reference::Deviation;
 use wgpu_norm::{
-    BatchNorm, BindError, Error, Gpu, GroupNorm, Inputs, InstanceNorm, LayerNorm, Momentum, Norm, Outputs, RmsNorm,
-    SpecError, VarianceEstimator,
+    BatchNorm, BindError, Error, Gpu, GroupNorm, Inputs, InstanceNorm, LayerNorm, LpNorm, MeanVarianceNorm, Momentum,
+    Norm, Outputs, RmsNorm, SpecError, VarianceEstimator,
 };
 
 use crate::check::{self, Checked, TOLERANCE};
@@ -127,15 +127,20 @@ fn specify(apply: &Apply, shape: &[usize]) -> Result<Box<dyn Norm>, SpecError> {
     let normalized = apply.normalized_shape.as_ref().map_or(last_axis, |lengths| lengths.0.clone());
     let axis = apply.channel_axis();
     Ok(match apply.norm {
-        NormName::Layer => Box::new(LayerNorm::new(shape, &normalized)?.eps(apply.eps)),
+        NormName::Layer => Box::new(LayerNorm::new(shape, &normalized)?.eps(apply.eps())),
         NormName::Rms => {
-            Box::new(RmsNorm::new(shape, &normalized)?.eps(apply.eps).weight_offset(apply.weight_offset()))
+            Box::new(RmsNorm::new(shape, &normalized)?.eps(apply.eps()).weight_offset(apply.weight_offset()))
         }
-        NormName::Group => Box::new(GroupNorm::new(shape, apply.groups(), axis)?.eps(apply.eps)),
-        NormName::Instance => Box::new(InstanceNorm::new(shape, axis)?.eps(apply.eps)),
+        NormName::Group => Box::new(GroupNorm::new(shape, apply.groups(), axis)?.eps(apply.eps())),
+        NormName::Instance => Box::new(InstanceNorm::new(shape, axis)?.eps(apply.eps())),
+        NormName::Mvn => Box::new(MeanVarianceNorm::new(shape, &apply.axes())?.eps(apply.eps())),
+        NormName::Lp => {
+            let norm = if apply.p() == 1 { LpNorm::l1 } else { LpNorm::l2 };
+            Box::new(norm(shape, &apply.axes())?.eps(apply.eps()))
+        }
         NormName::Batch => {
             let norm = BatchNorm::new(shape, axis)?
-                .eps(apply.eps)
+                .eps(apply.eps())
                 .momentum(Momentum::exponential(apply.momentum()))
                 .running_variance(match apply.estimator() {
                     Estimator::Biased => VarianceEstimator::Biased,
@@ -192,6 +197,7 @@ fn refused(apply: &Apply, error: &Error) -> Failure {
         Error::Spec(SpecError::NormalizedShape { .. } | SpecError::EmptyNormalizedShape { .. }) => {
             Some("--normalized-shape")
         }
+        Error::Spec(SpecError::Axes { .. } | SpecError::AlternatingAxes { .. }) => Some("--axes"),
         Error::Spec(SpecError::ChannelAxis { .. }) => Some("--channel-axis"),
         Error::Spec(SpecError::NumGroups { .. }) => Some("--groups"),
         Error::Bind(BindError::Shape { tensor, shape, must }) => {

@@ -75,17 +75,24 @@ fn largest(x: &ArrayD<f64>) -> f64 {
     x.iter().map(|value| value.abs()).filter(|value| value.is_finite()).fold(0.0, f64::max)
 }
 
+/// An axis, counted from the first; the library has refused those that are not there.
+fn from_front(axis: isize, rank: usize) -> usize {
+    if axis < 0 { rank.saturating_add_signed(axis) } else { axis.unsigned_abs() }
+}
+
 /// The norm in float64.
 fn forward(apply: &Apply, arrays: &Arrays, x: ArrayViewD<'_, f64>) -> Forward {
     let weight = arrays.weight.as_ref().map(wide);
     let bias = arrays.bias.as_ref().map(wide);
     let weight = weight.as_ref().map(|weight| weight.view());
     let bias = bias.as_ref().map(|bias| bias.view());
-    let eps = f64::from(apply.eps);
-    let axis = apply.channel_axis();
-    let channels = if axis < 0 { x.ndim().saturating_add_signed(axis) } else { axis.unsigned_abs() };
+    let eps = f64::from(apply.eps());
+    let channels = from_front(apply.channel_axis(), x.ndim());
     let normalized = apply.normalized_shape.as_ref().map_or(1, |lengths| lengths.0.len());
+    let axes: Vec<usize> = apply.axes().iter().map(|&axis| from_front(axis, x.ndim())).collect();
     match apply.norm {
+        NormName::Mvn => reference::mean_variance_norm(x, &axes, eps),
+        NormName::Lp => reference::lp_norm(x, &axes, apply.p(), eps),
         NormName::Layer => reference::layer_norm(x, normalized, weight, bias, eps),
         NormName::Rms => reference::rms_norm(x, normalized, weight, bias, eps, f64::from(apply.weight_offset())),
         NormName::Group => reference::group_norm(x, channels, apply.groups(), weight, bias, eps),

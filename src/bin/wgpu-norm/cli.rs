@@ -38,7 +38,7 @@ float32 .npy files. They are written all or none, and may overwrite inputs, whic
 Shapes:
   --weight and --bias have the normalized shape (layer, rms) or one value per channel (group, \
 instance, batch), and so have the running statistics. --save-mean and --save-rstd write the shape of \
-the input with the normalized axes as 1 (layer, rms), (N, groups) (group), (N, C) (instance) or (C) \
+the input with the normalized axes as 1 (layer, rms, mvn, lp), (N, groups) (group), (N, C) (instance) or (C) \
 (batch).
 
 Output:
@@ -47,7 +47,7 @@ standard error. The time is that of the whole run on the device, transfers and s
 included. If --check finds an error above 4e-6 of the size of the terms, the outputs are written all \
 the same, and the exit status is 1.";
 
-/// Normalize arrays on the GPU: layer, RMS, group, instance and batch norm.
+/// Normalize arrays on the GPU: layer, RMS, group, instance, batch, mean-variance, L1 and L2 norm.
 #[derive(Debug, Parser)]
 #[command(name = "wgpu-norm", version, after_help = EXAMPLES)]
 pub(crate) struct Cli {
@@ -76,6 +76,10 @@ pub(crate) enum NormName {
     Instance,
     /// Mean and variance over the batch and all positions, of each channel
     Batch,
+    /// Mean and standard deviation over any axes, without weight: ONNX's MeanVarianceNormalization
+    Mvn,
+    /// L1 or L2 norm over any axes: each vector is divided by its length
+    Lp,
 }
 
 /// Where to compute.
@@ -111,9 +115,10 @@ pub(crate) struct Apply {
     /// What is added at the end [default: 0]
     #[arg(long, value_name = "FILE")]
     pub(crate) bias: Option<PathBuf>,
-    /// What is added to the variance
-    #[arg(long, default_value = "1e-5", value_parser = eps, allow_hyphen_values = true)]
-    pub(crate) eps: f32,
+    /// What is added to the variance (mvn: to the standard deviation), or the least that is divided by (lp) [default: 1e-5;
+    /// mvn: 1e-9, lp: 1e-12]
+    #[arg(long, value_parser = eps, allow_hyphen_values = true)]
+    pub(crate) eps: Option<f32>,
     /// Also write the mean of each group
     #[arg(long, value_name = "FILE")]
     pub(crate) save_mean: Option<PathBuf>,
@@ -158,6 +163,25 @@ pub(crate) struct Apply {
         help_heading = "Group, instance and batch norm"
     )]
     pub(crate) groups: Option<NonZeroUsize>,
+
+    /// The axes to normalize over, from the last if negative, as in 0,2,3 or -2,-1 [default: mvn 0,2,3; lp -1]
+    #[arg(
+        long,
+        value_name = "AXES",
+        value_parser = axes,
+        allow_hyphen_values = true,
+        help_heading = "Mean-variance and Lp norm"
+    )]
+    pub(crate) axes: Option<AxisList>,
+    /// Which norm to divide by, 1 or 2, for lp [default: 2]
+    #[arg(
+        long,
+        value_name = "P",
+        value_parser = power,
+        allow_hyphen_values = true,
+        help_heading = "Mean-variance and Lp norm"
+    )]
+    pub(crate) p: Option<u32>,
 
     /// Normalize by the statistics of the input; without, by the running ones
     #[arg(long, help_heading = "Batch norm")]
@@ -223,6 +247,8 @@ impl NormName {
             Self::Group => "group",
             Self::Instance => "instance",
             Self::Batch => "batch",
+            Self::Mvn => "mvn",
+            Self::Lp => "lp",
         }
     }
 }
@@ -237,6 +263,26 @@ fn lengths(text: &str) -> Result<Lengths, String> {
         .collect::<Result<_, _>>()
         .map(Lengths)
         .map_err(|_| "must be lengths with commas between them, as in 8,64".to_owned())
+}
+
+/// A list of axes; see [`Lengths`].
+#[derive(Clone, Debug)]
+pub(crate) struct AxisList(pub(crate) Vec<isize>);
+
+fn axes(text: &str) -> Result<AxisList, String> {
+    text.split(',')
+        .map(|axis| axis.trim().parse::<isize>())
+        .collect::<Result<_, _>>()
+        .map(AxisList)
+        .map_err(|_| "must be axes with commas between them, as in 0,2,3 or -2,-1".to_owned())
+}
+
+fn power(text: &str) -> Result<u32, String> {
+    match text {
+        "1" => Ok(1),
+        "2" => Ok(2),
+        _ => Err("must be 1 or 2".to_owned()),
+    }
 }
 
 fn axis(text: &str) -> Result<isize, String> {
@@ -291,6 +337,26 @@ impl Apply {
 
     pub(crate) fn groups(&self) -> usize {
         self.groups.map_or(32, NonZeroUsize::get)
+    }
+
+    pub(crate) fn eps(&self) -> f32 {
+        self.eps.unwrap_or(match self.norm {
+            NormName::Mvn => 1e-9,
+            NormName::Lp => 1e-12,
+            _ => wgpu_norm::DEFAULT_EPS,
+        })
+    }
+
+    pub(crate) fn p(&self) -> u32 {
+        self.p.unwrap_or(2)
+    }
+
+    pub(crate) fn axes(&self) -> Vec<isize> {
+        match (&self.axes, self.norm) {
+            (Some(axes), _) => axes.0.clone(),
+            (None, NormName::Mvn) => vec![0, 2, 3],
+            (None, _) => vec![-1],
+        }
     }
 
     pub(crate) fn weight_offset(&self) -> f32 {

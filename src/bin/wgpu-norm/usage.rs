@@ -21,8 +21,12 @@ fn usage<T>(text: impl Into<String>) -> Result<T, Failure> {
 
 /// Refuses options of other norms.
 fn belongs(apply: &Apply) -> Result<(), Failure> {
-    use NormName::{Batch, Group, Instance, Layer, Rms};
-    let rules: [(&str, bool, &[NormName]); 12] = [
+    use NormName::{Batch, Group, Instance, Layer, Lp, Mvn, Rms};
+    let rules: [(&str, bool, &[NormName]); 16] = [
+        ("--weight", apply.weight.is_some(), &[Layer, Rms, Group, Instance, Batch]),
+        ("--bias", apply.bias.is_some(), &[Layer, Rms, Group, Instance, Batch]),
+        ("--axes", apply.axes.is_some(), &[Mvn, Lp]),
+        ("--p", apply.p.is_some(), &[Lp]),
         ("--normalized-shape", apply.normalized_shape.is_some(), &[Layer, Rms]),
         ("--weight-offset", apply.weight_offset.is_some(), &[Rms]),
         ("--groups", apply.groups.is_some(), &[Group]),
@@ -34,7 +38,7 @@ fn belongs(apply: &Apply) -> Result<(), Failure> {
         ("--running-var-estimator", apply.running_var_estimator.is_some(), &[Batch]),
         ("--save-running-mean", apply.save_running_mean.is_some(), &[Batch]),
         ("--save-running-var", apply.save_running_var.is_some(), &[Batch]),
-        ("--save-mean", apply.save_mean.is_some(), &[Layer, Group, Instance, Batch]),
+        ("--save-mean", apply.save_mean.is_some(), &[Layer, Group, Instance, Batch, Mvn]),
     ];
     for (option, given, norms) in rules {
         if given && !norms.contains(&apply.norm) {
