@@ -4,7 +4,7 @@ fn main(invocation: Invocation) {
     enter(invocation);
     let index = tile_index(invocation);
     if index < params.tiles {
-        let tile = tile_of(index);
+        let tile = tile_of(params.first_tile + index);
         let statistics = group_statistics(tile.group);
         let center = Center(statistics.x, statistics.y);
         affine_begin(channel_base(tile.group));

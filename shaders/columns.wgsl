@@ -12,7 +12,8 @@ struct Columns {
 }
 
 fn columns_of(invocation: Invocation) -> Columns {
-    let workgroup = invocation.workgroup.y * params.grid_width + invocation.workgroup.x;
+    let here = invocation.workgroup.y * params.grid_width + invocation.workgroup.x;
+    let workgroup = params.first_tile + here;
     let across = lane % params.column_lanes;
     let down = lane / params.column_lanes;
     let block = workgroup % params.column_blocks;
@@ -28,6 +29,6 @@ fn columns_of(invocation: Invocation) -> Columns {
         tall_tile * params.row_lanes + down,
         first + down,
         min(first + params.row_lanes * params.tile_length, params.r_count),
-        workgroup < params.tiles && down < params.row_lanes && column < params.k_count * params.s_count,
+        here < params.tiles && down < params.row_lanes && column < params.k_count * params.s_count,
     );
 }

@@ -4,7 +4,7 @@ fn main(invocation: Invocation) {
     enter(invocation);
     let index = tile_index(invocation);
     // Lanes past the last group repeat it and store nothing: barriers need them all.
-    let group = min(index, params.tiles - 1u);
+    let group = params.first_tile + min(index, params.tiles - 1u);
     let base = group * params.s_count;
     let partial = tile_statistics(base, params.s_count);
     let factor = factor_of(partial.m2, partial.count);

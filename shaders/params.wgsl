@@ -9,8 +9,9 @@ struct Params {
     b_mul: u32,
     k_mul: u32,
     s_div: u32,
-    // The work of this dispatch: how many tiles, and how the workgroups are laid on the grid.
+    // The work of this dispatch: how many tiles, the number of the first, and how the workgroups are laid on the grid.
     tiles: u32,
+    first_tile: u32,
     grid_width: u32,
     tile_length: u32,
     parts: u32,
@@ -36,7 +37,8 @@ struct Params {
     take: f32,
     cumulative: u32,
     unbiased: u32,
-    // Where each tensor starts in its binding, in elements.
+    // Where each tensor starts relative to its binding, in elements: modulo 2^32, since a window of a large tensor is
+    // bound, and indices are those of the whole.
     x_start: u32,
     y_start: u32,
     weight_start: u32,
@@ -46,8 +48,7 @@ struct Params {
     running_mean_start: u32,
     running_var_start: u32,
     batches_start: u32,
-    padding_0: u32,
-    padding_1: u32,
+    padding: u32,
 }
 
 @group(0) @binding(0) var<uniform> params: Params;

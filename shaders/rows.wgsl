@@ -1,6 +1,6 @@
 // A tile of contiguous elements shared by `lanes` lanes; several tiles to a workgroup.
 
-// Which tile this lane works on; at or past params.tiles there is nothing to store.
+// Which tile of this dispatch the lane works on; at or past params.tiles there is nothing to store.
 fn tile_index(invocation: Invocation) -> u32 {
     let workgroup = invocation.workgroup.y * params.grid_width + invocation.workgroup.x;
     return workgroup * (workgroup_size / lanes) + lane / lanes;
@@ -23,13 +23,11 @@ struct Tile {
     length: u32,
 }
 
-// A tile never crosses from one run of S to the next.
+// Tiles are numbered as they lie in memory, and never cross from one run of S to the next.
 fn tile_of(index: u32) -> Tile {
-    let per_group = params.r_count * params.parts;
-    let group = index / per_group;
-    let r = (index % per_group) / params.parts;
+    let run = index / params.parts;
     let s = (index % params.parts) * params.tile_length;
-    let run = (group / params.k_count * params.r_count + r) * params.k_count + group % params.k_count;
+    let group = run / (params.r_count * params.k_count) * params.k_count + run % params.k_count;
     return Tile(group, run * params.s_count + s, s, min(params.tile_length, params.s_count - s));
 }
 

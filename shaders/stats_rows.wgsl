@@ -3,9 +3,10 @@
 fn main(invocation: Invocation) {
     enter(invocation);
     let index = tile_index(invocation);
-    let tile = tile_of(min(index, params.tiles - 1u));
+    let number = params.first_tile + min(index, params.tiles - 1u);
+    let tile = tile_of(number);
     let partial = tile_statistics(tile.base, tile.length);
     if index < params.tiles && lane_in_tile() == 0u {
-        partials_store(index, vec4<f32>(bitcast<f32>(partial.count), partial.shift, partial.delta, partial.m2));
+        partials_store(number, vec4<f32>(bitcast<f32>(partial.count), partial.shift, partial.delta, partial.m2));
     }
 }

@@ -13,7 +13,7 @@ use crate::context::{Context, Pipeline, PipelineKey};
 use crate::element::Element;
 use crate::error::BindError;
 use crate::norm::{Centering, Problem};
-use crate::plan::{Capabilities, Pass, Plan, RECORD, Schedule};
+use crate::plan::{Capabilities, Pass, Plan, RECORD, Schedule, Span, Window};
 use crate::scope::{Scopes, is_lost};
 use crate::shader::{Access, Constants, Kernel, Known, Role, TensorBinding, Variant, Width};
 use params::Params;
@@ -146,6 +146,13 @@ struct Made {
     pipelines: Vec<(PipelineKey, Pipeline)>,
 }
 
+/// What is bound of a tensor: bytes of its buffer, and where the tensor starts relative to them, in elements modulo 2^32.
+struct Range {
+    offset: u64,
+    size: u64,
+    start: u32,
+}
+
 struct Binder<'a> {
     context: &'a Context,
     capabilities: &'a Capabilities,
@@ -191,23 +198,33 @@ impl Binder<'_> {
         if needs > has {
             return Err(BindError::StorageBuffers { norm: self.problem.norm, pass: pass.name(), needs, has });
         }
-        for tensor in tensors {
-            let Some((_, size, _)) = self.range(tensor.role) else { continue };
-            if size > self.capabilities.max_binding {
-                let (needs, has) = (size, self.capabilities.max_binding);
-                return Err(BindError::BindingSize { tensor: tensor.role.name(), needs, has });
+        for window in &pass.windows {
+            for tensor in &tensors {
+                let Some(range) = self.range(tensor.role, window) else { continue };
+                if range.size > self.capabilities.max_binding {
+                    let (needs, has) = (range.size, self.capabilities.max_binding);
+                    return Err(BindError::BindingSize { tensor: tensor.role.name(), needs, has });
+                }
             }
         }
         Ok(())
     }
 
-    /// Where the binding of a user's tensor starts, aligned down, how long it is, and where the tensor starts in it in
-    /// elements.
-    fn range(&self, role: Role) -> Option<(u64, u64, u64)> {
+    /// What a window binds of a user's tensor.
+    fn range(&self, role: Role, window: &Window) -> Option<Range> {
         let view = self.operands.get(role)?;
-        let start = self.aligned_down(view.offset);
-        let before = view.offset - start;
-        Some((start, before + check::bytes(self.problem, role), before / 4))
+        let part = match role {
+            Role::X | Role::Y => Some(window.elements),
+            Role::Weight | Role::Bias => window.parameters,
+            _ => None,
+        };
+        let size = Element::F32.size();
+        let Span { first, length } = part.unwrap_or(Span { first: 0, length: check::bytes(self.problem, role) / size });
+        let at = view.offset + first * size;
+        let offset = self.aligned_down(at);
+        // Shaders index the whole tensor, so its start lies before the binding of any window but the first.
+        let start = ((at - offset) / size).wrapping_sub(first) as u32;
+        Some(Range { offset, size: at - offset + length * size, start })
     }
 
     fn aligned_down(&self, offset: u64) -> u64 {
@@ -229,9 +246,19 @@ impl Binder<'_> {
         let partials = scratch(schedule.partials, "partials");
         let stats = scratch(schedule.statistics, "statistics");
         let uniforms = self.uniforms(schedule);
-        for (number, pass) in self.passes(schedule).enumerate() {
+        let steps = self.passes(schedule).flat_map(|pass| pass.windows.iter().map(move |window| (pass, window)));
+        for (number, (pass, window)) in steps.enumerate() {
             let key = self.key(pass);
-            let (pipeline, new) = self.context.pipeline(&key);
+            let pipeline = match made.pipelines.iter().find(|(made, _)| *made == key) {
+                Some((_, pipeline)) => pipeline.clone(),
+                None => {
+                    let (pipeline, new) = self.context.pipeline(&key);
+                    if new {
+                        made.pipelines.push((key.clone(), pipeline.clone()));
+                    }
+                    pipeline
+                }
+            };
             let uniform = wgpu::BindGroupEntry {
                 binding: 0,
                 resource: wgpu::BindingResource::Buffer(wgpu::BufferBinding {
@@ -245,11 +272,11 @@ impl Binder<'_> {
                     Role::Partials => partials.as_ref()?.as_entire_binding(),
                     Role::Stats => stats.as_ref()?.as_entire_binding(),
                     role => {
-                        let (offset, size, _) = self.range(role)?;
+                        let range = self.range(role, window)?;
                         wgpu::BindingResource::Buffer(wgpu::BufferBinding {
                             buffer: self.operands.get(role)?.buffer,
-                            offset,
-                            size: std::num::NonZeroU64::new(size),
+                            offset: range.offset,
+                            size: std::num::NonZeroU64::new(range.size),
                         })
                     }
                 };
@@ -261,13 +288,10 @@ impl Binder<'_> {
                 entries: &std::iter::once(uniform).chain(tensors).collect::<Vec<_>>(),
             });
             made.dispatches.push(Dispatch {
-                pipeline: pipeline.pipeline.clone(),
+                pipeline: pipeline.pipeline,
                 bind_group,
-                grid: [pass.grid.width, pass.grid.height],
+                grid: [window.grid.width, window.grid.height],
             });
-            if new {
-                made.pipelines.push((key, pipeline));
-            }
         }
         made
     }
@@ -299,15 +323,17 @@ impl Binder<'_> {
         (size_of::<Params>() as u64).next_multiple_of(self.capabilities.uniform_alignment.max(16))
     }
 
-    /// One buffer for the parameters of all passes.
+    /// One buffer for the parameters of all dispatches.
     fn uniforms(&self, schedule: &Schedule) -> wgpu::Buffer {
         let stride = self.uniform_stride();
-        let starts = |offset: u64| (offset - self.aligned_down(offset)) / Element::F32.size();
         let mut bytes = Vec::new();
         for pass in self.passes(schedule) {
-            let params = Params::new(self.problem, pass, self.operands, starts);
-            bytes.extend_from_slice(bytemuck::bytes_of(&params));
-            bytes.resize(bytes.len().next_multiple_of(stride as usize), 0);
+            for window in &pass.windows {
+                let start = |role: Role| self.range(role, window).map_or(0, |range| range.start);
+                let params = Params::new(self.problem, pass, window, start);
+                bytes.extend_from_slice(bytemuck::bytes_of(&params));
+                bytes.resize(bytes.len().next_multiple_of(stride as usize), 0);
+            }
         }
         let buffer = self.context.device().create_buffer(&wgpu::BufferDescriptor {
             label: Some("parameters"),

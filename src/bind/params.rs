@@ -1,8 +1,7 @@
 //! The uniform that every pass is given.
 
-use super::operands::Operands;
 use crate::norm::{Average, Problem, Source, VarianceEstimator};
-use crate::plan::Pass;
+use crate::plan::{Pass, Window};
 use crate::shader::Role;
 
 /// Declares the struct once, with its fields' names and types for the test that compares them with the shaders'.
@@ -30,6 +29,7 @@ params! {
     k_mul: u32,
     s_div: u32,
     tiles: u32,
+    first_tile: u32,
     grid_width: u32,
     tile_length: u32,
     parts: u32,
@@ -59,8 +59,7 @@ params! {
     running_mean_start: u32,
     running_var_start: u32,
     batches_start: u32,
-    padding_0: u32,
-    padding_1: u32,
+    padding: u32,
 }
 
 /// Sizes that the planner keeps below 2^32; `s_div` alone may be "never", which any larger number is as well.
@@ -69,9 +68,8 @@ fn narrow(n: u64) -> u32 {
 }
 
 impl Params {
-    /// `start` is where a tensor begins within its binding, in elements.
-    pub(super) fn new(problem: &Problem, pass: &Pass, operands: &Operands<'_>, start: impl Fn(u64) -> u64) -> Self {
-        let start = |role: Role| operands.get(role).map_or(0, |view| narrow(start(view.offset)));
+    /// `start` is where a tensor begins relative to its binding, in elements, modulo 2^32.
+    pub(super) fn new(problem: &Problem, pass: &Pass, window: &Window, start: impl Fn(Role) -> u32) -> Self {
         let (block, index, work) = (&problem.block, &problem.index, &pass.work);
         let mut params = Self {
             b_count: narrow(block.b),
@@ -82,8 +80,9 @@ impl Params {
             b_mul: narrow(index.b_mul),
             k_mul: narrow(index.k_mul),
             s_div: narrow(index.s_div),
-            tiles: narrow(work.tiles),
-            grid_width: pass.grid.width,
+            tiles: narrow(window.count),
+            first_tile: narrow(window.first),
+            grid_width: window.grid.width,
             tile_length: narrow(work.tile_length),
             parts: narrow(work.parts),
             column_lanes: narrow(work.column_lanes),

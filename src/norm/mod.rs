@@ -140,6 +140,13 @@ impl Problem {
     }
 }
 
+impl Problem {
+    /// Elements of weight, and of bias.
+    pub(crate) fn parameters(&self) -> u64 {
+        if self.affine { count(&self.parameter_shape) } else { 0 }
+    }
+}
+
 /// The elements of a shape that [`check_shape`] accepted.
 pub(crate) fn count(shape: &[usize]) -> u64 {
     shape.iter().map(|&n| n as u64).product()

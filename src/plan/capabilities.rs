@@ -61,12 +61,19 @@ impl Capabilities {
         }
     }
 
+    /// Whether a tensor fits a buffer.
+    pub(super) fn check_buffer(&self, norm: &'static str, what: &'static str, needs: u64) -> Result<(), SpecError> {
+        let (limit, has) = ("max_buffer_size", self.max_buffer);
+        if needs > has { Err(SpecError::Limit { norm, what, needs, unit: "bytes", limit, has }) } else { Ok(()) }
+    }
+
+    /// Whether a tensor fits one binding, and so a buffer.
     pub(super) fn check_binding(&self, norm: &'static str, what: &'static str, needs: u64) -> Result<(), SpecError> {
-        let limits = [("max_storage_buffer_binding_size", self.max_binding), ("max_buffer_size", self.max_buffer)];
-        match limits.into_iter().find(|&(_, has)| needs > has) {
-            Some((limit, has)) => Err(SpecError::Limit { norm, what, needs, unit: "bytes", limit, has }),
-            None => Ok(()),
+        let (limit, has) = ("max_storage_buffer_binding_size", self.max_binding);
+        if needs > has {
+            return Err(SpecError::Limit { norm, what, needs, unit: "bytes", limit, has });
         }
+        self.check_buffer(norm, what, needs)
     }
 
     /// A workgroup of at least `lanes` and about `wanted` invocations, whole subgroups if there are any.

@@ -1,6 +1,7 @@
 //! Tiles across the contiguous `K * S` and down `R`.
 
 use super::Capabilities;
+use super::window::most_elements;
 use crate::block::Block;
 use crate::shader::Width;
 
@@ -31,8 +32,10 @@ impl Tiling {
         let column_lanes = packs.min(u64::from(workgroup_size));
         let busy = if capabilities.software { SOFTWARE_LANES } else { GPU_LANES };
         let rows_per_lane = (block.b * packs * block.r / busy).clamp(2 * CHUNK, MOST_ROWS);
-        // No lane without a chunk of rows, if the others can do its work.
-        let row_lanes = (u64::from(workgroup_size) / column_lanes).min(block.r.div_ceil(CHUNK));
+        // No lane without a chunk of rows, if the others can do its work; and no more rows than a binding holds.
+        let most = (most_elements(capabilities) / (block.k * block.s)).max(1);
+        let row_lanes = (u64::from(workgroup_size) / column_lanes).min(block.r.div_ceil(CHUNK)).min(most);
+        let rows_per_lane = rows_per_lane.min(most / row_lanes);
         Self {
             workgroup_size,
             column_lanes,

@@ -6,9 +6,11 @@ mod columns;
 mod grid;
 mod merge;
 mod rows;
+mod window;
 
 pub use capabilities::Capabilities;
 pub(crate) use grid::Grid;
+pub(crate) use window::{Span, Window};
 
 use std::fmt;
 
@@ -17,6 +19,7 @@ use crate::element::Element;
 use crate::error::SpecError;
 use crate::norm::{Problem, Source};
 use crate::shader::{Affine, Hold, Kernel, Known, Reduction, Width};
+use window::Layout;
 
 /// How a norm runs on a device with given [`Capabilities`]; made by [`Context::plan`](crate::Context::plan), bound to
 /// buffers by [`Context::bind`](crate::Context::bind). Its `Display` is one line a pass.
@@ -37,7 +40,7 @@ pub(crate) struct Schedule {
     pub(crate) statistics: u64,
 }
 
-/// One dispatch.
+/// One step: a dispatch, or several where a tensor is larger than a binding.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Pass {
     pub(crate) kernel: Kernel,
@@ -48,7 +51,7 @@ pub struct Pass {
     pub(crate) track: bool,
     pub(crate) team: Team,
     pub(crate) work: Work,
-    pub(crate) grid: Grid,
+    pub(crate) windows: Vec<Window>,
 }
 
 /// How the lanes of a workgroup work together.
@@ -152,7 +155,7 @@ impl Pass {
     /// How many workgroups are dispatched.
     #[must_use]
     pub fn workgroups(&self) -> u64 {
-        self.grid.workgroups
+        self.windows.iter().map(|window| window.grid.workgroups).sum()
     }
 
     /// Invocations of one workgroup.
@@ -179,6 +182,9 @@ impl fmt::Display for Pass {
         }
         if self.kernel != Kernel::Merge {
             write!(f, ", {}-wide", self.width.elements())?;
+        }
+        if self.windows.len() > 1 {
+            write!(f, ", in {} windows", self.windows.len())?;
         }
         Ok(())
     }
@@ -230,7 +236,7 @@ impl Schedule {
         if block.elements() == 0 {
             return Ok(schedule);
         }
-        capabilities.check_binding(problem.norm, "x", block.elements() * Element::F32.size())?;
+        capabilities.check_buffer(problem.norm, "x", block.elements() * Element::F32.size())?;
         let traversal = Traversal::of(block, capabilities, width);
         let make = Maker { problem, capabilities, width };
         if problem.source == Source::Running {
@@ -251,7 +257,7 @@ impl Schedule {
         schedule.passes.extend([stats, merge]);
         if tracked {
             // After every lane of the merge has read the count.
-            schedule.passes.push(make.pass(Kernel::CountBatch, Team::apart(1), Work::default(), 1)?);
+            schedule.passes.push(make.small(Kernel::CountBatch, Team::apart(1), Work::default(), 1)?);
         }
         schedule.passes.push(make.apply(traversal, Known::Merged)?);
         Ok(schedule)
@@ -270,8 +276,20 @@ struct Maker<'a> {
 }
 
 impl Maker<'_> {
-    fn pass(&self, kernel: Kernel, team: Team, work: Work, workgroups: u64) -> Result<Pass, SpecError> {
-        Ok(Pass {
+    fn grid(&self, workgroups: u64) -> Result<Grid, SpecError> {
+        Grid::new(self.problem.norm, workgroups, self.capabilities)
+    }
+
+    /// A pass over `count` tiles that lie in no tensor of the size of `x`.
+    fn small(&self, kernel: Kernel, team: Team, work: Work, count: u64) -> Result<Pass, SpecError> {
+        let grid = self.grid(count.div_ceil(u64::from(team.workgroup_size / team.lanes)))?;
+        let elements = Span { first: 0, length: 0 };
+        let window = Window { grid, first: 0, count, elements, parameters: None };
+        Ok(Pass { width: Width::Scalar, ..self.pass(kernel, team, Work { tiles: count, ..work }, vec![window]) })
+    }
+
+    fn pass(&self, kernel: Kernel, team: Team, work: Work, windows: Vec<Window>) -> Pass {
+        Pass {
             kernel,
             width: self.width,
             hold: Hold::Reread,
@@ -280,8 +298,20 @@ impl Maker<'_> {
             track: false,
             team,
             work,
-            grid: Grid::new(self.problem.norm, workgroups, self.capabilities)?,
-        })
+            windows,
+        }
+    }
+
+    /// The windows of a pass by rows.
+    fn windows(&self, layout: &Layout, tiling: &rows::Tiling) -> Result<Vec<Window>, SpecError> {
+        let mut windows =
+            window::cut(self.problem.norm, layout, self.capabilities, |tiles| self.grid(tiling.workgroups(tiles)))?;
+        // Parameters that fit a binding are bound whole.
+        let whole = self.problem.parameters() <= window::most_elements(self.capabilities);
+        if whole || self.problem.index.s_div != 1 {
+            windows.iter_mut().for_each(|window| window.parameters = None);
+        }
+        Ok(windows)
     }
 
     /// Packs of a row may not straddle two runs of `S`, nor two weights.
@@ -305,7 +335,8 @@ impl Maker<'_> {
         let width = self.width_of_rows();
         let tiling = rows::Tiling::new(block.s, self.capabilities);
         let work = Work { tiles: block.b, parts: 1, tile_length: block.s, ..tiling.work(width) };
-        let pass = self.pass(Kernel::FusedRows, tiling.team, work, tiling.workgroups(block.b))?;
+        let windows = self.windows(&Layout { units: block.b, length: block.s, parts: 1, tile: block.s }, &tiling)?;
+        let pass = self.pass(Kernel::FusedRows, tiling.team, work, windows);
         Ok(Pass { width, hold: tiling.hold(width), affine: self.affine_of_rows(), ..pass })
     }
 
@@ -336,13 +367,26 @@ impl Maker<'_> {
         let tiling = rows::Tiling::new(tile_length, self.capabilities);
         let tiles = block.groups() * block.r * parts;
         let work = Work { tiles, parts, tile_length, ..tiling.work(width) };
-        let pass = self.pass(kernel, tiling.team, work, tiling.workgroups(tiles))?;
+        let layout = Layout { units: block.groups() * block.r, length: block.s, parts, tile: tile_length };
+        let pass = self.pass(kernel, tiling.team, work, self.windows(&layout, &tiling)?);
         Ok(Pass { width, hold: tiling.hold(width), ..pass })
     }
 
     fn columns(&self, kernel: Kernel) -> Result<Pass, SpecError> {
-        let tiling = columns::Tiling::new(&self.problem.block, self.capabilities, self.width);
-        let workgroups = tiling.workgroups(&self.problem.block);
+        let block = &self.problem.block;
+        let tiling = columns::Tiling::new(block, self.capabilities, self.width);
+        let workgroups = tiling.workgroups(block);
+        let pitch = block.k * block.s;
+        let rows = tiling.row_lanes * tiling.rows_per_lane;
+        let tall =
+            Layout { units: block.b, length: block.r * pitch, parts: block.r.div_ceil(rows), tile: rows * pitch };
+        let across = tiling.column_blocks;
+        let mut windows = window::cut(self.problem.norm, &tall, self.capabilities, |tiles| self.grid(tiles * across))?;
+        // The kernel counts workgroups, of which there are `across` to a tile.
+        for window in &mut windows {
+            (window.first, window.count) = (window.first * across, window.count * across);
+            window.parameters = None;
+        }
         let work = Work {
             tiles: workgroups,
             tile_length: tiling.rows_per_lane,
@@ -352,29 +396,34 @@ impl Maker<'_> {
             row_tiles: tiling.row_tiles,
             ..Work::default()
         };
-        self.pass(kernel, Team::apart(tiling.workgroup_size), work, workgroups)
+        Ok(self.pass(kernel, Team::apart(tiling.workgroup_size), work, windows))
     }
 
     fn merge(&self, stats: &Pass, track: bool) -> Result<Pass, SpecError> {
         let Block { r, k, s, .. } = self.problem.block;
         let groups = self.problem.block.groups();
         let work = if stats.kernel == Kernel::StatsColumns {
-            let row_tiles = stats.work.row_tiles;
+            let tiles = stats.work.row_tiles;
             Work {
-                partials: row_tiles * s,
+                partials: tiles * s,
                 inner_count: s,
                 outer_stride: k * s,
-                k_stride: s,
-                b_stride: row_tiles * k * s,
+                b_stride: tiles * k * s,
                 ..Work::default()
             }
         } else {
-            let partials = r * stats.work.parts;
-            Work { partials, inner_count: partials, k_stride: partials, b_stride: k * partials, ..Work::default() }
+            let parts = stats.work.parts;
+            Work {
+                partials: r * parts,
+                inner_count: parts,
+                outer_stride: k * parts,
+                b_stride: r * k * parts,
+                ..Work::default()
+            }
         };
+        // A group's partials of one row, or one run, are neighbours; then come those of the next k.
+        let work = Work { k_stride: work.inner_count, ..work };
         let team = merge::team(work.partials, self.capabilities);
-        let workgroups = groups.div_ceil(u64::from(team.workgroup_size / team.lanes));
-        let pass = self.pass(Kernel::Merge, team, Work { tiles: groups, ..work }, workgroups)?;
-        Ok(Pass { width: Width::Scalar, track, ..pass })
+        Ok(Pass { track, ..self.small(Kernel::Merge, team, work, groups)? })
     }
 }

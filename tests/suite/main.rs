@@ -14,3 +14,4 @@ mod plans;
 mod running;
 mod shaders;
 mod support;
+mod windows;
