@@ -15,7 +15,7 @@ fn main(invocation: Invocation) {
         let k = (columns.column + j) / params.s_count;
         let s = (columns.column + j) % params.s_count;
         let statistics = group_statistics(columns.b * params.k_count + k);
-        let channel = columns.b % params.b_mod * params.b_mul + k * params.k_mul + s / params.s_div;
+        let channel = channel_base(columns.b, k) + s / params.s_div;
         pack_put(&shift, j, statistics.x);
         pack_put(&delta, j, statistics.y);
         pack_put(&rstd, j, statistics.z);

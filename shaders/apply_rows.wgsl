@@ -7,7 +7,7 @@ fn main(invocation: Invocation) {
         let tile = tile_of(params.first_tile + index);
         let statistics = group_statistics(tile.group);
         let center = Center(statistics.x, statistics.y);
-        affine_begin(channel_base(tile.group));
+        affine_begin(channel_base(tile.group / params.k_count, tile.group % params.k_count));
         for (var i = 0u; i < item_count(); i++) {
             let at = item_at(i);
             if at < tile.length {

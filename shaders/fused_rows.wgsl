@@ -9,7 +9,7 @@ fn main(invocation: Invocation) {
     let partial = tile_statistics(base, params.s_count);
     let factor = factor_of(partial.m2, partial.count);
     if index < params.tiles {
-        affine_begin(channel_base(group));
+        affine_begin(channel_base(group / params.k_count, group % params.k_count));
         let center = Center(partial.shift, partial.delta);
         for (var i = 0u; i < item_count(); i++) {
             let at = item_at(i);

@@ -1,19 +1,28 @@
-// A group's partials become its statistics; BatchNorm's running statistics are updated by the one lane
-// that owns the channel.
+// A group's partials become its statistics; BatchNorm's running statistics are updated by the one lane that owns the
+// channel.
 @compute @workgroup_size(workgroup_size)
 fn main(invocation: Invocation) {
     enter(invocation);
-    let workgroup = invocation.workgroup.y * params.grid_width + invocation.workgroup.x;
-    let index = workgroup * (workgroup_size / lanes) + lane / lanes;
+    let index = tile_index(invocation);
     let group = min(index, params.tiles - 1u);
     let base = group / params.k_count * params.b_stride + group % params.k_count * params.k_stride;
-    var mine = Partial(0u, 0.0, 0.0, 0.0);
-    for (var j = lane % lanes; j < params.partials; j += lanes) {
-        let stored = partials_load(base + j / params.inner_count * params.outer_stride + j % params.inner_count);
-        mine = merge(mine, Partial(bitcast<u32>(stored.x), stored.y, stored.z, stored.w));
+    let none = Partial(0u, 0.0, 0.0, 0.0);
+    // Chains of 16, and then of chains: see tile_statistics.wgsl.
+    var mine = none;
+    var run = none;
+    var in_run = 0u;
+    for (var j = lane_in_tile(); j < params.partials; j += lanes) {
+        let place = base + j / params.inner_count * params.outer_stride + j % params.inner_count;
+        run = merge(run, restored(partials_load(place)));
+        in_run += 1u;
+        if in_run == 16u {
+            mine = merge(mine, run);
+            run = none;
+            in_run = 0u;
+        }
     }
-    let merged = merge_lanes(mine);
-    if index < params.tiles && lane % lanes == 0u {
+    let merged = merge_lanes(merge(mine, run));
+    if index < params.tiles && lane_in_tile() == 0u {
         let center = recenter(merged.shift, merged.delta);
         let factor = factor_of(merged.m2, merged.count);
         stats_store(group, vec4<f32>(center.shift, center.delta, factor, 0.0));

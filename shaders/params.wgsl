@@ -1,7 +1,6 @@
 // Everything a pass is told at run time. Field order is that of `Params` in src/bind/params.rs.
 struct Params {
     // The block, and how an element finds its weight and bias (src/block.rs).
-    b_count: u32,
     r_count: u32,
     k_count: u32,
     s_count: u32,
@@ -48,7 +47,8 @@ struct Params {
     running_mean_start: u32,
     running_var_start: u32,
     batches_start: u32,
-    padding: u32,
+    padding_0: u32,
+    padding_1: u32,
 }
 
 @group(0) @binding(0) var<uniform> params: Params;

@@ -1,15 +1,5 @@
 // A tile of contiguous elements shared by `lanes` lanes; several tiles to a workgroup.
 
-// Which tile of this dispatch the lane works on; at or past params.tiles there is nothing to store.
-fn tile_index(invocation: Invocation) -> u32 {
-    let workgroup = invocation.workgroup.y * params.grid_width + invocation.workgroup.x;
-    return workgroup * (workgroup_size / lanes) + lane / lanes;
-}
-
-fn lane_in_tile() -> u32 {
-    return lane % lanes;
-}
-
 // Where in the tile this lane's i-th pack starts.
 fn item_at(i: u32) -> u32 {
     return (i * lanes + lane_in_tile()) * WIDTH;
@@ -29,9 +19,4 @@ fn tile_of(index: u32) -> Tile {
     let s = (index % params.parts) * params.tile_length;
     let group = run / (params.r_count * params.k_count) * params.k_count + run % params.k_count;
     return Tile(group, run * params.s_count + s, s, min(params.tile_length, params.s_count - s));
-}
-
-// The first index of weight and bias for a group.
-fn channel_base(group: u32) -> u32 {
-    return (group / params.k_count) % params.b_mod * params.b_mul + group % params.k_count * params.k_mul;
 }

@@ -48,7 +48,8 @@ fn finite_or_zero(v: Value) -> Value {
     return select(v, Value(0.0), (bitcast<ValueBits>(v) & exponent) == exponent);
 }
 
-fn is_finite(v: Value, yes: Value, no: Value) -> Value {
+// `yes` where v is finite, else `no`.
+fn if_finite(v: Value, yes: Value, no: Value) -> Value {
     let exponent = ValueBits(0x7f800000u);
     return select(yes, no, (bitcast<ValueBits>(v) & exponent) == exponent);
 }
@@ -60,7 +61,7 @@ fn recenter(shift: Value, mean: Value) -> Center {
     let of_mean = opaque(sum - shift);
     let of_shift = opaque(sum - of_mean);
     let left = opaque(shift - of_shift) + opaque(mean - of_mean);
-    return Center(sum, is_finite(sum, left, Value(0.0)));
+    return Center(sum, if_finite(sum, left, Value(0.0)));
 }
 
 // From sum1 = sum of e and sum2 = sum of e*e, where e = x - center and center is nearly the mean: the
@@ -68,12 +69,13 @@ fn recenter(shift: Value, mean: Value) -> Center {
 fn partial_from_sums(count: u32, center: Center, sum1: Value, sum2: Value) -> Partial {
     let correction = sum1 / f32(count);
     let m2 = sum2 - sum1 * correction;
-    // Not max(): it would turn NaN into 0.
+    // By bits, and not max(): either may turn NaN into 0 where compilers take NaN for impossible.
+    let negative = (bitcast<ValueBits>(m2) >> ValueBits(31u)) == ValueBits(1u);
     return Partial(
         count,
         center.shift,
-        is_finite(center.shift, center.delta + correction, Value(0.0)),
-        select(m2, Value(0.0), m2 < Value(0.0)),
+        if_finite(center.shift, center.delta + correction, Value(0.0)),
+        if_finite(m2, select(m2, Value(0.0), negative), m2),
     );
 }
 
@@ -92,8 +94,8 @@ fn merge(a: Partial, b: Partial) -> Partial {
     // An infinite mean stays that infinity rather than becoming inf - inf.
     return Partial(
         count,
-        is_finite(apart, a.shift, a.shift + b.shift),
-        is_finite(apart, a.delta + apart * part, Value(0.0)),
+        if_finite(apart, a.shift, a.shift + b.shift),
+        if_finite(apart, a.delta + apart * part, Value(0.0)),
         m2,
     );
 }

@@ -19,11 +19,11 @@ fn main(invocation: Invocation) {
         let count = min(CHUNK, (columns.row_end - row + stride - 1u) / stride);
         let shift = finite_or_zero(first);
         held[0] = first;
-        var sum = first - shift;
+        var sum = opaque_pack(first - shift);
         for (var i = 1u; i < CHUNK; i++) {
             if i < count {
                 held[i] = x_load(base + (row + i * stride) * pitch);
-                sum += held[i] - shift;
+                sum += opaque_pack(held[i] - shift);
             }
         }
         var center = Center(Value(0.0), Value(0.0));
@@ -47,11 +47,11 @@ fn main(invocation: Invocation) {
     }
     let to = (columns.b * params.row_tiles + columns.row_tile) * pitch + columns.column;
     for (var j = 0u; j < WIDTH; j++) {
-        partials_store(to + j, vec4<f32>(
-            bitcast<f32>(merged.count),
-            pack_get(merged.shift, j),
-            pack_get(merged.delta, j),
-            pack_get(merged.m2, j),
+        partials_store(to + j, vec4<u32>(
+            merged.count,
+            bitcast<u32>(pack_get(merged.shift, j)),
+            bitcast<u32>(pack_get(merged.delta, j)),
+            bitcast<u32>(pack_get(merged.m2, j)),
         ));
     }
 }

@@ -7,6 +7,6 @@ fn main(invocation: Invocation) {
     let tile = tile_of(number);
     let partial = tile_statistics(tile.base, tile.length);
     if index < params.tiles && lane_in_tile() == 0u {
-        partials_store(number, vec4<f32>(bitcast<f32>(partial.count), partial.shift, partial.delta, partial.m2));
+        partials_store(number, stored(partial));
     }
 }

@@ -4,6 +4,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::context::Context;
 use crate::error::{Error, RunError};
+use crate::plan::Capabilities;
 use crate::scope::is_lost;
 
 /// An adapter with a device, a queue and a [`Context`] on it.
@@ -145,10 +146,11 @@ impl Gpu {
         describe(&self.info)
     }
 
-    /// The same device with other capabilities: to plan as on a GPU without subgroups, say.
+    /// The same device with a new context that plans by other capabilities: as without subgroups, say. They must be no
+    /// more than the device has.
     #[must_use]
-    pub fn with_context(mut self, context: Context) -> Self {
-        self.context = context;
+    pub fn with_capabilities(mut self, capabilities: Capabilities) -> Self {
+        self.context = Context::with_capabilities(self.context.device(), capabilities);
         self
     }
 

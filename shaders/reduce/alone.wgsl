@@ -10,6 +10,6 @@ fn enter(invocation: Invocation) {
     lane = invocation.index;
 }
 
-fn exchange(v: vec2<f32>, distance: u32) -> vec2<f32> {
+fn exchange(v: vec2<u32>, distance: u32) -> vec2<u32> {
     return v;
 }

@@ -9,7 +9,7 @@ struct Invocation {
 
 var<private> lane: u32;
 var<private> subgroup_width: u32;
-var<workgroup> exchanged: array<vec2<f32>, workgroup_size>;
+var<workgroup> exchanged: array<vec2<u32>, workgroup_size>;
 
 // Numbering lanes by subgroup makes every aligned run of subgroup_size lanes one subgroup, whatever
 // size the driver picked for this pipeline.
@@ -19,7 +19,7 @@ fn enter(invocation: Invocation) {
 }
 
 // The value of the lane whose number differs in the one bit `distance`.
-fn exchange(v: vec2<f32>, distance: u32) -> vec2<f32> {
+fn exchange(v: vec2<u32>, distance: u32) -> vec2<u32> {
     if !across_subgroups || distance < subgroup_width {
         return subgroupShuffleXor(v, distance);
     }

@@ -3,7 +3,7 @@
 fn sum_lanes(v: vec2<f32>) -> vec2<f32> {
     var sum = v;
     for (var distance = 1u; distance < lanes; distance <<= 1u) {
-        sum += exchange(sum, distance);
+        sum += bitcast<vec2<f32>>(exchange(bitcast<vec2<u32>>(sum), distance));
     }
     return sum;
 }

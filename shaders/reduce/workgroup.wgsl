@@ -5,14 +5,14 @@ struct Invocation {
 }
 
 var<private> lane: u32;
-var<workgroup> exchanged: array<vec2<f32>, workgroup_size>;
+var<workgroup> exchanged: array<vec2<u32>, workgroup_size>;
 
 fn enter(invocation: Invocation) {
     lane = invocation.index;
 }
 
 // The value of the lane whose number differs in the one bit `distance`.
-fn exchange(v: vec2<f32>, distance: u32) -> vec2<f32> {
+fn exchange(v: vec2<u32>, distance: u32) -> vec2<u32> {
     exchanged[lane] = v;
     workgroupBarrier();
     let other = exchanged[lane ^ distance];

@@ -16,5 +16,6 @@ fn pack_get(v: Pack, j: u32) -> f32 {
 }
 
 fn pack_put(v: ptr<function, Pack>, j: u32, to: f32) {
-    (*v)[j] = to;
+    // Not (*v)[j]: some compilers cannot write a component that they do not know.
+    *v = select(*v, Pack(to), vec4<u32>(0u, 1u, 2u, 3u) == vec4<u32>(j));
 }

@@ -15,7 +15,7 @@ use crate::error::BindError;
 use crate::norm::{Centering, Problem};
 use crate::plan::{Capabilities, Pass, Plan, RECORD, Schedule, Span, Window};
 use crate::scope::{Scopes, is_lost};
-use crate::shader::{Access, Constants, Kernel, Known, Role, TensorBinding, Variant, Width};
+use crate::shader::{Access, Constants, Kernel, Role, TensorBinding, Variant, Width};
 use params::Params;
 
 /// A plan bound to buffers: record it into as many compute passes as you like. It keeps the buffers alive.
@@ -169,7 +169,7 @@ impl Binder<'_> {
 
     /// The tensors a pass binds, as its shader must declare them.
     fn tensors(&self, pass: &Pass) -> Vec<TensorBinding> {
-        let roles = pass.kernel.roles(pass.known == Known::Running);
+        let roles = pass.kernel.roles(pass.known);
         let present = |role: Role| match role {
             Role::Partials | Role::Stats => true,
             Role::X => !(self.operands.is_in_place() && roles.contains(&(Role::Y, true))),

@@ -20,7 +20,6 @@ macro_rules! params {
 }
 
 params! {
-    b_count: u32,
     r_count: u32,
     k_count: u32,
     s_count: u32,
@@ -59,7 +58,8 @@ params! {
     running_mean_start: u32,
     running_var_start: u32,
     batches_start: u32,
-    padding: u32,
+    padding_0: u32,
+    padding_1: u32,
 }
 
 /// Sizes that the planner keeps below 2^32; `s_div` alone may be "never", which any larger number is as well.
@@ -72,7 +72,6 @@ impl Params {
     pub(super) fn new(problem: &Problem, pass: &Pass, window: &Window, start: impl Fn(Role) -> u32) -> Self {
         let (block, index, work) = (&problem.block, &problem.index, &pass.work);
         let mut params = Self {
-            b_count: narrow(block.b),
             r_count: narrow(block.r),
             k_count: narrow(block.k),
             s_count: narrow(block.s),

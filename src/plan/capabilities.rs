@@ -36,9 +36,14 @@ impl Capabilities {
             subgroup_sizes: None,
             software: false,
             reassociates: true,
-            max_invocations: limits.max_compute_invocations_per_workgroup.min(limits.max_compute_workgroup_size_x),
+            max_invocations: limits
+                .max_compute_invocations_per_workgroup
+                .min(limits.max_compute_workgroup_size_x)
+                // Lanes exchange two words each.
+                .min(limits.max_compute_workgroup_storage_size / 8),
             max_workgroups: limits.max_compute_workgroups_per_dimension,
-            max_binding: limits.max_storage_buffer_binding_size,
+            // Metal tells shaders the size of a binding in 32 bits, whatever its limit says.
+            max_binding: limits.max_storage_buffer_binding_size.min(u64::from(u32::MAX)),
             max_buffer: limits.max_buffer_size,
             max_storage_buffers: limits.max_storage_buffers_per_shader_stage,
             storage_alignment: u64::from(limits.min_storage_buffer_offset_alignment),

@@ -334,8 +334,9 @@ impl Maker<'_> {
         let block = &self.problem.block;
         let width = self.width_of_rows();
         let tiling = rows::Tiling::new(block.s, self.capabilities);
-        let work = Work { tiles: block.b, parts: 1, tile_length: block.s, ..tiling.work(width) };
-        let windows = self.windows(&Layout { units: block.b, length: block.s, parts: 1, tile: block.s }, &tiling)?;
+        let work = Work { tiles: block.groups(), parts: 1, tile_length: block.s, ..tiling.work(width) };
+        let windows =
+            self.windows(&Layout { units: block.groups(), length: block.s, parts: 1, tile: block.s }, &tiling)?;
         let pass = self.pass(Kernel::FusedRows, tiling.team, work, windows);
         Ok(Pass { width, hold: tiling.hold(width), affine: self.affine_of_rows(), ..pass })
     }

@@ -38,7 +38,7 @@ impl Bound {
     fn tensors(self, kernel: Kernel, known: Known, track: bool) -> Vec<TensorBinding> {
         let optional = [Role::Weight, Role::Bias, Role::Mean, Role::Rstd, Role::Batches];
         let tracked = [Role::RunningMean, Role::RunningVar, Role::Batches];
-        let roles = kernel.roles(known == Known::Running).iter();
+        let roles = kernel.roles(known).iter();
         roles
             .filter(|(role, _)| match self {
                 Self::Full | Self::Shared => true,

@@ -236,7 +236,7 @@ impl Variant {
             });
         }
         if kernel.by_rows() {
-            parts.push(fragment!("rows.wgsl"));
+            parts.extend([fragment!("team.wgsl"), fragment!("rows.wgsl")]);
             parts.push(match self.hold {
                 Hold::Registers(_) => fragment!("hold/registers.wgsl"),
                 Hold::Reread => fragment!("hold/reread.wgsl"),
@@ -248,8 +248,14 @@ impl Variant {
         if kernel.measures() {
             parts.extend([fragment!("reduce/tree.wgsl"), fragment!("tile_statistics.wgsl")]);
         }
+        if matches!(kernel, Kernel::StatsRows | Kernel::Merge) {
+            parts.push(fragment!("record.wgsl"));
+        }
         if matches!(kernel, Kernel::FusedRows | Kernel::ApplyRows) {
             parts.push(self.affine.source());
+        }
+        if matches!(kernel, Kernel::FusedRows | Kernel::ApplyRows | Kernel::ApplyColumns) {
+            parts.push(fragment!("affine/index.wgsl"));
         }
         if matches!(kernel, Kernel::ApplyRows | Kernel::ApplyColumns) {
             parts.push(self.known.source());
@@ -258,7 +264,7 @@ impl Variant {
             parts.push(fragment!("factor.wgsl"));
         }
         if kernel == Kernel::Merge {
-            parts.push(fragment!("reduce/merge_lanes.wgsl"));
+            parts.extend([fragment!("team.wgsl"), fragment!("reduce/merge_lanes.wgsl")]);
             parts.push(if self.track { fragment!("track.wgsl") } else { fragment!("no_track.wgsl") });
         }
         parts.push(kernel.source());

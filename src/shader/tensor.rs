@@ -3,7 +3,7 @@
 //! A kernel sees `x_load(i)`, `y_store(i, v)` and so on, in f32, and never a binding: in place, a shared buffer, an
 //! absent tensor or another storage type are decided here.
 
-use super::{Kernel, Variant, Width};
+use super::{Kernel, Known, Variant, Width};
 
 /// What a tensor is to the norm.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -43,6 +43,7 @@ pub(crate) enum Stored {
     Packed(Width),
     U32,
     Record,
+    Bits,
 }
 
 impl Role {
@@ -84,7 +85,7 @@ impl Role {
 
 impl Kernel {
     /// The tensors it can use, and whether it writes them.
-    pub(crate) fn roles(self, known_running: bool) -> &'static [(Role, bool)] {
+    pub(crate) fn roles(self, known: Known) -> &'static [(Role, bool)] {
         use Role::{Batches, Bias, Mean, Partials, Rstd, RunningMean, RunningVar, Stats, Weight, X, Y};
         match self {
             Self::FusedRows => &[(X, false), (Y, true), (Weight, false), (Bias, false), (Mean, true), (Rstd, true)],
@@ -98,7 +99,7 @@ impl Kernel {
                 (RunningVar, true),
                 (Batches, false),
             ],
-            Self::ApplyRows | Self::ApplyColumns if known_running => {
+            Self::ApplyRows | Self::ApplyColumns if known == Known::Running => {
                 &[(X, false), (Y, true), (Weight, false), (Bias, false), (RunningMean, false), (RunningVar, false)]
             }
             Self::ApplyRows | Self::ApplyColumns => {
@@ -117,7 +118,8 @@ impl Variant {
             Role::Weight | Role::Bias if self.packs_parameters() => Stored::Packed(self.width),
             Role::Weight | Role::Bias | Role::Mean | Role::Rstd | Role::RunningMean | Role::RunningVar => Stored::F32,
             Role::Batches => Stored::U32,
-            Role::Partials | Role::Stats => Stored::Record,
+            Role::Partials => Stored::Bits,
+            Role::Stats => Stored::Record,
         }
     }
 }
@@ -128,6 +130,7 @@ impl Stored {
         match self {
             Self::F32 | Self::Packed(Width::Scalar) => "f32",
             Self::Packed(Width::Quad) | Self::Record => "vec4<f32>",
+            Self::Bits => "vec4<u32>",
             Self::U32 => "u32",
         }
     }
@@ -137,7 +140,7 @@ impl Stored {
         match self {
             Self::F32 | Self::U32 | Self::Packed(Width::Scalar) => format!("params.{name}_start + i"),
             Self::Packed(Width::Quad) => format!("(params.{name}_start + i) >> 2u"),
-            Self::Record => "i".to_owned(),
+            Self::Record | Self::Bits => "i".to_owned(),
         }
     }
 }
@@ -157,7 +160,7 @@ pub(super) fn declarations(variant: &Variant) -> String {
             variant.stored(*role).of_array(),
         ));
     }
-    for &(role, written) in variant.kernel.roles(variant.known == super::Known::Running) {
+    for &(role, written) in variant.kernel.roles(variant.known) {
         text.push_str(&accessors(variant, role, written));
     }
     text

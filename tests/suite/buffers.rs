@@ -343,7 +343,7 @@ fn with(change: impl FnOnce(&mut Capabilities)) -> Gpu {
     let gpu = gpu();
     let mut capabilities = gpu.context().capabilities().clone();
     change(&mut capabilities);
-    gpu.clone().with_context(Context::with_capabilities(gpu.device(), capabilities))
+    gpu.clone().with_capabilities(capabilities)
 }
 
 #[test]
@@ -620,11 +620,10 @@ fn grids_of_two_dimensions_agree_bit_for_bit() {
             for limit in [Some(side), with_idle].into_iter().flatten().map(|limit| u32::try_from(limit).unwrap()) {
                 let mut capabilities = gpu.context().capabilities().clone();
                 capabilities.max_workgroups = limit;
-                let context = Context::with_capabilities(gpu.device(), capabilities);
                 tall += usize::from(most > u64::from(limit));
                 idle += usize::from(Some(u64::from(limit)) == with_idle);
                 let layout = in_place(apart(call, |_| 0));
-                let got = run(&gpu.clone().with_context(context), call, &layout);
+                let got = run(&gpu.clone().with_capabilities(capabilities), call, &layout);
                 assert_eq!(got, run(gpu, call, &layout), "{} {label} {limit}\n{plan}", call.name);
             }
         }
@@ -693,7 +692,7 @@ fn threads_share_a_context() {
     let one = gpu();
     let want: Vec<_> = calls().iter().map(|call| aligned(one, call)).collect();
     // With no pipeline made yet, so that both make the same ones.
-    let shared = one.clone().with_context(Context::new(one.device()));
+    let shared = one.clone().with_capabilities(one.context().capabilities().clone());
     std::thread::scope(|scope| {
         for number in 0..4 {
             let (shared, want) = (&shared, &want);
@@ -743,7 +742,7 @@ fn contexts_come_and_go() {
         for _ in 0..2 {
             scope.spawn(|| {
                 for call in calls().iter().take(6) {
-                    let fresh = gpu().clone().with_context(Context::new(gpu().device()));
+                    let fresh = gpu().clone().with_capabilities(gpu().context().capabilities().clone());
                     assert_eq!(aligned(&fresh, call), aligned(gpu(), call), "{}", call.name);
                 }
             });

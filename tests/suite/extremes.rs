@@ -1,6 +1,8 @@
 //! Sizes past every convenient limit, and values that break naive kernels.
 
-use wgpu_norm::ndarray::{Array1, ArrayD, Axis, Slice};
+use std::collections::HashMap;
+
+use wgpu_norm::ndarray::{ArrayD, Axis, Dimension, Slice};
 
 use crate::support::{Case, Data, Kind, changed, gpu, gpus};
 
@@ -61,7 +63,10 @@ fn one_huge_row() {
         (Kind::Layer { ndim: 1 }, vec![2, 2_999_999]),
         (Kind::Rms { ndim: 1, offset: 0.0 }, vec![1, 3_000_001]),
         (Kind::Group { groups: 1, axis: 1 }, vec![1, 3, 1_000_003]),
+        (Kind::Instance { axis: 1 }, vec![1, 1, 3_000_000]),
+        (Kind::Instance { axis: 2 }, vec![1, 3_000_000, 1]),
         (Kind::Instance { axis: 2 }, vec![1, 1_000_003, 2]),
+        (Kind::BatchTrain { axis: 1 }, vec![2, 1, 1_500_001]),
     ] {
         Case::new(kind, &shape, 1e6).check();
     }
@@ -172,6 +177,56 @@ fn deviations_of_one_size() {
     }
 }
 
+/// As above at the lengths where one lane's share of a row is longest.
+#[test]
+fn deviations_of_one_size_in_long_shares() {
+    for width in [8_191, 16_382, 32_766, 32_768] {
+        for (mean, deviation) in [(0.0, 0.949_14), (0.0, 1.05), (1e6, 1.0)] {
+            for kind in [Kind::Layer { ndim: 1 }, Kind::Rms { ndim: 1, offset: 0.0 }] {
+                let mut case = Case::new(kind, &[1, width], 0.0);
+                let mut sign = 1.0;
+                case.x.map_inplace(|v| {
+                    *v = mean + sign * deviation;
+                    sign = -sign;
+                });
+                case.check();
+            }
+        }
+    }
+}
+
+/// More partials than lanes can take in a short chain.
+#[test]
+fn deviations_of_one_size_in_many_partials() {
+    let tiny = changed(|capabilities| (capabilities.max_invocations, capabilities.subgroup_sizes) = (8, None));
+    for (kind, shape) in
+        [(Kind::BatchTrain { axis: 1 }, vec![1_000_000, 2]), (Kind::Layer { ndim: 1 }, vec![1, 9_000_002])]
+    {
+        let mut case = Case::new(kind, &shape, 0.0);
+        let mut at = 0;
+        case.x.map_inplace(|v| {
+            *v = if at / 2 % 2 == 0 { 0.949_14 } else { -0.949_14 };
+            at += 1;
+        });
+        case.check_on("with few lanes", &tiny, &case.kind.oracle(&case));
+    }
+}
+
+/// Groups of very different size side by side: each is held to its own.
+#[test]
+fn large_beside_small() {
+    for (kind, shape) in every_kind() {
+        let mut case = Case::new(kind, &shape, 0.5);
+        let last = case.x.shape().to_vec();
+        for (index, v) in case.x.indexed_iter_mut() {
+            if kind.group_of(&last, index.slice()).iter().sum::<usize>() % 2 == 1 {
+                *v *= 1e7;
+            }
+        }
+        case.check();
+    }
+}
+
 /// Rows that drift: each partial has a mean of its own, far from the group's.
 #[test]
 fn slopes() {
@@ -275,28 +330,22 @@ fn exact_data_is_right_to_a_few_ulp() {
             let mean = 0.25 * f32::powi(2.0, power);
             let mut case = Case::new(kind, &shape, 0.0).plain();
             let mut data = Data::new(7);
-            // All deviations of a pair of neighbours cancel; groups of odd length keep one element at the mean.
-            let mut values: Vec<f32> = Vec::new();
-            let group = shape.iter().product::<usize>() / case.norm().statistics_shape().iter().product::<usize>();
-            while values.len() < case.x.len() {
-                let deviation = (1 + data.below(8)) as f32 * 0.125;
-                let left = group - values.len() % group;
-                match (kind, left) {
-                    (
-                        Kind::Group { axis: 2, .. }
-                        | Kind::Instance { .. }
-                        | Kind::BatchTrain { .. }
-                        | Kind::Mvn { .. },
-                        _,
-                    ) => {
-                        values.push(mean);
+            // Each group's elements cancel in pairs; the last of an odd number stays at the mean.
+            let mut waiting: HashMap<Vec<usize>, Vec<usize>> = HashMap::new();
+            let mut x = ArrayD::from_elem(case.x.shape(), mean);
+            for (index, _) in case.x.indexed_iter() {
+                let index = index.slice().to_vec();
+                let group = kind.group_of(&shape, &index);
+                match waiting.remove(&group) {
+                    None => drop(waiting.insert(group, index)),
+                    Some(partner) => {
+                        let deviation = (1 + data.below(8)) as f32 * 0.125;
+                        x[&index[..]] = mean + deviation;
+                        x[&partner[..]] = mean - deviation;
                     }
-                    (_, 1) => values.push(mean),
-                    _ => values.extend([mean + deviation, mean - deviation]),
                 }
             }
-            let flat = Array1::from_vec(values).into_shape_with_order(case.x.raw_dim()).unwrap();
-            case.x = flat;
+            case.x = x;
             let want = case.kind.oracle(&case);
             for (label, gpu) in gpus() {
                 let out = gpu.run_array_blocking(case.norm().as_ref(), case.inputs()).unwrap();

@@ -1,0 +1,4 @@
+// The index of weight and bias of the first element of a group's run of S; along it they go by s / s_div.
+fn channel_base(b: u32, k: u32) -> u32 {
+    return b % params.b_mod * params.b_mul + k * params.k_mul;
+}
