@@ -35,7 +35,7 @@ pub enum SpecError {
         normalized_shape: Vec<usize>,
     },
     /// The channel axis is not an axis of the input.
-    #[error("{norm}: channel_axis is {channel_axis} but must be in -{rank}..{rank} for shape {}", Dims(.shape), rank = .shape.len())]
+    #[error("{norm}: channel_axis is {channel_axis} but must be in -{rank} to {last} for shape {}", Dims(.shape), rank = .shape.len(), last = .shape.len().saturating_sub(1))]
     ChannelAxis {
         /// The norm that was asked for.
         norm: &'static str,
@@ -45,7 +45,7 @@ pub enum SpecError {
         shape: Vec<usize>,
     },
     /// The axes to reduce are not axes of the input, or name one twice, or none.
-    #[error("{norm}: axes is {axes:?} but must name one or more different axes in -{rank}..{rank} of shape {}", Dims(.shape), rank = .shape.len())]
+    #[error("{norm}: axes is {axes:?} but must name one or more different axes from -{rank} to {last} of shape {}", Dims(.shape), rank = .shape.len(), last = .shape.len().saturating_sub(1))]
     Axes {
         /// The norm that was asked for.
         norm: &'static str,
@@ -124,7 +124,7 @@ pub enum SpecError {
 }
 
 /// The tensors given to a plan do not fit it.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[derive(Debug, Clone, PartialEq, thiserror::Error)]
 #[non_exhaustive]
 pub enum BindError {
     /// A tensor the norm needs was not given.
@@ -219,6 +219,15 @@ pub enum BindError {
         /// What the device was made with.
         has: u64,
     },
+    /// The plan was made for other capabilities than this context's.
+    #[error("{norm}: the plan was made by a context with other capabilities; make it by the one that binds it")]
+    ForeignPlan {
+        /// The norm of the plan.
+        norm: &'static str,
+    },
+    /// The plan for tensors that do not start at multiples of 16 bytes needs more than the device has.
+    #[error("as these tensors do not start at multiples of 16 bytes: {0}")]
+    Limit(SpecError),
     /// A pass binds more than the device allows.
     #[error(
         "{norm}: pass {pass} needs {needs} storage buffers, but this device's max_storage_buffers_per_shader_stage is {has}"
@@ -245,7 +254,8 @@ pub enum BindError {
         /// What wgpu said.
         description: String,
     },
-    /// wgpu refused to bind: a buffer was destroyed or is another device's, or the context was given capabilities that
+    /// wgpu refused to bind: a buffer was destroyed or is another device's (of the same instance: wgpu cannot tell those of
+    /// another), or the context was given capabilities that
     /// the device does not have. Anything else is a fault of this library or of the driver.
     #[error("wgpu refused to bind: {description}")]
     Device {

@@ -9,7 +9,7 @@ use crate::scope::is_lost;
 
 /// An adapter with a device, a queue and a [`Context`] on it.
 ///
-/// Adapters are taken in the order discrete, integrated, virtual, software. The usual variables of wgpu are honoured:
+/// Adapters are taken in the order discrete, integrated, virtual, other, software. The usual variables of wgpu are honoured:
 /// `WGPU_BACKEND` (`vulkan`, `metal`, `dx12`, ...), `WGPU_ADAPTER_NAME` (a part of the name) and `WGPU_POWER_PREF` (`low`
 /// puts integrated adapters first).
 ///
@@ -99,7 +99,7 @@ impl Gpu {
         pollster::block_on(Self::with_adapter(name))
     }
 
-    /// Every adapter of this machine, best first.
+    /// Every adapter that the environment lets wgpu find, best first.
     pub async fn adapters() -> Vec<AdapterReport> {
         let wanted = wanted_name(None);
         let mut reports: Vec<_> = candidates().await.iter().map(|adapter| report(adapter, wanted.as_deref())).collect();
@@ -190,14 +190,33 @@ impl Gpu {
     }
 }
 
+fn wanted_by_environment(wanted: &str) -> bool {
+    std::env::var("WGPU_ADAPTER_NAME").is_ok_and(|name| name == wanted)
+}
+
 /// The name that was asked for, by the caller or else by the environment.
 fn wanted_name(name: Option<String>) -> Option<String> {
     name.or_else(|| std::env::var("WGPU_ADAPTER_NAME").ok()).filter(|name| !name.is_empty())
 }
 
+/// One for the process on native: buffers of two instances look alike to wgpu, those of two devices of one do not.
+#[cfg(not(target_arch = "wasm32"))]
+fn instance() -> &'static wgpu::Instance {
+    static INSTANCE: std::sync::OnceLock<wgpu::Instance> = std::sync::OnceLock::new();
+    INSTANCE.get_or_init(|| wgpu::Instance::new(wgpu::InstanceDescriptor::new_without_display_handle_from_env()))
+}
+
+#[cfg(target_arch = "wasm32")]
+fn instance() -> wgpu::Instance {
+    wgpu::Instance::new(wgpu::InstanceDescriptor::new_without_display_handle_from_env())
+}
+
 /// All adapters, best first.
 async fn candidates() -> Vec<wgpu::Adapter> {
-    let instance = wgpu::Instance::new(wgpu::InstanceDescriptor::new_without_display_handle_from_env());
+    if wgpu::Instance::enabled_backend_features().is_empty() {
+        return Vec::new();
+    }
+    let instance = instance();
     let low_power = wgpu::PowerPreference::from_env() == Some(wgpu::PowerPreference::LowPower);
     #[cfg(not(target_arch = "wasm32"))]
     let mut adapters = instance.enumerate_adapters(wgpu::Backends::all()).await;
@@ -224,7 +243,8 @@ fn refusal(adapter: &wgpu::Adapter, wanted: Option<&str>) -> Option<String> {
     let name = adapter.get_info().name;
     if let Some(wanted) = wanted {
         if !name.to_lowercase().contains(&wanted.to_lowercase()) {
-            return Some(format!("its name does not contain {wanted:?}"));
+            let source = if wanted_by_environment(wanted) { ", which is WGPU_ADAPTER_NAME" } else { "" };
+            return Some(format!("its name does not contain {wanted:?}{source}"));
         }
     }
     let flags = adapter.get_downlevel_capabilities().flags;
@@ -258,6 +278,19 @@ fn describe(info: &wgpu::AdapterInfo) -> String {
 
 /// What was looked for and what there is, with what to do where there is nothing.
 fn explain(adapters: &[wgpu::Adapter], wanted: Option<&str>) -> String {
+    if wgpu::Instance::enabled_backend_features().is_empty() {
+        return "this program was built without any backend of wgpu: turn on the feature backends, or wgpu's own"
+            .to_owned();
+    }
+    // Set, they are the likelier cause than a driver that is not installed.
+    let variables = ["WGPU_BACKEND", "VK_ICD_FILENAMES", "VK_DRIVER_FILES"];
+    let set: Vec<_> = variables
+        .into_iter()
+        .filter_map(|name| Some(format!("{name}={}", std::env::var_os(name)?.to_string_lossy())))
+        .collect();
+    if adapters.is_empty() && !set.is_empty() {
+        return format!("wgpu found none, and the environment chooses where it looks: {}", set.join(", "));
+    }
     if adapters.is_empty() {
         return if cfg!(target_os = "linux") {
             "wgpu found none. Install a Vulkan driver; without a GPU, Mesa's software Vulkan will do: on Debian or Ubuntu \

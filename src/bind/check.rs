@@ -14,8 +14,6 @@ enum Wanted {
 }
 
 fn wanted(problem: &Problem, role: Role) -> Wanted {
-    const ONLY_BATCH: &str = "only BatchNorm keeps running statistics";
-    let batch = problem.norm == "BatchNorm";
     match (role, problem.source) {
         (Role::X | Role::Y, _) => Wanted::Needed("every norm reads x and writes y"),
         (Role::Weight | Role::Bias, _) if !problem.affine => Wanted::No("this norm has no weight and no bias"),
@@ -32,10 +30,9 @@ fn wanted(problem: &Problem, role: Role) -> Wanted {
         }
         (Role::Batches, Source::Tracked(_)) => Wanted::Optional,
         (Role::Batches, Source::Running) => Wanted::No("eval mode counts no batches"),
-        (Role::RunningMean | Role::RunningVar | Role::Batches, Source::Batch) if batch => {
-            Wanted::No("this BatchNorm was made without_tracking()")
+        (Role::RunningMean | Role::RunningVar | Role::Batches, Source::Batch) => {
+            Wanted::No("only BatchNorm keeps running statistics, and not when made without_tracking()")
         }
-        (Role::RunningMean | Role::RunningVar | Role::Batches, Source::Batch) => Wanted::No(ONLY_BATCH),
         (Role::Weight | Role::Bias | Role::Mean | Role::Rstd | Role::Partials | Role::Stats, _) => Wanted::Optional,
     }
 }

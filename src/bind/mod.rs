@@ -112,11 +112,13 @@ impl Context {
         operands: &Operands<'_>,
     ) -> Result<(Made, impl Future<Output = Option<wgpu::Error>> + use<>), BindError> {
         let problem = &plan.problem;
+        if plan.capabilities != *self.capabilities() {
+            return Err(BindError::ForeignPlan { norm: problem.norm });
+        }
         check::operands(problem, operands)?;
         let narrowed;
         let schedule = if plan.schedule.reads_quads() && !quads_are_aligned(problem, operands) {
-            narrowed = Schedule::new(problem, &plan.capabilities, Width::Scalar)
-                .map_err(|error| BindError::Device { description: error.to_string() })?;
+            narrowed = Schedule::new(problem, &plan.capabilities, Width::Scalar).map_err(BindError::Limit)?;
             &narrowed
         } else {
             &plan.schedule

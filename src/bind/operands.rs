@@ -34,7 +34,8 @@ impl<'a> From<wgpu::BufferSlice<'a>> for View<'a> {
 
 /// The tensors of one call of a plan, each a [`View`] of a buffer with usage `STORAGE`, f32, row-major and contiguous.
 ///
-/// Several may share one buffer, as long as none that is written overlaps another. `y` may be exactly `x`.
+/// Several may share one buffer, as long as none that is written overlaps another. `y` may be exactly `x`. (Browsers also
+/// refuse to bind overlapping ranges for writing; there, keep tensors of one buffer apart by 256 bytes.)
 ///
 /// | tensor | shape | taken by |
 /// |---|---|---|

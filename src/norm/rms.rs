@@ -8,8 +8,8 @@ use crate::error::SpecError;
 
 /// Root mean square normalization over the last axes: layer normalization without the mean.
 ///
-/// `y = x / sqrt(mean(x^2) + eps) * weight + bias`, as PyTorch's `RMSNorm` and ONNX's `RMSNormalization` (which have
-/// no bias). `weight` and `bias` have the shape `normalized_shape`; each may be left out. `rstd`, the factor on `x`,
+/// `y = x / sqrt(mean(x^2) + eps) * weight + bias`, as ONNX's `RMSNormalization` and PyTorch's `RMSNorm` (which have
+/// no bias, and PyTorch another default for `eps`). `weight` and `bias` have the shape `normalized_shape`; each may be left out. `rstd`, the factor on `x`,
 /// has the shape of `x` with the normalized axes as 1; there is no `mean`.
 ///
 /// Zhang and Sennrich, *Root Mean Square Layer Normalization*, 2019, <https://arxiv.org/abs/1910.07467>.

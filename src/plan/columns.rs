@@ -50,3 +50,14 @@ impl Tiling {
         block.b * self.column_blocks * (self.row_tiles / self.row_lanes)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn chunks_are_those_of_the_shader() {
+        let wgsl = include_str!("../../shaders/stats_columns.wgsl");
+        assert!(wgsl.contains(&format!("const CHUNK: u32 = {CHUNK}u;")));
+    }
+}

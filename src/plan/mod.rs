@@ -116,7 +116,7 @@ impl Plan {
         &self.schedule.passes
     }
 
-    /// Bytes of scratch that binding allocates.
+    /// Bytes of scratch that binding allocates, for tensors that start at multiples of 16 bytes; about as many for others.
     #[must_use]
     pub fn scratch_bytes(&self) -> u64 {
         (self.schedule.partials + self.schedule.statistics) * RECORD

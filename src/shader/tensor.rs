@@ -187,3 +187,14 @@ fn accessors(variant: &Variant, role: Role, written: bool) -> String {
     }
     text
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Arrays of tensors are indexed by role.
+    #[test]
+    fn given_roles_are_numbered_from_0() {
+        assert!(Role::GIVEN.iter().enumerate().all(|(place, &role)| role as usize == place));
+    }
+}

@@ -485,3 +485,29 @@ fn a_closed_pipe_is_no_failure() {
     assert_eq!(ended.status, Some(0), "{}", ended.stderr);
     assert_eq!(folder.read("y.npy").shape(), [2, 3, 4]);
 }
+
+/// The batch mean of centred data cancels: an error in it is measured by the data, not by what is left.
+#[test]
+fn checking_running_statistics_of_centred_data() {
+    let place = Folder::new();
+    let mut data = crate::support::Data::new(5);
+    for shape in [vec![4096, 64], vec![64, 32], vec![0, 4]] {
+        let x = data.normal(&shape, 0.0, 1.0);
+        let dims: Vec<u64> = shape.iter().map(|&n| n as u64).collect();
+        place.npy("x.npy", &dims, &x.iter().copied().collect::<Vec<f32>>());
+        let ended = place.run(
+            "apply batch --input x.npy --output y.npy --train --save-running-mean m.npy --save-running-var v.npy --check",
+        );
+        assert_eq!(ended.status, Some(0), "{shape:?}\n{}{}", ended.stdout, ended.stderr);
+        assert!(!ended.stdout.contains("count_batch"), "{}", ended.stdout);
+    }
+}
+
+#[test]
+fn outputs_that_are_no_npy_files_are_refused() {
+    let place = small();
+    for output in ["-", "y.safetensors", "y.safetensors:a"] {
+        let line = format!("apply layer --input x.npy --output {output}");
+        place.refuse(2, &line, &["--output", output]);
+    }
+}

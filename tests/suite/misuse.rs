@@ -117,7 +117,7 @@ fn the_channel_axis_is_an_axis() {
         ] {
             assert!(matches!(error, SpecError::ChannelAxis { .. }), "{error:?}");
             let given = format!("channel_axis is {axis}");
-            says(&error, &["Norm: ", &given, "must be in -3..3 for shape [2, 3, 4]"]);
+            says(&error, &["Norm: ", &given, "must be in -3 to 2 for shape [2, 3, 4]"]);
         }
     }
     // Without an axis 1 there are no channels first.
@@ -128,7 +128,7 @@ fn the_channel_axis_is_an_axis() {
         BatchNorm::pytorch(&[6]).map(drop).unwrap_err(),
         BatchNorm::onnx(&[6]).map(drop).unwrap_err(),
     ] {
-        says(&error, &["Norm: channel_axis is 1 but must be in -1..1 for shape [6]"]);
+        says(&error, &["Norm: channel_axis is 1 but must be in -1 to 0 for shape [6]"]);
     }
     for axis in -3..3 {
         assert!(BatchNorm::new(&shape, axis).is_ok());
@@ -805,6 +805,11 @@ fn buffers_that_cannot_be_bound() {
     // Nothing of that is left behind.
     context.bind(&plan, &Operands::new(&of(&one), &of(&one))).unwrap();
     let y = storage(512);
+    // A plan of another context is not taken for one of this.
+    let error = gpu().context().bind(&plan, &Operands::new(&x, &y)).unwrap_err();
+    assert_eq!(error, BindError::ForeignPlan { norm: "LayerNorm" });
+    says(&error, &["LayerNorm", "other capabilities"]);
+    let plan = gpu().context().plan(&layer).unwrap();
     gpu().context().bind(&plan, &Operands::new(&x, &y)).unwrap();
     assert!(gpu().run_blocking(&layer, Inputs::new(&[1.0; 128])).is_ok());
 }

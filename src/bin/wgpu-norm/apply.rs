@@ -8,7 +8,7 @@ use serde_json::{Map, Value, json};
 use wgpu_norm::reference::Deviation;
 use wgpu_norm::{
     BatchNorm, BindError, Error, Gpu, GroupNorm, Inputs, InstanceNorm, LayerNorm, LpNorm, MeanVarianceNorm, Momentum,
-    Norm, Outputs, RmsNorm, SpecError, VarianceEstimator,
+    Norm, Outputs, RmsNorm, RunError, SpecError, VarianceEstimator,
 };
 
 use crate::check::{self, Checked, TOLERANCE};
@@ -81,7 +81,8 @@ pub(crate) fn run(apply: &Apply) -> Result<(), Failure> {
         .map_err(|error| refused(apply, &error))?
     };
     let plan = gpu.context().plan(norm.as_ref()).map_err(|error| refused(apply, &error.into()))?;
-    let plan = plan.passes().iter().map(ToString::to_string).collect();
+    // No batches are counted here.
+    let plan = plan.passes().iter().filter(|pass| pass.name() != "count_batch").map(ToString::to_string).collect();
     let (outputs, time) = {
         let _progress = Progress::spinner(format!("{} norm", apply.norm.name()));
         let start = Instant::now();
@@ -199,12 +200,19 @@ fn refused(apply: &Apply, error: &Error) -> Failure {
         }
         Error::Spec(SpecError::Axes { .. } | SpecError::AlternatingAxes { .. }) => Some("--axes"),
         Error::Spec(SpecError::ChannelAxis { .. }) => Some("--channel-axis"),
+        Error::Spec(SpecError::NumGroups { .. }) if apply.groups.is_none() => {
+            Some("--groups, of which 32 is the default")
+        }
         Error::Spec(SpecError::NumGroups { .. }) => Some("--groups"),
         Error::Bind(BindError::Shape { tensor, shape, must }) => {
             let option = tensor.replace('_', "-");
             return Failure::Failed(format!("--{option}: its shape is {shape:?} but must be {must:?}"));
         }
-        Error::Run(wgpu_norm::RunError::NoAdapter { .. }) if apply.adapter.is_some() => Some("--adapter"),
+        Error::Spec(SpecError::Limit { .. }) => Some("--input"),
+        // Not where there is no adapter at all.
+        Error::Run(RunError::NoAdapter { why }) if apply.adapter.is_some() && why.contains("does not contain") => {
+            Some("--adapter")
+        }
         _ => None,
     };
     let text = chain(error);

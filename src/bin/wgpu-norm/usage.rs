@@ -6,6 +6,7 @@ use crate::failure::Failure;
 /// Checks that every option has a meaning for the norm and beside the others.
 pub(crate) fn check(apply: &Apply) -> Result<(), Failure> {
     belongs(apply)?;
+    outputs(apply)?;
     if apply.norm == NormName::Batch {
         batch(apply)?;
     }
@@ -49,6 +50,20 @@ fn belongs(apply: &Apply) -> Result<(), Failure> {
             };
             let reason = if option == "--save-mean" { ", which takes no mean" } else { "" };
             return usage(format!("{option} belongs to {names} norm, and this is {} norm{reason}", apply.norm.name()));
+        }
+    }
+    Ok(())
+}
+
+/// Refuses what looks like an output that there is not: standard output, and a tensor in a .safetensors file.
+fn outputs(apply: &Apply) -> Result<(), Failure> {
+    for (_, option, path) in apply.wanted() {
+        let text = path.to_string_lossy();
+        if text == "-" {
+            return usage(format!("{option} must name a file, and - is none (for a file of that name, write ./-)"));
+        }
+        if text.ends_with(".safetensors") || text.contains(".safetensors:") {
+            return usage(format!("{option} `{text}` is no .npy file, the only kind that is written"));
         }
     }
     Ok(())
