@@ -7,15 +7,13 @@ use std::time::{Duration, Instant};
 
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use wgpu_norm::ndarray::{ArrayD, ArrayViewD};
-use wgpu_norm::reference::{self, Forward};
+use wgpu_norm::reference::{self, Forward, TOLERANCE};
 use wgpu_norm::{
     BatchNorm, Bound, DEFAULT_EPS, Gpu, GroupNorm, Inputs, LayerNorm, Norm, Operands, RmsNorm, SpecError, wgpu,
 };
 
 const EPS: f64 = DEFAULT_EPS as f64;
 const GROUPS: usize = GroupNorm::DEFAULT_NUM_GROUPS;
-/// The largest error allowed, relative to the largest term of an element's group.
-const BOUND: f64 = 4e-6;
 
 /// A norm in float64.
 type Oracle = fn(ArrayViewD<'_, f64>) -> Forward;
@@ -88,7 +86,7 @@ impl Tensors {
         let got = gpu.run_array_blocking(norm, inputs).expect("a result").y;
         let want = oracle(self.x.mapv(f64::from).view());
         let worst = reference::largest_error(got.view(), want.y.view(), want.scale.view()).expect("elements");
-        assert!(worst.relative <= BOUND, "{}: {worst:?}", norm.name());
+        assert!(worst.relative <= TOLERANCE, "{}: {worst:?}", norm.name());
     }
 
     /// Bound to buffers, and the bytes that one recording moves.

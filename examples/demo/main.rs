@@ -17,13 +17,11 @@ use std::process::ExitCode;
 
 use clap::Parser;
 use wgpu_norm::Gpu;
+use wgpu_norm::reference::TOLERANCE as BOUND;
 
 use input::Inputs;
 use progress::Progress;
 use table::Table;
-
-/// The largest error allowed, relative to the largest term of an element's group. f32 itself has a step of 1.2e-7.
-const BOUND: f64 = 4e-6;
 
 /// Runs every norm on real input, compares it with float64, times it, and draws a before and after.
 #[derive(Parser)]

@@ -62,6 +62,9 @@ pub use rms::rms_norm;
 
 use ndarray::{ArrayD, ArrayView1, ArrayViewD, Axis, Zip};
 
+/// The largest `|error| / scale` that the library promises of its results.
+pub const TOLERANCE: f64 = 4e-6;
+
 /// What a norm gives back.
 ///
 /// The shape of the statistics differs from norm to norm; see the function.

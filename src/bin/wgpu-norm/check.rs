@@ -2,13 +2,11 @@
 
 use ndarray::{ArrayD, ArrayViewD};
 use wgpu_norm::Outputs;
+pub(crate) use wgpu_norm::reference::TOLERANCE;
 use wgpu_norm::reference::{self, Deviation, Forward};
 
 use crate::apply::Arrays;
 use crate::cli::{Apply, Estimator, NormName};
-
-/// The largest error that is taken for rounding, relative to the size of the terms that were added up.
-pub(crate) const TOLERANCE: f64 = 4e-6;
 
 /// How far one output is off at most.
 pub(crate) struct Checked {

@@ -1,9 +1,8 @@
 //! Slices and `ndarray` views in and out: upload, one call, readback.
 
-use std::future::Future;
-use std::pin::Pin;
-use std::sync::{Arc, Mutex, PoisonError};
-use std::task::{Context as TaskContext, Poll, Waker};
+mod mapped;
+#[cfg(feature = "ndarray")]
+mod ndarray;
 
 use crate::bind::{Operands, View, fill, presence, shape};
 use crate::element::Element;
@@ -13,6 +12,7 @@ use crate::norm::{Norm, Problem, Source, count};
 use crate::plan::Plan;
 use crate::scope::Scopes;
 use crate::shader::Role;
+use mapped::Mapped;
 
 /// The tensors of one call, as slices (`T = &[f32]`, row-major) or as `ndarray` views.
 ///
@@ -312,133 +312,4 @@ struct Readback {
     tensor: &'static str,
     source: wgpu::Buffer,
     staging: wgpu::Buffer,
-}
-
-/// The future of a `map_async`.
-#[derive(Clone, Default)]
-struct Mapped(Arc<Mutex<MapState>>);
-
-#[derive(Default)]
-struct MapState {
-    result: Option<Result<(), wgpu::BufferAsyncError>>,
-    waker: Option<Waker>,
-}
-
-impl Mapped {
-    fn set(&self, result: Result<(), wgpu::BufferAsyncError>) {
-        let mut state = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        state.result = Some(result);
-        if let Some(waker) = state.waker.take() {
-            waker.wake();
-        }
-    }
-}
-
-impl Future for Mapped {
-    type Output = Result<(), wgpu::BufferAsyncError>;
-
-    fn poll(self: Pin<&mut Self>, task: &mut TaskContext<'_>) -> Poll<Self::Output> {
-        let mut state = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        match state.result.take() {
-            Some(result) => Poll::Ready(result),
-            None => {
-                state.waker = Some(task.waker().clone());
-                Poll::Pending
-            }
-        }
-    }
-}
-
-#[cfg(feature = "ndarray")]
-mod arrays {
-    use std::borrow::Cow;
-
-    use ndarray::{ArrayD, ArrayViewD, IxDyn};
-
-    use super::{BindError, Error, Gpu, Inputs, Norm, Outputs, Problem, Role, shape};
-
-    impl Gpu {
-        /// Runs `norm` on `ndarray` views, in any memory order, whose shapes must be the norm's own.
-        ///
-        /// ```
-        /// # fn main() -> Result<(), wgpu_norm::Error> {
-        /// use wgpu_norm::ndarray::array;
-        /// use wgpu_norm::{Gpu, Inputs, LayerNorm};
-        ///
-        /// let gpu = Gpu::new_blocking()?;
-        /// let x = array![[[1.0, 2.0], [3.0, 4.0]], [[5.0, 6.0], [7.0, 8.0]]].into_dyn();
-        /// let out = gpu.run_array_blocking(&LayerNorm::new(x.shape(), &[2])?, Inputs::new(x.view()).with_mean())?;
-        /// assert_eq!(out.mean.unwrap(), array![[[1.5], [3.5]], [[5.5], [7.5]]].into_dyn());
-        /// # Ok(())
-        /// # }
-        /// ```
-        ///
-        /// # Errors
-        ///
-        /// As [`Gpu::run`], and [`BindError::Shape`] where an array has another shape.
-        pub async fn run_array(
-            &self,
-            norm: &dyn Norm,
-            inputs: Inputs<ArrayViewD<'_, f32>>,
-        ) -> Result<Outputs<ArrayD<f32>>, Error> {
-            let problem = norm.lower()?;
-            inputs.check_presence(&problem)?;
-            let mut flat: [Option<Cow<'_, [f32]>>; Role::GIVEN.len()] = Default::default();
-            for role in Role::GIVEN {
-                if let Some(view) = inputs.get(role) {
-                    let must = shape(&problem, role);
-                    if view.shape() != must {
-                        let (given, must) = (view.shape().to_vec(), must.to_vec());
-                        return Err(BindError::Shape { tensor: role.name(), shape: given, must }.into());
-                    }
-                    flat[role as usize] = Some(match view.as_slice() {
-                        Some(slice) => Cow::Borrowed(slice),
-                        None => Cow::Owned(view.iter().copied().collect()),
-                    });
-                }
-            }
-            let slices = Inputs {
-                given: std::array::from_fn(|slot| flat[slot].as_deref()),
-                batches: inputs.batches,
-                mean: inputs.mean,
-                rstd: inputs.rstd,
-            };
-            let out = self.run(norm, slices).await?;
-            let arrayed = |role: Role, values: Vec<f32>| arrayed(&problem, role, values);
-            Ok(Outputs {
-                y: arrayed(Role::Y, out.y)?,
-                mean: out.mean.map(|values| arrayed(Role::Mean, values)).transpose()?,
-                rstd: out.rstd.map(|values| arrayed(Role::Rstd, values)).transpose()?,
-                running_mean: out.running_mean.map(|values| arrayed(Role::RunningMean, values)).transpose()?,
-                running_var: out.running_var.map(|values| arrayed(Role::RunningVar, values)).transpose()?,
-                num_batches_tracked: out.num_batches_tracked,
-            })
-        }
-
-        /// [`Gpu::run_array`], blocking.
-        ///
-        /// # Errors
-        ///
-        /// As [`Gpu::run_array`].
-        #[cfg(not(target_arch = "wasm32"))]
-        pub fn run_array_blocking(
-            &self,
-            norm: &dyn Norm,
-            inputs: Inputs<ArrayViewD<'_, f32>>,
-        ) -> Result<Outputs<ArrayD<f32>>, Error> {
-            pollster::block_on(self.run_array(norm, inputs))
-        }
-    }
-
-    /// Results have as many elements as their shape; were it not so, that would be said, not hidden.
-    fn arrayed(problem: &Problem, role: Role, values: Vec<f32>) -> Result<ArrayD<f32>, BindError> {
-        let must = shape(problem, role);
-        let length = values.len();
-        ArrayD::from_shape_vec(IxDyn(must), values).map_err(|_| BindError::Length {
-            tensor: role.name(),
-            length,
-            must: super::count(must),
-            shape: must.to_vec(),
-        })
-    }
 }
