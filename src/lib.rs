@@ -1,5 +1,6 @@
 //! Normalization layers as WGSL compute shaders on any wgpu device: [`LayerNorm`], [`RmsNorm`], [`GroupNorm`],
-//! [`InstanceNorm`] and [`BatchNorm`], checked against a float64 oracle.
+//! [`InstanceNorm`], [`BatchNorm`], and without parameters [`MeanVarianceNorm`] and [`LpNorm`], checked against a float64
+//! oracle.
 //!
 //! # In one line
 //!
@@ -74,18 +75,22 @@
 //! | instance, channels last | N | positions | C | 1 | `k` |
 //! | batch, channels first | 1 | N | C | positions | `k` |
 //! | batch, channels last | 1 | N * positions | C | 1 | `k` |
+//! | mean-variance, L1, L2 | any axes that alternate so | | | | none |
 //!
 //! A block whose groups are contiguous and fit a workgroup runs *fused*: one dispatch, one read and one write of `x`.
-//! Any other runs *staged*: partial statistics, a merge, then the normalization. No layout is ever transposed.
+//! Any other runs *staged*: partial statistics, a merge, then the normalization. No layout is ever transposed. A tensor
+//! larger than a binding goes in windows.
 //!
 //! # Accuracy
 //!
 //! Every element of `y` is within `4e-6 * scale` of float64, where `scale` is the largest magnitude added up in its
-//! group, `max(|xhat * weight|, |bias|)`; likewise `mean` (of the largest `|x|`), `rstd` and running statistics. That
+//! group, `max(|xhat * weight|, |bias|)`; likewise `mean` and `running_mean` (of the largest `|x|`), `rstd` and `running_var`. That
 //! holds at mean 1e6 with standard deviation 1, where a mean kept as one f32 is off by 0.03. A mean here is a pair,
 //! `shift + delta`, and data are centred as `(x - shift) - delta`. Constant groups come out as exactly `bias`, NaN and
-//! infinities stay in their group, and results are the same bits run after run. Squared deviations must be
-//! finite in f32: `|x - mean|` up to 1e19.
+//! infinities stay in their group, and results are the same bits run after run.
+//!
+//! The sum of a group's squared deviations (RMS and L2: squares) must be a normal f32: `|x - mean|` up to about
+//! `1.8e19 / sqrt(n)`; and where `eps` is 0 or tiny, deviations down to 1e-18, since smaller squares vanish.
 //!
 //! # Features
 //!
@@ -104,8 +109,10 @@ mod context;
 mod element;
 mod error;
 mod gpu;
+mod mapped;
 mod norm;
 mod plan;
+mod probe;
 #[cfg(feature = "ndarray")]
 pub mod reference;
 mod scope;
@@ -123,6 +130,7 @@ pub use norm::{
     VarianceEstimator,
 };
 pub use plan::{Capabilities, Pass, Plan};
+pub use probe::Probe;
 pub use shader::{ShaderVariant, shader_variants};
 
 #[cfg(feature = "ndarray")]

@@ -1,6 +1,5 @@
 //! Slices and `ndarray` views in and out: upload, one call, readback.
 
-mod mapped;
 #[cfg(feature = "ndarray")]
 mod ndarray;
 
@@ -8,11 +7,11 @@ use crate::bind::{Operands, View, fill, presence, shape};
 use crate::element::Element;
 use crate::error::{BindError, Error, RunError};
 use crate::gpu::Gpu;
+use crate::mapped::Mapped;
 use crate::norm::{Norm, Problem, Source, count};
 use crate::plan::Plan;
 use crate::scope::Scopes;
 use crate::shader::Role;
-use mapped::Mapped;
 
 /// The tensors of one call, as slices (`T = &[f32]`, row-major) or as `ndarray` views.
 ///

@@ -1,6 +1,7 @@
 //! What a device can do, as far as plans care.
 
 use crate::error::SpecError;
+use crate::probe::Probe;
 
 /// What plans depend on: limits and properties of a device, never its name.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -64,6 +65,14 @@ impl Capabilities {
             reassociates: !(info.backend == wgpu::Backend::Vulkan && info.device_type == wgpu::DeviceType::Cpu),
             ..Self::from_limits(&device.limits())
         }
+    }
+
+    /// These, but for what `probe` found unsafe: subtractions that are not computed as written are hidden from the
+    /// compiler. What is safe already stays as it is, whatever the probe found: it is no proof for every kernel.
+    #[must_use]
+    pub fn after(mut self, probe: &Probe) -> Self {
+        self.reassociates |= !probe.keeps_subtractions();
+        self
     }
 
     /// Whether a tensor fits a buffer.

@@ -12,7 +12,8 @@ const QUADS_OF_SPLIT: u64 = 8;
 /// A row that one subgroup of a software adapter works through, read again from cache.
 const LONGEST_SOFTWARE: u64 = 32_768;
 
-/// As above where one lane works alone: its loop ends well before the 65,535 iterations some drivers stop at.
+/// As above where one lane works alone: its three loops over the row stay below the 65,535 iterations after which some
+/// drivers silently end all loops of an invocation.
 const LONGEST_ALONE: u64 = 16_384;
 
 /// The tile of a software adapter that has more than one to a run.
@@ -23,7 +24,7 @@ const SHORT_SOFTWARE: u64 = 64;
 
 /// The longest row that statistics and normalization of one dispatch can hold.
 pub(super) fn longest_fused(capabilities: &Capabilities) -> u64 {
-    match (capabilities.software, capabilities.subgroup()) {
+    match (capabilities.software, capabilities.subgroup().filter(|&lanes| lanes > 1)) {
         (true, Some(_)) => LONGEST_SOFTWARE,
         (true, None) => LONGEST_ALONE,
         (false, _) => u64::from(capabilities.largest_workgroup()) * MOST_QUADS * 4,

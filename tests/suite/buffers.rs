@@ -13,7 +13,7 @@ use crate::support::{Data, gpu, gpus};
 const GUARD: u32 = 0x7fc0_dead;
 
 /// What lies in outputs before: whatever is left of it was not written.
-const UNWRITTEN: u32 = 0x7fc0_0bad;
+pub(crate) const UNWRITTEN: u32 = 0x7fc0_0bad;
 
 /// Bytes of guard behind each buffer's last tensor.
 const BEHIND: u64 = 64;
@@ -22,7 +22,7 @@ const BEHIND: u64 = 64;
 const OFFSETS: [u64; 7] = [4, 8, 12, 16, 20, 252, 260];
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-enum Slot {
+pub(crate) enum Slot {
     X,
     Y,
     Weight,
@@ -35,13 +35,13 @@ enum Slot {
 }
 
 /// A norm and the bits of all of its tensors, with every optional one there is.
-struct Call {
-    name: String,
-    norm: Box<dyn Norm>,
-    tensors: BTreeMap<Slot, Vec<u32>>,
+pub(crate) struct Call {
+    pub(crate) name: String,
+    pub(crate) norm: Box<dyn Norm>,
+    pub(crate) tensors: BTreeMap<Slot, Vec<u32>>,
     /// Elements of one number are normalized together.
-    groups: Vec<usize>,
-    tracks: bool,
+    pub(crate) groups: Vec<usize>,
+    pub(crate) tracks: bool,
 }
 
 /// Which elements share statistics.
@@ -71,7 +71,7 @@ impl Groups {
     }
 }
 
-fn bits(values: impl IntoIterator<Item = f32>) -> Vec<u32> {
+pub(crate) fn bits(values: impl IntoIterator<Item = f32>) -> Vec<u32> {
     values.into_iter().map(f32::to_bits).collect()
 }
 
@@ -183,7 +183,7 @@ fn calls() -> Vec<Call> {
 }
 
 /// Which buffer each tensor is in and where. In place, there is no y.
-type Layout = BTreeMap<Slot, (usize, u64)>;
+pub(crate) type Layout = BTreeMap<Slot, (usize, u64)>;
 
 /// Each tensor in a buffer of its own.
 fn apart(call: &Call, offset: impl Fn(Slot) -> u64) -> Layout {
@@ -207,7 +207,7 @@ fn in_place(mut layout: Layout) -> Layout {
 }
 
 /// A call's tensors on the device.
-struct Arena<'a> {
+pub(crate) struct Arena<'a> {
     gpu: &'a Gpu,
     call: &'a Call,
     layout: &'a Layout,
@@ -216,7 +216,7 @@ struct Arena<'a> {
 }
 
 impl<'a> Arena<'a> {
-    fn new(gpu: &'a Gpu, call: &'a Call, layout: &'a Layout) -> Self {
+    pub(crate) fn new(gpu: &'a Gpu, call: &'a Call, layout: &'a Layout) -> Self {
         let count = layout.values().map(|&(buffer, _)| buffer + 1).max().unwrap();
         let mut before: Vec<Vec<u32>> = vec![vec![GUARD]; count];
         for (slot, &(buffer, offset)) in layout {
@@ -230,7 +230,7 @@ impl<'a> Arena<'a> {
         Self { gpu, call, layout, buffers, before }
     }
 
-    fn operands(&self) -> Operands<'_> {
+    pub(crate) fn operands(&self) -> Operands<'_> {
         let view =
             |slot: Slot| self.layout.get(&slot).map(|&(buffer, offset)| View::new(&self.buffers[buffer], offset));
         let x = view(Slot::X).unwrap();
@@ -317,7 +317,7 @@ fn read(gpu: &Gpu, buffer: &wgpu::Buffer) -> Vec<u32> {
 }
 
 /// Uploads, runs once, reads back.
-fn run(gpu: &Gpu, call: &Call, layout: &Layout) -> BTreeMap<Slot, Vec<u32>> {
+pub(crate) fn run(gpu: &Gpu, call: &Call, layout: &Layout) -> BTreeMap<Slot, Vec<u32>> {
     let arena = Arena::new(gpu, call, layout);
     let bound = arena.bind();
     arena.submit(|pass| bound.record(pass));

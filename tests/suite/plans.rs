@@ -178,12 +178,16 @@ fn width(pass: &Pass) -> u64 {
     if format!("{pass:?}").contains("width: Quad") { 4 } else { 1 }
 }
 
-/// The longest loop of one invocation.
+/// The iterations of all loops of one invocation together.
 fn iterations(pass: &Pass) -> u64 {
     match pass.name() {
         "count_batch" => 1,
         "merge" => work(pass, "partials").div_ceil(lanes(pass)),
-        "stats_columns" | "apply_columns" => work(pass, "tile_length"),
+        "stats_columns" => 2 * work(pass, "tile_length"),
+        "apply_columns" => work(pass, "tile_length"),
+        // Mean, deviations, normalization.
+        "fused_rows" => 3 * work(pass, "items"),
+        "stats_rows" => 2 * work(pass, "items"),
         _ => work(pass, "items"),
     }
 }

@@ -3,14 +3,11 @@
 use std::sync::OnceLock;
 
 use wgpu_norm::ndarray::{ArrayD, ArrayViewD, Dimension, IxDyn};
+pub use wgpu_norm::reference::TOLERANCE;
 use wgpu_norm::reference::{self, Forward};
 use wgpu_norm::{
-    BatchNorm, Capabilities, Context, Gpu, GroupNorm, Inputs, InstanceNorm, LayerNorm, LpNorm, MeanVarianceNorm, Norm,
-    RmsNorm,
+    BatchNorm, Capabilities, Gpu, GroupNorm, Inputs, InstanceNorm, LayerNorm, LpNorm, MeanVarianceNorm, Norm, RmsNorm,
 };
-
-/// `|err| <= TOLERANCE * scale`: the promise of the README.
-pub const TOLERANCE: f64 = 4e-6;
 
 /// The adapter at hand. Without one the suite fails, and says what to do.
 pub fn gpu() -> &'static Gpu {

@@ -1,20 +1,34 @@
 //! What this machine has: Vulkan devices, GPUs, drivers, who is asking.
 
+use crate::driver::Driver;
 use crate::install::{Access, Adapter, Facts, Family, Gpu, Kind, Nvidia, Vendor};
+use crate::software;
+use std::ffi::{CStr, OsString, c_char, c_void};
 use std::fs;
 use std::io::IsTerminal;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
-pub fn gather() -> Facts {
-    let (loader, adapters) = match devices() {
+/// `driver` chooses what is looked for, here and by all that is started from here.
+pub fn gather(driver: Driver) -> Facts {
+    let swiftshader = if driver == Driver::SwiftShader { software::manifest() } else { None };
+    choose(&driver.environment(swiftshader.as_deref()));
+    let egl = if driver == Driver::Gl { egl() } else { Err("not looked at".into()) };
+    let vulkan = match driver {
+        // Not before its manifest is there to be chosen, or the others would be loaded.
+        Driver::SwiftShader if swiftshader.is_none() => Ok(Vec::new()),
+        Driver::Gl => Ok(Vec::new()),
+        _ => devices(),
+    };
+    let (loader, adapters) = match vulkan {
         Ok(adapters) => (Ok(()), adapters),
         Err(why) => (Err(why), Vec::new()),
     };
     let drivers = driver_manifests();
     let nvidia_nodes = nodes("/dev", "nvidia");
     // Only looked at where its GPU is silent: there is no need to load it twice.
-    let silent = adapters.iter().all(|a| a.kind == Kind::Cpu) && !nvidia_nodes.is_empty();
+    let at_hand = driver == Driver::AtHand;
+    let silent = at_hand && adapters.iter().all(|a| a.kind == Kind::Cpu) && !nvidia_nodes.is_empty();
     Facts {
         adapters,
         loader,
@@ -23,10 +37,28 @@ pub fn gather() -> Facts {
         variables: driver_variables(),
         drivers,
         family: family(&read("/etc/os-release")),
+        ubuntu: is_ubuntu(&read("/etc/os-release")),
+        swiftshader,
+        egl,
         container: in_container(),
         // SAFETY: geteuid takes nothing and always succeeds.
         root: unsafe { libc::geteuid() } == 0,
         terminal: std::io::stdin().is_terminal() && std::io::stderr().is_terminal(),
+    }
+}
+
+/// Sets variables for the loaders here and for the programs started from here, or removes them.
+fn choose(variables: &[(&str, Option<OsString>)]) {
+    for (name, value) in variables {
+        // What is so already was set before a driver was loaded.
+        if std::env::var_os(name) == *value {
+            continue;
+        }
+        // SAFETY: this program starts no thread, and the drivers, which may, are loaded after this.
+        match value {
+            Some(value) => unsafe { std::env::set_var(name, value) },
+            None => unsafe { std::env::remove_var(name) },
+        }
     }
 }
 
@@ -67,8 +99,46 @@ fn described(properties: &ash::vk::PhysicalDeviceProperties) -> Adapter {
             Type::CPU => Kind::Cpu,
             _ => Kind::Other,
         },
-        version: (api_version_major(properties.api_version), api_version_minor(properties.api_version)),
+        version: Some((api_version_major(properties.api_version), api_version_minor(properties.api_version))),
     }
+}
+
+/// What EGL offers without a screen: its version and vendor, as wgpu's OpenGL backend would find it.
+fn egl() -> Result<String, String> {
+    type Display = *mut c_void;
+    type GetPlatformDisplay = unsafe extern "C" fn(u32, *mut c_void, *const isize) -> Display;
+    type Initialize = unsafe extern "C" fn(Display, *mut i32, *mut i32) -> u32;
+    type QueryString = unsafe extern "C" fn(Display, i32) -> *const c_char;
+    const SURFACELESS_MESA: u32 = 0x31dd;
+    const VENDOR: i32 = 0x3053;
+
+    // SAFETY: this runs the initialisers of libEGL, a trusted system library.
+    let library = unsafe { libloading::Library::new("libEGL.so.1") }.map_err(|e| e.to_string())?;
+    // SAFETY: the types are those of EGL 1.5, which has all three.
+    let (display, initialize, query) = unsafe {
+        (
+            library.get::<GetPlatformDisplay>(b"eglGetPlatformDisplay\0").map_err(|e| e.to_string())?,
+            library.get::<Initialize>(b"eglInitialize\0").map_err(|e| e.to_string())?,
+            library.get::<QueryString>(b"eglQueryString\0").map_err(|e| e.to_string())?,
+        )
+    };
+    let (mut major, mut minor) = (0, 0);
+    // SAFETY: the default display of the platform takes no attributes, and a display that is none is turned down.
+    let vendor = unsafe {
+        let display = display(SURFACELESS_MESA, std::ptr::null_mut(), std::ptr::null());
+        if display.is_null() {
+            Err("libEGL.so.1 knows no display without a screen".to_string())
+        } else if initialize(display, &mut major, &mut minor) == 0 {
+            Err("libEGL.so.1 loads, but no driver starts without a screen".to_string())
+        } else {
+            let vendor = query(display, VENDOR);
+            let vendor = if vendor.is_null() { c"" } else { CStr::from_ptr(vendor) };
+            Ok(vendor.to_string_lossy().into_owned())
+        }
+    };
+    // It stays loaded, with its display: drivers were not made to be unloaded.
+    std::mem::forget(library);
+    vendor.map(|vendor| format!("EGL {major}.{minor} of {vendor}"))
 }
 
 /// Docker and Podman leave a file; Kubernetes and NVIDIA's runtime a variable.
@@ -178,11 +248,18 @@ fn driver_manifests() -> Vec<PathBuf> {
     found
 }
 
+fn os_value(os_release: &str, key: &str) -> String {
+    let line = os_release.lines().find_map(|l| l.strip_prefix(key)?.strip_prefix('='));
+    line.unwrap_or_default().trim_matches(['"', '\'']).to_string()
+}
+
+/// Not those that derive from it: their Chromium is a package.
+fn is_ubuntu(os_release: &str) -> bool {
+    os_value(os_release, "ID") == "ubuntu"
+}
+
 fn family(os_release: &str) -> Family {
-    let value = |key: &str| {
-        let line = os_release.lines().find_map(|l| l.strip_prefix(key)?.strip_prefix('='));
-        line.unwrap_or_default().trim_matches(['"', '\'']).to_string()
-    };
+    let value = |key: &str| os_value(os_release, key);
     // ID names the distribution, ID_LIKE those that it derives from, closest first.
     let (id, like) = (value("ID"), value("ID_LIKE"));
     let known = std::iter::once(id.as_str()).chain(like.split_whitespace()).find_map(|id| {
@@ -211,6 +288,13 @@ mod tests {
         assert_eq!(family("ID=\"opensuse-tumbleweed\"\nID_LIKE=\"opensuse suse\"\n"), Family::Suse);
         assert_eq!(family("ID=void\nPRETTY_NAME=\"Void Linux\"\n"), Family::Other("Void Linux".into()));
         assert_eq!(family(""), Family::Other(String::new()));
+    }
+
+    #[test]
+    fn ubuntu_is_told_from_its_likes() {
+        assert!(is_ubuntu("ID=ubuntu\nID_LIKE=debian\n"));
+        assert!(!is_ubuntu("ID=linuxmint\nID_LIKE=\"ubuntu debian\"\n"));
+        assert!(!is_ubuntu("ID=debian\n"));
     }
 
     #[test]

@@ -3,6 +3,8 @@
 // Elsewhere only the tests use it.
 #![cfg_attr(not(target_os = "linux"), allow(dead_code))]
 
+use crate::driver::Driver;
+use crate::software;
 use std::fmt;
 use std::path::PathBuf;
 
@@ -22,6 +24,12 @@ pub struct Facts {
     /// Manifests of the drivers that are installed.
     pub drivers: Vec<PathBuf>,
     pub family: Family,
+    /// Ubuntu itself, where Chromium is a snap.
+    pub ubuntu: bool,
+    /// SwiftShader's manifest, looked for only where it is asked for.
+    pub swiftshader: Option<PathBuf>,
+    /// What EGL offers without a screen, or why nothing; looked at only for OpenGL.
+    pub egl: Result<String, String>,
     pub container: bool,
     pub root: bool,
     /// Whether stdin and stderr are terminals, so that a question has an answer.
@@ -32,7 +40,8 @@ pub struct Facts {
 pub struct Adapter {
     pub name: String,
     pub kind: Kind,
-    pub version: (u32, u32),
+    /// Vulkan's, where it is Vulkan's.
+    pub version: Option<(u32, u32)>,
 }
 
 impl fmt::Display for Adapter {
@@ -44,8 +53,8 @@ impl fmt::Display for Adapter {
             Kind::Other => "other",
             Kind::Cpu => "cpu",
         };
-        let (major, minor) = self.version;
-        write!(f, "{}, {kind}, Vulkan {major}.{minor}", self.name)
+        write!(f, "{}, {kind}", self.name)?;
+        self.version.map_or(Ok(()), |(major, minor)| write!(f, ", Vulkan {major}.{minor}"))
     }
 }
 
@@ -112,7 +121,7 @@ pub enum Family {
 pub enum Decision {
     /// Go on with this adapter.
     Use(Adapter),
-    /// Install the software driver now: this is root on Debian or Ubuntu.
+    /// Install the driver now: this is root on Debian or Ubuntu.
     Install,
     /// Ask at the terminal, then install it through sudo.
     Ask,
@@ -120,8 +129,25 @@ pub enum Decision {
     Stop(String),
 }
 
-/// What to do. `installed` says that this run has installed the driver already.
-pub fn decide(facts: &Facts, installed: bool) -> Decision {
+/// What to do for `driver`. `installed` says that this run has installed it already.
+pub fn decide_for(driver: Driver, facts: &Facts, installed: bool) -> Decision {
+    match driver {
+        Driver::AtHand => decide(facts, installed),
+        Driver::SwiftShader => software::swiftshader(facts, installed),
+        Driver::Gl => software::gl(facts, installed),
+    }
+}
+
+/// What Debian and Ubuntu call it.
+fn packages(driver: Driver) -> &'static [&'static str] {
+    match driver {
+        Driver::AtHand => &[PACKAGE],
+        Driver::SwiftShader => software::SWIFTSHADER,
+        Driver::Gl => software::GL,
+    }
+}
+
+fn decide(facts: &Facts, installed: bool) -> Decision {
     if let Some(best) = facts.adapters.iter().min_by_key(|a| a.kind) {
         return Decision::Use(best.clone());
     }
@@ -158,10 +184,19 @@ pub fn decide(facts: &Facts, installed: bool) -> Decision {
         ));
     }
     match &facts.family {
-        Family::Debian if facts.root => Decision::Install,
-        Family::Debian if facts.terminal => Decision::Ask,
-        Family::Debian => Decision::Stop(format!("{reason}. Run this, then try again:\n{}", line(true))),
+        Family::Debian => with_apt(facts, reason, packages(Driver::AtHand)),
         other => Decision::Stop(format!("{reason}. {}", software_driver(other))),
+    }
+}
+
+/// Where apt has what is missing: root installs, a user at a terminal is asked, any other gets the line.
+pub fn with_apt(facts: &Facts, reason: &str, packages: &[&str]) -> Decision {
+    if facts.root {
+        Decision::Install
+    } else if facts.terminal {
+        Decision::Ask
+    } else {
+        Decision::Stop(format!("{reason}. Run this, then try again:\n{}", line(true, packages)))
     }
 }
 
@@ -293,7 +328,7 @@ fn mesa_package(family: &Family, vendor: &Vendor) -> String {
 
 fn software_driver(family: &Family) -> String {
     let command = match family {
-        Family::Debian => line(true),
+        Family::Debian => line(true, &[PACKAGE]),
         Family::Fedora => "sudo dnf install vulkan-loader mesa-vulkan-drivers".into(),
         Family::Arch => "sudo pacman -S vulkan-icd-loader vulkan-swrast".into(),
         Family::Alpine => "sudo apk add vulkan-loader mesa-vulkan-swrast".into(),
@@ -325,14 +360,15 @@ fn driver_list(facts: &Facts) -> String {
     names.collect::<Vec<_>>().join(", ")
 }
 
-/// The two commands that install the driver on Debian and Ubuntu.
-fn apt() -> [Vec<&'static str>; 2] {
-    [vec!["apt-get", "update"], vec!["apt-get", "install", "-y", "--no-install-recommends", PACKAGE]]
+/// The two commands that install `packages` on Debian and Ubuntu.
+fn apt<'a>(packages: &[&'a str]) -> [Vec<&'a str>; 2] {
+    let install = ["apt-get", "install", "-y", "--no-install-recommends"];
+    [vec!["apt-get", "update"], [&install, packages].concat()]
 }
 
-fn line(sudo: bool) -> String {
+fn line(sudo: bool, packages: &[&str]) -> String {
     let prefix = if sudo { "sudo " } else { "" };
-    apt().map(|words| format!("{prefix}{}", words.join(" "))).join(" && ")
+    apt(packages).map(|words| format!("{prefix}{}", words.join(" "))).join(" && ")
 }
 
 #[cfg(target_os = "linux")]
@@ -343,30 +379,38 @@ mod act {
     use super::*;
     use std::process::{Command, Stdio};
 
-    /// Gives the adapter to use, after installing the software driver if that
-    /// is what it takes, or says why there is none.
-    pub fn ensure(gather: impl Fn() -> Facts) -> Result<Adapter, String> {
+    /// Gives the adapter to use, after installing `driver` (for the one at hand
+    /// Mesa's) if that is what it takes, or says why there is none.
+    pub fn ensure(driver: Driver, gather: impl Fn(Driver) -> Facts) -> Result<Adapter, String> {
+        let packages = packages(driver);
         let mut said = Vec::new();
         let mut installed = false;
         loop {
-            let facts = gather();
-            for note in notes(&facts) {
+            let facts = gather(driver);
+            // A GPU is missed only where nobody asked for something else.
+            let notes = if driver == Driver::AtHand { notes(&facts) } else { Vec::new() };
+            for note in notes {
                 if !said.contains(&note) {
                     eprintln!("note: {note}");
                     said.push(note);
                 }
             }
-            match decide(&facts, installed) {
+            match decide_for(driver, &facts, installed) {
                 Decision::Use(adapter) => return Ok(adapter),
                 Decision::Stop(why) => return Err(why),
-                Decision::Install => install(false)?,
+                Decision::Install => install(false, packages)?,
                 Decision::Ask => {
-                    let line = line(true);
-                    eprintln!("No Vulkan adapter answers. This installs Mesa's software driver:\n{line}");
+                    let line = line(true, packages);
+                    let question = match driver {
+                        Driver::AtHand => "No Vulkan adapter answers. This installs Mesa's software driver",
+                        Driver::SwiftShader => "SwiftShader does not answer. This installs Chromium, which brings it",
+                        Driver::Gl => "OpenGL does not answer. This installs Mesa's",
+                    };
+                    eprintln!("{question}:\n{line}");
                     if !agreed() {
                         return Err(format!("Nothing was installed. Run this, then try again:\n{line}"));
                     }
-                    install(true)?;
+                    install(true, packages)?;
                 }
             }
             installed = true;
@@ -380,9 +424,9 @@ mod act {
         read.is_ok() && matches!(answer.trim(), "y" | "Y" | "yes")
     }
 
-    fn install(sudo: bool) -> Result<(), String> {
-        eprintln!("running: {}", line(sudo));
-        for words in apt() {
+    fn install(sudo: bool, packages: &[&str]) -> Result<(), String> {
+        eprintln!("running: {}", line(sudo, packages));
+        for words in apt(packages) {
             let words = if sudo { [vec!["sudo"], words].concat() } else { words };
             let mut command = Command::new(words[0]);
             command.args(&words[1..]);
@@ -392,20 +436,13 @@ mod act {
             }
             let shown = words.join(" ");
             let status = command.status().map_err(|e| {
-                let as_root = if sudo {
-                    format!(
-                        " Run this as root:
-{}",
-                        line(false)
-                    )
-                } else {
-                    String::new()
-                };
+                let as_root =
+                    if sudo { format!(" Run this as root:\n{}", line(false, packages)) } else { String::new() };
                 format!("`{shown}` could not be started ({e}), so nothing was installed.{as_root}")
             })?;
             if !status.success() {
                 return Err(format!(
-                    "`{shown}` failed ({status}), so no Vulkan driver could be installed; its own \
+                    "`{shown}` failed ({status}), so the driver could not be installed; its own \
                      message is above. Once that is mended, run this again."
                 ));
             }
@@ -415,7 +452,7 @@ mod act {
 }
 
 #[cfg(test)]
-mod tests {
+pub mod tests {
     use super::*;
 
     const LINE: &str = "apt-get update && apt-get install -y --no-install-recommends mesa-vulkan-drivers";
@@ -423,7 +460,7 @@ mod tests {
         "sudo apt-get update && sudo apt-get install -y --no-install-recommends mesa-vulkan-drivers";
 
     /// A bare Debian: a loader, no driver, no GPU, an ordinary user without a terminal.
-    fn bare() -> Facts {
+    pub fn bare() -> Facts {
         Facts {
             adapters: Vec::new(),
             loader: Ok(()),
@@ -432,14 +469,17 @@ mod tests {
             variables: Vec::new(),
             drivers: Vec::new(),
             family: Family::Debian,
+            ubuntu: false,
+            swiftshader: None,
+            egl: Err("not looked at".into()),
             container: false,
             root: false,
             terminal: false,
         }
     }
 
-    fn adapter(name: &str, kind: Kind) -> Adapter {
-        Adapter { name: name.into(), kind, version: (1, 3) }
+    pub fn adapter(name: &str, kind: Kind) -> Adapter {
+        Adapter { name: name.into(), kind, version: Some((1, 3)) }
     }
 
     fn gpu(vendor: Vendor, access: Access) -> Gpu {
@@ -462,7 +502,7 @@ mod tests {
     }
 
     #[track_caller]
-    fn has(text: &str, parts: &[&str]) {
+    pub fn has(text: &str, parts: &[&str]) {
         for part in parts {
             assert!(text.contains(part), "`{part}` is not in: {text}");
         }
@@ -482,7 +522,7 @@ mod tests {
         assert_eq!(decide(&Facts { root: true, ..bare() }, false), Decision::Install);
         // A terminal makes no difference to root.
         assert_eq!(decide(&Facts { root: true, terminal: true, ..bare() }, false), Decision::Install);
-        assert_eq!(line(false), LINE);
+        assert_eq!(line(false, &[PACKAGE]), LINE);
     }
 
     #[test]

@@ -4,6 +4,7 @@
 //! that would take minutes to find out. Nothing here depends on wgpu, so this
 //! program itself builds in seconds.
 
+mod driver;
 mod run;
 
 #[cfg(target_os = "linux")]
@@ -11,7 +12,10 @@ mod adapter;
 // The decisions are plain functions, so their tests run on every system.
 #[cfg(any(target_os = "linux", test))]
 mod install;
+#[cfg(any(target_os = "linux", test))]
+mod software;
 
+use driver::Driver;
 use std::ffi::OsString;
 use std::process::ExitCode;
 
@@ -25,6 +29,10 @@ Commands:
   test [ARGS]...  Look for an adapter, then run every test; ARGS go to cargo test
 
 Options:
+  --driver NAME   Only for `test`, directly after it, on Linux: `swiftshader`
+                  runs the tests on the Vulkan driver in software that comes
+                  with Chromium, `gl` on wgpu's OpenGL backend over Mesa's
+                  software renderer
   -h, --help      Print this
 
 On Linux both look for a Vulkan device. Where there is none on Debian or
@@ -32,11 +40,14 @@ Ubuntu they install Mesa's software driver (mesa-vulkan-drivers): at once as
 root, after a `y` at a terminal through sudo, and otherwise they print the
 command and exit 1. On other distributions they say what to install and exit 1.
 macOS and Windows bring Metal and Direct3D 12, so nothing is looked for there.
+A driver named by --driver is installed in the same way where it is missing:
+`swiftshader` as the package chromium, `gl` as libegl1 and libgl1-mesa-dri.
 
 Examples:
   cargo xtask demo
   cargo xtask test
   cargo xtask test layer_norm -- --nocapture
+  cargo xtask test --driver swiftshader --test suite
 
 The exit status is that of what was run, 1 where no adapter was found and 2
 for arguments that are not understood.
@@ -46,7 +57,7 @@ for arguments that are not understood.
 #[derive(Debug, PartialEq)]
 enum Request {
     Help,
-    Run(run::Task, Vec<OsString>),
+    Run(run::Task, Driver, Vec<OsString>),
 }
 
 fn parse(mut args: impl Iterator<Item = OsString>) -> Result<Request, String> {
@@ -63,28 +74,43 @@ fn parse(mut args: impl Iterator<Item = OsString>) -> Result<Request, String> {
             return Err(format!("`{first}` is not {what} of cargo xtask, which knows `demo`, `test` and `--help`."));
         }
     };
-    let rest: Vec<OsString> = args.collect();
+    let mut rest: Vec<OsString> = args.collect();
     // xtask's own options stand directly after the command; the rest is passed on.
+    let mut driver = Driver::AtHand;
+    if task == run::Task::Test {
+        let named = match rest.first().and_then(|a| a.to_str()) {
+            Some("--driver") => {
+                let name = rest.get(1).ok_or("`--driver` takes a name: `swiftshader` or `gl`.")?;
+                Some((name.to_string_lossy().into_owned(), 2))
+            }
+            Some(first) => first.strip_prefix("--driver=").map(|name| (name.to_string(), 1)),
+            None => None,
+        };
+        if let Some((name, words)) = named {
+            driver = Driver::parse(&name)?;
+            rest.drain(..words);
+        }
+    }
     match rest.first().and_then(|a| a.to_str()) {
         Some("-h" | "--help") => Ok(Request::Help),
-        _ => Ok(Request::Run(task, rest)),
+        _ => Ok(Request::Run(task, driver, rest)),
     }
 }
 
 fn main() -> ExitCode {
-    let (task, rest) = match parse(std::env::args_os().skip(1)) {
+    let (task, driver, rest) = match parse(std::env::args_os().skip(1)) {
         Ok(Request::Help) => {
             print!("{HELP}");
             return ExitCode::SUCCESS;
         }
-        Ok(Request::Run(task, rest)) => (task, rest),
+        Ok(Request::Run(task, driver, rest)) => (task, driver, rest),
         Err(sentence) => {
             eprintln!("error: {sentence} See `cargo xtask --help`.");
             return ExitCode::from(2);
         }
     };
     let runtime = run::runtime_dir();
-    let outcome = find_adapter().and_then(|()| task.run(&rest, runtime.as_ref()));
+    let outcome = find_adapter(driver).and_then(|()| task.run(&rest, runtime.as_ref()));
     match outcome {
         Ok(status) => ExitCode::from(status),
         Err(paragraph) => {
@@ -95,12 +121,15 @@ fn main() -> ExitCode {
 }
 
 #[cfg(target_os = "linux")]
-fn find_adapter() -> Result<(), String> {
-    install::ensure(adapter::gather).map(|adapter| eprintln!("adapter: {adapter}"))
+fn find_adapter(driver: Driver) -> Result<(), String> {
+    install::ensure(driver, adapter::gather).map(|adapter| eprintln!("adapter: {adapter}"))
 }
 
 #[cfg(not(target_os = "linux"))]
-fn find_adapter() -> Result<(), String> {
+fn find_adapter(driver: Driver) -> Result<(), String> {
+    if driver != Driver::AtHand {
+        return Err("--driver works on Linux only; without it the tests run on the adapter at hand.".into());
+    }
     let answer = if cfg!(target_os = "macos") {
         "macOS brings Metal"
     } else if cfg!(windows) {
@@ -132,8 +161,30 @@ mod tests {
         let rest = ["layer_norm", "--", "--help"];
         assert_eq!(
             parsed(&["test", rest[0], rest[1], rest[2]]),
-            Ok(Request::Run(run::Task::Test, rest.map(OsString::from).to_vec()))
+            Ok(Request::Run(run::Task::Test, Driver::AtHand, rest.map(OsString::from).to_vec()))
         );
+    }
+
+    #[test]
+    fn a_driver_is_named_directly_after_test() {
+        let run = |driver, rest: &[&str]| {
+            Ok(Request::Run(run::Task::Test, driver, rest.iter().map(OsString::from).collect()))
+        };
+        assert_eq!(parsed(&["test", "--driver", "swiftshader"]), run(Driver::SwiftShader, &[]));
+        assert_eq!(parsed(&["test", "--driver=gl", "--test", "suite"]), run(Driver::Gl, &["--test", "suite"]));
+        assert_eq!(parsed(&["test", "--driver", "gl", "--help"]), Ok(Request::Help));
+        // Anywhere else it is for cargo, or for the demo.
+        assert_eq!(parsed(&["test", "x", "--driver", "gl"]), run(Driver::AtHand, &["x", "--driver", "gl"]));
+        let demo = ["--driver", "gl"].map(OsString::from).to_vec();
+        assert_eq!(parsed(&["demo", "--driver", "gl"]), Ok(Request::Run(run::Task::Demo, Driver::AtHand, demo)));
+    }
+
+    #[test]
+    fn a_driver_that_is_none_is_said_to_be() {
+        assert!(parsed(&["test", "--driver"]).unwrap_err().contains("takes a name"));
+        for args in [&["test", "--driver", "metal"][..], &["test", "--driver=metal"]] {
+            assert!(parsed(args).unwrap_err().contains("`metal` is no driver"), "{args:?}");
+        }
     }
 
     #[test]

@@ -47,6 +47,12 @@ standard error. The time is that of the whole run on the device, transfers and s
 included. If --check finds an error above 4e-6 of the size of the terms, the outputs are written all \
 the same, and the exit status is 1.";
 
+const DOCTOR_DETAILS: &str = "\
+Probes what floating point does on the adapter, then holds every norm against a float64 computation \
+of the same: in every layout, planned in every way this adapter can be planned for, on data that wrong \
+arithmetic cannot get right. Takes seconds. The exit status is 0 if the adapter can be trusted, 1 if \
+not. docs/doctor.md has more.";
+
 /// Normalize arrays on the GPU: layer, RMS, group, instance, batch, mean-variance, L1 and L2 norm.
 #[derive(Debug, Parser)]
 #[command(name = "wgpu-norm", version, after_help = EXAMPLES)]
@@ -61,6 +67,8 @@ pub(crate) enum Command {
     Apply(Box<Apply>),
     /// List the adapters of this machine, and which one is used
     Adapters(Adapters),
+    /// Check every norm on an adapter, and say whether to trust it
+    Doctor(Doctor),
 }
 
 /// Which norm.
@@ -235,6 +243,17 @@ pub(crate) struct Apply {
 #[derive(Debug, Args)]
 pub(crate) struct Adapters {
     /// Print one JSON object
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = DOCTOR_DETAILS)]
+pub(crate) struct Doctor {
+    /// Check the adapter whose name has this in it, upper or lower case; see wgpu-norm adapters
+    #[arg(long, value_name = "NAME")]
+    pub(crate) adapter: Option<String>,
+    /// Print one JSON object, with every check in it
     #[arg(long)]
     pub(crate) json: bool,
 }

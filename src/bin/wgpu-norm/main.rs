@@ -4,6 +4,7 @@ mod adapters;
 mod apply;
 mod check;
 mod cli;
+mod doctor;
 mod failure;
 mod files;
 mod progress;
@@ -33,6 +34,7 @@ fn main() -> ExitCode {
     let (name, result) = match &cli.command {
         Command::Apply(options) => ("apply", apply::run(options)),
         Command::Adapters(options) => ("adapters", adapters::run(options)),
+        Command::Doctor(options) => ("doctor", doctor::run(options)),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,

@@ -7,7 +7,7 @@ use std::task::{Context, Poll, Waker};
 
 /// Ready once [`Mapped::set`] was called.
 #[derive(Clone, Default)]
-pub(super) struct Mapped(Arc<Mutex<MapState>>);
+pub(crate) struct Mapped(Arc<Mutex<MapState>>);
 
 #[derive(Default)]
 struct MapState {
@@ -16,7 +16,7 @@ struct MapState {
 }
 
 impl Mapped {
-    pub(super) fn set(&self, result: Result<(), wgpu::BufferAsyncError>) {
+    pub(crate) fn set(&self, result: Result<(), wgpu::BufferAsyncError>) {
         let mut state = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         state.result = Some(result);
         if let Some(waker) = state.waker.take() {

@@ -1,0 +1,486 @@
+//! What a device's floating point does, found by running it.
+
+use crate::bind::fill;
+use crate::error::{Error, RunError};
+use crate::gpu::Gpu;
+use crate::mapped::Mapped;
+use crate::scope::{Scopes, is_lost};
+use crate::shader::ENTRY;
+
+/// What a device's floating point does, found by running a few small shaders made of the arithmetic the norms are made
+/// of.
+///
+/// [`Capabilities::of`](crate::Capabilities::of) goes by a static rule: software Vulkan is trusted with a plain `(x - shift) - delta`, everything
+/// else is not. A probe finds out. To plan by what it found:
+///
+/// ```
+/// # fn main() -> Result<(), wgpu_norm::Error> {
+/// use wgpu_norm::Gpu;
+///
+/// let gpu = Gpu::new_blocking()?.probed_blocking()?;
+/// # Ok(())
+/// # }
+/// ```
+///
+/// and on a device of your own:
+///
+/// ```
+/// # fn main() -> Result<(), wgpu_norm::Error> {
+/// use wgpu_norm::{Capabilities, Context, Probe};
+///
+/// # let gpu = wgpu_norm::Gpu::new_blocking()?;
+/// # let (device, queue) = (gpu.device(), gpu.queue());
+/// let probe = Probe::of_blocking(device, queue)?;
+/// assert!(probe.keeps_hidden(), "no norm is right at a mean far from 0 here");
+/// let context = Context::with_capabilities(device, Capabilities::of(device).after(&probe));
+/// # Ok(())
+/// # }
+/// ```
+///
+/// Whether whole norms come out right is what the command `wgpu-norm doctor` checks.
+#[derive(Debug, Clone, PartialEq)]
+#[non_exhaustive]
+pub struct Probe {
+    /// The largest error of `(x - shift) - delta` as it is written, for data of mean 1e6 and standard deviation 1, in
+    /// standard deviations: about 1e-7, or 0.03 where the compiler makes it `x - (shift + delta)`.
+    pub plain_error: f64,
+    /// The same where the subtraction is hidden from the compiler, as it is in plans for devices that
+    /// [reassociate](crate::Capabilities::reassociates).
+    pub hidden_error: f64,
+    /// The largest error of a mean kept as `shift + delta` when its centre is moved, likewise.
+    pub two_sum_error: f64,
+    /// Whether a denormal operand counts as 0.
+    pub flushes_denormal_operands: bool,
+    /// Whether a result that would be denormal is 0.
+    pub flushes_denormal_results: bool,
+    /// Whether `a * b + c` is rounded once rather than twice.
+    pub fuses_multiply_add: bool,
+    /// The largest error of a division, in units in the last place; 0.5 is as good as can be.
+    pub division_ulp: f64,
+    /// The largest error of a square root, likewise.
+    pub sqrt_ulp: f64,
+    /// How many iterations one invocation ran of a loop of [`Probe::ITERATIONS`].
+    pub iterations: u32,
+    /// How many it ran of two loops of half as many each, one after the other: fewer where a driver counts them together.
+    pub iterations_of_two: u32,
+    /// Expressions of NaN and infinities that did not give what IEEE 754 says.
+    pub not_ieee: Vec<&'static str>,
+}
+
+/// Most error, in standard deviations, that is rounding. What it is told from is some ten thousand times larger.
+const ROUNDING: f64 = 1e-6;
+
+/// What a driver that stops at 65,535 iterations leaves of two loops. Every plan stays below.
+const ENOUGH_ITERATIONS: u32 = 65_534;
+
+/// Where numbers lie in the buffers of `shaders/probe/arithmetic.wgsl`: single ones, centres that move, and pairs.
+const CENTERS: usize = 16;
+const PAIRS: usize = 32;
+const PAIR_COUNT: usize = 4096;
+
+/// A denormal that becomes normal when multiplied by this.
+const DENORMAL: f32 = f32::MIN_POSITIVE / 1024.0;
+const LARGE: f32 = 16_777_216.0;
+
+/// `FACTOR * FACTOR` is halfway between two numbers, the lower of which is `-ADDEND`.
+const FACTOR: f32 = 1.0 + 1.0 / 4096.0;
+const ADDEND: f32 = -(1.0 + 1.0 / 2048.0);
+
+/// A centre such as data of mean 1e6 and standard deviation 1 have, and what follows the subtraction.
+const SHIFT: f32 = 1_000_000.0;
+const DELTA: f32 = 0.017_123;
+const SCALE: f32 = 1.2345;
+const BIAS: f32 = 0.3;
+
+/// Elements before the first `x` in `shaders/probe/subtractions.wgsl`.
+const BEFORE_X: usize = 4;
+
+macro_rules! fragment {
+    ($path:literal) => {
+        include_str!(concat!("../shaders/", $path))
+    };
+}
+
+/// What a shader is made of, before what it does.
+const SCALAR: [&str; 4] = [
+    fragment!("params.wgsl"),
+    fragment!("width/scalar.wgsl"),
+    fragment!("width/value_scalar.wgsl"),
+    fragment!("statistics.wgsl"),
+];
+const QUAD: [&str; 4] = [
+    fragment!("params.wgsl"),
+    fragment!("width/quad.wgsl"),
+    fragment!("width/value_scalar.wgsl"),
+    fragment!("statistics.wgsl"),
+];
+const SUBTRACTIONS: &str = fragment!("probe/subtractions.wgsl");
+const ARITHMETIC: &str = fragment!("probe/arithmetic.wgsl");
+const LOOPS: &str = fragment!("probe/loops.wgsl");
+
+impl Probe {
+    /// How many iterations the probe asks of a loop: more than the 65,535 at which some drivers silently stop. No plan
+    /// needs as many.
+    pub const ITERATIONS: u32 = 100_000;
+
+    /// Probes a device. Submits to the queue and waits for it, which nothing else in this library does to a device that
+    /// is not its own.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Run`] if the device refuses a buffer or the commands, or is lost.
+    pub async fn of(device: &wgpu::Device, queue: &wgpu::Queue) -> Result<Self, Error> {
+        let device = Device { device, queue };
+        let mut plain_error = 0.0f64;
+        let mut hidden_error = 0.0f64;
+        for (fragments, width) in [(SCALAR, 1), (QUAD, 4)] {
+            for (hide, error) in [(false, &mut plain_error), (true, &mut hidden_error)] {
+                let given = elements(width);
+                let found = device.run(&source(&fragments, SUBTRACTIONS), hide, &given).await?;
+                *error = error.max(error_of_elements(width, &given, &found));
+            }
+        }
+        let given = numbers();
+        let found = device.run(&source(&SCALAR, ARITHMETIC), false, &given).await?;
+        let (one, half) = (Self::ITERATIONS as f32, (Self::ITERATIONS / 2) as f32);
+        let [mut iterations, mut iterations_of_two] = [0, 0];
+        for (loops, ran) in [([one, 0.0], &mut iterations), ([half, half], &mut iterations_of_two)] {
+            let counts = device.run(&source(&SCALAR, LOOPS), false, &loops).await?;
+            *ran = counts.iter().sum::<f32>() as u32;
+        }
+        let at = |slot: usize| found.get(slot).copied().unwrap_or(f32::NAN);
+        let pairs = given.chunks_exact(2).zip(found.chunks_exact(2)).skip(PAIRS / 2);
+        let ulps: Vec<[f64; 2]> = pairs
+            .map(|(given, found)| {
+                let (a, b) = (f64::from(given[0]), f64::from(given[1]));
+                [ulps(found[0], a / b), ulps(found[1], a.sqrt())]
+            })
+            .collect();
+        Ok(Self {
+            plain_error,
+            hidden_error,
+            two_sum_error: error_of_centers(&given, &found),
+            flushes_denormal_operands: at(0) == 0.0,
+            flushes_denormal_results: at(1) == 0.0,
+            fuses_multiply_add: at(2) != 0.0,
+            division_ulp: ulps.iter().fold(0.0, |most, ulps| largest(most, ulps[0])),
+            sqrt_ulp: ulps.iter().fold(0.0, |most, ulps| largest(most, ulps[1])),
+            iterations,
+            iterations_of_two,
+            not_ieee: [
+                ("NaN stored is NaN", at(3).is_nan()),
+                ("NaN * 0 is NaN", at(4).is_nan()),
+                ("Inf - Inf is NaN", at(5).is_nan()),
+                ("0 * Inf is NaN", at(6).is_nan()),
+                ("1 / 0 is Inf", at(7) == f32::INFINITY),
+                ("NaN < 0 is false", at(8).is_nan()),
+                ("the bits of NaN are NaN's", at(9) == 1.0),
+                ("the bits of Inf are Inf's", at(10) == 1.0),
+            ]
+            .into_iter()
+            .filter_map(|(rule, holds)| (!holds).then_some(rule))
+            .collect(),
+        })
+    }
+
+    /// [`Probe::of`], blocking.
+    ///
+    /// # Errors
+    ///
+    /// As [`Probe::of`].
+    #[cfg(not(target_arch = "wasm32"))]
+    pub fn of_blocking(device: &wgpu::Device, queue: &wgpu::Queue) -> Result<Self, Error> {
+        pollster::block_on(Self::of(device, queue))
+    }
+
+    /// Whether `(x - shift) - delta` is computed as it is written.
+    #[must_use]
+    pub fn keeps_subtractions(&self) -> bool {
+        self.plain_error <= ROUNDING
+    }
+
+    /// Whether it is where it is hidden from the compiler.
+    #[must_use]
+    pub fn keeps_hidden_subtractions(&self) -> bool {
+        self.hidden_error <= ROUNDING
+    }
+
+    /// Whether nothing of a mean is lost when its centre is moved.
+    #[must_use]
+    pub fn keeps_two_sums(&self) -> bool {
+        self.two_sum_error <= ROUNDING
+    }
+
+    /// Whether an invocation runs as many iterations as any norm asks of one.
+    #[must_use]
+    pub fn runs_loops(&self) -> bool {
+        self.iterations.min(self.iterations_of_two) >= ENOUGH_ITERATIONS
+    }
+
+    /// Whether all that is hidden from the compiler is computed as it is written. Every norm needs that, and nothing
+    /// helps where it does not hold.
+    #[must_use]
+    pub fn keeps_hidden(&self) -> bool {
+        self.keeps_hidden_subtractions() && self.keeps_two_sums()
+    }
+}
+
+impl Gpu {
+    /// Finds out what the floating point of this device does.
+    ///
+    /// # Errors
+    ///
+    /// As [`Probe::of`].
+    pub async fn probe(&self) -> Result<Probe, Error> {
+        Probe::of(self.device(), self.queue()).await
+    }
+
+    /// [`Gpu::probe`], blocking.
+    ///
+    /// # Errors
+    ///
+    /// As [`Gpu::probe`].
+    #[cfg(not(target_arch = "wasm32"))]
+    pub fn probe_blocking(&self) -> Result<Probe, Error> {
+        pollster::block_on(self.probe())
+    }
+
+    /// The same device, planned for by what a [`Probe`] finds rather than by its type alone. [`Gpu::new`] does not
+    /// probe: it costs the compilation of a few small shaders.
+    ///
+    /// # Errors
+    ///
+    /// As [`Gpu::probe`].
+    pub async fn probed(self) -> Result<Self, Error> {
+        let capabilities = self.context().capabilities().clone().after(&self.probe().await?);
+        Ok(self.with_capabilities(capabilities))
+    }
+
+    /// [`Gpu::probed`], blocking.
+    ///
+    /// # Errors
+    ///
+    /// As [`Gpu::probed`].
+    #[cfg(not(target_arch = "wasm32"))]
+    pub fn probed_blocking(self) -> Result<Self, Error> {
+        pollster::block_on(self.probed())
+    }
+}
+
+fn source(fragments: &[&str], kernel: &str) -> String {
+    [&fragments.concat(), kernel].join("\n")
+}
+
+/// Numbers that are the same on every run, in 0 to 1.
+fn uniform(seed: u32) -> impl FnMut() -> f32 {
+    let mut state = seed;
+    move || {
+        state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+        // As many bits as an f32 holds.
+        (state >> 8) as f32 / 16_777_216.0
+    }
+}
+
+/// Centre, factor and bias, then data of mean 1e6, in packs of `width`.
+fn elements(width: usize) -> Vec<f32> {
+    let mut next = uniform(1);
+    let constants = [SHIFT, DELTA, SCALE, BIAS].into_iter().flat_map(|v| std::iter::repeat_n(v, width));
+    constants.chain((0..64 * width).map(|_| SHIFT + 8.0 * next() - 4.0)).collect()
+}
+
+/// What `shaders/probe/subtractions.wgsl` is off by, before the factor.
+fn error_of_elements(width: usize, given: &[f32], found: &[f32]) -> f64 {
+    let errors = given.iter().zip(found).skip(BEFORE_X * width).map(|(&x, &found)| {
+        let e = f64::from(x) - f64::from(SHIFT) - f64::from(DELTA);
+        // Relative to the largest there is, 4 standard deviations.
+        ((f64::from(found) - f64::from(BIAS)) / f64::from(SCALE) - e).abs() / 4.0
+    });
+    errors.fold(0.0, largest)
+}
+
+/// The input of `shaders/probe/arithmetic.wgsl`.
+fn numbers() -> Vec<f32> {
+    let mut next = uniform(2);
+    let single =
+        [DENORMAL, LARGE, f32::MIN_POSITIVE, 0.5, f32::NAN, f32::INFINITY, 0.0, 1.0, FACTOR, ADDEND, f32::INFINITY];
+    let mut numbers = single.to_vec();
+    numbers.resize(CENTERS, 0.0);
+    // The shift as the first element left it, a little off the mean; and once an outlier.
+    for center in 0..(PAIRS - CENTERS) / 2 {
+        let outlier = center == 0;
+        numbers.extend(if outlier { [SHIFT, -SHIFT + DELTA] } else { [SHIFT + 4.0 * next(), 8.0 * next() - 4.0] });
+    }
+    numbers.extend((0..2 * PAIR_COUNT).map(|_| (1.0 + next()) * (80.0 * next() - 40.0).round().exp2()));
+    numbers
+}
+
+/// What the moved centres are off by.
+fn error_of_centers(given: &[f32], found: &[f32]) -> f64 {
+    let pairs = given.chunks_exact(2).zip(found.chunks_exact(2)).take(PAIRS / 2).skip(CENTERS / 2);
+    let sum = |pair: &[f32]| f64::from(pair[0]) + f64::from(pair[1]);
+    pairs.map(|(given, found)| (sum(given) - sum(found)).abs()).fold(0.0, largest)
+}
+
+/// The distance between a positive result and the true value, in units of the result's last place.
+fn ulps(found: f32, exact: f64) -> f64 {
+    let near = exact as f32;
+    let next = f32::from_bits(near.to_bits().saturating_add(1));
+    (f64::from(found) - exact).abs() / (f64::from(next) - f64::from(near))
+}
+
+/// The larger, and infinity rather than NaN: NaN where there should be a number is as wrong as can be.
+fn largest(most: f64, error: f64) -> f64 {
+    if error.is_nan() { f64::INFINITY } else { most.max(error) }
+}
+
+/// Runs one small shader at a time.
+struct Device<'a> {
+    device: &'a wgpu::Device,
+    queue: &'a wgpu::Queue,
+}
+
+impl Device<'_> {
+    /// Runs a shader of one invocation, and gives back as many numbers as it was given.
+    async fn run(&self, source: &str, hide_subtractions: bool, given: &[f32]) -> Result<Vec<f32>, Error> {
+        let scopes = Scopes::open(self.device);
+        let staging = self.submit(source, hide_subtractions, bytemuck::cast_slice(given));
+        if let Some(error) = scopes.close().await {
+            return Err(self.failed(RunError::Submit { description: error.to_string() }));
+        }
+        self.read(&staging)
+            .await
+            .map_err(|description| self.failed(RunError::Readback { tensor: "probe", description }))
+    }
+
+    fn submit(&self, source: &str, hide_subtractions: bool, given: &[u8]) -> wgpu::Buffer {
+        let label = Some("wgpu-norm probe");
+        let module = self.device.create_shader_module(wgpu::ShaderModuleDescriptor {
+            label,
+            source: wgpu::ShaderSource::Wgsl(source.into()),
+        });
+        let pipeline = self.device.create_compute_pipeline(&wgpu::ComputePipelineDescriptor {
+            label,
+            layout: None,
+            module: &module,
+            entry_point: Some(ENTRY),
+            compilation_options: wgpu::PipelineCompilationOptions {
+                constants: &[("hide_subtractions", f64::from(u8::from(hide_subtractions)))],
+                ..Default::default()
+            },
+            cache: None,
+        });
+        let size = given.len() as u64;
+        let buffer = |size: u64, usage: wgpu::BufferUsages, mapped: bool| {
+            self.device.create_buffer(&wgpu::BufferDescriptor { label, size, usage, mapped_at_creation: mapped })
+        };
+        // New buffers are all zeros, and the one field of the uniform that is read is `zero`.
+        let params = buffer(512, wgpu::BufferUsages::UNIFORM, false);
+        let input = buffer(size, wgpu::BufferUsages::STORAGE, true);
+        fill(&input, given);
+        let output = buffer(size, wgpu::BufferUsages::STORAGE | wgpu::BufferUsages::COPY_SRC, false);
+        let staging = buffer(size, wgpu::BufferUsages::MAP_READ | wgpu::BufferUsages::COPY_DST, false);
+        let group = self.device.create_bind_group(&wgpu::BindGroupDescriptor {
+            label,
+            layout: &pipeline.get_bind_group_layout(0),
+            entries: &[(0, &params), (1, &input), (2, &output)]
+                .map(|(binding, buffer)| wgpu::BindGroupEntry { binding, resource: buffer.as_entire_binding() }),
+        });
+        let mut encoder = self.device.create_command_encoder(&Default::default());
+        {
+            let mut pass = encoder.begin_compute_pass(&Default::default());
+            pass.set_pipeline(&pipeline);
+            pass.set_bind_group(0, &group, &[]);
+            pass.dispatch_workgroups(1, 1, 1);
+        }
+        encoder.copy_buffer_to_buffer(&output, 0, &staging, 0, size);
+        self.queue.submit([encoder.finish()]);
+        staging
+    }
+
+    async fn read(&self, staging: &wgpu::Buffer) -> Result<Vec<f32>, String> {
+        let mapped = Mapped::default();
+        let done = mapped.clone();
+        staging.map_async(wgpu::MapMode::Read, .., move |result| done.set(result));
+        // On native nobody else polls the device; on the web this does nothing and the callback comes by itself.
+        self.device.poll(wgpu::PollType::wait_indefinitely()).map_err(|error| error.to_string())?;
+        mapped.await.map_err(|error| error.to_string())?;
+        let range = staging.get_mapped_range(..).map_err(|error| error.to_string())?;
+        let mut values = vec![0.0f32; range.len() / size_of::<f32>()];
+        bytemuck::cast_slice_mut::<f32, u8>(&mut values).copy_from_slice(&range);
+        Ok(values)
+    }
+
+    /// What to say of a failure: that the device is lost, if it is.
+    fn failed(&self, error: RunError) -> Error {
+        if is_lost(self.device) {
+            return RunError::DeviceLost { description: error.to_string() }.into();
+        }
+        error.into()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use naga::back::{hlsl, msl, pipeline_constants, spv};
+    use naga::valid::{Capabilities, ValidationFlags, Validator};
+
+    use super::*;
+
+    /// Where there is no Mac and no Windows at hand, what wgpu would tell them is at least well-formed.
+    #[test]
+    fn every_backend_takes_the_shaders() {
+        for source in [
+            source(&SCALAR, SUBTRACTIONS),
+            source(&QUAD, SUBTRACTIONS),
+            source(&SCALAR, ARITHMETIC),
+            source(&SCALAR, LOOPS),
+        ] {
+            let module = naga::front::wgsl::parse_str(&source).unwrap();
+            let mut validator = Validator::new(ValidationFlags::all(), Capabilities::empty());
+            let info = validator.validate(&module).unwrap();
+            let entry = Some((naga::ShaderStage::Compute, ENTRY));
+            let constants = [("hide_subtractions".to_owned(), 1.0)].into_iter().collect();
+            let (module, info) = pipeline_constants::process_overrides(&module, &info, entry, &constants).unwrap();
+            spv::write_vec(&module, &info, &spv::Options::default(), None).unwrap();
+            msl::write_string(&module, &info, &msl::Options::default(), &Default::default()).unwrap();
+            let mut text = String::new();
+            hlsl::Writer::new(&mut text, &hlsl::Options::default(), &Default::default())
+                .write(&module, &info, None)
+                .unwrap();
+        }
+    }
+
+    /// Folded, or not written at all, the subtraction is told from rounding.
+    #[test]
+    fn a_folded_subtraction_is_noticed() {
+        for width in [1, 4] {
+            let given = elements(width);
+            let apply = |e: &dyn Fn(f32) -> f32| given.iter().map(|&x| e(x) * SCALE + BIAS).collect::<Vec<_>>();
+            let error = |found: Vec<f32>| error_of_elements(width, &given, &found);
+            assert!(error(apply(&|x| (x - SHIFT) - DELTA)) <= ROUNDING);
+            assert!(error(apply(&|x| x - (SHIFT + DELTA))) > 1e3 * ROUNDING);
+            assert!(error(apply(&|x| (x - DELTA) - SHIFT)) > 1e3 * ROUNDING);
+            assert_eq!(error(vec![f32::NAN; given.len()]), f64::INFINITY);
+        }
+    }
+
+    #[test]
+    fn a_folded_two_sum_is_noticed() {
+        let given = numbers();
+        let moved = |delta: &dyn Fn(f32, f32, f32) -> f32| {
+            given
+                .chunks_exact(2)
+                .flat_map(|pair| {
+                    let sum = pair[0] + pair[1];
+                    [sum, delta(pair[0], pair[1], sum)]
+                })
+                .collect::<Vec<_>>()
+        };
+        let kept = moved(&|shift, mean, sum| {
+            let of_mean = sum - shift;
+            (shift - (sum - of_mean)) + (mean - of_mean)
+        });
+        assert!(error_of_centers(&given, &kept) <= ROUNDING);
+        assert!(error_of_centers(&given, &moved(&|_, _, _| 0.0)) > 1e3 * ROUNDING);
+    }
+}

@@ -1,0 +1,130 @@
+//! `wgpu-norm doctor`, and the probe it goes by. That a wrong result would be reported is tested where the verdict is
+//! made, in `src/bin/wgpu-norm/doctor/verdict.rs`.
+
+use std::collections::BTreeSet;
+
+use serde_json::Value;
+use wgpu_norm::{Capabilities, Context, LayerNorm, Probe};
+
+use crate::command::Folder;
+use crate::support::{Case, Kind, TOLERANCE, gpu};
+
+/// Whatever adapter the suite runs on has passed it, so the doctor must trust it.
+#[test]
+fn the_doctor_trusts_this_adapter() {
+    let folder = Folder::new();
+    let ended = folder.succeed("doctor");
+    assert_eq!(ended.stderr, "");
+    let text = &ended.stdout;
+    assert!(text.starts_with(&gpu().describe()), "{text}");
+    assert!(text.lines().last().is_some_and(|verdict| verdict.starts_with("Trust it: in all ")), "{text}");
+    for fact in ["(x - shift) - delta", "denormals", "a * b + c", "a / b, sqrt(a)", "NaN, infinities", "loops"] {
+        assert!(text.lines().any(|line| line.starts_with(fact)), "no {fact} in\n{text}");
+    }
+    for norm in ["layer", "rms", "group", "instance", "batch, training", "batch, eval", "mvn", "lp, p = 1", "lp, p = 2"]
+    {
+        let mut rows = text.lines().filter(|line| line.starts_with(&format!("{norm}, "))).peekable();
+        assert!(rows.peek().is_some(), "no {norm} in\n{text}");
+        assert!(rows.all(|row| row.ends_with("  ok")), "{text}");
+    }
+}
+
+#[test]
+fn its_json_is_one_object_with_every_check() {
+    let report = Folder::new().succeed("doctor --json").json();
+    assert_eq!(report["trusted"], true, "{report}");
+    assert!(report["verdict"].as_str().is_some_and(|verdict| verdict.starts_with("Trust it")));
+    assert_eq!(report["adapter"]["name"], gpu().adapter_info().name);
+    assert_eq!(report["tolerance"], TOLERANCE);
+    assert!(report["probe"]["plain_error"].is_number());
+    let checks = report["checks"].as_array().expect("a list");
+    assert!(checks.len() > 200, "{}", checks.len());
+    for check in checks {
+        assert!(check["error"].as_f64().is_some_and(|error| error <= TOLERANCE), "{check}");
+        assert_eq!((&check["passed"], &check["trouble"]), (&Value::Bool(true), &Value::Null));
+    }
+    let all = |key: &str| checks.iter().filter_map(|check| check[key].as_str()).collect::<BTreeSet<_>>();
+    assert_eq!(all("data").len(), 6);
+    let layouts = BTreeSet::from(["channels between", "channels first", "channels last", "columns", "rows"]);
+    assert_eq!(all("layout"), layouts);
+    for way in ["as planned", "in windows", "out of place"] {
+        assert!(all("way").contains(way), "{way}");
+    }
+    if gpu().context().capabilities().subgroup_sizes.is_some() {
+        assert!(all("way").contains("without subgroups"));
+    }
+    let plans = all("plan").into_iter().collect::<Vec<_>>().join(", ");
+    for kernel in ["fused_rows", "stats_rows", "stats_columns", "merge", "count_batch", "apply_rows", "apply_columns"] {
+        assert!(plans.contains(kernel), "no {kernel} in {plans}");
+    }
+}
+
+#[test]
+fn an_adapter_that_is_not_there_is_refused() {
+    Folder::new().refuse(1, "doctor --adapter no-such-adapter", &["--adapter", "no-such-adapter"]);
+    Folder::new().refuse(2, "doctor --quick", &["--quick"]);
+}
+
+#[test]
+fn the_probe_finds_sane_facts() {
+    let probe = gpu().probe_blocking().unwrap();
+    assert!(probe.keeps_hidden(), "{probe:?}");
+    assert!(probe.runs_loops() && probe.iterations <= Probe::ITERATIONS, "{probe:?}");
+    assert!(probe.iterations_of_two <= Probe::ITERATIONS, "{probe:?}");
+    // As exact as WGSL asks.
+    assert!((0.0..=2.5).contains(&probe.division_ulp), "{probe:?}");
+    assert!((0.0..=4.0).contains(&probe.sqrt_ulp), "{probe:?}");
+    // Where the static rule relies on plain subtractions, the suite has relied on them too.
+    if !gpu().context().capabilities().reassociates {
+        assert!(probe.keeps_subtractions(), "{probe:?}");
+    }
+    assert_eq!(probe, gpu().probe_blocking().unwrap());
+    assert_eq!(probe, Probe::of_blocking(gpu().device(), gpu().queue()).unwrap());
+}
+
+#[test]
+fn capabilities_after_a_probe_avoid_what_it_found() {
+    let mut probe = gpu().probe_blocking().unwrap();
+    let mut trusting = gpu().context().capabilities().clone();
+    trusting.reassociates = false;
+    let mut hiding = trusting.clone();
+    hiding.reassociates = true;
+
+    probe.plain_error = 0.03;
+    assert!(!probe.keeps_subtractions());
+    assert_eq!(trusting.clone().after(&probe), hiding);
+    assert_eq!(hiding.clone().after(&probe), hiding);
+    // NaN where there should be a number is as wrong.
+    probe.plain_error = f64::INFINITY;
+    assert_eq!(trusting.clone().after(&probe), hiding);
+    // One probe is no proof for every kernel: what was hidden stays hidden.
+    probe.plain_error = 1e-7;
+    assert!(probe.keeps_subtractions());
+    assert_eq!(trusting.clone().after(&probe), trusting);
+    assert_eq!(hiding.clone().after(&probe), hiding);
+}
+
+#[test]
+fn a_probed_gpu_plans_by_the_probe_and_is_right() {
+    let probe = gpu().probe_blocking().unwrap();
+    let probed = gpu().clone().probed_blocking().unwrap();
+    assert_eq!(*probed.context().capabilities(), Capabilities::of(gpu().device()).after(&probe));
+    let case = Case::new(Kind::Layer { ndim: 1 }, &[5, 70], 1e6);
+    case.check_on("probed", &probed, &case.kind.oracle(&case));
+    let context = Context::with_capabilities(gpu().device(), Capabilities::of(gpu().device()).after(&probe));
+    assert!(context.plan(&LayerNorm::new(&[5, 70], &[70]).unwrap()).is_ok());
+}
+
+/// Whoever reads the report may stop.
+#[cfg(unix)]
+#[test]
+fn a_closed_pipe_is_no_failure() {
+    use std::process::Stdio;
+
+    use crate::command::Ended;
+    let folder = Folder::new();
+    let mut child = folder.command("doctor").stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    drop(child.stdout.take());
+    let ended = Ended::of(child.wait_with_output().unwrap());
+    assert_eq!((ended.status, ended.stderr.as_str()), (Some(0), ""));
+}
