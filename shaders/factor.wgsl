@@ -7,9 +7,9 @@ fn rstd_of(variance: f32) -> f32 {
     return 1.0 / sqrt(variance + params.eps);
 }
 
-// Not max(): it would turn NaN into eps.
+// By bits, and not max(): either may turn NaN into eps where compilers fold them. Neither is ever negative.
 fn at_least_eps(v: f32) -> f32 {
-    return select(v, params.eps, v < params.eps);
+    return select(v, params.eps, bitcast<u32>(v) < bitcast<u32>(params.eps));
 }
 
 // m2 is the sum of squares, or with L1 of magnitudes, over `count` elements.

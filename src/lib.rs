@@ -99,6 +99,7 @@
 //! | `backends` (default) | Vulkan, Metal, DX12 and WebGPU; off, choose wgpu's backends yourself |
 //! | `ndarray` | views in and out, and the oracle `reference` |
 //! | `cli` | the command `wgpu-norm` |
+//! | `gles` | wgpu's OpenGL backend as well |
 #![deny(missing_docs)]
 #![forbid(unsafe_code)]
 

@@ -54,7 +54,7 @@ pub(super) fn cut(
     let too_large = |needs: u64| SpecError::Limit {
         norm,
         what: "x, in windows",
-        needs,
+        needs: needs.max(capabilities.max_binding.saturating_add(1)),
         unit: "bytes",
         limit: "max_storage_buffer_binding_size",
         has: capabilities.max_binding,
@@ -79,7 +79,8 @@ pub(super) fn cut(
     }
     let tiles = most / tile;
     if tiles == 0 {
-        return Err(too_large(tile * Element::F32.size()));
+        // With the bytes before it that alignment may add.
+        return Err(too_large(tile * Element::F32.size() + capabilities.storage_alignment));
     }
     if units * parts.div_ceil(tiles) > MOST_WINDOWS {
         return Err(too_large(units * length * Element::F32.size() / MOST_WINDOWS));

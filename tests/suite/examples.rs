@@ -29,7 +29,7 @@ fn own_pass() {
 fn demo() {
     let folder = tempfile::tempdir().unwrap();
     let output = Command::new(env!("CARGO"))
-        .args(["run", "--quiet", "--profile", "test", "--all-features", "--example", "demo", "--", "--output"])
+        .args(["run", "--quiet", "--profile", "test", "--features", "cli", "--example", "demo", "--", "--output"])
         .arg(folder.path())
         .current_dir(env!("CARGO_MANIFEST_DIR"))
         .output()

@@ -675,3 +675,21 @@ fn random_calls_are_as_promised() {
     }
     assert!(runs.get() > cases, "of {cases} cases only {} runs were not refused", runs.get());
 }
+
+/// A tile that fits a binding, but not from the aligned offset before it, is refused with what it needs.
+#[test]
+fn regression_a_tile_of_a_whole_binding() {
+    let as_a_gpu = Device::Changed {
+        software: false,
+        subgroups: false,
+        max_invocations: None,
+        max_workgroups: None,
+        max_binding: Some(24_576),
+    };
+    let norm = MeanVarianceNorm::new(&[2048, 9], &[0, 1]).unwrap();
+    as_a_gpu.with_gpu(|_, gpu| match gpu.context().plan(&norm) {
+        Ok(_) => {}
+        Err(SpecError::Limit { needs, has, .. }) => assert!(needs > has, "{needs} of {has}"),
+        Err(error) => panic!("{error}"),
+    });
+}

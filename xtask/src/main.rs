@@ -110,6 +110,9 @@ fn main() -> ExitCode {
         }
     };
     let runtime = run::runtime_dir();
+    // Only here, since with OpenGL wgpu makes an adapter more of every driver.
+    let features: &[&str] = if driver == Driver::Gl { &["--features", "gles"] } else { &[] };
+    let rest: Vec<OsString> = features.iter().map(OsString::from).chain(rest).collect();
     let outcome = find_adapter(driver).and_then(|()| task.run(&rest, runtime.as_ref()));
     match outcome {
         Ok(status) => ExitCode::from(status),
