@@ -231,7 +231,8 @@ fn xs() -> impl Strategy<Value = Values> {
         2 => (-1e6..1e6f32, -3..=3i32),
         1 => (Just(0.0f32), -15..=15i32),
     ];
-    (place, runs(), odd(&[1e6, -1e6, 0.0, 1e12, -1e18])).prop_map(|((mean, power), run, odd)| Values {
+    // 60,000 squares of the largest outlier, which may repeat, are finite in f32, and the smallest squares are normal.
+    (place, runs(), odd(&[1e6, -1e6, 0.0, 1e12, -1e16])).prop_map(|((mean, power), run, odd)| Values {
         mean,
         std: 10f32.powi(power),
         run,
