@@ -6,27 +6,32 @@ fn main(invocation: Invocation) {
     if !columns.inside {
         return;
     }
-    var shift = Pack(0.0);
-    var delta = Pack(0.0);
-    var rstd = Pack(0.0);
-    var weight = Pack(0.0);
-    var bias = Pack(0.0);
-    for (var j = 0u; j < WIDTH; j++) {
-        let k = (columns.column + j) / params.s_count;
-        let s = (columns.column + j) % params.s_count;
-        let statistics = group_statistics(columns.b * params.k_count + k);
-        let channel = channel_base(columns.b, k) + s / params.s_div;
-        pack_put(&shift, j, statistics.x);
-        pack_put(&delta, j, statistics.y);
-        pack_put(&rstd, j, statistics.z);
-        pack_put(&weight, j, weight_load(channel));
-        pack_put(&bias, j, bias_load(channel));
+    var center: array<Center, SPAN>;
+    var scale: array<Pack, SPAN>;
+    var bias: array<Pack, SPAN>;
+    for (var q = 0u; q < SPAN; q++) {
+        var shift = Pack(0.0);
+        var delta = Pack(0.0);
+        var factor = Pack(0.0);
+        var offset = Pack(0.0);
+        for (var j = 0u; j < WIDTH; j++) {
+            let place = column_place(columns.column + q * WIDTH + j);
+            let statistics = group_statistics(columns.b * params.k_count + place.k);
+            let channel = channel_base(columns.b, place.k) + place.s / params.s_div;
+            pack_put(&shift, j, statistics.x);
+            pack_put(&delta, j, statistics.y);
+            pack_put(&factor, j, statistics.z * weight_load(channel));
+            pack_put(&offset, j, bias_load(channel));
+        }
+        center[q] = Center(shift, delta);
+        scale[q] = factor;
+        bias[q] = offset;
     }
-    let center = Center(shift, delta);
-    let pitch = params.k_count * params.s_count;
-    let base = columns.b * params.r_count * pitch + columns.column;
+    let base = columns_base(columns);
     for (var row = columns.row; row < columns.row_end; row += params.row_lanes) {
-        let at = base + row * pitch;
-        y_store(at, centered(x_load(at), center) * rstd * weight + bias);
+        for (var q = 0u; q < SPAN; q++) {
+            let at = base + row * params.pitch + q * WIDTH;
+            y_store(at, centered(x_load(at), center[q]) * scale[q] + bias[q]);
+        }
     }
 }

@@ -6,14 +6,7 @@ fn main(invocation: Invocation) {
     if index < params.tiles {
         let tile = tile_of(params.first_tile + index);
         let statistics = group_statistics(tile.group);
-        let center = Center(statistics.x, statistics.y);
-        affine_begin(channel_base(tile.group / params.k_count, tile.group % params.k_count));
-        for (var i = 0u; i < item_count(); i++) {
-            let at = item_at(i);
-            if at < tile.length {
-                let x = x_load(tile.base + at);
-                y_store(tile.base + at, affine(centered(x, center) * statistics.z, tile.s + at));
-            }
-        }
+        affine_begin(channel_base(tile.group / params.k_count, tile.group % params.k_count), statistics.z);
+        normalize(tile.base, tile.s, tile.length, Center(statistics.x, statistics.y), true);
     }
 }

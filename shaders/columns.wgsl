@@ -1,8 +1,9 @@
-// Lanes across the contiguous K*S and down R: each lane owns a pack of columns and every row_lanes-th
-// row of its workgroup's tile, so loads are coalesced and no lane waits for another.
+// Lanes across the contiguous columns and down the rows: each lane owns SPAN neighbouring packs of columns and every
+// row_lanes-th row of its workgroup's tile, so loads are coalesced and no lane waits for another. Where K*S is narrow or
+// no multiple of a pack, `fold` neighbouring rows are taken for one: columns are then counted modulo K*S.
 struct Columns {
     b: u32,
-    // The first of WIDTH columns, its number k * S + s.
+    // The first of the lane's columns.
     column: u32,
     // The lane's row tile within b, and its rows: `row`, then every row_lanes-th below `row_end`.
     row_tile: u32,
@@ -21,14 +22,30 @@ fn columns_of(invocation: Invocation) -> Columns {
     let tall_tiles = params.row_tiles / params.row_lanes;
     let b = tall / tall_tiles;
     let tall_tile = tall % tall_tiles;
-    let column = (block * params.column_lanes + across) * WIDTH;
+    let column = (block * params.column_lanes + across) * WIDTH * SPAN;
     let first = tall_tile * params.row_lanes * params.tile_length;
     return Columns(
         b,
         column,
         tall_tile * params.row_lanes + down,
         first + down,
-        min(first + params.row_lanes * params.tile_length, params.r_count),
-        here < params.tiles && down < params.row_lanes && column < params.k_count * params.s_count,
+        min(first + params.row_lanes * params.tile_length, params.rows),
+        here < params.tiles && down < params.row_lanes && column < params.pitch,
     );
+}
+
+// Where the first of the lane's columns has its element of row 0.
+fn columns_base(columns: Columns) -> u32 {
+    return columns.b * params.rows * params.pitch + columns.column;
+}
+
+// What a column is in the block.
+struct Place {
+    k: u32,
+    s: u32,
+}
+
+fn column_place(column: u32) -> Place {
+    let unfolded = column % (params.k_count * params.s_count);
+    return Place(unfolded / params.s_count, unfolded % params.s_count);
 }

@@ -3,23 +3,16 @@
 fn main(invocation: Invocation) {
     enter(invocation);
     let index = tile_index(invocation);
-    // Lanes past the last group repeat it and store nothing: barriers need them all.
+    // Lanes past the last group repeat it and store nothing: barriers and shuffles need them all.
+    let live = index < params.tiles;
     let group = params.first_tile + min(index, params.tiles - 1u);
     let base = group * params.s_count;
     let partial = tile_statistics(base, params.s_count);
     let factor = factor_of(partial.m2, partial.count);
-    if index < params.tiles {
-        affine_begin(channel_base(group / params.k_count, group % params.k_count));
-        let center = Center(partial.shift, partial.delta);
-        for (var i = 0u; i < item_count(); i++) {
-            let at = item_at(i);
-            if at < params.s_count {
-                y_store(base + at, affine(centered(item(i, base), center) * factor, at));
-            }
-        }
-        if lane_in_tile() == 0u {
-            mean_store(group, partial.shift + partial.delta);
-            rstd_store(group, factor);
-        }
+    affine_begin(channel_base(group / params.k_count, group % params.k_count), factor);
+    normalize(base, 0u, params.s_count, Center(partial.shift, partial.delta), live);
+    if live && lane_in_tile() == 0u {
+        mean_store(group, partial.shift + partial.delta);
+        rstd_store(group, factor);
     }
 }

@@ -7,21 +7,17 @@ fn main(invocation: Invocation) {
     let group = min(index, params.tiles - 1u);
     let base = group / params.k_count * params.b_stride + group % params.k_count * params.k_stride;
     let none = Partial(0u, 0.0, 0.0, 0.0);
-    // Chains of 16, and then of chains: see tile_statistics.wgsl.
+    // Chains of 16, and then of chains: see held_statistics.wgsl.
     var mine = none;
-    var run = none;
-    var in_run = 0u;
-    for (var j = lane_in_tile(); j < params.partials; j += lanes) {
-        let place = base + j / params.inner_count * params.outer_stride + j % params.inner_count;
-        run = merge(run, restored(partials_load(place)));
-        in_run += 1u;
-        if in_run == 16u {
-            mine = merge(mine, run);
-            run = none;
-            in_run = 0u;
+    for (var chain = lane_in_tile(); chain < params.partials; chain += 16u * lanes) {
+        var run = none;
+        for (var j = chain; j < min(chain + 16u * lanes, params.partials); j += lanes) {
+            let place = base + j / params.inner_count * params.outer_stride + j % params.inner_count;
+            run = merge(run, restored(partials_load(place)));
         }
+        mine = merge(mine, run);
     }
-    let merged = merge_lanes(merge(mine, run));
+    let merged = merge_lanes(mine);
     if index < params.tiles && lane_in_tile() == 0u {
         let center = recenter(merged.shift, merged.delta);
         let factor = factor_of(merged.m2, merged.count);

@@ -47,8 +47,9 @@ struct Params {
     running_mean_start: u32,
     running_var_start: u32,
     batches_start: u32,
-    padding_0: u32,
-    padding_1: u32,
+    // Columns: rows of one b and columns of a row, both folded.
+    rows: u32,
+    pitch: u32,
 }
 
 @group(0) @binding(0) var<uniform> params: Params;
@@ -64,3 +65,7 @@ override subtract_mean: bool = true;
 override scaling: u32 = 0u;
 // True where the compiler may reassociate (x - shift) - delta: see `opaque_pack`.
 override hide_subtractions: bool = false;
+// Rows: neighbouring packs of a tile that fall to one lane.
+override span: u32 = 1u;
+// True where every lane has all of its packs, so that none need be counted.
+override whole: bool = false;

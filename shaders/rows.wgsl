@@ -1,8 +1,8 @@
 // A tile of contiguous elements shared by `lanes` lanes; several tiles to a workgroup.
 
-// Where in the tile this lane's i-th pack starts.
+// Where in the tile this lane's i-th pack starts: `span` neighbours, then the other lanes' turn.
 fn item_at(i: u32) -> u32 {
-    return (i * lanes + lane_in_tile()) * WIDTH;
+    return (((i / span) * lanes + lane_in_tile()) * span + i % span) * WIDTH;
 }
 
 struct Tile {

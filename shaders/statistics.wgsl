@@ -16,15 +16,18 @@ struct Center {
     delta: Value,
 }
 
+// `params.zero`, read once.
+var<private> unknown_zero: u32;
+
 // The same value, but the compiler cannot see that it is. Mesa, for one, folds (a + b) - a to b.
 fn opaque(v: Value) -> Value {
-    return bitcast<Value>(bitcast<ValueBits>(v) ^ ValueBits(params.zero));
+    return bitcast<Value>(bitcast<ValueBits>(v) ^ ValueBits(unknown_zero));
 }
 
 // Once per element rather than per group, so only where (x - shift) - delta would become x - (shift + delta).
 fn opaque_pack(v: Pack) -> Pack {
     if hide_subtractions {
-        return bitcast<Pack>(bitcast<PackBits>(v) ^ PackBits(params.zero));
+        return bitcast<Pack>(bitcast<PackBits>(v) ^ PackBits(unknown_zero));
     }
     return v;
 }
@@ -79,7 +82,8 @@ fn partial_from_sums(count: u32, center: Center, sum1: Value, sum2: Value) -> Pa
     );
 }
 
-// Chan, Golub and LeVeque's pairwise update.
+// Chan, Golub and LeVeque's pairwise update. The mean is centred anew, or what an outlier at the start has cost would
+// stay for good.
 fn merge(a: Partial, b: Partial) -> Partial {
     if a.count == 0u {
         return b;
@@ -91,11 +95,12 @@ fn merge(a: Partial, b: Partial) -> Partial {
     let part = f32(b.count) / f32(count);
     let apart = opaque(b.shift - a.shift) + (b.delta - a.delta);
     let m2 = a.m2 + b.m2 + apart * apart * (f32(a.count) * part);
+    let center = recenter(a.shift, a.delta + apart * part);
     // An infinite mean stays that infinity rather than becoming inf - inf.
     return Partial(
         count,
-        if_finite(apart, a.shift, a.shift + b.shift),
-        if_finite(apart, a.delta + apart * part, Value(0.0)),
+        if_finite(apart, center.shift, a.shift + b.shift),
+        if_finite(apart, center.delta, Value(0.0)),
         m2,
     );
 }

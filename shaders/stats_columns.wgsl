@@ -1,7 +1,5 @@
-// One partial for each column of a row tile. Rows go by CHUNK: two passes over values held in registers,
-// then one merge, so that a lane's chain of merges stays short.
-const CHUNK: u32 = 8u;
-
+// One partial for each column of a row tile. Rows go by CHUNK: two passes over values held in registers, then one merge,
+// so that a lane's chain of merges stays short.
 @compute @workgroup_size(workgroup_size)
 fn main(invocation: Invocation) {
     enter(invocation);
@@ -9,49 +7,37 @@ fn main(invocation: Invocation) {
     if !columns.inside {
         return;
     }
-    let pitch = params.k_count * params.s_count;
-    let base = columns.b * params.r_count * pitch + columns.column;
-    let stride = params.row_lanes;
-    var merged = Partial(0u, Value(0.0), Value(0.0), Value(0.0));
-    for (var row = columns.row; row < columns.row_end; row += CHUNK * stride) {
-        var held: array<Pack, CHUNK>;
-        let first = x_load(base + row * pitch);
-        let count = min(CHUNK, (columns.row_end - row + stride - 1u) / stride);
-        let shift = finite_or_zero(first);
-        held[0] = first;
-        var sum = opaque_pack(first - shift);
-        for (var i = 1u; i < CHUNK; i++) {
-            if i < count {
-                held[i] = x_load(base + (row + i * stride) * pitch);
-                sum += opaque_pack(held[i] - shift);
+    let base = columns_base(columns);
+    let down = params.row_lanes * params.pitch;
+    var merged: array<Partial, SPAN>;
+    for (var q = 0u; q < SPAN; q++) {
+        merged[q] = Partial(0u, Value(0.0), Value(0.0), Value(0.0));
+    }
+    var row = columns.row;
+    for (; row + (CHUNK - 1u) * params.row_lanes < columns.row_end; row += CHUNK * params.row_lanes) {
+        for (var q = 0u; q < SPAN; q++) {
+            let at = base + row * params.pitch + q * WIDTH;
+            var chunk: array<Pack, CHUNK>;
+            for (var i = 0u; i < CHUNK; i++) {
+                chunk[i] = x_load(at + i * down);
             }
-        }
-        var center = Center(Value(0.0), Value(0.0));
-        if subtract_mean {
-            center = recenter(shift, sum / f32(count));
-        }
-        var sum1 = Value(0.0);
-        var sum2 = Value(0.0);
-        for (var i = 0u; i < CHUNK; i++) {
-            if i < count {
-                let e = centered(held[i], center);
-                sum1 += e;
-                sum2 += size_of(e);
-            }
-        }
-        if subtract_mean {
-            merged = merge(merged, partial_from_sums(count, center, sum1, sum2));
-        } else {
-            merged = merge(merged, Partial(count, Value(0.0), Value(0.0), sum2));
+            merged[q] = merge(merged[q], chunk_statistics(&chunk));
         }
     }
-    let to = (columns.b * params.row_tiles + columns.row_tile) * pitch + columns.column;
-    for (var j = 0u; j < WIDTH; j++) {
-        partials_store(to + j, vec4<u32>(
-            merged.count,
-            bitcast<u32>(pack_get(merged.shift, j)),
-            bitcast<u32>(pack_get(merged.delta, j)),
-            bitcast<u32>(pack_get(merged.m2, j)),
-        ));
+    for (; row < columns.row_end; row += params.row_lanes) {
+        for (var q = 0u; q < SPAN; q++) {
+            merged[q] = merge(merged[q], single_statistics(x_load(base + row * params.pitch + q * WIDTH)));
+        }
+    }
+    let to = (columns.b * params.row_tiles + columns.row_tile) * params.pitch + columns.column;
+    for (var q = 0u; q < SPAN; q++) {
+        for (var j = 0u; j < WIDTH; j++) {
+            partials_store(to + q * WIDTH + j, vec4<u32>(
+                merged[q].count,
+                bitcast<u32>(pack_get(merged[q].shift, j)),
+                bitcast<u32>(pack_get(merged[q].delta, j)),
+                bitcast<u32>(pack_get(merged[q].m2, j)),
+            ));
+        }
     }
 }

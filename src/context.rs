@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::error::SpecError;
 use crate::norm::Norm;
-use crate::plan::{Capabilities, Plan};
+use crate::plan::{Capabilities, Plan, Tuning};
 use crate::shader::{Access, Constants, ENTRY, Variant};
 
 /// The library's state on one [`wgpu::Device`]: its pipelines, each made when first bound. Cheap to clone; clones share
@@ -27,8 +27,24 @@ use crate::shader::{Access, Constants, ENTRY, Variant};
 pub struct Context {
     device: wgpu::Device,
     capabilities: Capabilities,
-    pipelines: Arc<Mutex<HashMap<PipelineKey, Pipeline>>>,
+    tuning: Tuning,
+    safety: Safety,
+    cache: Option<wgpu::PipelineCache>,
+    pipelines: Arc<Mutex<Pipelines>>,
 }
+
+/// Whether shaders are compiled with checks that every index is inside its buffer and that loops end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+#[non_exhaustive]
+pub enum Safety {
+    /// With them: a mistake in this library could give wrong numbers, and nothing worse.
+    #[default]
+    Checked,
+    /// Without them, which is a little faster: see [`Context::with_safety`].
+    Trusted,
+}
+
+pub(crate) type Pipelines = HashMap<PipelineKey, Pipeline>;
 
 /// What makes one pipeline differ from another.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -54,7 +70,43 @@ impl Context {
     /// device has.
     #[must_use]
     pub fn with_capabilities(device: &wgpu::Device, capabilities: Capabilities) -> Self {
-        Self { device: device.clone(), capabilities, pipelines: Arc::default() }
+        Self {
+            device: device.clone(),
+            capabilities,
+            tuning: Tuning::default(),
+            safety: Safety::default(),
+            cache: None,
+            pipelines: Arc::default(),
+        }
+    }
+
+    /// The same, but plans go by `tuning`.
+    #[must_use]
+    pub fn with_tuning(mut self, tuning: Tuning) -> Self {
+        self.tuning = tuning;
+        self
+    }
+
+    /// The same, with shaders compiled as `safety` says; pipelines made so far are forgotten.
+    ///
+    /// # Safety
+    ///
+    /// With [`Safety::Trusted`] nothing stands between an index out of range and memory that is not ours: neither this
+    /// library's shaders nor the driver's compiler may have a mistake that the tests have not found, and
+    /// [`Capabilities`] must be what the device has. [`Safety::Checked`] asks nothing.
+    #[must_use]
+    #[allow(unsafe_code)]
+    pub unsafe fn with_safety(mut self, safety: Safety) -> Self {
+        self.safety = safety;
+        self.pipelines = Arc::default();
+        self
+    }
+
+    /// The same, with pipelines compiled by way of `cache`, which the caller loads, and saves where it lasts.
+    #[must_use]
+    pub fn with_pipeline_cache(mut self, cache: wgpu::PipelineCache) -> Self {
+        self.cache = Some(cache);
+        self
     }
 
     /// The device.
@@ -75,29 +127,28 @@ impl Context {
     ///
     /// [`SpecError`] for a parameter outside its range, or a tensor larger than the device's limits.
     pub fn plan(&self, norm: &dyn Norm) -> Result<Plan, SpecError> {
-        Plan::new(norm.lower()?, &self.capabilities)
+        Plan::new(norm.lower()?, &self.capabilities, self.tuning)
     }
 
-    /// The pipeline, and whether it is new: a new one is not remembered before [`Context::remember`].
-    pub(crate) fn pipeline(&self, key: &PipelineKey) -> (Pipeline, bool) {
+    /// The pipeline of `key`. A new one goes to `new`, and is not found again elsewhere before [`Context::remember`].
+    pub(crate) fn pipeline(&self, key: &PipelineKey, new: &mut Pipelines) -> Pipeline {
         let known = self.pipelines.lock().unwrap_or_else(PoisonError::into_inner).get(key).cloned();
-        match known {
-            Some(pipeline) => (pipeline, false),
-            None => (self.make(key), true),
+        if let Some(pipeline) = known.or_else(|| new.get(key).cloned()) {
+            return pipeline;
         }
+        let pipeline = self.make(key);
+        new.insert(key.clone(), pipeline.clone());
+        pipeline
     }
 
-    /// Keeps a pipeline that turned out valid.
-    pub(crate) fn remember(&self, key: PipelineKey, pipeline: Pipeline) {
-        self.pipelines.lock().unwrap_or_else(PoisonError::into_inner).insert(key, pipeline);
+    /// Keeps pipelines that turned out valid.
+    pub(crate) fn remember(&self, new: Pipelines) {
+        self.pipelines.lock().unwrap_or_else(PoisonError::into_inner).extend(new);
     }
 
     fn make(&self, key: &PipelineKey) -> Pipeline {
         let label = key.variant.kernel.name();
-        let module = self.device.create_shader_module(wgpu::ShaderModuleDescriptor {
-            label: Some(label),
-            source: wgpu::ShaderSource::Wgsl(key.variant.source().into()),
-        });
+        let module = self.module(label, key.variant.source());
         let uniform = layout_entry(0, wgpu::BufferBindingType::Uniform);
         let tensors = key.variant.tensors.iter().zip(1..).map(|(tensor, binding)| {
             layout_entry(binding, wgpu::BufferBindingType::Storage { read_only: tensor.access == Access::Read })
@@ -121,9 +172,22 @@ impl Context {
                 // Every lane writes before any reads.
                 zero_initialize_workgroup_memory: false,
             },
-            cache: None,
+            cache: self.cache.as_ref(),
         });
         Pipeline { pipeline, layout }
+    }
+
+    fn module(&self, label: &str, source: String) -> wgpu::ShaderModule {
+        let descriptor =
+            wgpu::ShaderModuleDescriptor { label: Some(label), source: wgpu::ShaderSource::Wgsl(source.into()) };
+        match self.safety {
+            Safety::Checked => self.device.create_shader_module(descriptor),
+            // SAFETY: who called `with_safety` promised what it asks for.
+            #[allow(unsafe_code)]
+            Safety::Trusted => unsafe {
+                self.device.create_shader_module_trusted(descriptor, wgpu::ShaderRuntimeChecks::unchecked())
+            },
+        }
     }
 }
 

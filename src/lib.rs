@@ -101,7 +101,7 @@
 //! | `cli` | the command `wgpu-norm` |
 //! | `gles` | wgpu's OpenGL backend as well |
 #![deny(missing_docs)]
-#![forbid(unsafe_code)]
+#![deny(unsafe_code)]
 
 mod array;
 mod bind;
@@ -120,9 +120,9 @@ mod scope;
 mod shader;
 
 pub use array::{Inputs, Outputs};
-pub use bind::{Bound, Operands, View};
+pub use bind::{Bound, Expected, Operands, View};
 pub use block::{AffineIndex, Block};
-pub use context::Context;
+pub use context::{Context, Safety};
 pub use element::Element;
 pub use error::{BindError, Error, RunError, SpecError};
 pub use gpu::{AdapterReport, Gpu, features_for, limits_for};
@@ -130,7 +130,7 @@ pub use norm::{
     BatchNorm, DEFAULT_EPS, GroupNorm, InstanceNorm, LayerNorm, LpNorm, MeanVarianceNorm, Momentum, Norm, RmsNorm,
     VarianceEstimator,
 };
-pub use plan::{Capabilities, Pass, Plan};
+pub use plan::{Capabilities, Pass, Plan, Tuning};
 pub use probe::Probe;
 pub use shader::{ShaderVariant, shader_variants};
 

@@ -1,12 +1,18 @@
-// One weight and one bias for a whole run of S.
-var<private> run_weight: f32;
+// One weight and one bias for a whole run of S, the scale formed once.
+var<private> run_scale: f32;
 var<private> run_bias: f32;
 
-fn affine_begin(base: u32) {
-    run_weight = weight_load(base);
+fn affine_begin(base: u32, factor: f32) {
+    run_scale = factor * weight_load(base);
     run_bias = bias_load(base);
 }
 
+fn affine_take(i: u32, length: u32) {
+}
+
+fn affine_turn(j: u32) {
+}
+
 fn affine(v: Pack, s: u32) -> Pack {
-    return v * run_weight + run_bias;
+    return v * run_scale + run_bias;
 }

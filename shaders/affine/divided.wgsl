@@ -1,11 +1,29 @@
-// Each s_div neighbours of a run of S share a weight and a bias; a pack never straddles two.
+// Each s_div neighbours of a run of S share a weight and a bias; a pack never straddles two. A lane goes up along S, so it
+// divides only where it comes to the next of them.
 var<private> run_base: u32;
+var<private> run_factor: f32;
+var<private> run_end: u32;
+var<private> run_scale: f32;
+var<private> run_bias: f32;
 
-fn affine_begin(base: u32) {
+fn affine_begin(base: u32, factor: f32) {
     run_base = base;
+    run_factor = factor;
+    run_end = 0u;
+}
+
+fn affine_take(i: u32, length: u32) {
+}
+
+fn affine_turn(j: u32) {
 }
 
 fn affine(v: Pack, s: u32) -> Pack {
-    let channel = run_base + s / params.s_div;
-    return v * weight_load(channel) + bias_load(channel);
+    if s >= run_end {
+        let step = s / params.s_div;
+        run_end = (step + 1u) * params.s_div;
+        run_scale = run_factor * weight_load(run_base + step);
+        run_bias = bias_load(run_base + step);
+    }
+    return v * run_scale + run_bias;
 }

@@ -1,10 +1,18 @@
 // Each element of a run of S has its own weight and bias.
 var<private> run_base: u32;
+var<private> run_factor: f32;
 
-fn affine_begin(base: u32) {
+fn affine_begin(base: u32, factor: f32) {
     run_base = base;
+    run_factor = factor;
+}
+
+fn affine_take(i: u32, length: u32) {
+}
+
+fn affine_turn(j: u32) {
 }
 
 fn affine(v: Pack, s: u32) -> Pack {
-    return v * weight_load(run_base + s) + bias_load(run_base + s);
+    return v * run_factor * weight_load(run_base + s) + bias_load(run_base + s);
 }

@@ -5,15 +5,22 @@ fn item_count() -> u32 {
     return ITEMS;
 }
 
-fn take(base: u32, length: u32) {
+fn item(i: u32, base: u32) -> Pack {
+    return held[i];
+}
+
+// The lanes of a tile hold it together.
+fn holders_sum(v: vec2<f32>) -> vec2<f32> {
+    return sum_lanes(v);
+}
+
+// Mean and variance of one tile, known to each of its lanes.
+fn tile_statistics(base: u32, length: u32) -> Partial {
     for (var i = 0u; i < ITEMS; i++) {
         let at = item_at(i);
-        if at < length {
+        if whole || at < length {
             held[i] = x_load(base + at);
         }
     }
-}
-
-fn item(i: u32, base: u32) -> Pack {
-    return held[i];
+    return held_statistics(0u, length, finite_or_zero(pack_first(x_load(base))), length);
 }

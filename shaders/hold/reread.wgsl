@@ -1,10 +1,6 @@
-// Each lane reads its part of the tile again on every use: for adapters whose cache is as near as
-// their registers.
+// Packs are read when they are normalized.
 fn item_count() -> u32 {
     return params.items;
-}
-
-fn take(base: u32, length: u32) {
 }
 
 fn item(i: u32, base: u32) -> Pack {

@@ -3,7 +3,7 @@
 use super::operands::{Operands, View};
 use crate::element::Element;
 use crate::error::BindError;
-use crate::norm::{Average, Centering, Problem, Source, count};
+use crate::norm::{Centering, Problem, Source, count};
 use crate::shader::Role;
 
 /// Whether a norm takes a tensor.
@@ -25,7 +25,7 @@ fn wanted(problem: &Problem, role: Role) -> Wanted {
             Wanted::Needed("training updates it; BatchNorm::without_tracking() keeps none")
         }
         (Role::RunningMean | Role::RunningVar, Source::Running) => Wanted::Needed("eval mode normalizes by it"),
-        (Role::Batches, Source::Tracked(tracking)) if tracking.momentum.0 == Average::Cumulative => {
+        (Role::Batches, Source::Tracked(_)) if problem.averages_all() => {
             Wanted::Needed("the cumulative average weighs by it")
         }
         (Role::Batches, Source::Tracked(_)) => Wanted::Optional,

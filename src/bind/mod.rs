@@ -1,22 +1,26 @@
 //! Buffers in: a plan and its operands become bind groups, uniforms and pipelines, ready to record.
 
 mod check;
+mod expected;
 mod operands;
 mod params;
+mod variant;
 
 pub(crate) use check::{presence, shape};
+pub use expected::Expected;
 pub use operands::{Operands, View};
 
 use std::future::Future;
 
-use crate::context::{Context, Pipeline, PipelineKey};
+use crate::context::{Context, Pipelines};
 use crate::element::Element;
 use crate::error::BindError;
-use crate::norm::{Centering, Problem};
+use crate::norm::Problem;
 use crate::plan::{Capabilities, Pass, Plan, RECORD, Schedule, Span, Window};
 use crate::scope::{Scopes, is_lost};
-use crate::shader::{Access, Constants, Kernel, Role, TensorBinding, Variant, Width};
+use crate::shader::{Role, Width};
 use params::Params;
+use variant::{Chooser, Given};
 
 /// A plan bound to buffers: record it into as many compute passes as you like. It keeps the buffers alive.
 #[derive(Debug, Clone)]
@@ -91,19 +95,87 @@ impl Context {
         let context = self.clone();
         async move {
             let (made, verdict) = started?;
-            if let Some(error) = verdict.await {
-                let description = error.to_string();
-                return Err(match error {
-                    _ if is_lost(context.device()) => BindError::DeviceLost { description },
-                    wgpu::Error::OutOfMemory { .. } => BindError::OutOfMemory { description },
-                    _ => BindError::Device { description },
-                });
-            }
-            for (key, pipeline) in made.pipelines {
-                context.remember(key, pipeline);
-            }
+            context.judge(verdict.await)?;
+            context.remember(made.pipelines);
             Ok(Bound { dispatches: made.dispatches })
         }
+    }
+
+    /// Makes the pipelines that binding `plan` to such tensors will need, so that it is quick when it comes.
+    ///
+    /// ```
+    /// # fn main() -> Result<(), wgpu_norm::Error> {
+    /// # let gpu = wgpu_norm::Gpu::new_blocking()?;
+    /// use wgpu_norm::{Context, Expected, LayerNorm};
+    ///
+    /// let context = Context::new(gpu.device());
+    /// let plan = context.plan(&LayerNorm::new(&[64, 768], &[768])?)?;
+    /// context.warm_up(&plan, Expected::new().weight().bias())?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// [`BindError`] if the norm has no place for one of them or misses one, or what wgpu said.
+    #[cfg(not(target_arch = "wasm32"))]
+    pub fn warm_up(&self, plan: &Plan, expected: Expected) -> Result<(), BindError> {
+        pollster::block_on(self.warm_up_async(plan, expected))
+    }
+
+    /// [`Context::warm_up`] for targets that cannot block.
+    ///
+    /// # Errors
+    ///
+    /// As [`Context::warm_up`].
+    pub fn warm_up_async(
+        &self,
+        plan: &Plan,
+        expected: Expected,
+    ) -> impl Future<Output = Result<(), BindError>> + use<> {
+        let started = self.start_warm_up(plan, expected);
+        let context = self.clone();
+        async move {
+            let (pipelines, verdict) = started?;
+            context.judge(verdict.await)?;
+            context.remember(pipelines);
+            Ok(())
+        }
+    }
+
+    fn start_warm_up(
+        &self,
+        plan: &Plan,
+        expected: Expected,
+    ) -> Result<(Pipelines, impl Future<Output = Option<wgpu::Error>> + use<>), BindError> {
+        self.check_own(plan)?;
+        check::presence(&plan.problem, |role| expected.has(&plan.problem, role))?;
+        let chooser =
+            Chooser { problem: &plan.problem, capabilities: &plan.capabilities, given: Given::Later(expected) };
+        let scopes = Scopes::open(self.device());
+        let mut pipelines = Pipelines::new();
+        for pass in chooser.passes(&plan.schedule) {
+            self.pipeline(&chooser.key(pass), &mut pipelines);
+        }
+        Ok((pipelines, scopes.close()))
+    }
+
+    /// What the error scopes caught, as an error of ours.
+    fn judge(&self, caught: Option<wgpu::Error>) -> Result<(), BindError> {
+        let Some(error) = caught else { return Ok(()) };
+        let description = error.to_string();
+        Err(match error {
+            _ if is_lost(self.device()) => BindError::DeviceLost { description },
+            wgpu::Error::OutOfMemory { .. } => BindError::OutOfMemory { description },
+            _ => BindError::Device { description },
+        })
+    }
+
+    fn check_own(&self, plan: &Plan) -> Result<(), BindError> {
+        if plan.capabilities == *self.capabilities() {
+            return Ok(());
+        }
+        Err(BindError::ForeignPlan { norm: plan.problem.norm })
     }
 
     fn start(
@@ -112,19 +184,19 @@ impl Context {
         operands: &Operands<'_>,
     ) -> Result<(Made, impl Future<Output = Option<wgpu::Error>> + use<>), BindError> {
         let problem = &plan.problem;
-        if plan.capabilities != *self.capabilities() {
-            return Err(BindError::ForeignPlan { norm: problem.norm });
-        }
+        self.check_own(plan)?;
         check::operands(problem, operands)?;
         let narrowed;
         let schedule = if plan.schedule.reads_quads() && !quads_are_aligned(problem, operands) {
-            narrowed = Schedule::new(problem, &plan.capabilities, Width::Scalar).map_err(BindError::Limit)?;
+            narrowed =
+                Schedule::new(problem, &plan.capabilities, plan.tuning, Width::Scalar).map_err(BindError::Limit)?;
             &narrowed
         } else {
             &plan.schedule
         };
-        let binder = Binder { context: self, capabilities: &plan.capabilities, problem, operands };
-        for pass in binder.passes(schedule) {
+        let chooser = Chooser { problem, capabilities: &plan.capabilities, given: Given::Now(operands) };
+        let binder = Binder { context: self, capabilities: &plan.capabilities, problem, operands, chooser };
+        for pass in chooser.passes(schedule) {
             binder.check(pass)?;
         }
         let scopes = Scopes::open(self.device());
@@ -145,7 +217,7 @@ fn quads_are_aligned(problem: &Problem, operands: &Operands<'_>) -> bool {
 /// What binding made, to be kept only if no error scope caught anything.
 struct Made {
     dispatches: Vec<Dispatch>,
-    pipelines: Vec<(PipelineKey, Pipeline)>,
+    pipelines: Pipelines,
 }
 
 /// What is bound of a tensor: bytes of its buffer, and where the tensor starts relative to them, in elements modulo 2^32.
@@ -160,42 +232,13 @@ struct Binder<'a> {
     capabilities: &'a Capabilities,
     problem: &'a Problem,
     operands: &'a Operands<'a>,
+    chooser: Chooser<'a>,
 }
 
 impl Binder<'_> {
-    /// The passes to run: batches are counted only where there is a count.
-    fn passes<'b>(&'b self, schedule: &'b Schedule) -> impl Iterator<Item = &'b Pass> {
-        let counts = self.operands.get(Role::Batches).is_some();
-        schedule.passes.iter().filter(move |pass| counts || pass.kernel != Kernel::CountBatch)
-    }
-
-    /// The tensors a pass binds, as its shader must declare them.
-    fn tensors(&self, pass: &Pass) -> Vec<TensorBinding> {
-        let roles = pass.kernel.roles(pass.known);
-        let present = |role: Role| match role {
-            Role::Partials | Role::Stats => true,
-            Role::X => !(self.operands.is_in_place() && roles.contains(&(Role::Y, true))),
-            _ => self.operands.get(role).is_some(),
-        };
-        let written = |role: Role| {
-            let buffer = self.operands.get(role).map(|view| view.buffer);
-            roles.iter().any(|&(other, written)| {
-                written && (other == role || (buffer.is_some() && self.operands.get(other).map(|v| v.buffer) == buffer))
-            })
-        };
-        roles
-            .iter()
-            .filter(|&&(role, _)| present(role))
-            .map(|&(role, _)| TensorBinding {
-                role,
-                access: if written(role) { Access::ReadWrite } else { Access::Read },
-            })
-            .collect()
-    }
-
     /// What the host can check of one pass against the device's limits.
     fn check(&self, pass: &Pass) -> Result<(), BindError> {
-        let tensors = self.tensors(pass);
+        let tensors = self.chooser.tensors(pass);
         let (needs, has) = (tensors.len() as u32, self.capabilities.max_storage_buffers);
         if needs > has {
             return Err(BindError::StorageBuffers { norm: self.problem.norm, pass: pass.name(), needs, has });
@@ -234,7 +277,7 @@ impl Binder<'_> {
     }
 
     fn make(&self, schedule: &Schedule) -> Made {
-        let mut made = Made { dispatches: Vec::new(), pipelines: Vec::new() };
+        let mut made = Made { dispatches: Vec::new(), pipelines: Pipelines::new() };
         let scratch = |records: u64, label: &'static str| {
             (records > 0).then(|| {
                 self.context.device().create_buffer(&wgpu::BufferDescriptor {
@@ -248,19 +291,11 @@ impl Binder<'_> {
         let partials = scratch(schedule.partials, "partials");
         let stats = scratch(schedule.statistics, "statistics");
         let uniforms = self.uniforms(schedule);
-        let steps = self.passes(schedule).flat_map(|pass| pass.windows.iter().map(move |window| (pass, window)));
+        let steps =
+            self.chooser.passes(schedule).flat_map(|pass| pass.windows.iter().map(move |window| (pass, window)));
         for (number, (pass, window)) in steps.enumerate() {
-            let key = self.key(pass);
-            let pipeline = match made.pipelines.iter().find(|(made, _)| *made == key) {
-                Some((_, pipeline)) => pipeline.clone(),
-                None => {
-                    let (pipeline, new) = self.context.pipeline(&key);
-                    if new {
-                        made.pipelines.push((key.clone(), pipeline.clone()));
-                    }
-                    pipeline
-                }
-            };
+            let key = self.chooser.key(pass);
+            let pipeline = self.context.pipeline(&key, &mut made.pipelines);
             let uniform = wgpu::BindGroupEntry {
                 binding: 0,
                 resource: wgpu::BindingResource::Buffer(wgpu::BufferBinding {
@@ -298,29 +333,6 @@ impl Binder<'_> {
         made
     }
 
-    fn key(&self, pass: &Pass) -> PipelineKey {
-        PipelineKey {
-            variant: Variant {
-                kernel: pass.kernel,
-                width: pass.width,
-                hold: pass.hold,
-                affine: pass.affine,
-                known: pass.known,
-                track: pass.track,
-                reduction: pass.team.reduction,
-                tensors: self.tensors(pass),
-            },
-            constants: Constants {
-                workgroup_size: pass.team.workgroup_size,
-                lanes: pass.team.lanes,
-                across_subgroups: pass.team.across_subgroups,
-                subtract_mean: self.problem.centering == Centering::Mean,
-                scaling: self.problem.scaling as u32,
-                hide_subtractions: self.capabilities.reassociates,
-            },
-        }
-    }
-
     fn uniform_stride(&self) -> u64 {
         (size_of::<Params>() as u64).next_multiple_of(self.capabilities.uniform_alignment.max(16))
     }
@@ -329,7 +341,7 @@ impl Binder<'_> {
     fn uniforms(&self, schedule: &Schedule) -> wgpu::Buffer {
         let stride = self.uniform_stride();
         let mut bytes = Vec::new();
-        for pass in self.passes(schedule) {
+        for pass in self.chooser.passes(schedule) {
             for window in &pass.windows {
                 let start = |role: Role| self.range(role, window).map_or(0, |range| range.start);
                 let params = Params::new(self.problem, pass, window, start);

@@ -58,8 +58,8 @@ params! {
     running_mean_start: u32,
     running_var_start: u32,
     batches_start: u32,
-    padding_0: u32,
-    padding_1: u32,
+    rows: u32,
+    pitch: u32,
 }
 
 /// Sizes that the planner keeps below 2^32; `s_div` alone may be "never", which any larger number is as well.
@@ -94,6 +94,8 @@ impl Params {
             k_stride: narrow(work.k_stride),
             outer_stride: narrow(work.outer_stride),
             items: narrow(work.items),
+            rows: narrow(work.rows),
+            pitch: narrow(work.pitch),
             eps: problem.eps,
             weight_offset: problem.weight_offset,
             x_start: start(Role::X),

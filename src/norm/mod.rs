@@ -145,6 +145,11 @@ impl Problem {
     pub(crate) fn parameters(&self) -> u64 {
         if self.affine { count(&self.parameter_shape) } else { 0 }
     }
+
+    /// Whether running statistics are the average of all batches so far.
+    pub(crate) fn averages_all(&self) -> bool {
+        matches!(self.source, Source::Tracked(tracking) if tracking.momentum.0 == Average::Cumulative)
+    }
 }
 
 /// The elements of a shape that [`check_shape`] accepted.

@@ -1,54 +1,149 @@
 //! Tiles across the contiguous `K * S` and down `R`.
 
-use super::Capabilities;
 use super::window::most_elements;
+use super::{Capabilities, Tuning};
 use crate::block::Block;
-use crate::shader::Width;
+use crate::shader::{Hold, Width};
 
-/// Rows that a lane reads as one chunk, as in `shaders/stats_columns.wgsl`.
+/// Rows that a lane reads as one chunk.
 const CHUNK: u64 = 8;
 
 /// A lane's chain of merges stays at 64.
 const MOST_ROWS: u64 = 64 * CHUNK;
 
+/// Rows of a lane where they may depend on nothing else.
+const INVARIANT_ROWS: u64 = 16 * CHUNK;
+
 /// Lanes that keep a GPU busy, and a software adapter.
 const GPU_LANES: u64 = 1 << 16;
 const SOFTWARE_LANES: u64 = 1 << 11;
 
+/// Most rows that are taken for one.
+const MOST_FOLD: u64 = 64;
+
+/// Neighbouring quads, or elements, of a software adapter's lane, best first: about a cache line, which lanes that take
+/// turns should not share.
+const SOFTWARE_QUADS: [u64; 8] = [4, 5, 6, 7, 8, 3, 2, 1];
+const SOFTWARE_SCALARS: [u64; 16] = [16, 15, 14, 13, 12, 11, 10, 9, 8, 7, 6, 5, 4, 3, 2, 1];
+
+/// The most rows of a column that is a group and is held whole.
+pub(super) const LONGEST_FUSED: u64 = 8;
+
+/// Packs that a lane holds in all when it holds whole columns.
+const MOST_HELD: u64 = 32;
+
 pub(super) struct Tiling {
     pub(super) workgroup_size: u32,
+    pub(super) width: Width,
+    /// Neighbouring packs of columns that fall to a lane.
+    span: u64,
+    /// Neighbouring rows that are taken for one.
+    pub(super) fold: u64,
+    /// Rows of one `b` and columns of a row, both folded.
+    pub(super) rows: u64,
+    pub(super) pitch: u64,
     pub(super) column_lanes: u64,
     pub(super) row_lanes: u64,
     pub(super) column_blocks: u64,
     pub(super) rows_per_lane: u64,
-    /// Partials of one column: lanes down, over all workgroups.
+    /// Partials of one folded column: lanes down, over all workgroups.
     pub(super) row_tiles: u64,
 }
 
 impl Tiling {
-    pub(super) fn new(block: &Block, capabilities: &Capabilities, width: Width) -> Self {
-        let workgroup_size = capabilities.workgroup_size(if capabilities.software { 64 } else { 256 }, 1);
-        let packs = (block.k * block.s).div_ceil(u64::from(width.elements()));
-        let column_lanes = packs.min(u64::from(workgroup_size));
-        let busy = if capabilities.software { SOFTWARE_LANES } else { GPU_LANES };
-        let rows_per_lane = (block.b * packs * block.r / busy).clamp(2 * CHUNK, MOST_ROWS);
+    /// `width` is the widest loads that the tensors allow.
+    pub(super) fn new(block: &Block, capabilities: &Capabilities, width: Width, tuning: Tuning) -> Self {
+        let (columns, software) = (block.k * block.s, capabilities.software);
+        let fold_most = if tuning == Tuning::BatchInvariant { 1 } else { MOST_FOLD };
+        let (width, fold, span) = layout(columns, block.r, width, software, fold_most);
+        let (rows, pitch) = (block.r / fold, columns * fold);
+        let workgroup_size = workgroup_size(capabilities);
+        let strips = pitch / (u64::from(width.elements()) * span);
+        let column_lanes = strips.min(u64::from(workgroup_size));
         // No lane without a chunk of rows, if the others can do its work; and no more rows than a binding holds.
-        let most = (most_elements(capabilities) / (block.k * block.s)).max(1);
-        let row_lanes = (u64::from(workgroup_size) / column_lanes).min(block.r.div_ceil(CHUNK)).min(most);
+        let most = (most_elements(capabilities) / pitch).max(1);
+        let (row_lanes, rows_per_lane) = if tuning == Tuning::BatchInvariant {
+            (1, INVARIANT_ROWS)
+        } else {
+            let busy = if software { SOFTWARE_LANES } else { GPU_LANES };
+            let rows_per_lane = (block.b * strips * rows / busy).next_multiple_of(CHUNK).clamp(2 * CHUNK, MOST_ROWS);
+            let least = if software { rows_per_lane } else { CHUNK };
+            ((u64::from(workgroup_size) / column_lanes).min(rows.div_ceil(least)), rows_per_lane)
+        };
+        let row_lanes = row_lanes.min(most);
         let rows_per_lane = rows_per_lane.min(most / row_lanes);
         Self {
             workgroup_size,
+            width,
+            span,
+            fold,
+            rows,
+            pitch,
             column_lanes,
             row_lanes,
-            column_blocks: packs.div_ceil(column_lanes),
+            column_blocks: strips.div_ceil(column_lanes),
             rows_per_lane,
-            row_tiles: block.r.div_ceil(row_lanes * rows_per_lane) * row_lanes,
+            row_tiles: rows.div_ceil(row_lanes * rows_per_lane) * row_lanes,
+        }
+    }
+
+    /// Whole columns to a lane.
+    pub(super) fn fused(block: &Block, capabilities: &Capabilities, width: Width) -> Self {
+        let (columns, software) = (block.k * block.s, capabilities.software);
+        let (width, _, span) = layout(columns, block.r, width, software, 1);
+        // As many of the neighbours as there is room for.
+        let most = (MOST_HELD / block.r).max(1);
+        let span = (1..=span.min(most)).rev().find(|&some| span.is_multiple_of(some)).unwrap_or(1);
+        let workgroup_size = workgroup_size(capabilities);
+        let strips = columns / (u64::from(width.elements()) * span);
+        let column_lanes = strips.min(u64::from(workgroup_size));
+        Self {
+            workgroup_size,
+            width,
+            span,
+            fold: 1,
+            rows: block.r,
+            pitch: columns,
+            column_lanes,
+            row_lanes: 1,
+            column_blocks: strips.div_ceil(column_lanes),
+            rows_per_lane: block.r,
+            row_tiles: 1,
         }
     }
 
     pub(super) fn workgroups(&self, block: &Block) -> u64 {
         block.b * self.column_blocks * (self.row_tiles / self.row_lanes)
     }
+
+    /// What a lane holds of its columns: a chunk of rows, or all.
+    pub(super) fn hold(&self, whole: bool) -> Hold {
+        let rows = if whole { self.rows } else { CHUNK };
+        Hold::Chunk { rows: rows as u32, span: self.span as u32 }
+    }
+}
+
+fn workgroup_size(capabilities: &Capabilities) -> u32 {
+    // On software the subgroups of a workgroup run one after the other, so more than one would go over the same rows as
+    // often.
+    capabilities.workgroup_size(if capabilities.software { 8 } else { 256 }, 1)
+}
+
+/// Width of loads, rows taken for one, and neighbouring packs of a lane, which together divide a row.
+fn layout(columns: u64, rows: u64, widest: Width, software: bool, most_fold: u64) -> (Width, u64, u64) {
+    let (quads, scalars) = if software { (&SOFTWARE_QUADS[..], &SOFTWARE_SCALARS[..]) } else { (&[1][..], &[1][..]) };
+    let spans = |width: Width, spans: &[u64]| spans.iter().map(move |&span| (width, span)).collect::<Vec<_>>();
+    let mut wanted = if widest == Width::Quad { spans(Width::Quad, quads) } else { Vec::new() };
+    wanted.extend(spans(Width::Scalar, scalars));
+    for (width, span) in wanted {
+        let folds = (1..=most_fold.min(rows)).filter(|fold| rows.is_multiple_of(*fold));
+        for fold in folds {
+            if (columns * fold).is_multiple_of(u64::from(width.elements()) * span) {
+                return (width, fold, span);
+            }
+        }
+    }
+    (Width::Scalar, 1, 1)
 }
 
 #[cfg(test)]
@@ -56,8 +151,15 @@ mod tests {
     use super::*;
 
     #[test]
-    fn chunks_are_those_of_the_shader() {
-        let wgsl = include_str!("../../shaders/stats_columns.wgsl");
-        assert!(wgsl.contains(&format!("const CHUNK: u32 = {CHUNK}u;")));
+    fn rows_fold_until_quads_fit() {
+        // 3 channels: four rows to three quads; a prime number of rows leaves scalars.
+        assert_eq!(layout(3, 50_176, Width::Quad, false, MOST_FOLD), (Width::Quad, 4, 1));
+        assert_eq!(layout(3, 49, Width::Quad, false, MOST_FOLD), (Width::Scalar, 1, 1));
+        assert_eq!(layout(64, 100, Width::Scalar, false, MOST_FOLD), (Width::Scalar, 1, 1));
+        // A lane of a software adapter has a line to itself.
+        assert_eq!(layout(64, 100_352, Width::Quad, true, MOST_FOLD), (Width::Quad, 1, 4));
+        assert_eq!(layout(3, 50_176, Width::Quad, true, MOST_FOLD), (Width::Quad, 16, 4));
+        assert_eq!(layout(100, 7, Width::Quad, true, MOST_FOLD), (Width::Quad, 1, 5));
+        assert_eq!(layout(1, 1, Width::Quad, true, MOST_FOLD), (Width::Scalar, 1, 1));
     }
 }

@@ -6,10 +6,12 @@ mod columns;
 mod grid;
 mod merge;
 mod rows;
+mod tuning;
 mod window;
 
 pub use capabilities::Capabilities;
 pub(crate) use grid::Grid;
+pub use tuning::Tuning;
 pub(crate) use window::{Span, Window};
 
 use std::fmt;
@@ -27,6 +29,7 @@ use window::Layout;
 pub struct Plan {
     pub(crate) problem: Problem,
     pub(crate) capabilities: Capabilities,
+    pub(crate) tuning: Tuning,
     pub(crate) schedule: Schedule,
 }
 
@@ -50,8 +53,17 @@ pub struct Pass {
     pub(crate) known: Known,
     pub(crate) track: bool,
     pub(crate) team: Team,
+    pub(crate) turns: Turns,
     pub(crate) work: Work,
     pub(crate) windows: Vec<Window>,
+}
+
+/// In which order a lane takes its packs, as in `shaders/params.wgsl`.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(crate) struct Turns {
+    pub(crate) span: u32,
+    pub(crate) together: u32,
+    pub(crate) whole: bool,
 }
 
 /// How the lanes of a workgroup work together.
@@ -81,15 +93,17 @@ pub(crate) struct Work {
     pub(crate) k_stride: u64,
     pub(crate) outer_stride: u64,
     pub(crate) items: u64,
+    pub(crate) rows: u64,
+    pub(crate) pitch: u64,
 }
 
 /// Bytes of a stored partial, and of a group's stored statistics.
 pub(crate) const RECORD: u64 = 16;
 
 impl Plan {
-    pub(crate) fn new(problem: Problem, capabilities: &Capabilities) -> Result<Self, SpecError> {
-        let schedule = Schedule::new(&problem, capabilities, widest(&problem))?;
-        Ok(Self { problem, capabilities: capabilities.clone(), schedule })
+    pub(crate) fn new(problem: Problem, capabilities: &Capabilities, tuning: Tuning) -> Result<Self, SpecError> {
+        let schedule = Schedule::new(&problem, capabilities, tuning, Width::Quad)?;
+        Ok(Self { problem, capabilities: capabilities.clone(), tuning, schedule })
     }
 
     /// The norm this plan computes.
@@ -170,10 +184,10 @@ impl fmt::Display for Pass {
         write!(f, "{}: {} x {} invocations", self.name(), self.workgroups(), self.workgroup_size())?;
         match self.kernel {
             Kernel::CountBatch => return write!(f, ", where num_batches_tracked is given"),
-            Kernel::StatsColumns | Kernel::ApplyColumns => {
+            Kernel::StatsColumns | Kernel::ApplyColumns | Kernel::FusedColumns => {
                 write!(f, ", {} across and {} down", self.work.column_lanes, self.work.row_lanes)?;
             }
-            Kernel::FusedRows | Kernel::StatsRows | Kernel::ApplyRows | Kernel::Merge => {
+            Kernel::FusedRows | Kernel::StatsRows | Kernel::ApplyRows | Kernel::Merge | Kernel::RunningStatistics => {
                 write!(f, ", {} to a tile", self.team.lanes)?;
             }
         }
@@ -210,56 +224,77 @@ enum Traversal {
 /// own each would not fill a cache line.
 const SHORT_RUN: u64 = 8;
 
+/// Runs of `S` at least this long are read by rows where that may depend on nothing else.
+const LONG_RUN: u64 = 64;
+
 impl Traversal {
     /// Whichever leaves fewer partials to merge.
-    fn of(block: &Block, capabilities: &Capabilities, width: Width) -> Self {
+    fn of(block: &Block, capabilities: &Capabilities, width: Width, tuning: Tuning) -> Self {
         if block.r == 1 {
             return Self::Rows;
         }
+        if tuning == Tuning::BatchInvariant {
+            return if block.s < LONG_RUN { Self::Columns } else { Self::Rows };
+        }
         let by_rows = block.r * rows::parts(block.s, capabilities);
-        let by_columns = columns::Tiling::new(block, capabilities, width).row_tiles * block.s;
+        let columns = columns::Tiling::new(block, capabilities, width, tuning);
+        let by_columns = columns.row_tiles * columns.fold * block.s;
         if block.s < SHORT_RUN || by_columns <= by_rows { Self::Columns } else { Self::Rows }
     }
 }
 
-/// The widest loads the block allows, if every tensor is aligned.
-fn widest(problem: &Problem) -> Width {
-    let Block { k, s, .. } = problem.block;
-    if (k * s).is_multiple_of(4) { Width::Quad } else { Width::Scalar }
-}
+/// What the last pass of a plan in stages binds: `x`, `y`, `weight`, `bias` and statistics, running ones as two tensors.
+const BUFFERS_OF_APPLY: u32 = 5;
+const BUFFERS_OF_EVAL: u32 = 6;
 
 impl Schedule {
     /// `width` is the widest loads the alignment of the tensors allows.
-    pub(crate) fn new(problem: &Problem, capabilities: &Capabilities, width: Width) -> Result<Self, SpecError> {
+    pub(crate) fn new(
+        problem: &Problem,
+        capabilities: &Capabilities,
+        tuning: Tuning,
+        width: Width,
+    ) -> Result<Self, SpecError> {
         let block = &problem.block;
         let mut schedule = Self { passes: Vec::new(), partials: 0, statistics: 0 };
         if block.elements() == 0 {
             return Ok(schedule);
         }
         capabilities.check_buffer(problem.norm, "x", block.elements() * Element::F32.size())?;
-        let traversal = Traversal::of(block, capabilities, width);
-        let make = Maker { problem, capabilities, width };
-        if problem.source == Source::Running {
-            schedule.passes.push(make.apply(traversal, Known::Running)?);
-            return Ok(schedule);
+        let traversal = Traversal::of(block, capabilities, width, tuning);
+        let make = Maker { problem, capabilities, tuning, width };
+        match problem.source {
+            Source::Running if capabilities.max_storage_buffers >= BUFFERS_OF_EVAL => {
+                schedule.passes.push(make.apply(traversal, Known::Running)?);
+            }
+            Source::Running => {
+                schedule.statistics = block.k;
+                let team = Team::apart(capabilities.workgroup_size(64, 1));
+                let pass = make.small(Kernel::RunningStatistics, team, Work::default(), block.k)?;
+                schedule.passes.push(Pass { known: Known::Running, ..pass });
+                schedule.passes.extend(make.ending(traversal)?);
+            }
+            Source::Batch if make.fuses_rows() => schedule.passes.push(make.fused()?),
+            Source::Batch if make.fuses_columns() => schedule.passes.push(make.columns(Kernel::FusedColumns)?),
+            Source::Batch | Source::Tracked(_) => {
+                let tracked = matches!(problem.source, Source::Tracked(_));
+                let stats = match traversal {
+                    Traversal::Rows => make.rows(Kernel::StatsRows)?,
+                    Traversal::Columns => make.columns(Kernel::StatsColumns)?,
+                };
+                let merge = make.merge(&stats, tracked)?;
+                schedule.partials = block.groups() * merge.work.partials;
+                schedule.statistics = block.groups();
+                schedule.passes.extend([stats, merge]);
+                if tracked {
+                    // After every lane of the merge has read the count.
+                    schedule.passes.push(make.small(Kernel::CountBatch, Team::apart(1), Work::default(), 1)?);
+                }
+                schedule.passes.extend(make.ending(traversal)?);
+            }
         }
-        let tracked = matches!(problem.source, Source::Tracked(_));
-        if block.r == 1 && !tracked && block.s <= rows::longest_fused(capabilities) {
-            schedule.passes.push(make.fused()?);
-            return Ok(schedule);
-        }
-        let stats = make.stats(traversal)?;
-        let merge = make.merge(&stats, tracked)?;
-        schedule.partials = block.groups() * merge.work.partials;
-        schedule.statistics = block.groups();
         capabilities.check_binding(problem.norm, "scratch for partial statistics", schedule.partials * RECORD)?;
         capabilities.check_binding(problem.norm, "scratch for statistics", schedule.statistics * RECORD)?;
-        schedule.passes.extend([stats, merge]);
-        if tracked {
-            // After every lane of the merge has read the count.
-            schedule.passes.push(make.small(Kernel::CountBatch, Team::apart(1), Work::default(), 1)?);
-        }
-        schedule.passes.push(make.apply(traversal, Known::Merged)?);
         Ok(schedule)
     }
 
@@ -272,6 +307,7 @@ impl Schedule {
 struct Maker<'a> {
     problem: &'a Problem,
     capabilities: &'a Capabilities,
+    tuning: Tuning,
     width: Width,
 }
 
@@ -292,11 +328,12 @@ impl Maker<'_> {
         Pass {
             kernel,
             width: self.width,
-            hold: Hold::Reread,
+            hold: Hold::None,
             affine: Affine::Constant,
             known: Known::Merged,
             track: false,
             team,
+            turns: Turns { span: 1, together: 1, whole: false },
             work,
             windows,
         }
@@ -330,22 +367,48 @@ impl Maker<'_> {
         }
     }
 
+    /// Whether a group lies in one piece and is held by the lanes of a workgroup.
+    fn fuses_rows(&self) -> bool {
+        let Block { r, s, .. } = self.problem.block;
+        r == 1 && s <= rows::longest_fused(self.problem.block.groups(), self.capabilities, self.tuning)
+    }
+
     fn fused(&self) -> Result<Pass, SpecError> {
         let block = &self.problem.block;
         let width = self.width_of_rows();
-        let tiling = rows::Tiling::new(block.s, self.capabilities);
-        let work = Work { tiles: block.groups(), parts: 1, tile_length: block.s, ..tiling.work(width) };
+        let tiling = rows::Tiling::new(block.s, block.groups(), width, self.capabilities, self.tuning);
+        let work = Work { tiles: block.groups(), parts: 1, tile_length: block.s, ..tiling.work() };
         let windows =
             self.windows(&Layout { units: block.groups(), length: block.s, parts: 1, tile: block.s }, &tiling)?;
-        let pass = self.pass(Kernel::FusedRows, tiling.team, work, windows);
-        Ok(Pass { width, hold: tiling.hold(width), affine: self.affine_of_rows(), ..pass })
+        let turns = tiling.turns(width, true);
+        let affine = self.affine_of_rows();
+        let pass = Pass {
+            width,
+            hold: tiling.hold(),
+            affine,
+            turns,
+            ..self.pass(Kernel::FusedRows, tiling.team, work, windows)
+        };
+        // Lanes side by side have groups of other b and k, whose weights must be the same.
+        let same = self.problem.affine && block.k == 1 && self.problem.index.b_mul == 0;
+        Ok(match tiling.sharing(self.capabilities).filter(|_| affine == Affine::Element && same) {
+            Some((team, together)) => Pass { affine: Affine::Shared, team, turns: Turns { together, ..turns }, ..pass },
+            None => pass,
+        })
     }
 
-    fn stats(&self, traversal: Traversal) -> Result<Pass, SpecError> {
-        match traversal {
-            Traversal::Rows => self.rows(Kernel::StatsRows),
-            Traversal::Columns => self.columns(Kernel::StatsColumns),
+    /// Whether a group is a column that one lane holds.
+    fn fuses_columns(&self) -> bool {
+        let Block { r, k, s, .. } = self.problem.block;
+        s == 1 && r <= columns::LONGEST_FUSED && r * k <= window::most_elements(self.capabilities)
+    }
+
+    /// The last pass by merged statistics, in two where the device has too few bindings for all tensors at once.
+    fn ending(&self, traversal: Traversal) -> Result<Vec<Pass>, SpecError> {
+        if !self.problem.affine || self.capabilities.max_storage_buffers >= BUFFERS_OF_APPLY {
+            return Ok(vec![self.apply(traversal, Known::Merged)?]);
         }
+        Ok(vec![self.apply(traversal, Known::Scaled)?, self.apply(traversal, Known::Nothing)?])
     }
 
     fn apply(&self, traversal: Traversal, known: Known) -> Result<Pass, SpecError> {
@@ -355,7 +418,8 @@ impl Maker<'_> {
         };
         // Nothing is reduced, so nothing is exchanged.
         let team = Team { reduction: Reduction::Alone, across_subgroups: false, ..pass.team };
-        Ok(Pass { known, hold: Hold::Reread, affine: self.affine_of_rows(), team, ..pass })
+        let hold = if traversal == Traversal::Rows { Hold::None } else { pass.hold };
+        Ok(Pass { known, hold, affine: self.affine_of_rows(), team, ..pass })
     }
 
     fn rows(&self, kernel: Kernel) -> Result<Pass, SpecError> {
@@ -365,22 +429,30 @@ impl Maker<'_> {
         // Tiles of one length, and a multiple of four so that each starts aligned.
         let tile_length = block.s.div_ceil(parts).next_multiple_of(4).min(block.s);
         let parts = block.s.div_ceil(tile_length);
-        let tiling = rows::Tiling::new(tile_length, self.capabilities);
         let tiles = block.groups() * block.r * parts;
-        let work = Work { tiles, parts, tile_length, ..tiling.work(width) };
+        let tiling = rows::Tiling::new(tile_length, tiles, width, self.capabilities, self.tuning);
+        let work = Work { tiles, parts, tile_length, ..tiling.work() };
         let layout = Layout { units: block.groups() * block.r, length: block.s, parts, tile: tile_length };
         let pass = self.pass(kernel, tiling.team, work, self.windows(&layout, &tiling)?);
-        Ok(Pass { width, hold: tiling.hold(width), ..pass })
+        Ok(Pass { width, hold: tiling.hold(), turns: tiling.turns(width, parts * tile_length == block.s), ..pass })
     }
 
     fn columns(&self, kernel: Kernel) -> Result<Pass, SpecError> {
         let block = &self.problem.block;
-        let tiling = columns::Tiling::new(block, self.capabilities, self.width);
+        let fused = kernel == Kernel::FusedColumns;
+        let tiling = if fused {
+            columns::Tiling::fused(block, self.capabilities, self.width)
+        } else {
+            columns::Tiling::new(block, self.capabilities, self.width, self.tuning)
+        };
         let workgroups = tiling.workgroups(block);
-        let pitch = block.k * block.s;
         let rows = tiling.row_lanes * tiling.rows_per_lane;
-        let tall =
-            Layout { units: block.b, length: block.r * pitch, parts: block.r.div_ceil(rows), tile: rows * pitch };
+        let tall = Layout {
+            units: block.b,
+            length: tiling.rows * tiling.pitch,
+            parts: tiling.rows.div_ceil(rows),
+            tile: rows * tiling.pitch,
+        };
         let across = tiling.column_blocks;
         let mut windows = window::cut(self.problem.norm, &tall, self.capabilities, |tiles| self.grid(tiles * across))?;
         // The kernel counts workgroups, of which there are `across` to a tile.
@@ -395,16 +467,20 @@ impl Maker<'_> {
             row_lanes: tiling.row_lanes,
             column_blocks: tiling.column_blocks,
             row_tiles: tiling.row_tiles,
+            rows: tiling.rows,
+            pitch: tiling.pitch,
             ..Work::default()
         };
-        Ok(self.pass(kernel, Team::apart(tiling.workgroup_size), work, windows))
+        let pass = self.pass(kernel, Team::apart(tiling.workgroup_size), work, windows);
+        Ok(Pass { width: tiling.width, hold: tiling.hold(fused), ..pass })
     }
 
     fn merge(&self, stats: &Pass, track: bool) -> Result<Pass, SpecError> {
         let Block { r, k, s, .. } = self.problem.block;
         let groups = self.problem.block.groups();
         let work = if stats.kernel == Kernel::StatsColumns {
-            let tiles = stats.work.row_tiles;
+            // Folded rows leave a partial each.
+            let tiles = stats.work.row_tiles * stats.work.pitch / (k * s);
             Work {
                 partials: tiles * s,
                 inner_count: s,

@@ -1,6 +1,6 @@
 //! Tiles along the contiguous `S`: how many lanes share one, and what each holds.
 
-use super::{Capabilities, Team, Work};
+use super::{Capabilities, Team, Tuning, Work};
 use crate::shader::{Hold, Reduction, Width};
 
 /// Quads of four elements that one lane can hold in registers.
@@ -9,24 +9,35 @@ const MOST_QUADS: u64 = 16;
 /// The tile of a GPU that has more than one to a run: 8 quads in each of 256 lanes.
 const QUADS_OF_SPLIT: u64 = 8;
 
-/// A row that one subgroup of a software adapter works through, read again from cache.
+/// A row that the lanes of a subgroup of a software adapter work through, read again from cache.
 const LONGEST_SOFTWARE: u64 = 32_768;
 
-/// As above where one lane works alone: its three loops over the row stay below the 65,535 iterations after which some
-/// drivers silently end all loops of an invocation.
+/// As above where one lane works alone: all of its loops over the row together stay below the 65,535 iterations after
+/// which some drivers silently end them.
 const LONGEST_ALONE: u64 = 16_384;
 
 /// The tile of a software adapter that has more than one to a run.
 const SOFTWARE_SPLIT: u64 = 8_192;
 
-/// Rows this short are faster in one lane of a software adapter than shared.
+/// Rows this short stay in the registers of one lane of a software adapter.
 const SHORT_SOFTWARE: u64 = 64;
 
+/// With as many tiles each lane of a software adapter takes one for itself: nothing is exchanged then, and the lanes of a
+/// subgroup share what they load of the weights. With fewer, cores would stand idle.
+const MANY_TILES: u64 = 256;
+
+/// Elements that a lane of a software adapter reads as one chunk, twice the cache line that it should not share.
+const CHUNK: u64 = 32;
+const LINE: u64 = 16;
+
+/// Lanes that share weights: as many as every software adapter has in a subgroup, or fewer.
+const MOST_SHARERS: u64 = 8;
+
 /// The longest row that statistics and normalization of one dispatch can hold.
-pub(super) fn longest_fused(capabilities: &Capabilities) -> u64 {
+pub(super) fn longest_fused(groups: u64, capabilities: &Capabilities, tuning: Tuning) -> u64 {
     match (capabilities.software, capabilities.subgroup().filter(|&lanes| lanes > 1)) {
-        (true, Some(_)) => LONGEST_SOFTWARE,
-        (true, None) => LONGEST_ALONE,
+        (true, Some(_)) if tuning == Tuning::BatchInvariant || groups < MANY_TILES => LONGEST_SOFTWARE,
+        (true, _) => LONGEST_ALONE,
         (false, _) => u64::from(capabilities.largest_workgroup()) * MOST_QUADS * 4,
     }
 }
@@ -45,27 +56,56 @@ pub(super) fn parts(s: u64, capabilities: &Capabilities) -> u64 {
 /// How lanes share tiles of one length.
 pub(super) struct Tiling {
     pub(super) team: Team,
-    /// Quads of the tile that fall to one lane.
-    quads: u64,
-    registers: bool,
+    hold: Hold,
+    length: u64,
+    /// Packs of the tile that fall to one lane, and how many of them are neighbours.
+    items: u64,
+    span: u64,
+    together: u64,
+    /// Lanes whose weights are the same and may be loaded by one of them.
+    sharers: u64,
 }
 
 impl Tiling {
-    pub(super) fn new(length: u64, capabilities: &Capabilities) -> Self {
+    pub(super) fn new(length: u64, tiles: u64, width: Width, capabilities: &Capabilities, tuning: Tuning) -> Self {
+        if capabilities.software {
+            Self::software(length, tiles, width, capabilities, tuning)
+        } else {
+            Self::hardware(length, width, capabilities)
+        }
+    }
+
+    fn software(length: u64, tiles: u64, width: Width, capabilities: &Capabilities, tuning: Tuning) -> Self {
+        let subgroup = capabilities.subgroup().map(|lanes| lanes.min(capabilities.largest_workgroup()));
+        let many = match tuning {
+            Tuning::Heuristic => tiles >= MANY_TILES,
+            Tuning::BatchInvariant => length <= LONGEST_ALONE,
+        };
+        let lanes = if many || length <= SHORT_SOFTWARE { 1 } else { subgroup.unwrap_or(1) };
+        let wide = u64::from(width.elements());
+        let packs = length.div_ceil(wide);
+        let span = if lanes == 1 { 1 } else { LINE / wide };
+        let items = packs.div_ceil(u64::from(lanes) * span) * span;
+        let hold =
+            if length <= SHORT_SOFTWARE { Hold::Registers(items as u32) } else { Hold::Stream((CHUNK / wide) as u32) };
+        // Large workgroups cost less to start, small ones share out better.
+        let wanted = if tiles >= 64 * MANY_TILES { 64 } else { 8 };
+        let team = Team {
+            workgroup_size: capabilities.workgroup_size(wanted, lanes),
+            lanes,
+            reduction: if subgroup.is_some() { Reduction::Subgroup } else { Reduction::Workgroup },
+            across_subgroups: false,
+        };
+        // What is held must not be counted past its end.
+        let most = if matches!(hold, Hold::Registers(_)) { 1 << items.trailing_zeros() } else { MOST_SHARERS };
+        let sharers = if lanes == 1 { u64::from(subgroup.unwrap_or(1)).min(most).min(MOST_SHARERS) } else { 1 };
+        Self { team: team.normal(), hold, length, items, span, together: most.min(MOST_SHARERS), sharers }
+    }
+
+    fn hardware(length: u64, width: Width, capabilities: &Capabilities) -> Self {
         let quads = length.div_ceil(4);
         let largest = capabilities.largest_workgroup();
         let subgroup = capabilities.subgroup().map(|lanes| lanes.min(largest));
-        let reduction = if subgroup.is_some() { Reduction::Subgroup } else { Reduction::Workgroup };
-        if capabilities.software {
-            let lanes = if length <= SHORT_SOFTWARE { 1 } else { subgroup.unwrap_or(1) };
-            let team = Team {
-                workgroup_size: capabilities.workgroup_size(64, lanes),
-                lanes,
-                reduction,
-                across_subgroups: false,
-            };
-            return Self { team: team.normal(), quads: quads.div_ceil(u64::from(lanes)), registers: false };
-        }
         // About four quads a lane, so that short rows share a workgroup; a subgroup as long as its registers last,
         // since it needs no barrier.
         let wanted = quads.div_ceil(4).next_power_of_two();
@@ -74,26 +114,47 @@ impl Tiling {
         let team = Team {
             workgroup_size: capabilities.workgroup_size(largest, lanes),
             lanes,
-            reduction,
+            reduction: if subgroup.is_some() { Reduction::Subgroup } else { Reduction::Workgroup },
             across_subgroups: within.is_none(),
         };
-        Self { team: team.normal(), quads: quads.div_ceil(u64::from(lanes)).next_power_of_two(), registers: true }
+        let quads = quads.div_ceil(u64::from(lanes)).next_power_of_two();
+        let items = quads * (4 / u64::from(width.elements()));
+        let hold = Hold::Registers(items as u32);
+        Self { team: team.normal(), hold, length, items, span: 1, together: 1, sharers: 1 }
     }
 
-    pub(super) fn hold(&self, width: Width) -> Hold {
-        if self.registers { Hold::Registers(self.items(width) as u32) } else { Hold::Reread }
+    pub(super) fn hold(&self) -> Hold {
+        self.hold
     }
 
-    pub(super) fn work(&self, width: Width) -> Work {
-        Work { items: self.items(width), ..Work::default() }
+    /// How the lanes take turns; `even` where every tile is as long as the first.
+    pub(super) fn turns(&self, width: Width, even: bool) -> super::Turns {
+        let covered = u64::from(self.team.lanes) * self.items * u64::from(width.elements());
+        let full = match self.hold {
+            Hold::Stream(items) => self.items.is_multiple_of(u64::from(items)),
+            _ => true,
+        };
+        super::Turns {
+            span: self.span as u32,
+            together: self.together as u32,
+            whole: even && full && covered == self.length,
+        }
+    }
+
+    /// The team, and how many of its lanes share weights, where each lane has a row of its own and all go along them side
+    /// by side.
+    pub(super) fn sharing(&self, capabilities: &Capabilities) -> Option<(Team, u32)> {
+        let subgroup = capabilities.subgroup().filter(|_| self.sharers > 1)?;
+        let team = Team { reduction: Reduction::Subgroup, ..self.team };
+        Some((team, self.sharers.min(u64::from(subgroup)) as u32))
+    }
+
+    pub(super) fn work(&self) -> Work {
+        Work { items: self.items, ..Work::default() }
     }
 
     pub(super) fn workgroups(&self, tiles: u64) -> u64 {
         tiles.div_ceil(u64::from(self.team.workgroup_size / self.team.lanes))
-    }
-
-    fn items(&self, width: Width) -> u64 {
-        self.quads * (4 / u64::from(width.elements()))
     }
 }
 

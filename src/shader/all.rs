@@ -58,19 +58,36 @@ impl Bound {
 /// place, and all from one buffer.
 #[must_use]
 pub fn shader_variants() -> Vec<ShaderVariant> {
-    use Kernel::{ApplyColumns, ApplyRows, CountBatch, FusedRows, Merge, StatsColumns, StatsRows};
+    use Kernel::{
+        ApplyColumns, ApplyRows, CountBatch, FusedColumns, FusedRows, Merge, RunningStatistics, StatsColumns, StatsRows,
+    };
     let mut all = Vec::new();
-    for kernel in [FusedRows, StatsRows, StatsColumns, Merge, ApplyRows, ApplyColumns, CountBatch] {
-        let widths =
-            if matches!(kernel, Merge | CountBatch) { &[Width::Scalar][..] } else { &[Width::Scalar, Width::Quad] };
+    for kernel in [
+        FusedRows,
+        FusedColumns,
+        StatsRows,
+        StatsColumns,
+        Merge,
+        ApplyRows,
+        ApplyColumns,
+        CountBatch,
+        RunningStatistics,
+    ] {
+        let widths = if matches!(kernel, Merge | CountBatch | RunningStatistics) {
+            &[Width::Scalar][..]
+        } else {
+            &[Width::Scalar, Width::Quad]
+        };
         for &width in widths {
             for hold in holds(kernel, width) {
                 for affine in affines(kernel) {
-                    for reduction in reductions(kernel) {
+                    for reduction in reductions(kernel, affine) {
                         for (known, track) in endings(kernel) {
                             for bound in bounds(kernel) {
                                 let tensors = bound.tensors(kernel, known, track);
-                                let variant = Variant { kernel, width, hold, affine, known, track, reduction, tensors };
+                                let together = if affine == Affine::Shared { 4 } else { 1 };
+                                let variant =
+                                    Variant { kernel, width, hold, affine, known, track, reduction, together, tensors };
                                 all.push(describe(&variant, bound));
                             }
                         }
@@ -83,39 +100,52 @@ pub fn shader_variants() -> Vec<ShaderVariant> {
 }
 
 fn holds(kernel: Kernel, width: Width) -> Vec<Hold> {
-    let mut holds = vec![Hold::Reread];
-    if kernel.measures() {
-        holds.extend([1, 2, 4, 8, 16].map(|quads| Hold::Registers(quads * 4 / width.elements())));
+    let wide = width.elements();
+    match kernel {
+        Kernel::FusedRows | Kernel::StatsRows => {
+            let registers = [1, 2, 4, 8, 16].map(|quads| Hold::Registers(quads * 4 / wide));
+            registers.into_iter().chain([Hold::Stream(32 / wide)]).collect()
+        }
+        Kernel::StatsColumns | Kernel::ApplyColumns => {
+            [1, 4].map(|lines| Hold::Chunk { rows: 8, span: if wide == 1 { lines * 4 } else { lines } }).to_vec()
+        }
+        Kernel::FusedColumns => [(2, 1), (8, 4), (16, 1)].map(|(rows, span)| Hold::Chunk { rows, span }).to_vec(),
+        _ => vec![Hold::None],
     }
-    holds
 }
 
 fn affines(kernel: Kernel) -> Vec<Affine> {
     match kernel {
-        Kernel::FusedRows | Kernel::ApplyRows => vec![Affine::Constant, Affine::Element, Affine::Divided],
+        Kernel::FusedRows => vec![Affine::Constant, Affine::Element, Affine::Shared, Affine::Divided],
+        Kernel::ApplyRows => vec![Affine::Constant, Affine::Element, Affine::Divided],
         _ => vec![Affine::Constant],
     }
 }
 
-fn reductions(kernel: Kernel) -> Vec<Reduction> {
-    let mut reductions = vec![Reduction::Alone];
-    if kernel.measures() || kernel == Kernel::Merge {
-        reductions.extend([Reduction::Workgroup, Reduction::Subgroup]);
+fn reductions(kernel: Kernel, affine: Affine) -> Vec<Reduction> {
+    match kernel {
+        _ if affine == Affine::Shared => vec![Reduction::Subgroup],
+        Kernel::FusedRows | Kernel::StatsRows | Kernel::Merge => {
+            vec![Reduction::Alone, Reduction::Workgroup, Reduction::Subgroup]
+        }
+        _ => vec![Reduction::Alone],
     }
-    reductions
 }
 
 fn endings(kernel: Kernel) -> Vec<(Known, bool)> {
     match kernel {
         Kernel::Merge => vec![(Known::Merged, false), (Known::Merged, true)],
-        Kernel::ApplyRows | Kernel::ApplyColumns => vec![(Known::Merged, false), (Known::Running, false)],
+        Kernel::ApplyRows | Kernel::ApplyColumns => {
+            [Known::Merged, Known::Running, Known::Scaled, Known::Nothing].map(|known| (known, false)).to_vec()
+        }
+        Kernel::RunningStatistics => vec![(Known::Running, false)],
         _ => vec![(Known::Merged, false)],
     }
 }
 
 fn bounds(kernel: Kernel) -> Vec<Bound> {
     match kernel {
-        Kernel::FusedRows | Kernel::ApplyRows | Kernel::ApplyColumns => {
+        Kernel::FusedRows | Kernel::FusedColumns | Kernel::ApplyRows | Kernel::ApplyColumns => {
             vec![Bound::Full, Bound::Least, Bound::InPlace, Bound::Shared]
         }
         Kernel::Merge => vec![Bound::Full, Bound::Least],
@@ -127,16 +157,20 @@ fn describe(variant: &Variant, bound: Bound) -> ShaderVariant {
     let Variant { kernel, width, hold, affine, known, track, reduction, .. } = variant;
     let hold = match hold {
         Hold::Registers(items) => format!("registers{items}"),
-        Hold::Reread => "reread".to_owned(),
+        Hold::Stream(items) => format!("stream{items}"),
+        Hold::Chunk { rows, span } => format!("chunk{rows}x{span}"),
+        Hold::None => "none".to_owned(),
     };
     let affine = format!("{affine:?}").to_lowercase();
     let ending = match (known, track) {
         (Known::Running, _) => "running",
+        (Known::Scaled, _) => "scaled",
+        (Known::Nothing, _) => "bias",
         (Known::Merged, true) => "track",
         (Known::Merged, false) => "merged",
     };
     let width = format!("{width:?}").to_lowercase();
-    let lanes = if *reduction == Reduction::Alone { 1 } else { 256 };
+    let lanes = if *reduction == Reduction::Alone || variant.affine == Affine::Shared { 1 } else { 256 };
     let constants = Constants {
         workgroup_size: 256,
         lanes,
@@ -144,6 +178,8 @@ fn describe(variant: &Variant, bound: Bound) -> ShaderVariant {
         subtract_mean: true,
         scaling: 0,
         hide_subtractions: true,
+        span: 1,
+        whole: false,
     };
     ShaderVariant {
         name: format!("{}-{width}-{hold}-{affine}-{}-{ending}-{}", kernel.name(), reduction.name(), bound.name()),

@@ -24,6 +24,10 @@ pub(crate) enum Kernel {
     ApplyRows,
     /// Normalization of tiles down `R`.
     ApplyColumns,
+    /// Statistics and normalization of columns that are a group each.
+    FusedColumns,
+    /// Running statistics to those of the merge.
+    RunningStatistics,
     /// One more batch seen.
     CountBatch,
 }
@@ -38,10 +42,14 @@ pub(crate) enum Width {
 /// Where a lane keeps its part of a tile between statistics and normalization.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) enum Hold {
-    /// That many packs in registers.
+    /// All of it, so many packs, in registers.
     Registers(u32),
-    /// Nowhere: it reads them again.
-    Reread,
+    /// So many packs at a time: it reads them again.
+    Stream(u32),
+    /// By columns: so many rows at a time, of so many neighbouring packs one after the other.
+    Chunk { rows: u32, span: u32 },
+    /// Nothing.
+    None,
 }
 
 /// How weight and bias run along `S`.
@@ -49,6 +57,8 @@ pub(crate) enum Hold {
 pub(crate) enum Affine {
     Constant,
     Element,
+    /// As `Element`, each loaded by one of several lanes.
+    Shared,
     Divided,
 }
 
@@ -59,6 +69,10 @@ pub(crate) enum Known {
     Merged,
     /// Running mean and variance.
     Running,
+    /// What the merge left, and another pass adds the bias.
+    Scaled,
+    /// Nothing: this pass adds the bias.
+    Nothing,
 }
 
 /// How lanes exchange values.
@@ -79,6 +93,8 @@ pub(crate) struct Variant {
     pub(crate) known: Known,
     pub(crate) track: bool,
     pub(crate) reduction: Reduction,
+    /// Packs that a lane reads before it writes the first of them; where weights are shared, as many lanes share them.
+    pub(crate) together: u32,
     /// What is bound, from binding 1 on; binding 0 is the uniform.
     pub(crate) tensors: Vec<TensorBinding>,
 }
@@ -92,10 +108,12 @@ pub(crate) struct Constants {
     pub(crate) subtract_mean: bool,
     pub(crate) scaling: u32,
     pub(crate) hide_subtractions: bool,
+    pub(crate) span: u32,
+    pub(crate) whole: bool,
 }
 
 impl Constants {
-    pub(crate) fn values(self) -> [(&'static str, f64); 6] {
+    pub(crate) fn values(self) -> [(&'static str, f64); 8] {
         [
             ("workgroup_size", f64::from(self.workgroup_size)),
             ("lanes", f64::from(self.lanes)),
@@ -103,6 +121,8 @@ impl Constants {
             ("subtract_mean", f64::from(u8::from(self.subtract_mean))),
             ("scaling", f64::from(self.scaling)),
             ("hide_subtractions", f64::from(u8::from(self.hide_subtractions))),
+            ("span", f64::from(self.span)),
+            ("whole", f64::from(u8::from(self.whole))),
         ]
     }
 }
@@ -126,15 +146,17 @@ impl Kernel {
             Self::ApplyRows => "apply_rows",
             Self::ApplyColumns => "apply_columns",
             Self::CountBatch => "count_batch",
+            Self::FusedColumns => "fused_columns",
+            Self::RunningStatistics => "running_statistics",
         }
     }
 
     /// How often the pass reads or writes a tensor of `x`'s size.
     pub(crate) fn tensors_moved(self) -> u64 {
         match self {
-            Self::FusedRows | Self::ApplyRows | Self::ApplyColumns => 2,
+            Self::FusedRows | Self::FusedColumns | Self::ApplyRows | Self::ApplyColumns => 2,
             Self::StatsRows | Self::StatsColumns => 1,
-            Self::Merge | Self::CountBatch => 0,
+            Self::Merge | Self::CountBatch | Self::RunningStatistics => 0,
         }
     }
 
@@ -147,6 +169,8 @@ impl Kernel {
             Self::ApplyRows => fragment!("apply_rows.wgsl"),
             Self::ApplyColumns => fragment!("apply_columns.wgsl"),
             Self::CountBatch => fragment!("count_batch.wgsl"),
+            Self::FusedColumns => fragment!("fused_columns.wgsl"),
+            Self::RunningStatistics => fragment!("running_statistics.wgsl"),
         }
     }
 
@@ -155,7 +179,7 @@ impl Kernel {
     }
 
     fn by_columns(self) -> bool {
-        matches!(self, Self::StatsColumns | Self::ApplyColumns)
+        matches!(self, Self::StatsColumns | Self::ApplyColumns | Self::FusedColumns)
     }
 
     /// Whether it computes the statistics of a tile.
@@ -186,6 +210,7 @@ impl Affine {
             Self::Constant => fragment!("affine/constant.wgsl"),
             Self::Element => fragment!("affine/element.wgsl"),
             Self::Divided => fragment!("affine/divided.wgsl"),
+            Self::Shared => fragment!("affine/shared.wgsl"),
         }
     }
 }
@@ -193,8 +218,9 @@ impl Affine {
 impl Known {
     fn source(self) -> &'static str {
         match self {
-            Self::Merged => fragment!("known/merged.wgsl"),
+            Self::Merged | Self::Scaled => fragment!("known/merged.wgsl"),
             Self::Running => fragment!("known/running.wgsl"),
+            Self::Nothing => fragment!("known/nothing.wgsl"),
         }
     }
 }
@@ -220,7 +246,7 @@ impl Reduction {
 impl Variant {
     /// Whether weight and bias are read a pack at a time.
     fn packs_parameters(&self) -> bool {
-        self.kernel.by_rows() && self.affine == Affine::Element
+        self.kernel.by_rows() && matches!(self.affine, Affine::Element | Affine::Shared)
     }
 
     /// The whole shader.
@@ -237,31 +263,41 @@ impl Variant {
         }
         if kernel.by_rows() {
             parts.extend([fragment!("team.wgsl"), fragment!("rows.wgsl")]);
-            parts.push(match self.hold {
-                Hold::Registers(_) => fragment!("hold/registers.wgsl"),
-                Hold::Reread => fragment!("hold/reread.wgsl"),
-            });
+            if !matches!(self.hold, Hold::Registers(_)) {
+                parts.push(fragment!("hold/reread.wgsl"));
+            }
         }
         if kernel.by_columns() {
             parts.push(fragment!("columns.wgsl"));
         }
-        if kernel.measures() {
-            parts.extend([fragment!("reduce/tree.wgsl"), fragment!("tile_statistics.wgsl")]);
+        if matches!(kernel, Kernel::StatsColumns | Kernel::FusedColumns) {
+            parts.push(fragment!("chunk_statistics.wgsl"));
         }
-        if matches!(kernel, Kernel::StatsRows | Kernel::Merge) {
+        if kernel.measures() {
+            parts.push(fragment!("held_statistics.wgsl"));
+            parts.extend(match self.hold {
+                Hold::Registers(_) => vec![fragment!("reduce/tree.wgsl"), fragment!("hold/registers.wgsl")],
+                _ => vec![fragment!("reduce/merge_lanes.wgsl"), fragment!("hold/stream.wgsl")],
+            });
+        }
+        let exchanges_partials = kernel == Kernel::Merge || matches!(self.hold, Hold::Stream(_));
+        if kernel == Kernel::StatsRows || exchanges_partials {
             parts.push(fragment!("record.wgsl"));
         }
         if matches!(kernel, Kernel::FusedRows | Kernel::ApplyRows) {
-            parts.push(self.affine.source());
+            parts.extend([self.affine.source(), fragment!("normalize.wgsl")]);
         }
-        if matches!(kernel, Kernel::FusedRows | Kernel::ApplyRows | Kernel::ApplyColumns) {
+        if matches!(kernel, Kernel::FusedRows | Kernel::FusedColumns | Kernel::ApplyRows | Kernel::ApplyColumns) {
             parts.push(fragment!("affine/index.wgsl"));
         }
-        if matches!(kernel, Kernel::ApplyRows | Kernel::ApplyColumns) {
+        if matches!(kernel, Kernel::ApplyRows | Kernel::ApplyColumns | Kernel::RunningStatistics) {
             parts.push(self.known.source());
         }
-        if matches!(kernel, Kernel::FusedRows | Kernel::Merge) || self.known == Known::Running {
+        if matches!(kernel, Kernel::FusedRows | Kernel::FusedColumns | Kernel::Merge) || self.known == Known::Running {
             parts.push(fragment!("factor.wgsl"));
+        }
+        if kernel == Kernel::RunningStatistics {
+            parts.push(fragment!("team.wgsl"));
         }
         if kernel == Kernel::Merge {
             parts.extend([fragment!("team.wgsl"), fragment!("reduce/merge_lanes.wgsl")]);
@@ -269,10 +305,16 @@ impl Variant {
         }
         parts.push(kernel.source());
         let mut source = parts.join("\n");
-        if let Hold::Registers(items) = self.hold {
-            source.push_str(&format!("\nconst ITEMS: u32 = {items}u;\n"));
+        match self.hold {
+            Hold::Registers(items) | Hold::Stream(items) => {
+                source.push_str(&format!("\nconst ITEMS: u32 = {items}u;\n"));
+            }
+            Hold::Chunk { rows, span } => {
+                source.push_str(&format!("\nconst CHUNK: u32 = {rows}u;\nconst SPAN: u32 = {span}u;\n"));
+            }
+            Hold::None => {}
         }
-        source.push('\n');
+        source.push_str(&format!("\nconst TOGETHER: u32 = {}u;\n", self.together));
         source.push_str(&tensor::declarations(self));
         source
     }

@@ -88,7 +88,9 @@ impl Kernel {
     pub(crate) fn roles(self, known: Known) -> &'static [(Role, bool)] {
         use Role::{Batches, Bias, Mean, Partials, Rstd, RunningMean, RunningVar, Stats, Weight, X, Y};
         match self {
-            Self::FusedRows => &[(X, false), (Y, true), (Weight, false), (Bias, false), (Mean, true), (Rstd, true)],
+            Self::FusedRows | Self::FusedColumns => {
+                &[(X, false), (Y, true), (Weight, false), (Bias, false), (Mean, true), (Rstd, true)]
+            }
             Self::StatsRows | Self::StatsColumns => &[(X, false), (Partials, true)],
             Self::Merge => &[
                 (Partials, false),
@@ -99,12 +101,15 @@ impl Kernel {
                 (RunningVar, true),
                 (Batches, false),
             ],
-            Self::ApplyRows | Self::ApplyColumns if known == Known::Running => {
-                &[(X, false), (Y, true), (Weight, false), (Bias, false), (RunningMean, false), (RunningVar, false)]
-            }
-            Self::ApplyRows | Self::ApplyColumns => {
-                &[(X, false), (Y, true), (Weight, false), (Bias, false), (Stats, false)]
-            }
+            Self::ApplyRows | Self::ApplyColumns => match known {
+                Known::Merged => &[(X, false), (Y, true), (Weight, false), (Bias, false), (Stats, false)],
+                Known::Running => {
+                    &[(X, false), (Y, true), (Weight, false), (Bias, false), (RunningMean, false), (RunningVar, false)]
+                }
+                Known::Scaled => &[(X, false), (Y, true), (Weight, false), (Stats, false)],
+                Known::Nothing => &[(Y, true), (Bias, false)],
+            },
+            Self::RunningStatistics => &[(RunningMean, false), (RunningVar, false), (Stats, true)],
             Self::CountBatch => &[(Batches, true)],
         }
     }
@@ -160,8 +165,17 @@ pub(super) fn declarations(variant: &Variant) -> String {
             variant.stored(*role).of_array(),
         ));
     }
-    for &(role, written) in variant.kernel.roles(variant.known) {
+    let roles = variant.kernel.roles(variant.known);
+    for &(role, written) in roles {
         text.push_str(&accessors(variant, role, written));
+    }
+    // A pass that leaves one of them to another does as if there were none.
+    if matches!(variant.kernel, Kernel::ApplyRows | Kernel::ApplyColumns) {
+        for role in [Role::X, Role::Weight, Role::Bias] {
+            if !roles.contains(&(role, false)) {
+                text.push_str(&accessors(variant, role, false));
+            }
+        }
     }
     text
 }

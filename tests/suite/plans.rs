@@ -178,17 +178,25 @@ fn width(pass: &Pass) -> u64 {
     if format!("{pass:?}").contains("width: Quad") { 4 } else { 1 }
 }
 
+/// Neighbouring packs of columns that fall to a lane.
+fn span(pass: &Pass) -> u64 {
+    number(pass, "Chunk", "span")
+}
+
 /// The iterations of all loops of one invocation together.
 fn iterations(pass: &Pass) -> u64 {
     match pass.name() {
         "count_batch" => 1,
         "merge" => work(pass, "partials").div_ceil(lanes(pass)),
-        "stats_columns" => 2 * work(pass, "tile_length"),
-        "apply_columns" => work(pass, "tile_length"),
-        // Mean, deviations, normalization.
-        "fused_rows" => 3 * work(pass, "items"),
-        "stats_rows" => 2 * work(pass, "items"),
-        _ => work(pass, "items"),
+        // Of each pack of a chunk: load, mean and deviations.
+        "stats_columns" => span(pass) * (3 * work(pass, "tile_length") + 8),
+        "apply_columns" => span(pass) * (work(pass, "tile_length") + 8),
+        "fused_columns" => span(pass) * (4 * work(pass, "tile_length") + 8),
+        "running_statistics" => 1,
+        // Those, and the normalization; as many again to go from chunk to chunk, at most.
+        "fused_rows" => 5 * work(pass, "items"),
+        "stats_rows" => 4 * work(pass, "items"),
+        _ => 2 * work(pass, "items"),
     }
 }
 
@@ -200,15 +208,18 @@ fn covers(plan: &Plan, pass: &Pass) {
     let size = u64::from(pass.workgroup_size());
     match pass.name() {
         "count_batch" => assert_eq!((pass.workgroups(), size), (1, 1), "{what}"),
-        "stats_columns" | "apply_columns" => {
+        "stats_columns" | "apply_columns" | "fused_columns" => {
+            let (rows, pitch) = (work(pass, "rows"), work(pass, "pitch"));
+            assert_eq!((rows * pitch, pitch % (block.k * block.s)), (block.r * block.k * block.s, 0), "{what}");
+            assert_eq!(pitch % (wide * span(pass)), 0, "a lane's columns end with the row's: {what}");
             let across = work(pass, "column_lanes");
             let down = work(pass, "row_lanes");
             assert!(across * down <= size, "{what}");
-            assert!(across * work(pass, "column_blocks") * wide >= block.k * block.s, "{what}");
+            assert!(across * work(pass, "column_blocks") * wide * span(pass) >= pitch, "{what}");
             let tall = work(pass, "row_tiles") / down;
             assert_eq!(work(pass, "row_tiles") % down, 0, "{what}");
-            assert!(tall * down * work(pass, "tile_length") >= block.r, "{what}");
-            assert!((tall - 1) * down * work(pass, "tile_length") < block.r, "a row of tiles has no rows: {what}");
+            assert!(tall * down * work(pass, "tile_length") >= rows, "{what}");
+            assert!((tall - 1) * down * work(pass, "tile_length") < rows, "a row of tiles has no rows: {what}");
             assert_eq!(pass.workgroups(), block.b * work(pass, "column_blocks") * tall, "{what}");
         }
         name => {
@@ -250,7 +261,7 @@ fn check(norm: &dyn Norm, capabilities: &Capabilities) {
     }
 
     let reads_and_writes = match names(&plan)[..] {
-        ["fused_rows"] | ["apply_rows"] | ["apply_columns"] => 2,
+        ["fused_rows"] | ["fused_columns"] | ["apply_rows"] | ["apply_columns"] => 2,
         ["stats_rows", "merge", "apply_rows"] | ["stats_columns", "merge", "apply_columns"] => 3,
         ["stats_rows", "merge", "count_batch", "apply_rows"]
         | ["stats_columns", "merge", "count_batch", "apply_columns"] => 3,
