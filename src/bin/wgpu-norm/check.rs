@@ -7,6 +7,7 @@ use wgpu_norm::reference::{self, Deviation, Forward};
 
 use crate::apply::Arrays;
 use crate::cli::{Apply, Estimator, NormName};
+use crate::kind::{from_front, wide};
 
 /// How far one output is off at most.
 pub(crate) struct Checked {
@@ -66,18 +67,9 @@ fn compare(output: &'static str, got: &ArrayD<f32>, want: ArrayViewD<'_, f64>, s
     Checked { output, worst: reference::largest_error(got.view(), want, scale) }
 }
 
-fn wide(values: &ArrayD<f32>) -> ArrayD<f64> {
-    values.mapv(f64::from)
-}
-
 /// The largest finite magnitude.
 fn largest(x: &ArrayD<f64>) -> f64 {
     x.iter().map(|value| value.abs()).filter(|value| value.is_finite()).fold(0.0, f64::max)
-}
-
-/// An axis, counted from the first; the library has refused those that are not there.
-fn from_front(axis: isize, rank: usize) -> usize {
-    if axis < 0 { rank.saturating_add_signed(axis) } else { axis.unsigned_abs() }
 }
 
 /// The norm in float64.

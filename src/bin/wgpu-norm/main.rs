@@ -7,6 +7,8 @@ mod cli;
 mod doctor;
 mod failure;
 mod files;
+mod kind;
+mod numbers;
 mod progress;
 mod usage;
 
