@@ -1,9 +1,15 @@
 //! The command line: what can be written, and what it says about itself.
 
+mod bench;
+mod values;
+
 use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
+
+pub(crate) use bench::Bench;
+use values::{AxisList, Lengths, axes, axis, device, eps, finite, groups, lengths, momentum, power};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -69,6 +75,8 @@ pub(crate) enum Command {
     Adapters(Adapters),
     /// Check every norm on an adapter, and say whether to trust it
     Doctor(Doctor),
+    /// Time every norm, by the speed of a copy
+    Bench(Bench),
 }
 
 /// Which norm.
@@ -269,83 +277,6 @@ impl NormName {
             Self::Mvn => "mvn",
             Self::Lp => "lp",
         }
-    }
-}
-
-/// The lengths of some axes. A type of its own, because clap takes a `Vec` for several values.
-#[derive(Clone, Debug)]
-pub(crate) struct Lengths(pub(crate) Vec<usize>);
-
-fn lengths(text: &str) -> Result<Lengths, String> {
-    text.split(',')
-        .map(|length| length.trim().parse::<usize>())
-        .collect::<Result<_, _>>()
-        .map(Lengths)
-        .map_err(|_| "must be lengths with commas between them, as in 8,64".to_owned())
-}
-
-/// A list of axes; see [`Lengths`].
-#[derive(Clone, Debug)]
-pub(crate) struct AxisList(pub(crate) Vec<isize>);
-
-fn axes(text: &str) -> Result<AxisList, String> {
-    text.split(',')
-        .map(|axis| axis.trim().parse::<isize>())
-        .collect::<Result<_, _>>()
-        .map(AxisList)
-        .map_err(|_| "must be axes with commas between them, as in 0,2,3 or -2,-1".to_owned())
-}
-
-fn power(text: &str) -> Result<u32, String> {
-    match text {
-        "1" => Ok(1),
-        "2" => Ok(2),
-        _ => Err("must be 1 or 2".to_owned()),
-    }
-}
-
-fn axis(text: &str) -> Result<isize, String> {
-    text.parse().map_err(|_| "must be a whole number".to_owned())
-}
-
-fn groups(text: &str) -> Result<NonZeroUsize, String> {
-    text.parse().map_err(|_| "must be a whole number, at least 1".to_owned())
-}
-
-fn finite(text: &str) -> Result<f32, String> {
-    // Straight to float32: by way of float64 it would be rounded twice.
-    let value = text.parse::<f32>().map_err(|_| "must be a number".to_owned())?;
-    if !value.is_finite() {
-        return Err("must be finite in float32".to_owned());
-    }
-    Ok(value)
-}
-
-fn eps(text: &str) -> Result<f32, String> {
-    let value = finite(text)?;
-    if value < 0.0 {
-        return Err("must be at least 0".to_owned());
-    }
-    if value == 0.0 && text.parse::<f64>().is_ok_and(|exact| exact != 0.0) {
-        return Err("is too small for float32, where it is 0".to_owned());
-    }
-    Ok(value)
-}
-
-fn momentum(text: &str) -> Result<f32, String> {
-    match finite(text)? {
-        value if (0.0..=1.0).contains(&value) => Ok(value),
-        _ => Err("must be in 0 to 1".to_owned()),
-    }
-}
-
-fn device(text: &str) -> Result<Device, String> {
-    match text {
-        // An empty environment variable is as good as none.
-        "gpu" | "" => Ok(Device::Gpu),
-        _ => Err("gpu is the only device so far (the environment variable WGPU_NORM_DEVICE is \
-                  where it comes from if --device isn't given)"
-            .to_owned()),
     }
 }
 

@@ -2,6 +2,7 @@
 
 mod adapters;
 mod apply;
+mod bench;
 mod check;
 mod cli;
 mod doctor;
@@ -37,6 +38,7 @@ fn main() -> ExitCode {
         Command::Apply(options) => ("apply", apply::run(options)),
         Command::Adapters(options) => ("adapters", adapters::run(options)),
         Command::Doctor(options) => ("doctor", doctor::run(options)),
+        Command::Bench(options) => ("bench", bench::run(options)),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,
