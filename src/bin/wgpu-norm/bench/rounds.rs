@@ -24,9 +24,10 @@ impl Effort {
     const MOST_ROUNDS: usize = 60;
 }
 
-/// The middle of some numbers, and where their middle half lies.
+/// The middle of some numbers, where their middle half lies, and the least.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) struct Spread {
+    pub(crate) least: f64,
     pub(crate) low: f64,
     pub(crate) median: f64,
     pub(crate) high: f64,
@@ -42,7 +43,7 @@ impl Spread {
             let value = |at: usize| values.get(at).or(values.last()).copied().unwrap_or(0.0);
             value(below) + part * (value(below + 1) - value(below))
         };
-        Self { low: at(0.25), median: at(0.5), high: at(0.75) }
+        Self { least: at(0.0), low: at(0.25), median: at(0.5), high: at(0.75) }
     }
 }
 
@@ -124,8 +125,8 @@ mod tests {
 
     #[test]
     fn quartiles_lie_between_neighbours() {
-        assert_eq!(Spread::of(vec![4.0, 1.0, 3.0, 2.0]), Spread { low: 1.75, median: 2.5, high: 3.25 });
-        assert_eq!(Spread::of(vec![5.0]), Spread { low: 5.0, median: 5.0, high: 5.0 });
+        assert_eq!(Spread::of(vec![4.0, 1.0, 3.0, 2.0]), Spread { least: 1.0, low: 1.75, median: 2.5, high: 3.25 });
+        assert_eq!(Spread::of(vec![5.0]), Spread { least: 5.0, low: 5.0, median: 5.0, high: 5.0 });
         assert_eq!(Spread::of(Vec::new()).median, 0.0);
     }
 }
