@@ -160,7 +160,7 @@ fn what_cannot_be_is_refused_before_anything_is_timed() {
         ("--shape 8x64", ["--norm", "--shape"]),
         ("--norm layer --shape 8x", ["--shape", "4096x768"]),
         ("--norm layer --shape 8,64", ["--shape", "4096x768"]),
-        ("--norm layer --shape 8x0", ["--shape", "length 0"]),
+        ("--norm layer --shape 8x0", ["--shape", "no elements"]),
         ("--norm layernorm", ["layernorm", "instance"]),
         ("--norm", ["--norm", "value"]),
         ("--channel-axis 1", ["--channel-axis", "--shape"]),

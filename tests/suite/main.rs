@@ -5,6 +5,7 @@ mod bench;
 mod buffers;
 mod command;
 mod command_files;
+mod command_plan;
 mod doctor;
 mod examples;
 mod extremes;

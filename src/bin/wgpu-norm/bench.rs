@@ -11,7 +11,7 @@ mod timing;
 use std::collections::HashMap;
 use std::path::Path;
 
-use wgpu_norm::{Error, Plan, RunError, SpecError};
+use wgpu_norm::{Plan, SpecError};
 
 use crate::adapters;
 use crate::check::TOLERANCE;
@@ -20,6 +20,7 @@ use crate::failure::{Failure, chain};
 use crate::files;
 use crate::kind::Kind;
 use crate::progress::Progress;
+use crate::specify;
 use compare::Comparison;
 use copy::Copies;
 use report::{Copy, Outcome, Report, Row, Speed};
@@ -37,14 +38,13 @@ pub(crate) fn run(options: &Bench) -> Result<(), Failure> {
     let cases = cases(options)?;
     let device = {
         let _progress = Progress::spinner("starting the GPU".to_owned());
-        Device::open(options.adapter.as_deref()).map_err(|trouble| match trouble {
-            Trouble::Library(Error::Run(RunError::NoAdapter { .. })) if options.adapter.is_some() => {
-                Failure::Failed(format!("--adapter: {}", chain(&trouble)))
-            }
-            trouble => Failure::Failed(chain(&trouble)),
+        let adapter = options.adapter.as_deref();
+        Device::open(adapter).map_err(|trouble| match &trouble {
+            Trouble::Library(error) => specify::refusal(specify::option_of_adapter(error, adapter), error),
+            trouble => specify::refusal(None, trouble),
         })?
     };
-    let planned = plan(&device, cases)?;
+    let planned = plan(options, &device, cases)?;
 
     let effort = if options.quick { Effort::QUICK } else { Effort::USUAL };
     let report = Bencher::new(&device, effort)?.all(&planned)?;
@@ -93,17 +93,6 @@ fn cases(options: &Bench) -> Result<Vec<Case>, Failure> {
     Ok(cases)
 }
 
-/// The library's refusal, with the option it is about.
-fn refused(options: &Bench, error: &SpecError) -> Failure {
-    let option = match error {
-        SpecError::ChannelAxis { .. } => "--channel-axis",
-        SpecError::NumGroups { .. } if options.groups.is_none() => "--groups, of which 32 is the default",
-        SpecError::NumGroups { .. } => "--groups",
-        _ => "--shape",
-    };
-    Failure::Failed(format!("{option}: {}", chain(error)))
-}
-
 fn name(kind: Kind) -> NormName {
     match kind {
         Kind::Layer { .. } => NormName::Layer,
@@ -116,12 +105,19 @@ fn name(kind: Kind) -> NormName {
     }
 }
 
+/// The library's refusal, with the option it is about.
+fn refused(options: &Bench, error: &SpecError) -> Failure {
+    let option = specify::option(error, options.groups.is_some(), "--shape");
+    // Axes go by the norm here.
+    specify::refusal(option.map(|option| if option == "--axes" { "--shape" } else { option }), error)
+}
+
 /// Every case with its plan: what this device cannot run is known before anything is timed.
-fn plan(device: &Device, cases: Vec<Case>) -> Result<Vec<(Case, Plan)>, Failure> {
+fn plan(options: &Bench, device: &Device, cases: Vec<Case>) -> Result<Vec<(Case, Plan)>, Failure> {
     let mut planned = Vec::new();
     for case in cases {
         let plan = case.norm().and_then(|norm| device.context.plan(norm.as_ref()));
-        let plan = plan.map_err(|error| Failure::Failed(format!("--shape: {}", chain(&error))))?;
+        let plan = plan.map_err(|error| refused(options, &error))?;
         planned.push((case, plan));
     }
     Ok(planned)

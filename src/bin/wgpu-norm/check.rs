@@ -79,17 +79,17 @@ fn forward(apply: &Apply, arrays: &Arrays, x: ArrayViewD<'_, f64>) -> Forward {
     let weight = weight.as_ref().map(|weight| weight.view());
     let bias = bias.as_ref().map(|bias| bias.view());
     let eps = f64::from(apply.eps());
-    let channels = from_front(apply.channel_axis(), x.ndim());
-    let normalized = apply.normalized_shape.as_ref().map_or(1, |lengths| lengths.0.len());
-    let axes: Vec<usize> = apply.axes().iter().map(|&axis| from_front(axis, x.ndim())).collect();
-    match apply.norm {
+    let channels = from_front(apply.norm.channel_axis(), x.ndim());
+    let normalized = apply.norm.normalized_shape.as_ref().map_or(1, |lengths| lengths.0.len());
+    let axes: Vec<usize> = apply.norm.axes().iter().map(|&axis| from_front(axis, x.ndim())).collect();
+    match apply.norm.name {
         NormName::Mvn => reference::mean_variance_norm(x, &axes, eps),
-        NormName::Lp => reference::lp_norm(x, &axes, apply.p(), eps),
+        NormName::Lp => reference::lp_norm(x, &axes, apply.norm.p(), eps),
         NormName::Layer => reference::layer_norm(x, normalized, weight, bias, eps),
         NormName::Rms => reference::rms_norm(x, normalized, weight, bias, eps, f64::from(apply.weight_offset())),
-        NormName::Group => reference::group_norm(x, channels, apply.groups(), weight, bias, eps),
+        NormName::Group => reference::group_norm(x, channels, apply.norm.groups(), weight, bias, eps),
         NormName::Instance => reference::instance_norm(x, channels, weight, bias, eps),
-        NormName::Batch => match (apply.train, &arrays.running_mean, &arrays.running_var) {
+        NormName::Batch => match (apply.norm.train, &arrays.running_mean, &arrays.running_var) {
             (false, Some(mean), Some(var)) => {
                 reference::batch_norm_eval(x, channels, wide(mean).view(), wide(var).view(), weight, bias, eps)
             }

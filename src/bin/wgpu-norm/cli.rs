@@ -1,15 +1,18 @@
 //! The command line: what can be written, and what it says about itself.
 
 mod bench;
+mod norm;
+mod plan;
 mod values;
 
-use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 pub(crate) use bench::Bench;
-use values::{AxisList, Lengths, axes, axis, device, eps, finite, groups, lengths, momentum, power};
+pub(crate) use norm::{NormName, NormOptions};
+pub(crate) use plan::Plan;
+use values::{device, eps, finite, momentum};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -75,27 +78,10 @@ pub(crate) enum Command {
     Adapters(Adapters),
     /// Check every norm on an adapter, and say whether to trust it
     Doctor(Doctor),
+    /// Show how a norm would run here, without data
+    Plan(Plan),
     /// Time every norm, by the speed of a copy
     Bench(Bench),
-}
-
-/// Which norm.
-#[derive(Clone, Copy, Debug, PartialEq, ValueEnum)]
-pub(crate) enum NormName {
-    /// Mean and variance over the last axes, of each sample
-    Layer,
-    /// Root mean square over the last axes, of each sample
-    Rms,
-    /// Mean and variance over a group of channels and all positions, of each sample
-    Group,
-    /// Mean and variance over all positions, of each channel of each sample
-    Instance,
-    /// Mean and variance over the batch and all positions, of each channel
-    Batch,
-    /// Mean and standard deviation over any axes, without weight: ONNX's MeanVarianceNormalization
-    Mvn,
-    /// L1 or L2 norm over any axes: each vector is divided by its length
-    Lp,
 }
 
 /// Where to compute.
@@ -116,8 +102,8 @@ pub(crate) enum Estimator {
 #[derive(Debug, Args)]
 #[command(after_help = APPLY_DETAILS)]
 pub(crate) struct Apply {
-    /// The norm
-    pub(crate) norm: NormName,
+    #[command(flatten)]
+    pub(crate) norm: NormOptions,
 
     /// The array to normalize
     #[arg(long, value_name = "FILE")]
@@ -142,15 +128,6 @@ pub(crate) struct Apply {
     #[arg(long, value_name = "FILE")]
     pub(crate) save_rstd: Option<PathBuf>,
 
-    /// The lengths of the last axes, over which is normalized, as in 8,64 [default: the last one]
-    #[arg(
-        long,
-        value_name = "LENGTHS",
-        value_parser = lengths,
-        allow_hyphen_values = true,
-        help_heading = "Layer and RMS norm"
-    )]
-    pub(crate) normalized_shape: Option<Lengths>,
     /// What is added to each weight, for RMS norm [default: 0]
     #[arg(
         long,
@@ -161,47 +138,6 @@ pub(crate) struct Apply {
     )]
     pub(crate) weight_offset: Option<f32>,
 
-    /// The axis of the channels, from the last if negative; 1 in PyTorch's layout [default: -1]
-    #[arg(
-        long,
-        value_name = "AXIS",
-        value_parser = axis,
-        allow_hyphen_values = true,
-        help_heading = "Group, instance and batch norm"
-    )]
-    pub(crate) channel_axis: Option<isize>,
-    /// How many groups the channels are cut into, for group norm [default: 32]
-    #[arg(
-        long,
-        value_name = "G",
-        value_parser = groups,
-        allow_hyphen_values = true,
-        help_heading = "Group, instance and batch norm"
-    )]
-    pub(crate) groups: Option<NonZeroUsize>,
-
-    /// The axes to normalize over, from the last if negative, as in 0,2,3 or -2,-1 [default: mvn 0,2,3; lp -1]
-    #[arg(
-        long,
-        value_name = "AXES",
-        value_parser = axes,
-        allow_hyphen_values = true,
-        help_heading = "Mean-variance and Lp norm"
-    )]
-    pub(crate) axes: Option<AxisList>,
-    /// Which norm to divide by, 1 or 2, for lp [default: 2]
-    #[arg(
-        long,
-        value_name = "P",
-        value_parser = power,
-        allow_hyphen_values = true,
-        help_heading = "Mean-variance and Lp norm"
-    )]
-    pub(crate) p: Option<u32>,
-
-    /// Normalize by the statistics of the input; without, by the running ones
-    #[arg(long, help_heading = "Batch norm")]
-    pub(crate) train: bool,
     /// The running mean, needed without --train
     #[arg(long, value_name = "FILE", help_heading = "Batch norm")]
     pub(crate) running_mean: Option<PathBuf>,
@@ -266,47 +202,13 @@ pub(crate) struct Doctor {
     pub(crate) json: bool,
 }
 
-impl NormName {
-    pub(crate) fn name(self) -> &'static str {
-        match self {
-            Self::Layer => "layer",
-            Self::Rms => "rms",
-            Self::Group => "group",
-            Self::Instance => "instance",
-            Self::Batch => "batch",
-            Self::Mvn => "mvn",
-            Self::Lp => "lp",
-        }
-    }
-}
-
 impl Apply {
-    pub(crate) fn channel_axis(&self) -> isize {
-        self.channel_axis.unwrap_or(-1)
-    }
-
-    pub(crate) fn groups(&self) -> usize {
-        self.groups.map_or(32, NonZeroUsize::get)
-    }
-
     pub(crate) fn eps(&self) -> f32 {
-        self.eps.unwrap_or(match self.norm {
+        self.eps.unwrap_or(match self.norm.name {
             NormName::Mvn => 1e-9,
             NormName::Lp => 1e-12,
             _ => wgpu_norm::DEFAULT_EPS,
         })
-    }
-
-    pub(crate) fn p(&self) -> u32 {
-        self.p.unwrap_or(2)
-    }
-
-    pub(crate) fn axes(&self) -> Vec<isize> {
-        match (&self.axes, self.norm) {
-            (Some(axes), _) => axes.0.clone(),
-            (None, NormName::Mvn) => vec![0, 2, 3],
-            (None, _) => vec![-1],
-        }
     }
 
     pub(crate) fn weight_offset(&self) -> f32 {
@@ -336,7 +238,7 @@ impl Apply {
 
     /// Whether a training batch norm updates running statistics: they are given, or wanted.
     pub(crate) fn tracks(&self) -> bool {
-        self.train
+        self.norm.train
             && (self.running_mean.is_some() || self.save_running_mean.is_some() || self.save_running_var.is_some())
     }
 }

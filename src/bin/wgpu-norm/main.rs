@@ -10,7 +10,9 @@ mod failure;
 mod files;
 mod kind;
 mod numbers;
+mod plan;
 mod progress;
+mod specify;
 mod usage;
 
 use std::io::{self, Write as _};
@@ -38,6 +40,7 @@ fn main() -> ExitCode {
         Command::Apply(options) => ("apply", apply::run(options)),
         Command::Adapters(options) => ("adapters", adapters::run(options)),
         Command::Doctor(options) => ("doctor", doctor::run(options)),
+        Command::Plan(options) => ("plan", plan::run(options)),
         Command::Bench(options) => ("bench", bench::run(options)),
     };
     match result {

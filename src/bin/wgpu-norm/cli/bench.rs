@@ -76,6 +76,9 @@ impl Bench {
         if self.groups.is_some() && !any(&[Group]) {
             return usage("--groups belongs to group norm, which is not in --norm".to_owned());
         }
+        if let Some(Dims(dims)) = self.shape.iter().find(|shape| shape.0.contains(&0)) {
+            return usage(format!("--shape: {dims:?} has no elements, so there is nothing to time"));
+        }
         for (option, path) in [("--json", &self.json), ("--plot", &self.plot)] {
             if path.as_ref().is_some_and(|path| path.as_os_str() == "-") {
                 return usage(format!("{option} must name a file, and - is none (for a file of that name, write ./-)"));

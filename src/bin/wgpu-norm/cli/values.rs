@@ -81,15 +81,14 @@ pub(super) fn device(text: &str) -> Result<Device, String> {
     }
 }
 
-/// A shape that has elements; see [`Lengths`].
+/// A shape; see [`Lengths`].
 #[derive(Clone, Debug)]
 pub(crate) struct Dims(pub(crate) Vec<usize>);
 
 pub(super) fn dims(text: &str) -> Result<Dims, String> {
-    let dims: Result<Vec<usize>, _> = text.split(['x', 'X']).map(|length| length.trim().parse()).collect();
-    match dims {
-        Ok(dims) if dims.contains(&0) => Err("must have elements, so no axis of length 0".to_owned()),
-        Ok(dims) => Ok(Dims(dims)),
-        Err(_) => Err("must be lengths with x between them, as in 4096x768".to_owned()),
-    }
+    text.split(['x', 'X'])
+        .map(|length| length.trim().parse())
+        .collect::<Result<_, _>>()
+        .map(Dims)
+        .map_err(|_| "must be lengths with x between them, as in 4096x768".to_owned())
 }
