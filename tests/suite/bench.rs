@@ -111,6 +111,16 @@ fn runs_are_compared() {
     let mut replaced = report(&folder, "old.json");
     assert_eq!(names(&replaced), ["LayerNorm 33x70 rows", "LayerNorm 9x64 rows"]);
 
+    // Of an earlier version, which knew less.
+    let mut spare = replaced.clone();
+    spare["cases"] = serde_json::json!([{
+        "norm": "LayerNorm", "direction": "forward", "shape": "33x70", "layout": "rows", "plan": [], "bytes": 18480,
+        "error": null, "seconds": 1.0, "ratio_to_copy": 0.125,
+    }]);
+    folder.write("spare.json", spare.to_string().as_bytes());
+    let ended = folder.succeed("bench --quick --norm layer --shape 33x70 --compare spare.json");
+    assert!(ended.stdout.contains(" 0.12  "), "{}", ended.stdout);
+
     // Of other machines, and of cases that failed there.
     replaced["adapter"]["name"] = "a card of someone else's".into();
     replaced["cases"][0] = serde_json::json!({
@@ -135,6 +145,8 @@ fn files_that_cannot_be_compared_with_are_refused() {
     let mut nothing: Value = serde_json::from_str(&good).unwrap();
     nothing["cases"][0]["seconds"] = 0.into();
     folder.write("zero.json", nothing.to_string().as_bytes());
+    nothing["cases"][0].as_object_mut().unwrap().remove("seconds");
+    folder.write("less.json", nothing.to_string().as_bytes());
     nothing["cases"][0]["seconds"] = "fast".into();
     folder.write("words.json", nothing.to_string().as_bytes());
     for (file, why) in [
@@ -145,6 +157,7 @@ fn files_that_cannot_be_compared_with_are_refused() {
         ("other.json", "adapter"),
         ("bytes.json", "UTF-8"),
         ("zero.json", "LayerNorm 8x64 rows"),
+        ("less.json", "LayerNorm 8x64 rows"),
         ("words.json", "what `wgpu-norm bench --json` writes"),
     ] {
         let line = format!("bench --quick --norm layer --shape 8x64 --json new.json --compare {file}");

@@ -50,15 +50,16 @@ pub(crate) struct Row {
 #[derive(Serialize, Deserialize)]
 #[serde(untagged)]
 pub(crate) enum Outcome {
-    Timed(Speed),
     Failed {
         /// Why there are no numbers.
         failed: String,
     },
+    Timed(Speed),
 }
 
-/// Medians of all rounds, with their quartiles.
-#[derive(Serialize, Deserialize)]
+/// Medians of all rounds, with their quartiles. A file may lack some, since only two are compared.
+#[derive(Default, Serialize, Deserialize)]
+#[serde(default)]
 pub(crate) struct Speed {
     pub(crate) seconds: f64,
     pub(crate) seconds_low: f64,
