@@ -147,7 +147,7 @@ impl Plot<'_> {
         let legend = "bytes moved a second, over those of the fastest copy kernel on this adapter; longer is better";
         write(area, legend, (MARGIN, MARGIN + 46), text(15, FAINT, HPos::Left))?;
         if self.comparison.is_some() {
-            let y = MARGIN + 26;
+            let y = MARGIN + 46;
             area.draw(&mark(self.width - MARGIN - 118, y - 7, y + 7))?;
             write(area, "the run before", (self.width - MARGIN, y), text(15, FAINT, HPos::Right))?;
         }

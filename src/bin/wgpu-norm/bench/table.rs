@@ -4,7 +4,7 @@ use super::compare::Comparison;
 use super::report::{Outcome, Report, Row};
 
 /// What every run has, and after it what is told of passes.
-const COLUMNS: [&str; 8] = ["norm", "shape", "layout", "MB moved", "time", "middle half", "GB/s", "of copy"];
+const COLUMNS: [&str; 8] = ["norm", "shape", "layout", "moved", "time", "middle half", "GB/s", "of copy"];
 const COMPARED: [&str; 3] = ["then", "now/then", "time now/then"];
 const LAST: &str = "passes";
 /// The columns of words, which stand left.
@@ -49,7 +49,7 @@ pub(crate) fn table(report: &Report, comparison: Option<&Comparison>) -> String 
 }
 
 fn cells(row: &Row) -> Vec<String> {
-    let mut cells = vec![row.norm.clone(), row.shape.clone(), row.layout.clone(), megabytes(row.bytes)];
+    let mut cells = vec![row.norm.clone(), row.shape.clone(), row.layout.clone(), size(row.bytes)];
     match &row.outcome {
         Outcome::Timed(speed) => cells.extend([
             time(speed.seconds),
@@ -68,10 +68,11 @@ fn passes(row: &Row) -> String {
     names.join(", ")
 }
 
-fn megabytes(bytes: u64) -> String {
-    match bytes as f64 / 1e6 {
-        small if small < 1.0 => format!("{small:.3}"),
-        megabytes => format!("{megabytes:.1}"),
+fn size(bytes: u64) -> String {
+    match bytes as f64 {
+        b if b < 1e3 => format!("{bytes} B"),
+        b if b < 1e6 => format!("{} kB", significant(b / 1e3)),
+        b => format!("{} MB", significant(b / 1e6)),
     }
 }
 
@@ -123,7 +124,7 @@ mod tests {
         let lines: Vec<&str> = text.lines().collect();
         assert_eq!(
             lines[1].split_whitespace().collect::<Vec<_>>(),
-            ["LayerNorm", "3x100000", "rows", "2.4", "FAILED", "fused_rows"]
+            ["LayerNorm", "3x100000", "rows", "2.40", "MB", "FAILED", "fused_rows"]
         );
         assert_eq!(lines[3], "FAILED: LayerNorm 3x100000 rows: off by 5.0e-1, and 4e-6 is the most");
         assert_eq!(lines[4], "FAILED: LayerNorm 7x8 rows: no memory");
