@@ -1,9 +1,11 @@
 //! The whole suite as one binary: linking wgpu once is enough.
 
 mod accuracy;
+mod bench;
 mod buffers;
 mod command;
 mod command_files;
+mod command_plan;
 mod doctor;
 mod examples;
 mod extremes;

@@ -1,6 +1,6 @@
-//! Development commands: `cargo xtask demo` and `cargo xtask test`.
+//! Development commands: `cargo xtask demo`, `cargo xtask test` and `cargo xtask shaders`.
 //!
-//! Both make sure that wgpu will find an adapter before they start a build
+//! The first two make sure that wgpu will find an adapter before they start a build
 //! that would take minutes to find out. Nothing here depends on wgpu, so this
 //! program itself builds in seconds.
 
@@ -27,6 +27,9 @@ Usage: cargo xtask <COMMAND> [ARGS]...
 Commands:
   demo [ARGS]...  Look for an adapter, then build and run the demo with ARGS
   test [ARGS]...  Look for an adapter, then run every test; ARGS go to cargo test
+  shaders DIR     Write every shader as DIR/NAME.wgsl, and DIR/shaders.json with
+                  each one's entry point, constants and workgroup size; DIR is
+                  made where it is not there, other files in it stay
 
 Options:
   --driver NAME   Only for `test`, directly after it, on Linux: `swiftshader`
@@ -35,7 +38,7 @@ Options:
                   software renderer
   -h, --help      Print this
 
-On Linux both look for a Vulkan device. Where there is none on Debian or
+On Linux demo and test look for a Vulkan device. Where there is none on Debian or
 Ubuntu they install Mesa's software driver (mesa-vulkan-drivers): at once as
 root, after a `y` at a terminal through sudo, and otherwise they print the
 command and exit 1. On other distributions they say what to install and exit 1.
@@ -48,6 +51,7 @@ Examples:
   cargo xtask test
   cargo xtask test layer_norm -- --nocapture
   cargo xtask test --driver swiftshader --test suite
+  cargo xtask shaders target/shaders
 
 The exit status is that of what was run, 1 where no adapter was found and 2
 for arguments that are not understood.
@@ -62,16 +66,19 @@ enum Request {
 
 fn parse(mut args: impl Iterator<Item = OsString>) -> Result<Request, String> {
     let Some(first) = args.next() else {
-        return Err("No command was given: `demo` or `test`.".into());
+        return Err("No command was given: `demo`, `test` or `shaders`.".into());
     };
     let task = match first.to_str() {
         Some("-h" | "--help" | "help") => return Ok(Request::Help),
         Some("demo") => run::Task::Demo,
         Some("test") => run::Task::Test,
+        Some("shaders") => run::Task::Shaders,
         _ => {
             let first = first.to_string_lossy();
             let what = if first.starts_with('-') { "an option" } else { "a command" };
-            return Err(format!("`{first}` is not {what} of cargo xtask, which knows `demo`, `test` and `--help`."));
+            return Err(format!(
+                "`{first}` is not {what} of cargo xtask, which knows `demo`, `test`, `shaders` and `--help`."
+            ));
         }
     };
     let mut rest: Vec<OsString> = args.collect();
@@ -93,6 +100,16 @@ fn parse(mut args: impl Iterator<Item = OsString>) -> Result<Request, String> {
     }
     match rest.first().and_then(|a| a.to_str()) {
         Some("-h" | "--help") => Ok(Request::Help),
+        _ if task == run::Task::Shaders => {
+            let [folder] = rest.as_slice() else {
+                return Err(
+                    "`shaders` takes one folder to write to, as in `cargo xtask shaders target/shaders`.".into()
+                );
+            };
+            // cargo runs in the workspace's root, wherever this was started.
+            let folder = std::path::absolute(folder).map_err(|e| format!("`shaders` takes a folder ({e})."))?;
+            Ok(Request::Run(task, driver, vec![folder.into()]))
+        }
         _ => Ok(Request::Run(task, driver, rest)),
     }
 }
@@ -113,7 +130,8 @@ fn main() -> ExitCode {
     // Only here, since with OpenGL wgpu makes an adapter more of every driver.
     let features: &[&str] = if driver == Driver::Gl { &["--features", "gles"] } else { &[] };
     let rest: Vec<OsString> = features.iter().map(OsString::from).chain(rest).collect();
-    let outcome = find_adapter(driver).and_then(|()| task.run(&rest, runtime.as_ref()));
+    let found = if task.needs_adapter() { find_adapter(driver) } else { Ok(()) };
+    let outcome = found.and_then(|()| task.run(&rest, runtime.as_ref()));
     match outcome {
         Ok(status) => ExitCode::from(status),
         Err(paragraph) => {
@@ -187,6 +205,19 @@ mod tests {
         assert!(parsed(&["test", "--driver"]).unwrap_err().contains("takes a name"));
         for args in [&["test", "--driver", "metal"][..], &["test", "--driver=metal"]] {
             assert!(parsed(args).unwrap_err().contains("`metal` is no driver"), "{args:?}");
+        }
+    }
+
+    #[test]
+    fn shaders_takes_one_folder() {
+        let here = std::env::current_dir().unwrap();
+        let request =
+            |folder: std::path::PathBuf| Ok(Request::Run(run::Task::Shaders, Driver::AtHand, vec![folder.into()]));
+        assert_eq!(parsed(&["shaders", "out"]), request(here.join("out")));
+        assert_eq!(parsed(&["shaders", here.to_str().unwrap()]), request(here));
+        assert_eq!(parsed(&["shaders", "--help"]), Ok(Request::Help));
+        for args in [&["shaders"][..], &["shaders", "a", "b"], &["shaders", ""]] {
+            assert!(parsed(args).unwrap_err().contains("folder"), "{args:?}");
         }
     }
 

@@ -8,14 +8,21 @@ use std::process::{Command, ExitStatus};
 pub enum Task {
     Demo,
     Test,
+    Shaders,
 }
 
 impl Task {
-    /// cargo's arguments. The demo uses the tests' profile and features, so
-    /// either command finds the other's build.
+    /// Shaders are text until a GPU has them.
+    pub fn needs_adapter(self) -> bool {
+        self != Task::Shaders
+    }
+
+    /// cargo's arguments. All use the tests' profile and features, so each
+    /// command finds the others' build.
     fn cargo_args(self) -> &'static [&'static str] {
         match self {
             Task::Demo => &["run", "--profile", "test", "--features", "cli", "--example", "demo", "--"],
+            Task::Shaders => &["run", "--profile", "test", "--features", "cli", "--example", "shaders", "--"],
             Task::Test => &["test", "--workspace", "--features", "cli"],
         }
     }
@@ -116,6 +123,13 @@ mod tests {
         assert_eq!(line(Task::Demo, &[]), start);
         assert_eq!(line(Task::Demo, &["--out", "x"]), format!("{start} --out x"));
         assert_eq!(line(Task::Demo, &["--", "--out", "x"]), format!("{start} --out x"));
+    }
+
+    #[test]
+    fn shaders_passes_the_folder_on() {
+        let all = "run --profile test --features cli --example shaders -- /tmp/x";
+        assert_eq!(line(Task::Shaders, &["/tmp/x"]), all);
+        assert!(Task::Demo.needs_adapter() && Task::Test.needs_adapter() && !Task::Shaders.needs_adapter());
     }
 
     #[test]

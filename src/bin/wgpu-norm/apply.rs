@@ -6,16 +6,14 @@ use std::time::{Duration, Instant};
 use ndarray::{ArrayD, IxDyn};
 use serde_json::{Map, Value, json};
 use wgpu_norm::reference::Deviation;
-use wgpu_norm::{
-    BatchNorm, BindError, Error, Gpu, GroupNorm, Inputs, InstanceNorm, LayerNorm, LpNorm, MeanVarianceNorm, Momentum,
-    Norm, Outputs, RmsNorm, RunError, SpecError, VarianceEstimator,
-};
+use wgpu_norm::{BindError, Error, Gpu, Inputs, Momentum, Norm, Outputs, SpecError, VarianceEstimator};
 
 use crate::check::{self, Checked, TOLERANCE};
-use crate::cli::{Apply, Device, Estimator, NormName};
-use crate::failure::{Failure, chain, note};
+use crate::cli::{Apply, Device, Estimator};
+use crate::failure::{Failure, note};
 use crate::files::{self, Location};
 use crate::progress::Progress;
+use crate::specify::{self, Numbers, Running};
 use crate::{adapters, usage};
 
 /// The arrays a norm works on.
@@ -84,7 +82,7 @@ pub(crate) fn run(apply: &Apply) -> Result<(), Failure> {
     // No batches are counted here.
     let plan = plan.passes().iter().filter(|pass| pass.name() != "count_batch").map(ToString::to_string).collect();
     let (outputs, time) = {
-        let _progress = Progress::spinner(format!("{} norm", apply.norm.name()));
+        let _progress = Progress::spinner(format!("{} norm", apply.norm.name.name()));
         let start = Instant::now();
         let outputs =
             gpu.run_array_blocking(norm.as_ref(), inputs(apply, &arrays)).map_err(|error| refused(apply, &error))?;
@@ -124,36 +122,18 @@ fn load_optional(location: &Option<(&'static str, Location)>) -> Result<Option<A
 
 /// The norm that the options ask for, of an input of this shape.
 fn specify(apply: &Apply, shape: &[usize]) -> Result<Box<dyn Norm>, SpecError> {
-    let last_axis = shape.last().copied().into_iter().collect::<Vec<usize>>();
-    let normalized = apply.normalized_shape.as_ref().map_or(last_axis, |lengths| lengths.0.clone());
-    let axis = apply.channel_axis();
-    Ok(match apply.norm {
-        NormName::Layer => Box::new(LayerNorm::new(shape, &normalized)?.eps(apply.eps())),
-        NormName::Rms => {
-            Box::new(RmsNorm::new(shape, &normalized)?.eps(apply.eps()).weight_offset(apply.weight_offset()))
-        }
-        NormName::Group => Box::new(GroupNorm::new(shape, apply.groups(), axis)?.eps(apply.eps())),
-        NormName::Instance => Box::new(InstanceNorm::new(shape, axis)?.eps(apply.eps())),
-        NormName::Mvn => Box::new(MeanVarianceNorm::new(shape, &apply.axes())?.eps(apply.eps())),
-        NormName::Lp => {
-            let norm = if apply.p() == 1 { LpNorm::l1 } else { LpNorm::l2 };
-            Box::new(norm(shape, &apply.axes())?.eps(apply.eps()))
-        }
-        NormName::Batch => {
-            let norm = BatchNorm::new(shape, axis)?
-                .eps(apply.eps())
-                .momentum(Momentum::exponential(apply.momentum()))
-                .running_variance(match apply.estimator() {
-                    Estimator::Biased => VarianceEstimator::Biased,
-                    Estimator::Unbiased => VarianceEstimator::Unbiased,
-                });
-            Box::new(match (apply.train, apply.tracks()) {
-                (false, _) => norm.eval(),
-                (true, false) => norm.without_tracking(),
-                (true, true) => norm,
-            })
-        }
-    })
+    let numbers = Numbers {
+        eps: apply.eps(),
+        weight_offset: apply.weight_offset(),
+        running: apply.tracks().then(|| Running {
+            momentum: Momentum::exponential(apply.momentum()),
+            variance: match apply.estimator() {
+                Estimator::Biased => VarianceEstimator::Biased,
+                Estimator::Unbiased => VarianceEstimator::Unbiased,
+            },
+        }),
+    };
+    specify::norm(&apply.norm, shape, &numbers)
 }
 
 fn inputs<'a>(apply: &Apply, arrays: &'a Arrays) -> Inputs<ndarray::ArrayViewD<'a, f32>> {
@@ -194,32 +174,14 @@ fn output<'a>(outputs: &'a Outputs<ArrayD<f32>>, name: &str) -> Option<&'a Array
 /// The library's refusal, with the option it is about.
 fn refused(apply: &Apply, error: &Error) -> Failure {
     let option = match error {
-        Error::Spec(SpecError::ScalarInput { .. } | SpecError::TooManyElements { .. }) => Some("--input"),
-        Error::Spec(SpecError::NormalizedShape { .. } | SpecError::EmptyNormalizedShape { .. }) => {
-            Some("--normalized-shape")
-        }
-        Error::Spec(SpecError::Axes { .. } | SpecError::AlternatingAxes { .. }) => Some("--axes"),
-        Error::Spec(SpecError::ChannelAxis { .. }) => Some("--channel-axis"),
-        Error::Spec(SpecError::NumGroups { .. }) if apply.groups.is_none() => {
-            Some("--groups, of which 32 is the default")
-        }
-        Error::Spec(SpecError::NumGroups { .. }) => Some("--groups"),
+        Error::Spec(error) => specify::option(error, apply.norm.groups.is_some(), "--input"),
         Error::Bind(BindError::Shape { tensor, shape, must }) => {
             let option = tensor.replace('_', "-");
             return Failure::Failed(format!("--{option}: its shape is {shape:?} but must be {must:?}"));
         }
-        Error::Spec(SpecError::Limit { .. }) => Some("--input"),
-        // Not where there is no adapter at all.
-        Error::Run(RunError::NoAdapter { why }) if apply.adapter.is_some() && why.contains("does not contain") => {
-            Some("--adapter")
-        }
-        _ => None,
+        error => specify::option_of_adapter(error, apply.adapter.as_deref()),
     };
-    let text = chain(error);
-    Failure::Failed(match option {
-        Some(option) => format!("{option}: {text}"),
-        None => text,
-    })
+    specify::refusal(option, error)
 }
 
 impl Report<'_> {
@@ -248,7 +210,7 @@ impl Report<'_> {
     fn text(&self) -> String {
         let mut text = format!(
             "{} norm of {:?} in {:.1} ms on {}\n",
-            self.apply.norm.name(),
+            self.apply.norm.name.name(),
             self.shape,
             self.time.as_secs_f64() * 1e3,
             self.gpu.describe()
@@ -289,7 +251,7 @@ impl Report<'_> {
             })
         });
         let object = json!({
-            "norm": self.apply.norm.name(),
+            "norm": self.apply.norm.name.name(),
             "input": {
                 "file": self.apply.input.display().to_string(),
                 "shape": self.shape,

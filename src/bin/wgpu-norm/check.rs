@@ -7,6 +7,7 @@ use wgpu_norm::reference::{self, Deviation, Forward};
 
 use crate::apply::Arrays;
 use crate::cli::{Apply, Estimator, NormName};
+use crate::kind::{from_front, wide};
 
 /// How far one output is off at most.
 pub(crate) struct Checked {
@@ -66,18 +67,9 @@ fn compare(output: &'static str, got: &ArrayD<f32>, want: ArrayViewD<'_, f64>, s
     Checked { output, worst: reference::largest_error(got.view(), want, scale) }
 }
 
-fn wide(values: &ArrayD<f32>) -> ArrayD<f64> {
-    values.mapv(f64::from)
-}
-
 /// The largest finite magnitude.
 fn largest(x: &ArrayD<f64>) -> f64 {
     x.iter().map(|value| value.abs()).filter(|value| value.is_finite()).fold(0.0, f64::max)
-}
-
-/// An axis, counted from the first; the library has refused those that are not there.
-fn from_front(axis: isize, rank: usize) -> usize {
-    if axis < 0 { rank.saturating_add_signed(axis) } else { axis.unsigned_abs() }
 }
 
 /// The norm in float64.
@@ -87,17 +79,17 @@ fn forward(apply: &Apply, arrays: &Arrays, x: ArrayViewD<'_, f64>) -> Forward {
     let weight = weight.as_ref().map(|weight| weight.view());
     let bias = bias.as_ref().map(|bias| bias.view());
     let eps = f64::from(apply.eps());
-    let channels = from_front(apply.channel_axis(), x.ndim());
-    let normalized = apply.normalized_shape.as_ref().map_or(1, |lengths| lengths.0.len());
-    let axes: Vec<usize> = apply.axes().iter().map(|&axis| from_front(axis, x.ndim())).collect();
-    match apply.norm {
+    let channels = from_front(apply.norm.channel_axis(), x.ndim());
+    let normalized = apply.norm.normalized_shape.as_ref().map_or(1, |lengths| lengths.0.len());
+    let axes: Vec<usize> = apply.norm.axes().iter().map(|&axis| from_front(axis, x.ndim())).collect();
+    match apply.norm.name {
         NormName::Mvn => reference::mean_variance_norm(x, &axes, eps),
-        NormName::Lp => reference::lp_norm(x, &axes, apply.p(), eps),
+        NormName::Lp => reference::lp_norm(x, &axes, apply.norm.p(), eps),
         NormName::Layer => reference::layer_norm(x, normalized, weight, bias, eps),
         NormName::Rms => reference::rms_norm(x, normalized, weight, bias, eps, f64::from(apply.weight_offset())),
-        NormName::Group => reference::group_norm(x, channels, apply.groups(), weight, bias, eps),
+        NormName::Group => reference::group_norm(x, channels, apply.norm.groups(), weight, bias, eps),
         NormName::Instance => reference::instance_norm(x, channels, weight, bias, eps),
-        NormName::Batch => match (apply.train, &arrays.running_mean, &arrays.running_var) {
+        NormName::Batch => match (apply.norm.train, &arrays.running_mean, &arrays.running_var) {
             (false, Some(mean), Some(var)) => {
                 reference::batch_norm_eval(x, channels, wide(mean).view(), wide(var).view(), weight, bias, eps)
             }

@@ -1,9 +1,18 @@
 //! The command line: what can be written, and what it says about itself.
 
-use std::num::NonZeroUsize;
+mod bench;
+mod norm;
+mod plan;
+mod values;
+
 use std::path::{Path, PathBuf};
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
+
+pub(crate) use bench::Bench;
+pub(crate) use norm::{NormName, NormOptions};
+pub(crate) use plan::Plan;
+use values::{device, eps, finite, momentum};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -69,25 +78,10 @@ pub(crate) enum Command {
     Adapters(Adapters),
     /// Check every norm on an adapter, and say whether to trust it
     Doctor(Doctor),
-}
-
-/// Which norm.
-#[derive(Clone, Copy, Debug, PartialEq, ValueEnum)]
-pub(crate) enum NormName {
-    /// Mean and variance over the last axes, of each sample
-    Layer,
-    /// Root mean square over the last axes, of each sample
-    Rms,
-    /// Mean and variance over a group of channels and all positions, of each sample
-    Group,
-    /// Mean and variance over all positions, of each channel of each sample
-    Instance,
-    /// Mean and variance over the batch and all positions, of each channel
-    Batch,
-    /// Mean and standard deviation over any axes, without weight: ONNX's MeanVarianceNormalization
-    Mvn,
-    /// L1 or L2 norm over any axes: each vector is divided by its length
-    Lp,
+    /// Show how a norm would run here, without data
+    Plan(Plan),
+    /// Time every norm, by the speed of a copy
+    Bench(Bench),
 }
 
 /// Where to compute.
@@ -108,8 +102,8 @@ pub(crate) enum Estimator {
 #[derive(Debug, Args)]
 #[command(after_help = APPLY_DETAILS)]
 pub(crate) struct Apply {
-    /// The norm
-    pub(crate) norm: NormName,
+    #[command(flatten)]
+    pub(crate) norm: NormOptions,
 
     /// The array to normalize
     #[arg(long, value_name = "FILE")]
@@ -134,15 +128,6 @@ pub(crate) struct Apply {
     #[arg(long, value_name = "FILE")]
     pub(crate) save_rstd: Option<PathBuf>,
 
-    /// The lengths of the last axes, over which is normalized, as in 8,64 [default: the last one]
-    #[arg(
-        long,
-        value_name = "LENGTHS",
-        value_parser = lengths,
-        allow_hyphen_values = true,
-        help_heading = "Layer and RMS norm"
-    )]
-    pub(crate) normalized_shape: Option<Lengths>,
     /// What is added to each weight, for RMS norm [default: 0]
     #[arg(
         long,
@@ -153,47 +138,6 @@ pub(crate) struct Apply {
     )]
     pub(crate) weight_offset: Option<f32>,
 
-    /// The axis of the channels, from the last if negative; 1 in PyTorch's layout [default: -1]
-    #[arg(
-        long,
-        value_name = "AXIS",
-        value_parser = axis,
-        allow_hyphen_values = true,
-        help_heading = "Group, instance and batch norm"
-    )]
-    pub(crate) channel_axis: Option<isize>,
-    /// How many groups the channels are cut into, for group norm [default: 32]
-    #[arg(
-        long,
-        value_name = "G",
-        value_parser = groups,
-        allow_hyphen_values = true,
-        help_heading = "Group, instance and batch norm"
-    )]
-    pub(crate) groups: Option<NonZeroUsize>,
-
-    /// The axes to normalize over, from the last if negative, as in 0,2,3 or -2,-1 [default: mvn 0,2,3; lp -1]
-    #[arg(
-        long,
-        value_name = "AXES",
-        value_parser = axes,
-        allow_hyphen_values = true,
-        help_heading = "Mean-variance and Lp norm"
-    )]
-    pub(crate) axes: Option<AxisList>,
-    /// Which norm to divide by, 1 or 2, for lp [default: 2]
-    #[arg(
-        long,
-        value_name = "P",
-        value_parser = power,
-        allow_hyphen_values = true,
-        help_heading = "Mean-variance and Lp norm"
-    )]
-    pub(crate) p: Option<u32>,
-
-    /// Normalize by the statistics of the input; without, by the running ones
-    #[arg(long, help_heading = "Batch norm")]
-    pub(crate) train: bool,
     /// The running mean, needed without --train
     #[arg(long, value_name = "FILE", help_heading = "Batch norm")]
     pub(crate) running_mean: Option<PathBuf>,
@@ -258,124 +202,13 @@ pub(crate) struct Doctor {
     pub(crate) json: bool,
 }
 
-impl NormName {
-    pub(crate) fn name(self) -> &'static str {
-        match self {
-            Self::Layer => "layer",
-            Self::Rms => "rms",
-            Self::Group => "group",
-            Self::Instance => "instance",
-            Self::Batch => "batch",
-            Self::Mvn => "mvn",
-            Self::Lp => "lp",
-        }
-    }
-}
-
-/// The lengths of some axes. A type of its own, because clap takes a `Vec` for several values.
-#[derive(Clone, Debug)]
-pub(crate) struct Lengths(pub(crate) Vec<usize>);
-
-fn lengths(text: &str) -> Result<Lengths, String> {
-    text.split(',')
-        .map(|length| length.trim().parse::<usize>())
-        .collect::<Result<_, _>>()
-        .map(Lengths)
-        .map_err(|_| "must be lengths with commas between them, as in 8,64".to_owned())
-}
-
-/// A list of axes; see [`Lengths`].
-#[derive(Clone, Debug)]
-pub(crate) struct AxisList(pub(crate) Vec<isize>);
-
-fn axes(text: &str) -> Result<AxisList, String> {
-    text.split(',')
-        .map(|axis| axis.trim().parse::<isize>())
-        .collect::<Result<_, _>>()
-        .map(AxisList)
-        .map_err(|_| "must be axes with commas between them, as in 0,2,3 or -2,-1".to_owned())
-}
-
-fn power(text: &str) -> Result<u32, String> {
-    match text {
-        "1" => Ok(1),
-        "2" => Ok(2),
-        _ => Err("must be 1 or 2".to_owned()),
-    }
-}
-
-fn axis(text: &str) -> Result<isize, String> {
-    text.parse().map_err(|_| "must be a whole number".to_owned())
-}
-
-fn groups(text: &str) -> Result<NonZeroUsize, String> {
-    text.parse().map_err(|_| "must be a whole number, at least 1".to_owned())
-}
-
-fn finite(text: &str) -> Result<f32, String> {
-    // Straight to float32: by way of float64 it would be rounded twice.
-    let value = text.parse::<f32>().map_err(|_| "must be a number".to_owned())?;
-    if !value.is_finite() {
-        return Err("must be finite in float32".to_owned());
-    }
-    Ok(value)
-}
-
-fn eps(text: &str) -> Result<f32, String> {
-    let value = finite(text)?;
-    if value < 0.0 {
-        return Err("must be at least 0".to_owned());
-    }
-    if value == 0.0 && text.parse::<f64>().is_ok_and(|exact| exact != 0.0) {
-        return Err("is too small for float32, where it is 0".to_owned());
-    }
-    Ok(value)
-}
-
-fn momentum(text: &str) -> Result<f32, String> {
-    match finite(text)? {
-        value if (0.0..=1.0).contains(&value) => Ok(value),
-        _ => Err("must be in 0 to 1".to_owned()),
-    }
-}
-
-fn device(text: &str) -> Result<Device, String> {
-    match text {
-        // An empty environment variable is as good as none.
-        "gpu" | "" => Ok(Device::Gpu),
-        _ => Err("gpu is the only device so far (the environment variable WGPU_NORM_DEVICE is \
-                  where it comes from if --device isn't given)"
-            .to_owned()),
-    }
-}
-
 impl Apply {
-    pub(crate) fn channel_axis(&self) -> isize {
-        self.channel_axis.unwrap_or(-1)
-    }
-
-    pub(crate) fn groups(&self) -> usize {
-        self.groups.map_or(32, NonZeroUsize::get)
-    }
-
     pub(crate) fn eps(&self) -> f32 {
-        self.eps.unwrap_or(match self.norm {
+        self.eps.unwrap_or(match self.norm.name {
             NormName::Mvn => 1e-9,
             NormName::Lp => 1e-12,
             _ => wgpu_norm::DEFAULT_EPS,
         })
-    }
-
-    pub(crate) fn p(&self) -> u32 {
-        self.p.unwrap_or(2)
-    }
-
-    pub(crate) fn axes(&self) -> Vec<isize> {
-        match (&self.axes, self.norm) {
-            (Some(axes), _) => axes.0.clone(),
-            (None, NormName::Mvn) => vec![0, 2, 3],
-            (None, _) => vec![-1],
-        }
     }
 
     pub(crate) fn weight_offset(&self) -> f32 {
@@ -405,7 +238,7 @@ impl Apply {
 
     /// Whether a training batch norm updates running statistics: they are given, or wanted.
     pub(crate) fn tracks(&self) -> bool {
-        self.train
+        self.norm.train
             && (self.running_mean.is_some() || self.save_running_mean.is_some() || self.save_running_var.is_some())
     }
 }

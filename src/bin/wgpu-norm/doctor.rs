@@ -12,6 +12,7 @@ use crate::check::TOLERANCE;
 use crate::cli::Doctor;
 use crate::failure::{Failure, chain, one_line};
 use crate::progress::Progress;
+use crate::specify;
 use cases::{CASES, Case, Data, Given};
 use verdict::{Outcome, Verdict, Way};
 
@@ -27,12 +28,7 @@ pub(crate) fn run(options: &Doctor) -> Result<(), Failure> {
         };
         gpu.and_then(|gpu| gpu.probe_blocking().map(|probe| (gpu, probe)))
     }
-    .map_err(|error| match error {
-        wgpu_norm::Error::Run(wgpu_norm::RunError::NoAdapter { .. }) if options.adapter.is_some() => {
-            Failure::Failed(format!("--adapter: {}", chain(&error)))
-        }
-        error => Failure::Failed(chain(&error)),
-    })?;
+    .map_err(|error| specify::refusal(specify::option_of_adapter(&error, options.adapter.as_deref()), &error))?;
     let outcomes = examine(&gpu, &probe)?;
     let verdict = verdict::judge(&probe, gpu.context().capabilities().reassociates, &outcomes);
     crate::print(&if options.json {

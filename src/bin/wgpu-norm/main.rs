@@ -2,12 +2,17 @@
 
 mod adapters;
 mod apply;
+mod bench;
 mod check;
 mod cli;
 mod doctor;
 mod failure;
 mod files;
+mod kind;
+mod numbers;
+mod plan;
 mod progress;
+mod specify;
 mod usage;
 
 use std::io::{self, Write as _};
@@ -35,6 +40,8 @@ fn main() -> ExitCode {
         Command::Apply(options) => ("apply", apply::run(options)),
         Command::Adapters(options) => ("adapters", adapters::run(options)),
         Command::Doctor(options) => ("doctor", doctor::run(options)),
+        Command::Plan(options) => ("plan", plan::run(options)),
+        Command::Bench(options) => ("bench", bench::run(options)),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,

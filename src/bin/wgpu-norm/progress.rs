@@ -32,6 +32,15 @@ impl Progress {
         )
     }
 
+    /// A step of `total` steps, each told by [`Progress::now`] and [`Progress::advance`].
+    pub(crate) fn steps(label: String, total: u64) -> Self {
+        Self::start(
+            ProgressBar::with_draw_target(Some(total), ProgressDrawTarget::hidden()),
+            "{bar:30} {pos}/{len} {msg}",
+            label,
+        )
+    }
+
     /// A step that cannot say how far it is.
     pub(crate) fn spinner(label: String) -> Self {
         Self::start(
@@ -62,10 +71,17 @@ impl Progress {
         Self(Some(Drawn { bar, done: Some(done), thread }))
     }
 
-    /// `bytes` more are done.
-    pub(crate) fn advance(&self, bytes: u64) {
+    /// What is done now.
+    pub(crate) fn now(&self, label: String) {
         if let Some(drawn) = &self.0 {
-            drawn.bar.inc(bytes);
+            drawn.bar.set_message(label);
+        }
+    }
+
+    /// So many more bytes or steps are done.
+    pub(crate) fn advance(&self, done: u64) {
+        if let Some(drawn) = &self.0 {
+            drawn.bar.inc(done);
         }
     }
 }

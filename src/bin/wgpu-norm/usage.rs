@@ -1,13 +1,14 @@
 //! Which options go together: everything about the command line that can be wrong before a file is looked at.
 
-use crate::cli::{Apply, NormName};
+use crate::cli::{Apply, NormName, NormOptions};
 use crate::failure::Failure;
 
 /// Checks that every option has a meaning for the norm and beside the others.
 pub(crate) fn check(apply: &Apply) -> Result<(), Failure> {
-    belongs(apply)?;
+    belongs(apply.norm.name, &of_norm(&apply.norm))?;
+    belongs(apply.norm.name, &of_apply(apply))?;
     outputs(apply)?;
-    if apply.norm == NormName::Batch {
+    if apply.norm.name == NormName::Batch {
         batch(apply)?;
     }
     if apply.weight_offset.is_some() && apply.weight.is_none() {
@@ -20,19 +21,28 @@ fn usage<T>(text: impl Into<String>) -> Result<T, Failure> {
     Err(Failure::Usage(text.into()))
 }
 
-/// Refuses options of other norms.
-fn belongs(apply: &Apply) -> Result<(), Failure> {
+/// An option, whether it is given, and the norms it belongs to.
+pub(crate) type Rule = (&'static str, bool, &'static [NormName]);
+
+/// The rules of the options that say which norm.
+pub(crate) fn of_norm(options: &NormOptions) -> [Rule; 6] {
     use NormName::{Batch, Group, Instance, Layer, Lp, Mvn, Rms};
-    let rules: [(&str, bool, &[NormName]); 16] = [
+    [
+        ("--axes", options.axes.is_some(), &[Mvn, Lp]),
+        ("--p", options.p.is_some(), &[Lp]),
+        ("--normalized-shape", options.normalized_shape.is_some(), &[Layer, Rms]),
+        ("--groups", options.groups.is_some(), &[Group]),
+        ("--channel-axis", options.channel_axis.is_some(), &[Group, Instance, Batch]),
+        ("--train", options.train, &[Batch]),
+    ]
+}
+
+fn of_apply(apply: &Apply) -> [Rule; 10] {
+    use NormName::{Batch, Group, Instance, Layer, Mvn, Rms};
+    [
         ("--weight", apply.weight.is_some(), &[Layer, Rms, Group, Instance, Batch]),
         ("--bias", apply.bias.is_some(), &[Layer, Rms, Group, Instance, Batch]),
-        ("--axes", apply.axes.is_some(), &[Mvn, Lp]),
-        ("--p", apply.p.is_some(), &[Lp]),
-        ("--normalized-shape", apply.normalized_shape.is_some(), &[Layer, Rms]),
         ("--weight-offset", apply.weight_offset.is_some(), &[Rms]),
-        ("--groups", apply.groups.is_some(), &[Group]),
-        ("--channel-axis", apply.channel_axis.is_some(), &[Group, Instance, Batch]),
-        ("--train", apply.train, &[Batch]),
         ("--running-mean", apply.running_mean.is_some(), &[Batch]),
         ("--running-var", apply.running_var.is_some(), &[Batch]),
         ("--momentum", apply.momentum.is_some(), &[Batch]),
@@ -40,16 +50,20 @@ fn belongs(apply: &Apply) -> Result<(), Failure> {
         ("--save-running-mean", apply.save_running_mean.is_some(), &[Batch]),
         ("--save-running-var", apply.save_running_var.is_some(), &[Batch]),
         ("--save-mean", apply.save_mean.is_some(), &[Layer, Group, Instance, Batch, Mvn]),
-    ];
-    for (option, given, norms) in rules {
-        if given && !norms.contains(&apply.norm) {
+    ]
+}
+
+/// Refuses options of other norms.
+pub(crate) fn belongs(name: NormName, rules: &[Rule]) -> Result<(), Failure> {
+    for &(option, given, norms) in rules {
+        if given && !norms.contains(&name) {
             let names: Vec<&str> = norms.iter().map(|norm| norm.name()).collect();
             let names = match names.split_last() {
                 Some((last, rest)) if !rest.is_empty() => format!("{} and {last}", rest.join(", ")),
                 _ => names.concat(),
             };
             let reason = if option == "--save-mean" { ", which takes no mean" } else { "" };
-            return usage(format!("{option} belongs to {names} norm, and this is {} norm{reason}", apply.norm.name()));
+            return usage(format!("{option} belongs to {names} norm, and this is {} norm{reason}", name.name()));
         }
     }
     Ok(())
@@ -72,7 +86,7 @@ fn outputs(apply: &Apply) -> Result<(), Failure> {
 /// Batch norm by the running statistics, or by those of the batch.
 fn batch(apply: &Apply) -> Result<(), Failure> {
     let running = (apply.running_mean.is_some(), apply.running_var.is_some());
-    if !apply.train {
+    if !apply.norm.train {
         let training = [
             ("--momentum", apply.momentum.is_some()),
             ("--running-var-estimator", apply.running_var_estimator.is_some()),
@@ -89,7 +103,7 @@ fn batch(apply: &Apply) -> Result<(), Failure> {
             }
         }
     }
-    match (apply.train, running) {
+    match (apply.norm.train, running) {
         (_, (true, true)) => Ok(()),
         (false, (false, false)) => usage(
             "batch norm needs --running-mean and --running-var to normalize by, or --train to normalize by the \

@@ -1,24 +1,11 @@
 //! What is computed: every norm, in every layout, on data that wrong arithmetic cannot get right.
 
-use ndarray::{ArrayD, ArrayViewD, IxDyn};
+use ndarray::{ArrayD, ArrayViewD};
 use wgpu_norm::reference::{self, Forward};
-use wgpu_norm::{
-    BatchNorm, GroupNorm, Inputs, InstanceNorm, LayerNorm, LpNorm, MeanVarianceNorm, Momentum, Norm, Outputs, RmsNorm,
-    SpecError, VarianceEstimator,
-};
+use wgpu_norm::{Inputs, Norm, Outputs, SpecError};
 
-/// A norm, by the arguments that the library and the oracle both take.
-#[derive(Clone, Copy, Debug)]
-pub(crate) enum Kind {
-    Layer { ndim: usize },
-    Rms { weight_offset: f32 },
-    Group { groups: usize, axis: usize },
-    Instance { axis: usize },
-    BatchTrain { axis: usize },
-    BatchEval { axis: usize },
-    Mvn { axes: &'static [usize] },
-    Lp { p: u32, axes: &'static [usize] },
-}
+use crate::kind::{Kind, Parameters, TAKE, wide};
+use crate::numbers::Numbers;
 
 /// A norm of one shape.
 #[derive(Debug)]
@@ -115,8 +102,6 @@ impl Data {
     }
 }
 
-const EPS: f32 = 1e-5;
-const TAKE: f32 = 0.1;
 /// How many batches the running statistics have seen before.
 const BATCHES: u32 = 7;
 
@@ -125,10 +110,7 @@ pub(crate) struct Given {
     kind: Kind,
     pub(crate) data: Data,
     pub(crate) x: ArrayD<f32>,
-    pub(crate) weight: Option<ArrayD<f32>>,
-    pub(crate) bias: Option<ArrayD<f32>>,
-    pub(crate) running_mean: Option<ArrayD<f32>>,
-    pub(crate) running_var: Option<ArrayD<f32>>,
+    pub(crate) parameters: Parameters,
     want: Forward,
 }
 
@@ -140,35 +122,12 @@ impl Case {
     }
 
     pub(crate) fn norm(&self) -> Result<Box<dyn Norm>, SpecError> {
-        let shape = self.shape;
-        let signed = |axes: &[usize]| axes.iter().map(|&axis| axis as isize).collect::<Vec<_>>();
-        Ok(match self.kind {
-            Kind::Layer { ndim } => {
-                let (_, normalized) = shape.split_at(shape.len().saturating_sub(ndim));
-                Box::new(LayerNorm::new(shape, normalized)?.eps(EPS))
-            }
-            Kind::Rms { weight_offset } => {
-                let (_, normalized) = shape.split_at(shape.len().saturating_sub(1));
-                Box::new(RmsNorm::new(shape, normalized)?.eps(EPS).weight_offset(weight_offset))
-            }
-            Kind::Group { groups, axis } => Box::new(GroupNorm::new(shape, groups, axis as isize)?.eps(EPS)),
-            Kind::Instance { axis } => Box::new(InstanceNorm::new(shape, axis as isize)?.eps(EPS)),
-            Kind::BatchTrain { axis } => Box::new(
-                BatchNorm::new(shape, axis as isize)?
-                    .eps(EPS)
-                    .momentum(Momentum::exponential(TAKE))
-                    .running_variance(VarianceEstimator::Unbiased),
-            ),
-            Kind::BatchEval { axis } => Box::new(BatchNorm::new(shape, axis as isize)?.eps(EPS).eval()),
-            Kind::Mvn { axes } => Box::new(MeanVarianceNorm::new(shape, &signed(axes))?.eps(EPS)),
-            Kind::Lp { p: 1, axes } => Box::new(LpNorm::l1(shape, &signed(axes))?.eps(EPS)),
-            Kind::Lp { axes, .. } => Box::new(LpNorm::l2(shape, &signed(axes))?.eps(EPS)),
-        })
+        self.kind.norm(self.shape)
     }
 
     /// The case with data. `parameters` is the shape of weight and bias.
     pub(crate) fn given(&self, parameters: &[usize], data: Data) -> Given {
-        let mut numbers = Numbers(self.shape.iter().fold(1, |seed, &length| seed * 31 + length as u64));
+        let mut numbers = Numbers::of(self.shape);
         let mean = match data {
             Data::FarMean | Data::Constant => 1e6,
             _ => 0.0,
@@ -183,46 +142,21 @@ impl Case {
         if let (Some(element), Some(value)) = (x.iter_mut().nth(place), value) {
             *element = value;
         }
-        let affine = !matches!(self.kind, Kind::Mvn { .. } | Kind::Lp { .. });
-        let running = matches!(self.kind, Kind::BatchTrain { .. } | Kind::BatchEval { .. });
-        let weight = affine.then(|| numbers.normal(parameters, 1.0, 0.3));
-        let bias = affine.then(|| numbers.normal(parameters, 0.0, 0.5));
-        let running_mean = running.then(|| numbers.normal(parameters, mean, 0.2));
-        let running_var = running.then(|| numbers.normal(parameters, 0.0, 1.0).mapv(|v| v * v + 0.1));
-        let want = self.oracle(&x, [&weight, &bias, &running_mean, &running_var]);
-        Given { kind: self.kind, data, x, weight, bias, running_mean, running_var, want }
-    }
-
-    fn oracle(&self, x: &ArrayD<f32>, parameters: [&Option<ArrayD<f32>>; 4]) -> Forward {
-        let x = wide(x);
-        let [weight, bias, mean, var] = parameters.map(|array| array.as_ref().map(wide));
-        let (x, eps) = (x.view(), f64::from(EPS));
-        let (w, b) = (weight.as_ref().map(|w| w.view()), bias.as_ref().map(|b| b.view()));
-        match self.kind {
-            Kind::Layer { ndim } => reference::layer_norm(x, ndim, w, b, eps),
-            Kind::Rms { weight_offset } => reference::rms_norm(x, 1, w, b, eps, f64::from(weight_offset)),
-            Kind::Group { groups, axis } => reference::group_norm(x, axis, groups, w, b, eps),
-            Kind::Instance { axis } => reference::instance_norm(x, axis, w, b, eps),
-            Kind::BatchTrain { axis } | Kind::BatchEval { axis } => match (self.kind, &mean, &var) {
-                (Kind::BatchEval { .. }, Some(mean), Some(var)) => {
-                    reference::batch_norm_eval(x, axis, mean.view(), var.view(), w, b, eps)
-                }
-                _ => reference::batch_norm_train(x, axis, w, b, eps),
-            },
-            Kind::Mvn { axes } => reference::mean_variance_norm(x, axes, eps),
-            Kind::Lp { p, axes } => reference::lp_norm(x, axes, p, eps),
-        }
+        let parameters = self.kind.parameters(parameters, mean, &mut numbers);
+        let want = self.kind.oracle(&x, &parameters);
+        Given { kind: self.kind, data, x, parameters, want }
     }
 }
 
 impl Given {
     /// All that the norm takes and gives.
     pub(crate) fn inputs(&self) -> Inputs<ArrayViewD<'_, f32>> {
+        let Parameters { weight, bias, running_mean, running_var } = &self.parameters;
         let mut inputs = Inputs::new(self.x.view());
-        if let (Some(weight), Some(bias)) = (&self.weight, &self.bias) {
+        if let (Some(weight), Some(bias)) = (weight, bias) {
             inputs = inputs.weight(weight.view()).bias(bias.view());
         }
-        if let (Some(mean), Some(var)) = (&self.running_mean, &self.running_var) {
+        if let (Some(mean), Some(var)) = (running_mean, running_var) {
             inputs = inputs.running_mean(mean.view()).running_var(var.view());
         }
         if matches!(self.kind, Kind::BatchTrain { .. }) {
@@ -259,8 +193,8 @@ impl Given {
                 reference::unbiased(variance.view(), count)
             });
             for (got, old, batch, least) in [
-                (&out.running_mean, &self.running_mean, &want.mean, largest),
-                (&out.running_var, &self.running_var, &variance, 0.0),
+                (&out.running_mean, &self.parameters.running_mean, &want.mean, largest),
+                (&out.running_var, &self.parameters.running_var, &variance, 0.0),
             ] {
                 if let (Some(got), Some(old), Some(batch)) = (got, old, batch) {
                     let (old, take) = (wide(old), f64::from(TAKE));
@@ -282,36 +216,10 @@ impl Given {
     }
 }
 
-fn wide(values: &ArrayD<f32>) -> ArrayD<f64> {
-    values.mapv(f64::from)
-}
-
 fn error(got: &ArrayD<f32>, want: &ArrayD<f64>, scale: &ArrayD<f64>) -> f64 {
     // The oracle insists on equal shapes.
     if got.shape() != want.shape() || scale.shape() != want.shape() {
         return f64::INFINITY;
     }
     reference::largest_error(got.view(), want.view(), scale.view()).map_or(0.0, |worst| worst.relative)
-}
-
-/// Numbers that are the same on every run.
-struct Numbers(u64);
-
-impl Numbers {
-    /// Near enough to normal: the sum of four uniforms.
-    fn normal(&mut self, shape: &[usize], mean: f32, std: f32) -> ArrayD<f32> {
-        ArrayD::from_shape_simple_fn(IxDyn(shape), || {
-            let sum: f64 = (0..4).map(|_| self.uniform() - 0.5).sum();
-            (f64::from(mean) + f64::from(std) * sum * 3f64.sqrt()) as f32
-        })
-    }
-
-    /// In 0 to 1 (splitmix64).
-    fn uniform(&mut self) -> f64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut mixed = self.0;
-        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        ((mixed ^ (mixed >> 31)) >> 11) as f64 / (1u64 << 53) as f64
-    }
 }

@@ -8,6 +8,7 @@ use wgpu_norm::{Gpu, Norm, Operands};
 
 use super::cases::Given;
 use crate::failure::chain;
+use crate::kind::Parameters;
 
 /// `y`, or what went wrong.
 pub(crate) fn run(gpu: &Gpu, norm: &dyn Norm, given: &Given) -> Result<ArrayD<f32>, String> {
@@ -38,8 +39,8 @@ fn submit(gpu: &Gpu, norm: &dyn Norm, given: &Given) -> Result<wgpu::Buffer, Str
         buffer
     };
     let (x, y) = (buffer(&given.x), buffer(&ArrayD::zeros(given.x.raw_dim())));
-    let [weight, bias, mean, var] =
-        [&given.weight, &given.bias, &given.running_mean, &given.running_var].map(|array| array.as_ref().map(buffer));
+    let Parameters { weight, bias, running_mean, running_var } = &given.parameters;
+    let [weight, bias, mean, var] = [weight, bias, running_mean, running_var].map(|array| array.as_ref().map(buffer));
     let mut operands = Operands::new(&x, &y);
     if let (Some(weight), Some(bias)) = (&weight, &bias) {
         operands = operands.weight(weight).bias(bias);

@@ -5,7 +5,7 @@
 //! If a rename fails, those before it are taken back.
 
 use std::ffi::OsString;
-use std::fs::{self, Permissions};
+use std::fs::{self, File, Permissions};
 use std::io::{self, BufWriter, Write as _};
 use std::path::{Path, PathBuf};
 
@@ -57,7 +57,9 @@ enum Undo {
 pub(crate) fn targets(asked: &[(&'static str, &Path)]) -> Result<Vec<Target>, Failure> {
     let mut found: Vec<Target> = Vec::new();
     for &(option, given) in asked {
-        let target = Target::find(option, given).map_err(|reason| cannot_write(option, given, &reason.to_string()))?;
+        let target = Target::find(option, given)
+            .and_then(|target| target.temporary().map(|_| target))
+            .map_err(|reason| cannot_write(option, given, &reason.to_string()))?;
         if let Some(other) = found.iter().find(|other| other.same_file(&target)) {
             return Err(Failure::Usage(format!(
                 "{} `{}` and {option} `{}` are the same file, and each output needs its own",
@@ -129,39 +131,44 @@ impl Target {
 
     /// Writes the array to a temporary file beside the target.
     pub(crate) fn stage(self, values: &ArrayD<f32>) -> Result<Staged, Failure> {
-        match self.write(values) {
+        let progress =
+            Progress::bytes(format!("writing {}", self.given.display()), (values.len() as u64).saturating_mul(4));
+        self.stage_by(|file| write_npy(file, values, &progress))
+    }
+
+    /// Writes these bytes to a temporary file beside the target.
+    pub(crate) fn stage_bytes(self, bytes: &[u8]) -> Result<Staged, Failure> {
+        self.stage_by(|file| file.write_all(bytes))
+    }
+
+    fn stage_by(self, contents: impl FnOnce(&mut BufWriter<&mut File>) -> io::Result<()>) -> Result<Staged, Failure> {
+        match self.write(contents) {
             Ok(file) => Ok(Staged { target: self, file }),
             Err(error) => Err(cannot_write(self.option, &self.given, &error.to_string())),
         }
     }
 
-    fn write(&self, values: &ArrayD<f32>) -> io::Result<NamedTempFile> {
+    /// An empty file in the directory of the target.
+    fn temporary(&self) -> io::Result<NamedTempFile> {
         let mut builder = Builder::new();
         builder.prefix(PREFIX).suffix(SUFFIX);
         // Not the 0600 of a temporary file: the umask takes its part from this, as for any file.
         #[cfg(unix)]
         builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o666));
-        let mut file = builder.tempfile_in(&self.directory).map_err(|error| {
+        builder.tempfile_in(&self.directory).map_err(|error| {
             io::Error::other(format!(
                 "no file can be made in `{}`: {}",
                 self.directory.display(),
                 // Without the random name that the error has, too.
                 io::Error::from(error.kind())
             ))
-        })?;
-        let progress =
-            Progress::bytes(format!("writing {}", self.given.display()), (values.len() as u64).saturating_mul(4));
-        let shape: Vec<u64> = values.shape().iter().map(|&dim| dim as u64).collect();
+        })
+    }
+
+    fn write(&self, contents: impl FnOnce(&mut BufWriter<&mut File>) -> io::Result<()>) -> io::Result<NamedTempFile> {
+        let mut file = self.temporary()?;
         let mut buffered = BufWriter::with_capacity(1 << 20, file.as_file_mut());
-        let mut writer =
-            npyz::WriteOptions::<f32>::new().default_dtype().shape(&shape).writer(&mut buffered).begin_nd()?;
-        for (position, value) in values.iter().enumerate() {
-            writer.push(value)?;
-            if position % STRIDE == STRIDE - 1 {
-                progress.advance(STRIDE as u64 * 4);
-            }
-        }
-        writer.finish()?;
+        contents(&mut buffered)?;
         buffered.flush()?;
         drop(buffered);
         if let Some(permissions) = &self.permissions {
@@ -171,6 +178,18 @@ impl Target {
         file.as_file().sync_all()?;
         Ok(file)
     }
+}
+
+fn write_npy(file: &mut BufWriter<&mut File>, values: &ArrayD<f32>, progress: &Progress) -> io::Result<()> {
+    let shape: Vec<u64> = values.shape().iter().map(|&dim| dim as u64).collect();
+    let mut writer = npyz::WriteOptions::<f32>::new().default_dtype().shape(&shape).writer(file).begin_nd()?;
+    for (position, value) in values.iter().enumerate() {
+        writer.push(value)?;
+        if position % STRIDE == STRIDE - 1 {
+            progress.advance(STRIDE as u64 * 4);
+        }
+    }
+    writer.finish()
 }
 
 /// The path that a chain of symbolic links leads to, whether or not it is there.

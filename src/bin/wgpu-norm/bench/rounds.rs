@@ -1,0 +1,132 @@
+//! Norm and copy by turns, because a machine that does something else as well slows both.
+
+use std::time::Instant;
+
+use super::copy::Copier;
+use super::timing::{Clock, Source, Subject, Trouble};
+
+/// How long to go on.
+#[derive(Clone, Copy)]
+pub(crate) struct Effort {
+    /// At least so many rounds,
+    pub(crate) rounds: usize,
+    /// and for so many seconds.
+    pub(crate) seconds: f64,
+    /// One measurement is about so many seconds.
+    pub(crate) batch: f64,
+    /// Rounds for choosing a kernel that copies.
+    pub(crate) trials: usize,
+}
+
+impl Effort {
+    pub(crate) const USUAL: Self = Self { rounds: 15, seconds: 0.5, batch: 0.008, trials: 5 };
+    pub(crate) const QUICK: Self = Self { rounds: 5, seconds: 0.05, batch: 0.003, trials: 2 };
+    const MOST_ROUNDS: usize = 60;
+}
+
+/// The middle of some numbers, where their middle half lies, and the least.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) struct Spread {
+    pub(crate) least: f64,
+    pub(crate) low: f64,
+    pub(crate) median: f64,
+    pub(crate) high: f64,
+}
+
+impl Spread {
+    /// All 0 where there is nothing to tell of.
+    pub(crate) fn of(mut values: Vec<f64>) -> Self {
+        values.sort_by(f64::total_cmp);
+        let at = |share: f64| {
+            let place = share * values.len().saturating_sub(1) as f64;
+            let (below, part) = (place.floor() as usize, place.fract());
+            let value = |at: usize| values.get(at).or(values.last()).copied().unwrap_or(0.0);
+            value(below) + part * (value(below + 1) - value(below))
+        };
+        Self { least: at(0.0), low: at(0.25), median: at(0.5), high: at(0.75) }
+    }
+}
+
+/// What the rounds gave, for one dispatch each.
+#[derive(Clone, Debug)]
+pub(crate) struct Measured {
+    pub(crate) seconds: Spread,
+    pub(crate) copy_seconds: Spread,
+    /// The copy's seconds over the norm's, in each round.
+    pub(crate) ratio: Spread,
+    pub(crate) rounds: usize,
+    pub(crate) source: Source,
+}
+
+pub(crate) fn measure(
+    clock: &mut Clock<'_>,
+    subject: &mut Subject,
+    copier: &mut Copier,
+    effort: Effort,
+) -> Result<Measured, Trouble> {
+    loop {
+        let source = clock.source();
+        let measured = rounds(clock, subject, copier, effort, source)?;
+        // Times by two clocks do not go together. It changes once at most.
+        if clock.source() == source {
+            return Ok(measured);
+        }
+    }
+}
+
+fn rounds(
+    clock: &mut Clock<'_>,
+    subject: &mut Subject,
+    copier: &mut Copier,
+    effort: Effort,
+    source: Source,
+) -> Result<Measured, Trouble> {
+    let norm_times = clock.repeats(effort.batch, &mut |pass, times| subject.record(pass, times))?;
+    let copy_times = clock.repeats(effort.batch, &mut |pass, times| copier.record(pass, times))?;
+    let (mut norms, mut copies) = (Vec::new(), Vec::new());
+    let start = Instant::now();
+    for round in 0..Effort::MOST_ROUNDS {
+        if round >= effort.rounds && start.elapsed().as_secs_f64() >= effort.seconds {
+            break;
+        }
+        let mut norm = |clock: &mut Clock<'_>| {
+            let took = clock.time(norm_times, &mut |pass, times| subject.record(pass, times))?;
+            norms.push(took / f64::from(norm_times));
+            Ok::<_, Trouble>(())
+        };
+        let mut copy = |clock: &mut Clock<'_>| {
+            let took = clock.time(copy_times, &mut |pass, times| copier.record(pass, times))?;
+            copies.push(took / f64::from(copy_times));
+            Ok::<_, Trouble>(())
+        };
+        // By turns, too, so that neither always has the other's leavings.
+        if round % 2 == 0 {
+            copy(clock)?;
+            norm(clock)?;
+        } else {
+            norm(clock)?;
+            copy(clock)?;
+        }
+    }
+    let ratio = norms.iter().zip(&copies).map(|(norm, copy)| copy / norm).collect();
+    let rounds = norms.len();
+    Ok(Measured {
+        seconds: Spread::of(norms),
+        copy_seconds: Spread::of(copies),
+        ratio: Spread::of(ratio),
+        rounds,
+        source,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn quartiles_lie_between_neighbours() {
+        assert_eq!(Spread::of(vec![4.0, 1.0, 3.0, 2.0]), Spread { least: 1.0, low: 1.75, median: 2.5, high: 3.25 });
+        assert_eq!(Spread::of(vec![5.0]), Spread { least: 5.0, low: 5.0, median: 5.0, high: 5.0 });
+        assert_eq!(Spread::of(Vec::new()).median, 0.0);
+    }
+}

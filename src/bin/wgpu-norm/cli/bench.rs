@@ -1,0 +1,94 @@
+//! The options of `wgpu-norm bench`.
+
+use std::num::NonZeroUsize;
+use std::path::PathBuf;
+
+use clap::Args;
+
+use super::NormName;
+use super::values::{Dims, axis, dims, groups};
+use crate::failure::Failure;
+
+const DETAILS: &str = "\
+Times every norm at sizes that networks have, each against the fastest of some kernels that copy a \
+tensor of the same size on the same adapter: 1.00 of copy is as fast as memory allows for the bytes \
+the norm moves. Results are checked against float64 first; a wrong one is FAILED and makes the exit \
+status 1. Takes a minute or two.
+
+Examples:
+  wgpu-norm bench
+  wgpu-norm bench --norm layer rms --json now.json --plot now.svg
+  wgpu-norm bench --norm batch --shape 32x64x56x56 --channel-axis 1
+  wgpu-norm bench --compare now.json";
+
+#[derive(Debug, Args)]
+#[command(after_help = DETAILS)]
+pub(crate) struct Bench {
+    /// Only these norms [default: all]
+    #[arg(long, value_name = "NAME", num_args = 1..)]
+    pub(crate) norm: Vec<NormName>,
+    /// Shapes of your own for each --norm, as in 4096x768
+    #[arg(
+        long,
+        value_name = "DIMS",
+        num_args = 1..,
+        value_parser = dims,
+        requires = "norm"
+    )]
+    pub(crate) shape: Vec<Dims>,
+    /// With --shape: the axis of the channels, from the last if negative [default: -1]
+    #[arg(long, value_name = "AXIS", value_parser = axis, allow_hyphen_values = true, requires = "shape")]
+    pub(crate) channel_axis: Option<isize>,
+    /// With --shape: how many groups the channels are cut into, for group norm [default: 32]
+    #[arg(long, value_name = "G", value_parser = groups, allow_hyphen_values = true, requires = "shape")]
+    pub(crate) groups: Option<NonZeroUsize>,
+    /// Fewer rounds: seconds rather than minutes, and numbers to match
+    #[arg(long)]
+    pub(crate) quick: bool,
+
+    /// Write the numbers to this file
+    #[arg(long, value_name = "FILE")]
+    pub(crate) json: Option<PathBuf>,
+    /// Draw them, as SVG
+    #[arg(long, value_name = "FILE")]
+    pub(crate) plot: Option<PathBuf>,
+    /// Compare with a file that --json wrote
+    #[arg(long, value_name = "FILE")]
+    pub(crate) compare: Option<PathBuf>,
+    /// Use the adapter whose name has this in it, upper or lower case; see wgpu-norm adapters
+    #[arg(long, value_name = "NAME")]
+    pub(crate) adapter: Option<String>,
+}
+
+impl Bench {
+    pub(crate) fn groups(&self) -> usize {
+        self.groups.map_or(32, NonZeroUsize::get)
+    }
+
+    /// Checks that every option has a meaning beside the others.
+    pub(crate) fn check(&self) -> Result<(), Failure> {
+        use NormName::{Batch, Group, Instance};
+        let usage = |text: String| Err(Failure::Usage(text));
+        let any = |norms: &[NormName]| self.norm.iter().any(|norm| norms.contains(norm));
+        if self.channel_axis.is_some() && !any(&[Group, Instance, Batch]) {
+            return usage("--channel-axis belongs to group, instance and batch norm, and none is in --norm".to_owned());
+        }
+        if self.groups.is_some() && !any(&[Group]) {
+            return usage("--groups belongs to group norm, which is not in --norm".to_owned());
+        }
+        if let Some(Dims(dims)) = self.shape.iter().find(|shape| shape.0.contains(&0)) {
+            return usage(format!("--shape: {dims:?} has no elements, so there is nothing to time"));
+        }
+        for (option, path) in [("--json", &self.json), ("--plot", &self.plot)] {
+            if path.as_ref().is_some_and(|path| path.as_os_str() == "-") {
+                return usage(format!("{option} must name a file, and - is none (for a file of that name, write ./-)"));
+            }
+        }
+        match &self.plot {
+            Some(path) if !path.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("svg")) => {
+                usage(format!("--plot `{}` is no .svg file, the only kind that is drawn", path.display()))
+            }
+            _ => Ok(()),
+        }
+    }
+}

@@ -1,0 +1,43 @@
+//! The options of `wgpu-norm plan`.
+
+use clap::Args;
+
+use super::NormOptions;
+use super::values::{Dims, dims};
+use crate::failure::Failure;
+
+const DETAILS: &str = "\
+Prints how a norm of this shape would run on the adapter: the block it becomes, its passes with their \
+kernels and workgroups, what they read and write of the input and output, and the scratch that binding \
+allocates. Nothing is computed.
+
+Examples:
+  wgpu-norm plan layer --shape 4096x768
+  wgpu-norm plan group --shape 8x256x32x32 --channel-axis 1 --groups 16
+  wgpu-norm plan batch --shape 32x64x56x56 --channel-axis 1 --train --track --json";
+
+#[derive(Debug, Args)]
+#[command(after_help = DETAILS)]
+pub(crate) struct Plan {
+    #[command(flatten)]
+    pub(crate) norm: NormOptions,
+    /// The shape of the input, as in 4096x768
+    #[arg(long, value_name = "DIMS", value_parser = dims, allow_hyphen_values = true)]
+    pub(crate) shape: Dims,
+    /// With --train: also update running statistics
+    #[arg(long, requires = "train", help_heading = "Batch norm")]
+    pub(crate) track: bool,
+    /// Use the adapter whose name has this in it, upper or lower case; see wgpu-norm adapters
+    #[arg(long, value_name = "NAME", help_heading = "Running")]
+    pub(crate) adapter: Option<String>,
+    /// Print one JSON object
+    #[arg(long, help_heading = "Running")]
+    pub(crate) json: bool,
+}
+
+impl Plan {
+    /// Checks that every option has a meaning for the norm.
+    pub(crate) fn check(&self) -> Result<(), Failure> {
+        crate::usage::belongs(self.norm.name, &crate::usage::of_norm(&self.norm))
+    }
+}

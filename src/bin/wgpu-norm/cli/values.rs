@@ -1,0 +1,94 @@
+//! What the values of options can be.
+
+use std::num::NonZeroUsize;
+
+use super::Device;
+
+/// The lengths of some axes. A type of its own, because clap takes a `Vec` for several values.
+#[derive(Clone, Debug)]
+pub(crate) struct Lengths(pub(crate) Vec<usize>);
+
+pub(super) fn lengths(text: &str) -> Result<Lengths, String> {
+    text.split(',')
+        .map(|length| length.trim().parse::<usize>())
+        .collect::<Result<_, _>>()
+        .map(Lengths)
+        .map_err(|_| "must be lengths with commas between them, as in 8,64".to_owned())
+}
+
+/// A list of axes; see [`Lengths`].
+#[derive(Clone, Debug)]
+pub(crate) struct AxisList(pub(crate) Vec<isize>);
+
+pub(super) fn axes(text: &str) -> Result<AxisList, String> {
+    text.split(',')
+        .map(|axis| axis.trim().parse::<isize>())
+        .collect::<Result<_, _>>()
+        .map(AxisList)
+        .map_err(|_| "must be axes with commas between them, as in 0,2,3 or -2,-1".to_owned())
+}
+
+pub(super) fn power(text: &str) -> Result<u32, String> {
+    match text {
+        "1" => Ok(1),
+        "2" => Ok(2),
+        _ => Err("must be 1 or 2".to_owned()),
+    }
+}
+
+pub(super) fn axis(text: &str) -> Result<isize, String> {
+    text.parse().map_err(|_| "must be a whole number".to_owned())
+}
+
+pub(super) fn groups(text: &str) -> Result<NonZeroUsize, String> {
+    text.parse().map_err(|_| "must be a whole number, at least 1".to_owned())
+}
+
+pub(super) fn finite(text: &str) -> Result<f32, String> {
+    // Straight to float32: by way of float64 it would be rounded twice.
+    let value = text.parse::<f32>().map_err(|_| "must be a number".to_owned())?;
+    if !value.is_finite() {
+        return Err("must be finite in float32".to_owned());
+    }
+    Ok(value)
+}
+
+pub(super) fn eps(text: &str) -> Result<f32, String> {
+    let value = finite(text)?;
+    if value < 0.0 {
+        return Err("must be at least 0".to_owned());
+    }
+    if value == 0.0 && text.parse::<f64>().is_ok_and(|exact| exact != 0.0) {
+        return Err("is too small for float32, where it is 0".to_owned());
+    }
+    Ok(value)
+}
+
+pub(super) fn momentum(text: &str) -> Result<f32, String> {
+    match finite(text)? {
+        value if (0.0..=1.0).contains(&value) => Ok(value),
+        _ => Err("must be in 0 to 1".to_owned()),
+    }
+}
+
+pub(super) fn device(text: &str) -> Result<Device, String> {
+    match text {
+        // An empty environment variable is as good as none.
+        "gpu" | "" => Ok(Device::Gpu),
+        _ => Err("gpu is the only device so far (the environment variable WGPU_NORM_DEVICE is \
+                  where it comes from if --device isn't given)"
+            .to_owned()),
+    }
+}
+
+/// A shape; see [`Lengths`].
+#[derive(Clone, Debug)]
+pub(crate) struct Dims(pub(crate) Vec<usize>);
+
+pub(super) fn dims(text: &str) -> Result<Dims, String> {
+    text.split(['x', 'X'])
+        .map(|length| length.trim().parse())
+        .collect::<Result<_, _>>()
+        .map(Dims)
+        .map_err(|_| "must be lengths with x between them, as in 4096x768".to_owned())
+}

@@ -1,0 +1,68 @@
+//! `wgpu-norm plan`: how a norm would run on this machine.
+
+use serde_json::{Value, json};
+use wgpu_norm::{Block, Gpu, Momentum, Plan, VarianceEstimator};
+
+use crate::adapters;
+use crate::cli;
+use crate::failure::Failure;
+use crate::progress::Progress;
+use crate::specify::{self, Numbers, Running};
+
+pub(crate) fn run(options: &cli::Plan) -> Result<(), Failure> {
+    options.check()?;
+    // Any will do: no plan depends on them.
+    let running = Running { momentum: Momentum::exponential(0.1), variance: VarianceEstimator::Biased };
+    let numbers =
+        Numbers { eps: wgpu_norm::DEFAULT_EPS, weight_offset: 0.0, running: options.track.then_some(running) };
+    let refused = |error: wgpu_norm::SpecError| {
+        specify::refusal(specify::option(&error, options.norm.groups.is_some(), "--shape"), &error)
+    };
+    let norm = specify::norm(&options.norm, &options.shape.0, &numbers).map_err(refused)?;
+    let gpu = {
+        let _progress = Progress::spinner("starting the GPU".to_owned());
+        match &options.adapter {
+            Some(name) => Gpu::with_adapter_blocking(name),
+            None => Gpu::new_blocking(),
+        }
+        .map_err(|error| specify::refusal(specify::option_of_adapter(&error, options.adapter.as_deref()), &error))?
+    };
+    let plan = gpu.context().plan(norm.as_ref()).map_err(refused)?;
+    crate::print(&if options.json { json_of(&gpu, &plan) } else { text_of(&gpu, &plan) })
+}
+
+fn text_of(gpu: &Gpu, plan: &Plan) -> String {
+    format!(
+        "{plan}\nreads and writes: {} bytes of x and y\nscratch: {} bytes\nadapter: {}\n",
+        plan.bytes_moved(),
+        plan.scratch_bytes(),
+        gpu.describe()
+    )
+}
+
+fn json_of(gpu: &Gpu, plan: &Plan) -> String {
+    let Block { b, r, k, s } = plan.block();
+    let passes: Vec<Value> = plan
+        .passes()
+        .iter()
+        .map(|pass| {
+            json!({
+                "kernel": pass.name(),
+                "workgroups": pass.workgroups(),
+                "workgroup_size": pass.workgroup_size(),
+                "words": pass.to_string(),
+            })
+        })
+        .collect();
+    let object = json!({
+        "adapter": adapters::identity(gpu.adapter_info()),
+        "norm": plan.norm(),
+        "shape": plan.shape(),
+        "block": [b, r, k, s],
+        "passes": passes,
+        "bytes_moved": plan.bytes_moved(),
+        "scratch_bytes": plan.scratch_bytes(),
+        "words": plan.to_string(),
+    });
+    format!("{object}\n")
+}

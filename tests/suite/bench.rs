@@ -1,0 +1,203 @@
+//! `wgpu-norm bench`: what it runs, what it says, and how it ends. Never how long anything takes.
+
+use std::fs;
+
+use serde_json::Value;
+
+use crate::command::Folder;
+use crate::support::{TOLERANCE, gpu};
+
+/// The names of the cases of a file that `--json` wrote.
+fn names(report: &Value) -> Vec<String> {
+    let cases = report["cases"].as_array().expect("a list");
+    let text = |case: &Value, key: &str| case[key].as_str().expect("a text").to_owned();
+    cases.iter().map(|case| ["norm", "shape", "layout"].map(|key| text(case, key)).join(" ")).collect()
+}
+
+fn report(folder: &Folder, name: &str) -> Value {
+    serde_json::from_str(&fs::read_to_string(folder.path(name)).expect("a file")).expect("JSON")
+}
+
+#[test]
+fn a_shape_of_ones_own_is_timed() {
+    let folder = Folder::new();
+    let ended = folder.succeed("bench --quick --norm layer rms --shape 33x70 4x8x64 --json b.json --plot b.svg");
+    assert_eq!(ended.stderr, "");
+    assert_eq!(folder.files(), ["b.json", "b.svg"]);
+
+    let report = report(&folder, "b.json");
+    let cases = ["LayerNorm 33x70 rows", "LayerNorm 4x8x64 rows", "RmsNorm 33x70 rows", "RmsNorm 4x8x64 rows"];
+    assert_eq!(names(&report), cases);
+    assert_eq!(report["adapter"]["name"], gpu().adapter_info().name);
+    assert!(report["method"].as_str().is_some_and(|method| method.contains("dispatches")), "{report}");
+    let positive = |value: &Value| value.as_f64().is_some_and(|value| value > 0.0);
+    for case in report["cases"].as_array().unwrap() {
+        assert_eq!(case["direction"], "forward");
+        assert!(case["plan"].as_array().is_some_and(|plan| !plan.is_empty()), "{case}");
+        assert!(case["error"].as_f64().is_some_and(|error| error <= TOLERANCE), "{case}");
+        for key in ["bytes", "seconds", "gb_per_s", "ratio_to_copy", "copy_seconds", "copy_gb_per_s", "rounds"] {
+            assert!(positive(&case[key]), "{key}: {case}");
+        }
+        for middle in ["seconds", "ratio"] {
+            let at = |end: &str| case[format!("{middle}_{end}")].as_f64().expect("a number");
+            assert!(at("low") <= at("high"), "{case}");
+        }
+        assert!(matches!(case["clock"].as_str(), Some("timestamps" | "wall")), "{case}");
+    }
+    // One kernel for each size of a tensor.
+    let sizes: Vec<_> = report["copy"].as_array().unwrap().iter().map(|copy| copy["tensor_bytes"].as_u64()).collect();
+    assert_eq!(sizes, [Some(33 * 70 * 4), Some(4 * 8 * 64 * 4)]);
+
+    assert!(ended.stdout.starts_with(&gpu().describe()), "{}", ended.stdout);
+    let rows: Vec<&str> = ended.stdout.lines().filter(|line| line.contains("Norm  ")).collect();
+    assert_eq!(rows.len(), cases.len(), "{}", ended.stdout);
+    for (row, case) in rows.iter().zip(cases) {
+        assert_eq!(row.split_whitespace().take(3).collect::<Vec<_>>().join(" "), case);
+        assert!(row.ends_with("fused_rows"), "{row}");
+    }
+}
+
+#[test]
+fn the_plot_has_a_bar_for_each_case() {
+    let folder = Folder::new();
+    folder.succeed("bench --quick --norm batch group --shape 4x32x6x6 --channel-axis 1 --groups 8 --plot b.svg");
+    let text = fs::read_to_string(folder.path("b.svg")).unwrap();
+    let svg = roxmltree::Document::parse(&text).expect("well-formed");
+    assert_eq!(svg.root_element().tag_name().name(), "svg");
+    let bars = svg.descendants().filter(|node| node.tag_name().name() == "rect");
+    let bars: Vec<_> = bars.filter(|node| node.attribute("fill") == Some("#2F6FB5")).collect();
+    assert_eq!(bars.len(), 3, "{text}");
+    for bar in bars {
+        assert!(bar.attribute("width").and_then(|width| width.parse::<f64>().ok()).is_some_and(|width| width > 0.0));
+    }
+    let words: Vec<&str> = svg.descendants().filter_map(|node| node.text()).map(str::trim).collect();
+    for word in ["BatchNorm train", "BatchNorm eval", "GroupNorm(8)", "4x32x6x6, channels first", "1 (copy)"] {
+        assert!(words.contains(&word), "no {word} in {words:?}");
+    }
+    assert!(words.iter().any(|word| *word == gpu().describe()), "{words:?}");
+}
+
+#[test]
+fn layouts_are_told_apart() {
+    let folder = Folder::new();
+    let run = |options: &str| {
+        folder.succeed(&format!("bench --quick --norm {options} --json b.json"));
+        names(&report(&folder, "b.json"))
+    };
+    assert_eq!(run("instance --shape 2x5x6x8 --channel-axis 1"), ["InstanceNorm 2x5x6x8 channels_first"]);
+    assert_eq!(run("instance --shape 2x5x6x8 --channel-axis -2"), ["InstanceNorm 2x5x6x8 channels_between"]);
+    assert_eq!(run("group --shape 2x6x64"), ["GroupNorm(32) 2x6x64 channels_last"]);
+    assert_eq!(run("batch --shape 50x4"), ["BatchNorm train 50x4 channels_last", "BatchNorm eval 50x4 channels_last"]);
+    assert_eq!(
+        run("mvn lp --shape 2x3x4x5"),
+        ["MeanVarianceNorm(0,2,3) 2x3x4x5 channels_first", "LpNorm(2) 2x3x4x5 rows"]
+    );
+}
+
+#[test]
+fn runs_are_compared() {
+    let folder = Folder::new();
+    folder.succeed("bench --quick --norm layer --shape 33x70 8x64 --json old.json");
+    let ended = folder
+        .succeed("bench --quick --norm layer --shape 33x70 9x64 --compare old.json --json old.json --plot new.svg");
+    let row = |shape: &str| ended.stdout.lines().find(|line| line.contains(shape)).expect("a row").to_owned();
+    assert_eq!(row("33x70").matches('x').count(), 3, "{}", ended.stdout);
+    assert!(row(" 9x64").contains("not there"), "{}", ended.stdout);
+    assert!(ended.stdout.contains("in this run only: LayerNorm 9x64 rows"), "{}", ended.stdout);
+    assert!(ended.stdout.contains("in that file only: LayerNorm 8x64 rows"), "{}", ended.stdout);
+    assert!(!ended.stdout.contains("another adapter"), "{}", ended.stdout);
+    assert!(fs::read_to_string(folder.path("new.svg")).unwrap().contains("the run before"));
+    // It was read before it was replaced.
+    let mut replaced = report(&folder, "old.json");
+    assert_eq!(names(&replaced), ["LayerNorm 33x70 rows", "LayerNorm 9x64 rows"]);
+
+    // Of an earlier version, which knew less.
+    let mut spare = replaced.clone();
+    spare["cases"] = serde_json::json!([{
+        "norm": "LayerNorm", "direction": "forward", "shape": "33x70", "layout": "rows", "plan": [], "bytes": 18480,
+        "error": null, "seconds": 1.0, "ratio_to_copy": 0.125,
+    }]);
+    folder.write("spare.json", spare.to_string().as_bytes());
+    let ended = folder.succeed("bench --quick --norm layer --shape 33x70 --compare spare.json");
+    assert!(ended.stdout.contains(" 0.12  "), "{}", ended.stdout);
+
+    // Of other machines, and of cases that failed there.
+    replaced["adapter"]["name"] = "a card of someone else's".into();
+    replaced["cases"][0] = serde_json::json!({
+        "norm": "LayerNorm", "direction": "forward", "shape": "33x70", "layout": "rows", "plan": [], "bytes": 18480,
+        "error": null, "failed": "off by 1",
+    });
+    folder.write("other.json", replaced.to_string().as_bytes());
+    let ended = folder.succeed("bench --quick --norm layer --shape 33x70 --compare other.json");
+    assert!(ended.stdout.contains("another adapter: a card of someone else's"), "{}", ended.stdout);
+    assert!(ended.stdout.contains("failed"), "{}", ended.stdout);
+}
+
+#[test]
+fn files_that_cannot_be_compared_with_are_refused() {
+    let folder = Folder::new();
+    folder.succeed("bench --quick --norm layer --shape 8x64 --json good.json");
+    let good = fs::read_to_string(folder.path("good.json")).unwrap();
+    folder.write("cut.json", &good.as_bytes()[..good.len() / 2]);
+    folder.write("empty.json", b"");
+    folder.write("other.json", b"{\"trusted\": true}");
+    folder.write("bytes.json", &[0xff, 0xfe, 0x00]);
+    let mut nothing: Value = serde_json::from_str(&good).unwrap();
+    nothing["cases"][0]["seconds"] = 0.into();
+    folder.write("zero.json", nothing.to_string().as_bytes());
+    nothing["cases"][0].as_object_mut().unwrap().remove("seconds");
+    folder.write("less.json", nothing.to_string().as_bytes());
+    nothing["cases"][0]["seconds"] = "fast".into();
+    folder.write("words.json", nothing.to_string().as_bytes());
+    for (file, why) in [
+        ("none.json", "no such file"),
+        (".", "directory"),
+        ("cut.json", "what `wgpu-norm bench --json` writes"),
+        ("empty.json", "what `wgpu-norm bench --json` writes"),
+        ("other.json", "adapter"),
+        ("bytes.json", "UTF-8"),
+        ("zero.json", "LayerNorm 8x64 rows"),
+        ("less.json", "LayerNorm 8x64 rows"),
+        ("words.json", "what `wgpu-norm bench --json` writes"),
+    ] {
+        let line = format!("bench --quick --norm layer --shape 8x64 --json new.json --compare {file}");
+        folder.refuse(1, &line, &[file, "--compare", why]);
+    }
+    assert!(!folder.files().contains(&"new.json".to_owned()));
+}
+
+#[test]
+fn what_cannot_be_is_refused_before_anything_is_timed() {
+    let folder = Folder::new();
+    for (options, words) in [
+        ("--shape 8x64", ["--norm", "--shape"]),
+        ("--norm layer --shape 8x", ["--shape", "4096x768"]),
+        ("--norm layer --shape 8,64", ["--shape", "4096x768"]),
+        ("--norm layer --shape 8x0", ["--shape", "no elements"]),
+        ("--norm layernorm", ["layernorm", "instance"]),
+        ("--norm", ["--norm", "value"]),
+        ("--channel-axis 1", ["--channel-axis", "--shape"]),
+        ("--norm layer --shape 8x64 --channel-axis 1", ["--channel-axis", "group, instance and batch"]),
+        ("--norm batch --shape 8x64 --groups 2", ["--groups", "group norm"]),
+        ("--norm layer --plot b.png", ["--plot", ".svg"]),
+        ("--norm layer --json -", ["--json", "-"]),
+        ("--norm layer --json b.svg --plot b.svg", ["--json", "--plot"]),
+        ("--slow", ["--slow", "unexpected"]),
+    ] {
+        folder.refuse(2, &format!("bench {options}"), &words);
+    }
+    for (options, words) in [
+        ("--norm group --shape 8x6x20", ["--groups", "32"]),
+        ("--norm group --shape 8x6x20 --groups 3", ["--groups", "3"]),
+        ("--norm instance --shape 8x6x20 --channel-axis 3", ["--channel-axis", "3"]),
+        ("--norm mvn --shape 8x64", ["--shape", "axes"]),
+        ("--norm layer --shape 65536x65536", ["--shape", "elements"]),
+        ("--norm layer --json none/b.json", ["--json", "none"]),
+        ("--norm layer --plot none/b.svg", ["--plot", "none"]),
+        ("--norm layer --json .", ["--json", "directory"]),
+        ("--norm layer --adapter no-such-adapter", ["--adapter", "no-such-adapter"]),
+    ] {
+        folder.refuse(1, &format!("bench {options}"), &words);
+    }
+    assert!(folder.files().is_empty(), "{:?}", folder.files());
+}
