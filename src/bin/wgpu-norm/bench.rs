@@ -204,6 +204,9 @@ fn text(report: &Report, options: &Bench, device: &Device, comparison: Option<&C
         "of copy: bytes moved a second, over those of the fastest copy kernel on a tensor of the same size;\n         \
          norm and copy by turns, the median of all rounds, as for the time\n",
     );
+    if report.is_noisy() {
+        text.push_str("~:       the middle half of the rounds is wider than a tenth of it: something else runs, too\n");
+    }
     if let Some(comparison) = comparison {
         text.push_str(&comparison.notes(report, !options.norm.is_empty()));
     }

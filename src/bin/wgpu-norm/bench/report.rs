@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use wgpu_norm::Plan;
 
-use super::rounds::Measured;
+use super::rounds::{Measured, is_wide};
 use super::timing::{Case, Source};
 use crate::check::TOLERANCE;
 use crate::failure::{Failure, one_line};
@@ -107,6 +107,11 @@ impl Speed {
         }
     }
 
+    /// Whether the rounds disagree on the ratio.
+    pub(crate) fn is_noisy(&self) -> bool {
+        is_wide(self.ratio_low, self.ratio_to_copy, self.ratio_high)
+    }
+
     /// Whether all that is compared are numbers that can be.
     fn is_sane(&self) -> bool {
         [self.seconds, self.ratio_to_copy].iter().all(|number| number.is_finite() && *number > 0.0)
@@ -157,6 +162,11 @@ impl Report {
     /// The cases that have no numbers.
     pub(crate) fn failed(&self) -> usize {
         self.cases.iter().filter(|row| row.speed().is_none()).count()
+    }
+
+    /// Whether any case's rounds disagree.
+    pub(crate) fn is_noisy(&self) -> bool {
+        self.cases.iter().filter_map(Row::speed).any(Speed::is_noisy)
     }
 
     pub(crate) fn json(&self) -> Result<String, Failure> {

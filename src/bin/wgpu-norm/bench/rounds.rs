@@ -10,8 +10,10 @@ use super::timing::{Clock, Source, Subject, Trouble};
 pub(crate) struct Effort {
     /// At least so many rounds,
     pub(crate) rounds: usize,
-    /// and for so many seconds.
+    /// and for so many seconds,
     pub(crate) seconds: f64,
+    /// or so many where the rounds do not agree.
+    pub(crate) patience: f64,
     /// One measurement is about so many seconds.
     pub(crate) batch: f64,
     /// Rounds for choosing a kernel that copies.
@@ -19,9 +21,11 @@ pub(crate) struct Effort {
 }
 
 impl Effort {
-    pub(crate) const USUAL: Self = Self { rounds: 15, seconds: 0.5, batch: 0.008, trials: 5 };
-    pub(crate) const QUICK: Self = Self { rounds: 5, seconds: 0.05, batch: 0.003, trials: 2 };
-    const MOST_ROUNDS: usize = 60;
+    pub(crate) const USUAL: Self = Self { rounds: 15, seconds: 0.5, patience: 3.0, batch: 0.008, trials: 5 };
+    pub(crate) const QUICK: Self = Self { rounds: 5, seconds: 0.05, patience: 0.2, batch: 0.003, trials: 2 };
+    const MOST_ROUNDS: usize = 100;
+    /// The longest batch of copies.
+    const LONG: f64 = 0.1;
 }
 
 /// The middle of some numbers, where their middle half lies, and the least.
@@ -45,6 +49,17 @@ impl Spread {
         };
         Self { least: at(0.0), low: at(0.25), median: at(0.5), high: at(0.75) }
     }
+}
+
+impl Spread {
+    /// Whether the middle half is wider than a tenth of the median.
+    pub(crate) fn is_wide(self) -> bool {
+        is_wide(self.low, self.median, self.high)
+    }
+}
+
+pub(crate) fn is_wide(low: f64, median: f64, high: f64) -> bool {
+    high - low > 0.1 * median
 }
 
 /// What the rounds gave, for one dispatch each.
@@ -82,11 +97,16 @@ fn rounds(
     source: Source,
 ) -> Result<Measured, Trouble> {
     let norm_times = clock.repeats(effort.batch, &mut |pass, times| subject.record(pass, times))?;
-    let copy_times = clock.repeats(effort.batch, &mut |pass, times| copier.record(pass, times))?;
+    // As long as the norm's, so that what else the machine does has the same part in both.
+    let norm_seconds = clock.time(norm_times, &mut |pass, times| subject.record(pass, times))?;
+    let batch = norm_seconds.clamp(effort.batch, Effort::LONG.max(effort.batch));
+    let copy_times = clock.repeats(batch, &mut |pass, times| copier.record(pass, times))?;
     let (mut norms, mut copies) = (Vec::new(), Vec::new());
     let start = Instant::now();
     for round in 0..Effort::MOST_ROUNDS {
-        if round >= effort.rounds && start.elapsed().as_secs_f64() >= effort.seconds {
+        let passed = start.elapsed().as_secs_f64();
+        let agreed = || !Spread::of(ratios(&norms, &copies)).is_wide();
+        if round >= effort.rounds && passed >= effort.seconds && (passed >= effort.patience || agreed()) {
             break;
         }
         let mut norm = |clock: &mut Clock<'_>| {
@@ -108,7 +128,7 @@ fn rounds(
             copy(clock)?;
         }
     }
-    let ratio = norms.iter().zip(&copies).map(|(norm, copy)| copy / norm).collect();
+    let ratio = ratios(&norms, &copies);
     let rounds = norms.len();
     Ok(Measured {
         seconds: Spread::of(norms),
@@ -117,6 +137,11 @@ fn rounds(
         rounds,
         source,
     })
+}
+
+/// The copy's seconds over the norm's, in each round.
+fn ratios(norms: &[f64], copies: &[f64]) -> Vec<f64> {
+    norms.iter().zip(copies).map(|(norm, copy)| copy / norm).collect()
 }
 
 #[cfg(test)]

@@ -55,7 +55,7 @@ fn cells(row: &Row) -> Vec<String> {
             time(speed.seconds),
             format!("{} - {}", time(speed.seconds_low), time(speed.seconds_high)),
             significant(speed.gb_per_s),
-            format!("{:.2}", speed.ratio_to_copy),
+            format!("{}{:.2}", if speed.is_noisy() { "~" } else { "" }, speed.ratio_to_copy),
         ]),
         Outcome::Failed { .. } => cells.extend(["", "", "", "FAILED"].map(str::to_owned)),
     }

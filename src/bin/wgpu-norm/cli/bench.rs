@@ -13,7 +13,7 @@ const DETAILS: &str = "\
 Times every norm at sizes that networks have, each against the fastest of some kernels that copy a \
 tensor of the same size on the same adapter: 1.00 of copy is as fast as memory allows for the bytes \
 the norm moves. Results are checked against float64 first; a wrong one is FAILED and makes the exit \
-status 1. Takes a minute or two.
+status 1. Takes a few minutes.
 
 Examples:
   wgpu-norm bench
