@@ -16,18 +16,15 @@ struct Center {
     delta: Value,
 }
 
-// `params.zero`, read once.
-var<private> unknown_zero: u32;
-
 // The same value, but the compiler cannot see that it is. Mesa, for one, folds (a + b) - a to b.
 fn opaque(v: Value) -> Value {
-    return bitcast<Value>(bitcast<ValueBits>(v) ^ ValueBits(unknown_zero));
+    return bitcast<Value>(bitcast<ValueBits>(v) ^ ValueBits(params.zero));
 }
 
 // Once per element rather than per group, so only where (x - shift) - delta would become x - (shift + delta).
 fn opaque_pack(v: Pack) -> Pack {
     if hide_subtractions {
-        return bitcast<Pack>(bitcast<PackBits>(v) ^ PackBits(unknown_zero));
+        return bitcast<Pack>(bitcast<PackBits>(v) ^ PackBits(params.zero));
     }
     return v;
 }

@@ -8,7 +8,6 @@ var<private> lane: u32;
 
 fn enter(invocation: Invocation) {
     lane = invocation.index;
-    unknown_zero = params.zero;
 }
 
 fn exchange(v: vec2<u32>, distance: u32) -> vec2<u32> {

@@ -16,7 +16,6 @@ var<workgroup> exchanged: array<vec2<u32>, workgroup_size>;
 fn enter(invocation: Invocation) {
     subgroup_width = invocation.subgroup_size;
     lane = invocation.subgroup * subgroup_width + invocation.subgroup_lane;
-    unknown_zero = params.zero;
 }
 
 // The value of the lane whose number differs in the one bit `distance`.

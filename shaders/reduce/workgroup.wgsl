@@ -9,7 +9,6 @@ var<workgroup> exchanged: array<vec2<u32>, workgroup_size>;
 
 fn enter(invocation: Invocation) {
     lane = invocation.index;
-    unknown_zero = params.zero;
 }
 
 // The value of the lane whose number differs in the one bit `distance`.

@@ -23,8 +23,8 @@ const MOST_FOLD: u64 = 64;
 
 /// Neighbouring quads, or elements, of a software adapter's lane, best first: about a cache line, which lanes that take
 /// turns should not share.
-const SOFTWARE_QUADS: [u64; 8] = [4, 5, 6, 7, 8, 3, 2, 1];
-const SOFTWARE_SCALARS: [u64; 16] = [16, 15, 14, 13, 12, 11, 10, 9, 8, 7, 6, 5, 4, 3, 2, 1];
+const SOFTWARE_QUADS: [u64; 5] = [4, 5, 3, 2, 1];
+const SOFTWARE_SCALARS: [u64; 5] = [16, 8, 4, 2, 1];
 
 /// The most rows of a column that is a group and is held whole.
 pub(super) const LONGEST_FUSED: u64 = 8;
@@ -118,7 +118,8 @@ impl Tiling {
 
     /// What a lane holds of its columns: a chunk of rows, or all.
     pub(super) fn hold(&self, whole: bool) -> Hold {
-        let rows = if whole { self.rows } else { CHUNK };
+        // No more than the compiler of a software adapter unrolls in reasonable time.
+        let rows = if whole { self.rows } else { CHUNK.min((MOST_HELD / self.span).next_power_of_two()) };
         Hold::Chunk { rows: rows as u32, span: self.span as u32 }
     }
 }

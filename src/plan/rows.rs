@@ -19,16 +19,18 @@ const LONGEST_ALONE: u64 = 16_384;
 /// The tile of a software adapter that has more than one to a run.
 const SOFTWARE_SPLIT: u64 = 8_192;
 
-/// Rows this short stay in the registers of one lane of a software adapter.
+/// Rows this short go to one lane of a software adapter, and of no more packs stay in its registers.
 const SHORT_SOFTWARE: u64 = 64;
+const MOST_PACKS: u64 = 16;
 
 /// With as many tiles each lane of a software adapter takes one for itself: nothing is exchanged then, and the lanes of a
 /// subgroup share what they load of the weights. With fewer, cores would stand idle.
 const MANY_TILES: u64 = 256;
 
-/// Elements that a lane of a software adapter reads as one chunk, twice the cache line that it should not share.
-const CHUNK: u64 = 32;
+/// Elements of a cache line, which lanes of a software adapter should not share; and packs that one reads as a chunk.
 const LINE: u64 = 16;
+const CHUNK_QUADS: u32 = 8;
+const CHUNK_SCALARS: u32 = 16;
 
 /// Lanes that share weights: as many as every software adapter has in a subgroup, or fewer.
 const MOST_SHARERS: u64 = 8;
@@ -85,9 +87,14 @@ impl Tiling {
         let wide = u64::from(width.elements());
         let packs = length.div_ceil(wide);
         let span = if lanes == 1 { 1 } else { LINE / wide };
-        let items = packs.div_ceil(u64::from(lanes) * span) * span;
-        let hold =
-            if length <= SHORT_SOFTWARE { Hold::Registers(items as u32) } else { Hold::Stream((CHUNK / wide) as u32) };
+        let (items, hold) = if lanes == 1 && packs <= MOST_PACKS {
+            // Few variants to compile.
+            let items = packs.next_power_of_two();
+            (items, Hold::Registers(items as u32))
+        } else {
+            let chunk = if width == Width::Quad { CHUNK_QUADS } else { CHUNK_SCALARS };
+            (packs.div_ceil(u64::from(lanes) * span) * span, Hold::Stream(chunk))
+        };
         // Large workgroups cost less to start, small ones share out better.
         let wanted = if tiles >= 64 * MANY_TILES { 64 } else { 8 };
         let team = Team {
@@ -97,7 +104,7 @@ impl Tiling {
             across_subgroups: false,
         };
         // What is held must not be counted past its end.
-        let most = if matches!(hold, Hold::Registers(_)) { 1 << items.trailing_zeros() } else { MOST_SHARERS };
+        let most = if matches!(hold, Hold::Registers(_)) { items } else { MOST_SHARERS };
         let sharers = if lanes == 1 { u64::from(subgroup.unwrap_or(1)).min(most).min(MOST_SHARERS) } else { 1 };
         Self { team: team.normal(), hold, length, items, span, together: most.min(MOST_SHARERS), sharers }
     }

@@ -104,7 +104,7 @@ fn holds(kernel: Kernel, width: Width) -> Vec<Hold> {
     match kernel {
         Kernel::FusedRows | Kernel::StatsRows => {
             let registers = [1, 2, 4, 8, 16].map(|quads| Hold::Registers(quads * 4 / wide));
-            registers.into_iter().chain([Hold::Stream(32 / wide)]).collect()
+            registers.into_iter().chain([Hold::Stream(if wide == 1 { 16 } else { 8 })]).collect()
         }
         Kernel::StatsColumns | Kernel::ApplyColumns => {
             [1, 4].map(|lines| Hold::Chunk { rows: 8, span: if wide == 1 { lines * 4 } else { lines } }).to_vec()
