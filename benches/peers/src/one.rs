@@ -31,6 +31,7 @@ pub enum Outcome {
         error: f64,
         error_at_mean_1e6: f64,
         seconds: f64,
+        fastest: f64,
         calls_per_batch: u32,
     },
     /// Its time would mean nothing.
@@ -66,13 +67,13 @@ pub fn run(name: Name, case: &Case, python: &Path) -> Result<Report, Box<dyn Err
     if error > WRONG {
         return Ok(Report { about, outcome: Outcome::Wrong { error, error_at_mean_1e6 } });
     }
-    let Timing { seconds, calls_per_batch } = measure::median(&mut *call)?;
+    let Timing { seconds, fastest, calls_per_batch } = measure::median(&mut *call)?;
     // By now it may run a kernel that it has tuned meanwhile.
     let error = error.max(worst(&call.result()?, &want)?);
     let outcome = if error > WRONG {
         Outcome::Wrong { error, error_at_mean_1e6 }
     } else {
-        Outcome::Timed { error, error_at_mean_1e6, seconds, calls_per_batch }
+        Outcome::Timed { error, error_at_mean_1e6, seconds, fastest, calls_per_batch }
     };
     Ok(Report { about, outcome })
 }

@@ -47,18 +47,18 @@ impl Peer for Burn {
             Kind::BatchTrain => self.device.clone().autodiff(),
             _ => self.device.clone(),
         };
-        let layer = Layer::new(case, tensors, &device);
+        let module = Module::new(case, tensors, &device);
         let x = TensorData::new(tensors.x.iter().copied().collect(), case.shape);
         let to_first = case.channels_last() && case.kind == Kind::Group;
         Ok(match case.shape.len() {
-            2 => Box::new(Forward::<2> { x: Tensor::from_data(x, &device), device, layer, to_first }),
-            3 => Box::new(Forward::<3> { x: Tensor::from_data(x, &device), device, layer, to_first }),
-            _ => Box::new(Forward::<4> { x: Tensor::from_data(x, &device), device, layer, to_first }),
+            2 => Box::new(Forward::<2> { x: Tensor::from_data(x, &device), device, module, to_first }),
+            3 => Box::new(Forward::<3> { x: Tensor::from_data(x, &device), device, module, to_first }),
+            _ => Box::new(Forward::<4> { x: Tensor::from_data(x, &device), device, module, to_first }),
         })
     }
 }
 
-enum Layer {
+enum Module {
     Layer(LayerNorm),
     Rms(RmsNorm),
     Batch(BatchNorm),
@@ -66,7 +66,7 @@ enum Layer {
     Instance(InstanceNorm),
 }
 
-impl Layer {
+impl Module {
     fn new(case: &Case, tensors: &Tensors, device: &Device) -> Self {
         let vector = |values: &[f32]| Tensor::<1>::from_data(values, device);
         let gamma = Param::from_tensor(vector(&tensors.weight));
@@ -109,7 +109,7 @@ impl Layer {
 
 struct Forward<const D: usize> {
     device: Device,
-    layer: Layer,
+    module: Module,
     x: Tensor<D>,
     /// The layer wants channels first, the data have them last.
     to_first: bool,
@@ -119,9 +119,9 @@ impl<const D: usize> Forward<D> {
     fn forward(&self) -> Tensor<D> {
         let x = self.x.clone();
         if !self.to_first {
-            return self.layer.forward(x);
+            return self.module.forward(x);
         }
-        let y = self.layer.forward(x.movedim(D - 1, 1)).movedim(1, D - 1);
+        let y = self.module.forward(x.movedim(D - 1, 1)).movedim(1, D - 1);
         // Flat, and so in memory's order again, as a layer of channels last wants its input.
         let shape = y.shape();
         y.reshape([shape.num_elements()]).reshape(shape)
