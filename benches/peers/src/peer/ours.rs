@@ -1,0 +1,97 @@
+//! wgpu-norm: a plan bound once, then recorded as often as asked in one pass.
+
+use std::error::Error;
+use std::sync::mpsc;
+use std::time::Instant;
+
+use wgpu_norm::wgpu::util::{BufferInitDescriptor, DeviceExt as _, DownloadBuffer};
+use wgpu_norm::{BatchNorm, Bound, Gpu, GroupNorm, InstanceNorm, LayerNorm, Norm, Operands, RmsNorm, SpecError, wgpu};
+
+use super::{Call, Peer, locked_version};
+use crate::case::{Case, GROUPS, Kind};
+use crate::data::Tensors;
+
+pub struct Ours {
+    gpu: Gpu,
+}
+
+impl Ours {
+    pub fn open() -> Result<Self, Box<dyn Error>> {
+        Ok(Self { gpu: Gpu::new_blocking()? })
+    }
+
+    fn buffer(&self, values: &[f32]) -> wgpu::Buffer {
+        let usage = wgpu::BufferUsages::STORAGE | wgpu::BufferUsages::COPY_SRC;
+        let contents = bytemuck::cast_slice(values);
+        self.gpu.device().create_buffer_init(&BufferInitDescriptor { label: None, contents, usage })
+    }
+}
+
+impl Peer for Ours {
+    fn about(&self) -> String {
+        format!("{} on {}", locked_version("wgpu-norm"), self.gpu.describe())
+    }
+
+    fn prepare(&mut self, case: &Case, tensors: &Tensors) -> Result<Box<dyn Call + '_>, Box<dyn Error>> {
+        let norm = specification(case)?;
+        let x = self.buffer(tensors.x.as_slice().ok_or("x is not row-major")?);
+        let y = self.buffer(&vec![0.0; tensors.x.len()]);
+        let [weight, bias] = [&tensors.weight, &tensors.bias].map(|values| self.buffer(values));
+        let [mean, var] = [&tensors.running_mean, &tensors.running_var].map(|values| self.buffer(values));
+        let mut operands = Operands::new(&x, &y).weight(&weight);
+        if case.kind != Kind::Rms {
+            operands = operands.bias(&bias);
+        }
+        if matches!(case.kind, Kind::BatchTrain | Kind::BatchEval) {
+            operands = operands.running_mean(&mean).running_var(&var);
+        }
+        let plan = self.gpu.context().plan(&*norm)?;
+        let bound = self.gpu.context().bind(&plan, &operands)?;
+        Ok(Box::new(Recorded { gpu: &self.gpu, bound, y }))
+    }
+}
+
+fn specification(case: &Case) -> Result<Box<dyn Norm>, SpecError> {
+    let Case { kind, shape, channel_axis } = *case;
+    let axis = channel_axis as isize;
+    Ok(match kind {
+        Kind::Layer => Box::new(LayerNorm::new(shape, &shape[channel_axis..])?),
+        Kind::Rms => Box::new(RmsNorm::new(shape, &shape[channel_axis..])?),
+        Kind::BatchTrain => Box::new(BatchNorm::new(shape, axis)?),
+        Kind::BatchEval => Box::new(BatchNorm::new(shape, axis)?.eval()),
+        Kind::Group => Box::new(GroupNorm::new(shape, GROUPS, axis)?),
+        Kind::Instance => Box::new(InstanceNorm::new(shape, axis)?),
+    })
+}
+
+struct Recorded<'a> {
+    gpu: &'a Gpu,
+    bound: Bound,
+    y: wgpu::Buffer,
+}
+
+impl Call for Recorded<'_> {
+    fn result(&mut self) -> Result<Vec<f32>, Box<dyn Error>> {
+        self.run(1)?;
+        let (sender, receiver) = mpsc::channel();
+        DownloadBuffer::read_buffer(self.gpu.device(), self.gpu.queue(), &self.y.slice(..), move |read| {
+            // Who asked is waiting below.
+            let _ = sender.send(read.map(|bytes| bytemuck::pod_collect_to_vec(&bytes[..])));
+        });
+        self.gpu.device().poll(wgpu::PollType::wait_indefinitely())?;
+        Ok(receiver.recv()??)
+    }
+
+    fn run(&mut self, calls: u32) -> Result<f64, Box<dyn Error>> {
+        let start = Instant::now();
+        let mut encoder = self.gpu.device().create_command_encoder(&Default::default());
+        let mut pass = encoder.begin_compute_pass(&Default::default());
+        for _ in 0..calls {
+            self.bound.record(&mut pass);
+        }
+        drop(pass);
+        self.gpu.queue().submit([encoder.finish()]);
+        self.gpu.device().poll(wgpu::PollType::wait_indefinitely())?;
+        Ok(start.elapsed().as_secs_f64())
+    }
+}
