@@ -99,6 +99,20 @@ impl Gpu {
         pollster::block_on(Self::with_adapter(name))
     }
 
+    /// On a device the caller has: slices and arrays in and out of it. Its callbacks are left alone.
+    #[must_use]
+    pub fn from_device(device: &wgpu::Device, queue: &wgpu::Queue) -> Self {
+        Self { info: device.adapter_info(), queue: queue.clone(), context: Context::new(device), lost: Arc::default() }
+    }
+
+    /// The same device with another context on it: one with another [`Tuning`](crate::Tuning), say.
+    /// A context of another device makes every call fail with what wgpu says of it.
+    #[must_use]
+    pub fn with_context(mut self, context: Context) -> Self {
+        self.context = context;
+        self
+    }
+
     /// Every adapter that the environment lets wgpu find, best first.
     pub async fn adapters() -> Vec<AdapterReport> {
         let wanted = wanted_name(None);

@@ -9,7 +9,7 @@ pub enum Tuning {
     #[default]
     Heuristic,
     /// The bits of a group's result depend on its own elements alone: neither on how many other groups there are nor on
-    /// where it stands among them, as long as every tensor starts at a multiple of 16 bytes. Slower where there are few
-    /// groups.
+    /// where it stands among them, as long as every tensor starts at a multiple of 16 bytes and groups lie alike: a single
+    /// channel, channels last, is contiguous, several are not. Slower where there are few groups.
     BatchInvariant,
 }

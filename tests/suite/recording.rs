@@ -1,0 +1,99 @@
+//! Recording allocates nothing of ours: as often as the same calls written by hand.
+
+use std::alloc::{GlobalAlloc, Layout, System};
+use std::cell::Cell;
+
+use wgpu_norm::{Expected, LayerNorm, Operands, wgpu};
+
+use crate::support::gpu;
+
+struct Counting;
+
+thread_local! {
+    static ALLOCATIONS: Cell<u64> = const { Cell::new(0) };
+}
+
+// SAFETY: the system's allocator does the work; counting touches no memory of its own.
+#[allow(unsafe_code)]
+unsafe impl GlobalAlloc for Counting {
+    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        // A thread that ends may allocate after its counter is gone.
+        let _ = ALLOCATIONS.try_with(|count| count.set(count.get() + 1));
+        unsafe { System.alloc(layout) }
+    }
+
+    unsafe fn dealloc(&self, at: *mut u8, layout: Layout) {
+        unsafe { System.dealloc(at, layout) }
+    }
+}
+
+#[global_allocator]
+static ALLOCATOR: Counting = Counting;
+
+fn allocations(work: impl FnOnce()) -> u64 {
+    let before = ALLOCATIONS.get();
+    work();
+    ALLOCATIONS.get() - before
+}
+
+/// A dispatch as one writes it without this library: a pipeline, a bind group, a count.
+fn by_hand(device: &wgpu::Device, buffer: &wgpu::Buffer) -> (wgpu::ComputePipeline, wgpu::BindGroup) {
+    let module = device.create_shader_module(wgpu::ShaderModuleDescriptor {
+        label: None,
+        source: wgpu::ShaderSource::Wgsl(
+            "@group(0) @binding(0) var<storage, read_write> data: array<f32>;
+             @compute @workgroup_size(1) fn main() { data[0] += 1.0; }"
+                .into(),
+        ),
+    });
+    let pipeline = device.create_compute_pipeline(&wgpu::ComputePipelineDescriptor {
+        label: None,
+        layout: None,
+        module: &module,
+        entry_point: Some("main"),
+        compilation_options: Default::default(),
+        cache: None,
+    });
+    let entries = [wgpu::BindGroupEntry { binding: 0, resource: buffer.as_entire_binding() }];
+    let layout = pipeline.get_bind_group_layout(0);
+    let group =
+        device.create_bind_group(&wgpu::BindGroupDescriptor { label: None, layout: &layout, entries: &entries });
+    (pipeline, group)
+}
+
+#[test]
+fn recording_allocates_nothing_of_ours() {
+    let (device, context) = (gpu().device(), gpu().context());
+    let buffer = |size| {
+        let usage = wgpu::BufferUsages::STORAGE;
+        device.create_buffer(&wgpu::BufferDescriptor { label: None, size, usage, mapped_at_creation: false })
+    };
+    let norm = LayerNorm::new(&[2, 100_000], &[100_000]).unwrap();
+    let plan = context.plan(&norm).unwrap();
+    let dispatches = plan.passes().len() as u64;
+    assert!(dispatches > 1, "{plan}");
+    context.warm_up(&plan, Expected::new()).unwrap();
+    let bound = context.bind(&plan, &Operands::new(&buffer(800_000), &buffer(800_000))).unwrap();
+    let data = buffer(4);
+    let (pipeline, group) = by_hand(device, &data);
+    let count = |record: &dyn Fn(&mut wgpu::ComputePass<'_>)| {
+        let mut encoder = device.create_command_encoder(&Default::default());
+        let mut pass = encoder.begin_compute_pass(&Default::default());
+        // wgpu's own lists have grown by then.
+        for _ in 0..300 {
+            record(&mut pass);
+        }
+        allocations(|| (0..16).for_each(|_| record(&mut pass)))
+    };
+    let ours = count(&|pass| bound.record(pass));
+    let theirs = count(&|pass| {
+        for _ in 0..dispatches {
+            pass.set_pipeline(&pipeline);
+            pass.set_bind_group(0, &group, &[]);
+            pass.dispatch_workgroups(1, 1, 1);
+        }
+    });
+    assert!(ours <= theirs, "{ours} allocations, by hand {theirs}");
+    // The counter counts.
+    assert_eq!(allocations(|| drop(std::hint::black_box(Box::new(1)))), 1);
+}
