@@ -37,6 +37,8 @@ pub struct Plan {
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Schedule {
     pub(crate) passes: Vec<Pass>,
+    /// Why these, in a few words.
+    pub(crate) why: &'static str,
     /// Partials that the first pass leaves for the merge, 16 bytes each.
     pub(crate) partials: u64,
     /// Groups whose statistics the merge leaves for the last pass, 16 bytes each.
@@ -130,6 +132,12 @@ impl Plan {
         &self.schedule.passes
     }
 
+    /// Why these dispatches and no others, in a few words.
+    #[must_use]
+    pub fn why(&self) -> &'static str {
+        self.schedule.why
+    }
+
     /// Bytes of scratch that binding allocates, for tensors that start at multiples of 16 bytes; about as many for others.
     #[must_use]
     pub fn scratch_bytes(&self) -> u64 {
@@ -148,10 +156,7 @@ impl Plan {
 impl fmt::Display for Plan {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Block { b, r, k, s } = self.problem.block;
-        write!(f, "{} {:?} as block [{b}, {r}, {k}, {s}]", self.norm(), self.shape())?;
-        if self.passes().is_empty() {
-            return write!(f, ": empty, nothing to do");
-        }
+        write!(f, "{} {:?} as block [{b}, {r}, {k}, {s}]: {}", self.norm(), self.shape(), self.why())?;
         for pass in self.passes() {
             write!(f, "\n  {pass}")?;
         }
@@ -256,13 +261,14 @@ impl Schedule {
         width: Width,
     ) -> Result<Self, SpecError> {
         let block = &problem.block;
-        let mut schedule = Self { passes: Vec::new(), partials: 0, statistics: 0 };
+        let mut schedule = Self { passes: Vec::new(), why: "empty, nothing to do", partials: 0, statistics: 0 };
         if block.elements() == 0 {
             return Ok(schedule);
         }
         capabilities.check_buffer(problem.norm, "x", block.elements() * Element::F32.size())?;
         let traversal = Traversal::of(block, capabilities, width, tuning);
         let make = Maker { problem, capabilities, tuning, width };
+        schedule.why = make.why(traversal);
         match problem.source {
             Source::Running if capabilities.max_storage_buffers >= BUFFERS_OF_EVAL => {
                 schedule.passes.push(make.apply(traversal, Known::Running)?);
@@ -364,6 +370,22 @@ impl Maker<'_> {
             1 => Affine::Element,
             s_div if s_div >= self.problem.block.s => Affine::Constant,
             _ => Affine::Divided,
+        }
+    }
+
+    fn why(&self, traversal: Traversal) -> &'static str {
+        match (self.problem.source, traversal) {
+            (Source::Running, _) => "the statistics are given, x is read once",
+            (Source::Batch, _) if self.fuses_rows() && self.capabilities.software => {
+                "groups are contiguous and stay in a cache, x is read once from memory"
+            }
+            (Source::Batch, _) if self.fuses_rows() => "groups are contiguous and fit registers, x is read once",
+            (Source::Batch, _) if self.fuses_columns() => "groups are columns that fit registers, x is read once",
+            (Source::Batch, Traversal::Rows) if self.problem.block.r == 1 => {
+                "groups are too large for a workgroup: their parts are merged, x is read twice"
+            }
+            (_, Traversal::Rows) => "groups are long runs: each leaves statistics to merge, x is read twice",
+            (_, Traversal::Columns) => "groups are short runs in many rows: read by columns, merged, x is read twice",
         }
     }
 

@@ -109,7 +109,7 @@ fn holds(kernel: Kernel, width: Width) -> Vec<Hold> {
         Kernel::StatsColumns | Kernel::ApplyColumns => {
             [1, 4].map(|lines| Hold::Chunk { rows: 8, span: if wide == 1 { lines * 4 } else { lines } }).to_vec()
         }
-        Kernel::FusedColumns => [(2, 1), (8, 4), (16, 1)].map(|(rows, span)| Hold::Chunk { rows, span }).to_vec(),
+        Kernel::FusedColumns => [(2, 1), (8, 1), (8, 4)].map(|(rows, span)| Hold::Chunk { rows, span }).to_vec(),
         _ => vec![Hold::None],
     }
 }

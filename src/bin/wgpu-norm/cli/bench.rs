@@ -45,6 +45,9 @@ pub(crate) struct Bench {
     /// Fewer rounds: seconds rather than minutes, and numbers to match
     #[arg(long)]
     pub(crate) quick: bool,
+    /// Compile the norms' shaders without checks of indices and loops; the copies keep theirs
+    #[arg(long)]
+    pub(crate) trusted: bool,
 
     /// Write the numbers to this file
     #[arg(long, value_name = "FILE")]

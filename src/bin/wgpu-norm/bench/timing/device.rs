@@ -3,7 +3,7 @@
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
-use wgpu_norm::{Context, Gpu, features_for, limits_for, wgpu};
+use wgpu_norm::{Context, Gpu, Safety, features_for, limits_for, wgpu};
 
 use super::Trouble;
 
@@ -13,6 +13,8 @@ pub(crate) struct Device {
     pub(crate) context: Context,
     pub(crate) device: wgpu::Device,
     pub(crate) queue: wgpu::Queue,
+    /// Whether shaders are compiled without checks.
+    pub(crate) trusting: bool,
     /// The first thing that went wrong where no one was asked.
     fault: Arc<Mutex<Option<String>>>,
 }
@@ -49,7 +51,17 @@ impl Device {
                 note(&of_loss, format!("lost: {message}"));
             }
         });
-        Ok(Self { info, description, context: Context::new(&device), device, queue, fault })
+        Ok(Self { info, description, context: Context::new(&device), device, queue, trusting: false, fault })
+    }
+
+    /// The same, with shaders compiled without checks.
+    // The criterion benches are as the library is.
+    #[allow(dead_code, unsafe_code)]
+    pub(crate) fn trusted(mut self) -> Self {
+        // SAFETY: shapes, buffers and capabilities are the library's own doing, and each result is compared.
+        self.context = unsafe { self.context.with_safety(Safety::Trusted) };
+        self.trusting = true;
+        self
     }
 
     /// What went wrong since this was last asked.
