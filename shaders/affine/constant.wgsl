@@ -10,9 +10,6 @@ fn affine_begin(base: u32, factor: f32) {
 fn affine_take(i: u32, length: u32) {
 }
 
-fn affine_turn(j: u32) {
-}
-
-fn affine(v: Pack, s: u32) -> Pack {
+fn affine(v: Pack, s: u32, j: u32) -> Pack {
     return v * run_scale + run_bias;
 }

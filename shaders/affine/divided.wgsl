@@ -15,10 +15,7 @@ fn affine_begin(base: u32, factor: f32) {
 fn affine_take(i: u32, length: u32) {
 }
 
-fn affine_turn(j: u32) {
-}
-
-fn affine(v: Pack, s: u32) -> Pack {
+fn affine(v: Pack, s: u32, j: u32) -> Pack {
     if s >= run_end {
         let step = s / params.s_div;
         run_end = (step + 1u) * params.s_div;
