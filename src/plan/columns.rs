@@ -23,8 +23,11 @@ const MOST_FOLD: u64 = 64;
 
 /// Neighbouring quads, or elements, of a software adapter's lane, best first: about a cache line, which lanes that take
 /// turns should not share.
-const SOFTWARE_QUADS: [u64; 5] = [4, 5, 3, 2, 1];
+const SOFTWARE_QUADS: [u64; 6] = [8, 4, 5, 3, 2, 1];
 const SOFTWARE_SCALARS: [u64; 5] = [16, 8, 4, 2, 1];
+
+/// Columns from which on a lane takes two lines, so that the lanes of a subgroup still go through memory in one piece.
+const WIDE: u64 = 256;
 
 /// The most rows of a column that is a group and is held whole.
 pub(super) const LONGEST_FUSED: u64 = 8;
@@ -132,7 +135,11 @@ fn workgroup_size(capabilities: &Capabilities) -> u32 {
 
 /// Width of loads, rows taken for one, and neighbouring packs of a lane, which together divide a row.
 fn layout(columns: u64, rows: u64, widest: Width, software: bool, most_fold: u64) -> (Width, u64, u64) {
-    let (quads, scalars) = if software { (&SOFTWARE_QUADS[..], &SOFTWARE_SCALARS[..]) } else { (&[1][..], &[1][..]) };
+    let (quads, scalars) = match software {
+        true if columns >= WIDE => (&SOFTWARE_QUADS[..], &SOFTWARE_SCALARS[..]),
+        true => (&SOFTWARE_QUADS[1..], &SOFTWARE_SCALARS[..]),
+        false => (&[1][..], &[1][..]),
+    };
     let spans = |width: Width, spans: &[u64]| spans.iter().map(move |&span| (width, span)).collect::<Vec<_>>();
     let mut wanted = if widest == Width::Quad { spans(Width::Quad, quads) } else { Vec::new() };
     wanted.extend(spans(Width::Scalar, scalars));
