@@ -29,9 +29,10 @@ const COLUMNS: &str = "columns";
 
 /// Widths are multiples of four and not; rows from those that one lane takes alone to those that no workgroup holds; most
 /// tensors do not fit the windows of [`WINDOW_BYTES`](super::WINDOW_BYTES).
-pub(crate) static CASES: [Case; 33] = [
+pub(crate) static CASES: [Case; 36] = [
     case("layer", ROWS, Kind::Layer { ndim: 1 }, &[700, 31]),
     case("layer", ROWS, Kind::Layer { ndim: 1 }, &[300, 64]),
+    case("layer", ROWS, Kind::Layer { ndim: 1 }, &[300, 200]),
     case("layer", ROWS, Kind::Layer { ndim: 1 }, &[33, 768]),
     case("layer", ROWS, Kind::Layer { ndim: 1 }, &[19, 1001]),
     case("layer", ROWS, Kind::Layer { ndim: 2 }, &[9, 64, 64]),
@@ -63,6 +64,8 @@ pub(crate) static CASES: [Case; 33] = [
     case("lp, p = 1", ROWS, Kind::Lp { p: 1, axes: &[1] }, &[19, 1001]),
     case("lp, p = 2", ROWS, Kind::Lp { p: 2, axes: &[1] }, &[33, 768]),
     case("lp, p = 2", COLUMNS, Kind::Lp { p: 2, axes: &[0] }, &[2000, 12]),
+    case("lp, p = 2", COLUMNS, Kind::Lp { p: 2, axes: &[1] }, &[4, 3, 40, 41]),
+    case("mvn", COLUMNS, Kind::Mvn { axes: &[1] }, &[4, 8, 40, 40]),
 ];
 
 /// What the elements are.
