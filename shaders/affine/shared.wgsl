@@ -12,7 +12,7 @@ fn affine_begin(base: u32, factor: f32) {
 
 // In uniform control flow only: a lane that has a pack may have no work itself.
 fn affine_take(i: u32, length: u32) {
-    let at = min((i + lane % TOGETHER) * WIDTH, length - WIDTH);
+    let at = min((i + lane % TOGETHER) * WIDTH, (length - 1u) / WIDTH * WIDTH);
     let weight = weight_load(run_base + at);
     let bias = bias_load(run_base + at);
     for (var j = 0u; j < TOGETHER; j++) {

@@ -178,7 +178,12 @@ impl Gpu {
             };
             let written = (role == Role::Mean && inputs.mean) || (role == Role::Rstd && inputs.rstd);
             if bytes.is_some() || written {
-                let size = count(shape(problem, role)) * Element::F32.size();
+                let mut size = count(shape(problem, role)) * Element::F32.size();
+                if role == Role::X {
+                    // Its last elements can then be read four at a time, however many there are.
+                    let quads = size.next_multiple_of(4 * Element::F32.size());
+                    size = quads.min(self.context().capabilities().max_buffer);
+                }
                 buffers[role as usize] = Some(self.upload(role.name(), bytes, size).await?);
             }
         }
@@ -222,8 +227,10 @@ impl Gpu {
             results[role as usize] = Some(self.fetch(readback).await?);
         }
         let mut take = |role: Role| results.get_mut(role as usize).and_then(Option::take);
+        let mut y = take(Role::X).unwrap_or_default();
+        y.truncate(problem.block.elements() as usize);
         Ok(Outputs {
-            y: take(Role::X).unwrap_or_default(),
+            y,
             mean: take(Role::Mean),
             rstd: take(Role::Rstd),
             running_mean: take(Role::RunningMean),

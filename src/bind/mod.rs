@@ -266,14 +266,23 @@ impl Binder<'_> {
         let size = Element::F32.size();
         let Span { first, length } = part.unwrap_or(Span { first: 0, length: check::bytes(self.problem, role) / size });
         let at = view.offset + first * size;
-        let offset = self.aligned_down(at);
+        let mut end = at + length * size;
+        let mut offset = self.aligned_down(at);
+        if matches!(role, Role::X | Role::Y) {
+            // Quads that the last elements are in, as far as there are any.
+            end = end.next_multiple_of(4 * size).min(view.buffer.size()).max(end);
+        }
+        if first > 0 && end - offset < 4 * size {
+            // The end of a tensor, too short to be bound by quads.
+            offset = self.aligned_down(offset.saturating_sub(1));
+        }
         // Shaders index the whole tensor, so its start lies before the binding of any window but the first.
         let start = ((at - offset) / size).wrapping_sub(first) as u32;
-        Some(Range { offset, size: at - offset + length * size, start })
+        Some(Range { offset, size: end - offset, start })
     }
 
     fn aligned_down(&self, offset: u64) -> u64 {
-        offset - offset % self.capabilities.storage_alignment.max(1)
+        offset - offset % self.capabilities.storage_alignment.max(4 * Element::F32.size())
     }
 
     fn make(&self, schedule: &Schedule) -> Made {

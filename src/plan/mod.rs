@@ -252,6 +252,9 @@ impl Traversal {
 const BUFFERS_OF_APPLY: u32 = 5;
 const BUFFERS_OF_EVAL: u32 = 6;
 
+/// What a pass over ragged rows binds at most: `x`, `y` twice, `weight`, `bias` and two of statistics.
+const BUFFERS_OF_RAGGED: u32 = 7;
+
 impl Schedule {
     /// `width` is the widest loads the alignment of the tensors allows.
     pub(crate) fn new(
@@ -357,12 +360,20 @@ impl Maker<'_> {
         Ok(windows)
     }
 
-    /// Packs of a row may not straddle two runs of `S`, nor two weights.
+    /// Quads of a row may not straddle two runs of `S`, nor two weights. Ragged ones may, at a cost that pays on software
+    /// adapters, where single elements cost most.
     fn width_of_rows(&self) -> Width {
         let s_div = self.problem.index.s_div;
         let s = self.problem.block.s;
         let aligned = s.is_multiple_of(4) && (s_div == 1 || s_div >= s || s_div.is_multiple_of(4));
-        if aligned { self.width } else { Width::Scalar }
+        if aligned && self.width != Width::Scalar {
+            return self.width;
+        }
+        let ragged = self.capabilities.software
+            && self.capabilities.max_storage_buffers >= BUFFERS_OF_RAGGED
+            && s > rows::SHORT_RAGGED
+            && (s_div == 1 || s_div >= 4);
+        if ragged { Width::Ragged } else { Width::Scalar }
     }
 
     fn affine_of_rows(&self) -> Affine {

@@ -27,6 +27,9 @@ const MOST_PACKS: u64 = 16;
 /// subgroup share what they load of the weights. With fewer, cores would stand idle.
 const MANY_TILES: u64 = 256;
 
+/// Rows of no more elements are not read as ragged quads: one by one they stay in registers.
+pub(super) const SHORT_RAGGED: u64 = 16;
+
 /// Elements of a cache line, which lanes of a software adapter should not share; and packs that one reads as a chunk.
 const LINE: u64 = 16;
 const CHUNK_QUADS: u32 = 8;
@@ -86,13 +89,15 @@ impl Tiling {
         let lanes = if many || length <= SHORT_SOFTWARE { 1 } else { subgroup.unwrap_or(1) };
         let wide = u64::from(width.elements());
         let packs = length.div_ceil(wide);
-        let span = if lanes == 1 { 1 } else { LINE / wide };
+        // The lanes of a ragged row have a section each.
+        let ragged = width == Width::Ragged;
+        let span = if lanes == 1 || ragged { 1 } else { LINE / wide };
         let (items, hold) = if lanes == 1 && packs <= MOST_PACKS {
             // Few variants to compile.
-            let items = packs.next_power_of_two();
+            let items = if ragged { packs.next_multiple_of(4) } else { packs.next_power_of_two() };
             (items, Hold::Registers(items as u32))
         } else {
-            let chunk = if width == Width::Quad { CHUNK_QUADS } else { CHUNK_SCALARS };
+            let chunk = if width == Width::Scalar { CHUNK_SCALARS } else { CHUNK_QUADS };
             (packs.div_ceil(u64::from(lanes) * span) * span, Hold::Stream(chunk))
         };
         // Large workgroups cost less to start, small ones share out better.
@@ -104,7 +109,7 @@ impl Tiling {
             across_subgroups: false,
         };
         // What is held must not be counted past its end.
-        let most = if matches!(hold, Hold::Registers(_)) { items } else { MOST_SHARERS };
+        let most = if matches!(hold, Hold::Registers(_)) { 1 << items.trailing_zeros() } else { MOST_SHARERS };
         let sharers = if lanes == 1 { u64::from(subgroup.unwrap_or(1)).min(most).min(MOST_SHARERS) } else { 1 };
         Self { team: team.normal(), hold, length, items, span, together: most.min(MOST_SHARERS), sharers }
     }
@@ -144,7 +149,8 @@ impl Tiling {
         super::Turns {
             span: self.span as u32,
             together: self.together as u32,
-            whole: even && full && covered == self.length,
+            // Ragged rows count their whole packs by themselves.
+            whole: width == Width::Ragged || even && full && covered == self.length,
         }
     }
 

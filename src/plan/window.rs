@@ -39,7 +39,8 @@ pub(super) struct Layout {
 
 /// Elements that surely fit a binding, wherever its tensor starts.
 pub(super) fn most_elements(capabilities: &Capabilities) -> u64 {
-    capabilities.max_binding.saturating_sub(capabilities.storage_alignment) / Element::F32.size()
+    let quad = 4 * Element::F32.size();
+    capabilities.max_binding.saturating_sub(capabilities.storage_alignment.max(quad) + quad) / Element::F32.size()
 }
 
 /// Cuts a pass into as few windows as can be.

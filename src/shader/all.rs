@@ -1,6 +1,8 @@
 //! Every variant there is, for tests and tools that need no GPU.
 
-use super::{Access, Affine, Constants, ENTRY, Hold, Kernel, Known, Reduction, Role, TensorBinding, Variant, Width};
+use super::{
+    Access, Affine, Constants, ENTRY, Hold, Kernel, Known, Reduction, Role, TensorBinding, Variant, Width, bind_words,
+};
 
 /// One composed shader.
 #[derive(Debug, Clone)]
@@ -16,6 +18,9 @@ pub struct ShaderVariant {
     pub constants: Vec<(&'static str, f64)>,
 }
 
+/// Storage buffers that every WebGPU device has.
+const LEAST_BUFFERS: usize = 8;
+
 /// Which of a kernel's tensors are bound.
 #[derive(Clone, Copy)]
 enum Bound {
@@ -23,6 +28,8 @@ enum Bound {
     Least,
     InPlace,
     Shared,
+    /// Ragged rows where no quads can be bound but those of `y`.
+    Words,
 }
 
 impl Bound {
@@ -32,6 +39,7 @@ impl Bound {
             Self::Least => "least",
             Self::InPlace => "in_place",
             Self::Shared => "shared",
+            Self::Words => "words",
         }
     }
 
@@ -41,7 +49,7 @@ impl Bound {
         let roles = kernel.roles(known).iter();
         roles
             .filter(|(role, _)| match self {
-                Self::Full | Self::Shared => true,
+                Self::Full | Self::Shared | Self::Words => true,
                 Self::Least => !optional.contains(role) || kernel == Kernel::CountBatch,
                 Self::InPlace => *role != Role::X,
             })
@@ -49,13 +57,14 @@ impl Bound {
             .map(|&(role, written)| TensorBinding {
                 role,
                 access: if written || matches!(self, Self::Shared) { Access::ReadWrite } else { Access::Read },
+                words: false,
             })
             .collect()
     }
 }
 
 /// Every shader a plan can ask for, each with one set of constants; the tensors bound are all, as few as can be, in
-/// place, and all from one buffer.
+/// place, and all from one buffer; of ragged rows also word by word.
 #[must_use]
 pub fn shader_variants() -> Vec<ShaderVariant> {
     use Kernel::{
@@ -75,6 +84,8 @@ pub fn shader_variants() -> Vec<ShaderVariant> {
     ] {
         let widths = if matches!(kernel, Merge | CountBatch | RunningStatistics) {
             &[Width::Scalar][..]
+        } else if kernel.by_rows() {
+            &[Width::Scalar, Width::Quad, Width::Ragged][..]
         } else {
             &[Width::Scalar, Width::Quad]
         };
@@ -83,12 +94,18 @@ pub fn shader_variants() -> Vec<ShaderVariant> {
                 for affine in affines(kernel) {
                     for reduction in reductions(kernel, affine) {
                         for (known, track) in endings(kernel) {
-                            for bound in bounds(kernel) {
-                                let tensors = bound.tensors(kernel, known, track);
+                            for bound in bounds(kernel, width) {
+                                let mut tensors = bound.tensors(kernel, known, track);
+                                if width == Width::Ragged {
+                                    let words = matches!(bound, Bound::Words);
+                                    bind_words(&mut tensors, affine, words, !words, LEAST_BUFFERS);
+                                }
                                 let together = if affine == Affine::Shared { 4 } else { 1 };
                                 let variant =
                                     Variant { kernel, width, hold, affine, known, track, reduction, together, tensors };
-                                all.push(describe(&variant, bound));
+                                if is_planned(&variant) {
+                                    all.push(describe(&variant, bound));
+                                }
                             }
                         }
                     }
@@ -99,9 +116,20 @@ pub fn shader_variants() -> Vec<ShaderVariant> {
     all
 }
 
+/// Whether any plan has it: ragged rows are held by lanes that work alone, and need no device of few bindings.
+fn is_planned(variant: &Variant) -> bool {
+    let Variant { width, hold, affine, known, reduction, .. } = variant;
+    let alone = *reduction == Reduction::Alone || *affine == Affine::Shared;
+    *width != Width::Ragged
+        || (!matches!(known, Known::Scaled | Known::Nothing) && (alone || !matches!(hold, Hold::Registers(_))))
+}
+
 fn holds(kernel: Kernel, width: Width) -> Vec<Hold> {
     let wide = width.elements();
     match kernel {
+        Kernel::FusedRows | Kernel::StatsRows if width == Width::Ragged => {
+            vec![Hold::Registers(8), Hold::Registers(12), Hold::Registers(16), Hold::Stream(8)]
+        }
         Kernel::FusedRows | Kernel::StatsRows => {
             let registers = [1, 2, 4, 8, 16].map(|quads| Hold::Registers(quads * 4 / wide));
             registers.into_iter().chain([Hold::Stream(if wide == 1 { 16 } else { 8 })]).collect()
@@ -143,8 +171,12 @@ fn endings(kernel: Kernel) -> Vec<(Known, bool)> {
     }
 }
 
-fn bounds(kernel: Kernel) -> Vec<Bound> {
+fn bounds(kernel: Kernel, width: Width) -> Vec<Bound> {
     match kernel {
+        Kernel::FusedRows | Kernel::ApplyRows if width == Width::Ragged => {
+            vec![Bound::Full, Bound::Least, Bound::InPlace, Bound::Shared, Bound::Words]
+        }
+        Kernel::StatsRows if width == Width::Ragged => vec![Bound::Full, Bound::Words],
         Kernel::FusedRows | Kernel::FusedColumns | Kernel::ApplyRows | Kernel::ApplyColumns => {
             vec![Bound::Full, Bound::Least, Bound::InPlace, Bound::Shared]
         }

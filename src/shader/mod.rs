@@ -4,9 +4,11 @@
 //! bound, how lanes exchange values. All else is an override constant or a uniform.
 
 mod all;
+mod ragged;
 mod tensor;
 
 pub use all::{ShaderVariant, shader_variants};
+pub(crate) use ragged::bind_words;
 pub(crate) use tensor::{Access, Role, TensorBinding};
 
 /// An entry point.
@@ -37,6 +39,8 @@ pub(crate) enum Kernel {
 pub(crate) enum Width {
     Scalar,
     Quad,
+    /// Quads of rows that start and end within one.
+    Ragged,
 }
 
 /// Where a lane keeps its part of a tile between statistics and normalization.
@@ -192,7 +196,7 @@ impl Width {
     pub(crate) fn elements(self) -> u32 {
         match self {
             Self::Scalar => 1,
-            Self::Quad => 4,
+            Self::Quad | Self::Ragged => 4,
         }
     }
 
@@ -200,6 +204,7 @@ impl Width {
         match self {
             Self::Scalar => fragment!("width/scalar.wgsl"),
             Self::Quad => fragment!("width/quad.wgsl"),
+            Self::Ragged => fragment!("ragged/pack.wgsl"),
         }
     }
 }
@@ -249,6 +254,32 @@ impl Variant {
         self.kernel.by_rows() && matches!(self.affine, Affine::Element | Affine::Shared)
     }
 
+    /// What a kernel by rows is made of if those are ragged.
+    fn ragged(&self) -> Vec<&'static str> {
+        let mut parts = vec![fragment!("ragged/section.wgsl")];
+        let registers = matches!(self.hold, Hold::Registers(_));
+        if self.kernel.measures() {
+            parts.push(fragment!("ragged/held.wgsl"));
+        }
+        if registers {
+            parts.push(fragment!("ragged/registers.wgsl"));
+        } else if self.kernel.measures() {
+            parts.extend([fragment!("reduce/merge_lanes.wgsl"), fragment!("ragged/stream.wgsl")]);
+        }
+        if matches!(self.kernel, Kernel::FusedRows | Kernel::ApplyRows) {
+            parts.push(fragment!("ragged/normalize.wgsl"));
+            parts.extend(match self.affine {
+                Affine::Constant => [self.affine.source(), fragment!("ragged/edge.wgsl")],
+                Affine::Divided => [fragment!("ragged/divided.wgsl"), fragment!("ragged/edge.wgsl")],
+                Affine::Element | Affine::Shared => [self.affine.source(), fragment!("ragged/edge_words.wgsl")],
+            });
+            if !registers {
+                parts.push(fragment!("ragged/reread.wgsl"));
+            }
+        }
+        parts
+    }
+
     /// The whole shader.
     pub(crate) fn source(&self) -> String {
         let kernel = self.kernel;
@@ -263,7 +294,9 @@ impl Variant {
         }
         if kernel.by_rows() {
             parts.extend([fragment!("team.wgsl"), fragment!("rows.wgsl")]);
-            if !matches!(self.hold, Hold::Registers(_)) {
+            if self.width == Width::Ragged {
+                parts.extend(self.ragged());
+            } else if !matches!(self.hold, Hold::Registers(_)) {
                 parts.push(fragment!("hold/reread.wgsl"));
             }
         }
@@ -273,7 +306,7 @@ impl Variant {
         if matches!(kernel, Kernel::StatsColumns | Kernel::FusedColumns) {
             parts.push(fragment!("chunk_statistics.wgsl"));
         }
-        if kernel.measures() {
+        if kernel.measures() && self.width != Width::Ragged {
             parts.push(fragment!("held_statistics.wgsl"));
             parts.extend(match self.hold {
                 Hold::Registers(_) => vec![fragment!("reduce/tree.wgsl"), fragment!("hold/registers.wgsl")],
@@ -284,7 +317,7 @@ impl Variant {
         if kernel == Kernel::StatsRows || exchanges_partials {
             parts.push(fragment!("record.wgsl"));
         }
-        if matches!(kernel, Kernel::FusedRows | Kernel::ApplyRows) {
+        if matches!(kernel, Kernel::FusedRows | Kernel::ApplyRows) && self.width != Width::Ragged {
             parts.extend([self.affine.source(), fragment!("normalize.wgsl")]);
         }
         if matches!(kernel, Kernel::FusedRows | Kernel::FusedColumns | Kernel::ApplyRows | Kernel::ApplyColumns) {
@@ -316,6 +349,9 @@ impl Variant {
         }
         source.push_str(&format!("\nconst TOGETHER: u32 = {}u;\n", self.together));
         source.push_str(&tensor::declarations(self));
+        if self.width == Width::Ragged {
+            source.push_str(&ragged::constants(self));
+        }
         source
     }
 }

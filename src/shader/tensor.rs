@@ -3,7 +3,7 @@
 //! A kernel sees `x_load(i)`, `y_store(i, v)` and so on, in f32, and never a binding: in place, a shared buffer, an
 //! absent tensor or another storage type are decided here.
 
-use super::{Kernel, Known, Variant, Width};
+use super::{Kernel, Known, Variant, Width, ragged};
 
 /// What a tensor is to the norm.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -34,6 +34,8 @@ pub(crate) enum Access {
 pub(crate) struct TensorBinding {
     pub(crate) role: Role,
     pub(crate) access: Access,
+    /// Bound word by word, though the kernel takes packs.
+    pub(crate) words: bool,
 }
 
 /// What a tensor's binding is an array of.
@@ -134,7 +136,7 @@ impl Stored {
     fn of_array(self) -> &'static str {
         match self {
             Self::F32 | Self::Packed(Width::Scalar) => "f32",
-            Self::Packed(Width::Quad) | Self::Record => "vec4<f32>",
+            Self::Packed(Width::Quad | Width::Ragged) | Self::Record => "vec4<f32>",
             Self::Bits => "vec4<u32>",
             Self::U32 => "u32",
         }
@@ -144,7 +146,7 @@ impl Stored {
     fn place(self, name: &str) -> String {
         match self {
             Self::F32 | Self::U32 | Self::Packed(Width::Scalar) => format!("params.{name}_start + i"),
-            Self::Packed(Width::Quad) => format!("(params.{name}_start + i) >> 2u"),
+            Self::Packed(Width::Quad | Width::Ragged) => format!("(params.{name}_start + i) >> 2u"),
             Self::Record | Self::Bits => "i".to_owned(),
         }
     }
@@ -153,16 +155,17 @@ impl Stored {
 /// The bindings of a variant, and an accessor for each tensor its kernel may use, bound or not.
 pub(super) fn declarations(variant: &Variant) -> String {
     let mut text = String::new();
-    for (number, TensorBinding { role, access }) in variant.tensors.iter().enumerate() {
+    for (number, TensorBinding { role, access, words }) in variant.tensors.iter().enumerate() {
         let access = match access {
             Access::Read => "read",
             Access::ReadWrite => "read_write",
         };
         text.push_str(&format!(
-            "@group(0) @binding({}) var<storage, {access}> {}_data: array<{}>;\n",
+            "@group(0) @binding({}) var<storage, {access}> {}_{}: array<{}>;\n",
             number + 1,
             role.shader_name(),
-            variant.stored(*role).of_array(),
+            if *words { "words" } else { "data" },
+            if *words { Stored::F32 } else { variant.stored(*role) }.of_array(),
         ));
     }
     let roles = variant.kernel.roles(variant.known);
@@ -184,6 +187,9 @@ fn accessors(variant: &Variant, role: Role, written: bool) -> String {
     let bound = |role: Role| variant.tensors.iter().any(|tensor| tensor.role == role);
     let name = role.shader_name();
     let stored = variant.stored(role);
+    if stored == Stored::Packed(Width::Ragged) {
+        return ragged::accessors(variant, role);
+    }
     let ty = stored.of_array();
     // In place, x is what y's binding holds before it is overwritten.
     let data = if role == Role::X && !bound(Role::X) { Role::Y } else { role };

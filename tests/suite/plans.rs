@@ -175,7 +175,7 @@ fn grid(pass: &Pass) -> (u64, u64) {
 }
 
 fn width(pass: &Pass) -> u64 {
-    if format!("{pass:?}").contains("width: Quad") { 4 } else { 1 }
+    if format!("{pass:?}").contains("width: Scalar") { 1 } else { 4 }
 }
 
 /// Neighbouring packs of columns that fall to a lane.
