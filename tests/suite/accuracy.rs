@@ -21,6 +21,16 @@ fn layer() {
     sweep(|width| (Kind::Layer { ndim: 1 }, vec![3, width]));
 }
 
+/// As many as make a software adapter give each lane a row of its own.
+#[test]
+fn layer_of_many_rows() {
+    for width in [17, 33, 49, 64, 65, 257, 1023] {
+        for mean in [0.0, 1e6] {
+            Case::new(Kind::Layer { ndim: 1 }, &[301, width], mean).check();
+        }
+    }
+}
+
 #[test]
 fn layer_over_two_axes() {
     sweep(|width| (Kind::Layer { ndim: 2 }, vec![5, 3, width]));

@@ -17,6 +17,7 @@ mod misuse;
 mod onnx;
 mod plans;
 mod properties;
+mod ragged;
 mod recording;
 mod running;
 mod shaders;

@@ -54,6 +54,7 @@ fn windows_change_no_bit() {
     for (kind, shape) in [
         (Kind::Layer { ndim: 1 }, vec![301, 257]),
         (Kind::Layer { ndim: 1 }, vec![2, 70_001]),
+        (Kind::Rms { ndim: 1, offset: 0.0 }, vec![3, 70_003]),
         (Kind::BatchTrain { axis: 1 }, vec![40, 3, 999]),
         (Kind::Instance { axis: 2 }, vec![3, 7_003, 5]),
     ] {
@@ -63,6 +64,17 @@ fn windows_change_no_bit() {
         let windowed = small.run_array_blocking(case.norm().as_ref(), case.inputs()).unwrap();
         assert_eq!(whole.y, windowed.y, "{kind:?}");
     }
+}
+
+/// The last of 2,049 tiles is one element, and the only one of its window: fewer than a quad of `x`, of `y` and of the
+/// weights are left to bind.
+#[test]
+fn a_window_of_one_element() {
+    let case = Case::new(Kind::Layer { ndim: 1 }, &[1, 2048 * 8192 + 1], 3.0);
+    let gpu = changed(|c| (c.software, c.max_binding) = (true, 1024 * 8192 * 4 + 1024));
+    let plan = gpu.context().plan(case.norm().as_ref()).unwrap();
+    assert!(plan.to_string().contains("in 3 windows"), "{plan}");
+    case.check_on("in three windows", &gpu, &case.kind.oracle(&case));
 }
 
 /// 300 MB and more where a binding is 128 MiB: no test adapter holds less.
