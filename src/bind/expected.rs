@@ -4,7 +4,8 @@ use crate::norm::{Problem, Source};
 use crate::shader::Role;
 
 /// The tensors that a plan will be bound to, for [`Context::warm_up`](crate::Context::warm_up): each in a buffer of its own,
-/// or `y` in that of `x`, and all at multiples of 16 bytes. `x`, `y` and the running statistics go without saying.
+/// or `y` in that of `x`, all at multiples of 16 bytes and none with room behind it. `x`, `y` and the running statistics go
+/// without saying.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Expected {
     in_place: bool,

@@ -269,8 +269,8 @@ impl Binder<'_> {
         let mut end = at + length * size;
         let mut offset = self.aligned_down(at);
         if matches!(role, Role::X | Role::Y) {
-            // Quads that the last elements are in, as far as there are any.
-            end = end.next_multiple_of(4 * size).min(view.buffer.size()).max(end);
+            // The quad that the last elements are in, if there is one.
+            end = Some(end.next_multiple_of(4 * size)).filter(|&quads| quads <= view.buffer.size()).unwrap_or(end);
         }
         if first > 0 && end - offset < 4 * size {
             // The end of a tensor, too short to be bound by quads.
