@@ -14,5 +14,6 @@ fn main(invocation: Invocation) {
     if live && lane_in_tile() == 0u {
         mean_store(group, partial.shift + partial.delta);
         rstd_store(group, factor);
+        stats_store(group, vec4<f32>(partial.shift, partial.delta, factor, f32(partial.count)));
     }
 }

@@ -21,7 +21,7 @@ fn main(invocation: Invocation) {
     if index < params.tiles && lane_in_tile() == 0u {
         let center = recenter(merged.shift, merged.delta);
         let factor = factor_of(merged.m2, merged.count);
-        stats_store(group, vec4<f32>(center.shift, center.delta, factor, 0.0));
+        stats_store(group, vec4<f32>(center.shift, center.delta, factor, f32(merged.count)));
         mean_store(group, center.shift + center.delta);
         rstd_store(group, factor);
         track(group, center.shift + center.delta, merged.m2, merged.count);

@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
+use crate::backward::Backward;
 use crate::error::SpecError;
 use crate::norm::Norm;
 use crate::plan::{Capabilities, Plan, Tuning};
@@ -128,6 +129,15 @@ impl Context {
     /// [`SpecError`] for a parameter outside its range, or a tensor larger than the device's limits.
     pub fn plan(&self, norm: &dyn Norm) -> Result<Plan, SpecError> {
         Plan::new(norm.lower()?, &self.capabilities, self.tuning)
+    }
+
+    /// Decides how the gradients of `norm` are computed on this device.
+    ///
+    /// # Errors
+    ///
+    /// As [`Context::plan`]; for a norm without a backward pass (mean-variance and Lp norm); where no gradient is wanted.
+    pub fn plan_backward(&self, norm: &dyn Norm, wanted: Backward) -> Result<Plan, SpecError> {
+        Plan::new(norm.lower()?.backward(wanted)?, &self.capabilities, self.tuning)
     }
 
     /// The pipeline of `key`. A new one goes to `new`, and is not found again elsewhere before [`Context::remember`].

@@ -105,6 +105,24 @@ pub enum SpecError {
         /// The most elements a tensor can have.
         limit: u64,
     },
+    /// The norm has no backward pass.
+    #[error("{norm}: it has no backward pass here; layer, RMS, group, instance and batch norm have one")]
+    NoBackward {
+        /// The norm that was asked for.
+        norm: &'static str,
+    },
+    /// No gradient was asked for.
+    #[error("{norm}: no gradient is asked for, but at least one of x, weight and bias must be")]
+    NoGradients {
+        /// The norm that was asked for.
+        norm: &'static str,
+    },
+    /// Statistics of the forward pass where there are none.
+    #[error("{norm}: saved_statistics was asked for, but in eval mode the running statistics are the statistics")]
+    SavedRunning {
+        /// The norm that was asked for.
+        norm: &'static str,
+    },
     /// A limit of the device is too low for this tensor.
     #[error("{norm}: {what} needs {needs} {unit}, but this device's {limit} is {has}")]
     Limit {
@@ -179,7 +197,8 @@ pub enum BindError {
     },
     /// A tensor that is written shares bytes with another.
     #[error(
-        "{written} is written and overlaps {other} in the same buffer; they must be apart, or y must be exactly x (in place)"
+        "{written} is written and overlaps {other} in the same buffer; they must be apart, unless one is exactly the other \
+         and may be: y or residual_out x or residual, grad_input grad_output or grad_residual"
     )]
     Overlap {
         /// The tensor that is written.

@@ -104,6 +104,7 @@
 #![deny(unsafe_code)]
 
 mod array;
+mod backward;
 mod bind;
 mod block;
 mod context;
@@ -119,7 +120,8 @@ pub mod reference;
 mod scope;
 mod shader;
 
-pub use array::{Inputs, Outputs};
+pub use array::{Gradients, Inputs, Outputs};
+pub use backward::Backward;
 pub use bind::{Bound, Expected, Operands, View};
 pub use block::{AffineIndex, Block};
 pub use context::{Context, Safety};

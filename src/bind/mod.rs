@@ -16,7 +16,7 @@ use crate::context::{Context, Pipelines};
 use crate::element::Element;
 use crate::error::BindError;
 use crate::norm::Problem;
-use crate::plan::{Capabilities, Pass, Plan, RECORD, Schedule, Span, Window};
+use crate::plan::{Capabilities, PAIR, Pass, Plan, RECORD, Schedule, Span, Window};
 use crate::scope::{Scopes, is_lost};
 use crate::shader::{Role, Width};
 use params::Params;
@@ -152,9 +152,19 @@ impl Context {
         check::presence(&plan.problem, |role| expected.has(&plan.problem, role))?;
         let chooser =
             Chooser { problem: &plan.problem, capabilities: &plan.capabilities, given: Given::Later(expected) };
+        let overwriting = plan.problem.overwriting(expected.coincide(Role::GradInput, Role::GradOutput));
+        let changed;
+        let schedule = match &overwriting {
+            Some(problem) => {
+                changed =
+                    Schedule::new(problem, &plan.capabilities, plan.tuning, Width::Quad).map_err(BindError::Limit)?;
+                &changed
+            }
+            None => &plan.schedule,
+        };
         let scopes = Scopes::open(self.device());
         let mut pipelines = Pipelines::new();
-        for pass in chooser.passes(&plan.schedule) {
+        for pass in chooser.passes(schedule) {
             self.pipeline(&chooser.key(pass), &mut pipelines);
         }
         Ok((pipelines, scopes.close()))
@@ -186,11 +196,14 @@ impl Context {
         let problem = &plan.problem;
         self.check_own(plan)?;
         check::operands(problem, operands)?;
-        let narrowed;
-        let schedule = if plan.schedule.reads_quads() && !quads_are_aligned(problem, operands) {
-            narrowed =
-                Schedule::new(problem, &plan.capabilities, plan.tuning, Width::Scalar).map_err(BindError::Limit)?;
-            &narrowed
+        let overwriting = problem.overwriting(operands.coincide(Role::GradInput, Role::GradOutput));
+        let aligned = !plan.schedule.reads_quads() || quads_are_aligned(problem, operands);
+        let changed;
+        let schedule = if overwriting.is_some() || !aligned {
+            let problem = overwriting.as_ref().unwrap_or(problem);
+            let width = if aligned { Width::Quad } else { Width::Scalar };
+            changed = Schedule::new(problem, &plan.capabilities, plan.tuning, width).map_err(BindError::Limit)?;
+            &changed
         } else {
             &plan.schedule
         };
@@ -208,10 +221,8 @@ impl Context {
 /// Whether every tensor that is read or written four elements at a time starts at a multiple of four.
 fn quads_are_aligned(problem: &Problem, operands: &Operands<'_>) -> bool {
     let parameters = if problem.index.s_div == 1 { &[Role::Weight, Role::Bias][..] } else { &[] };
-    [Role::X, Role::Y]
-        .iter()
-        .chain(parameters)
-        .all(|&role| operands.get(role).is_none_or(|view| view.is_quad_aligned()))
+    let large = Role::GIVEN.iter().filter(|role| role.is_large());
+    large.chain(parameters).all(|&role| operands.get(role).is_none_or(|view| view.is_quad_aligned()))
 }
 
 /// What binding made, to be kept only if no error scope caught anything.
@@ -259,11 +270,11 @@ impl Binder<'_> {
     fn range(&self, role: Role, window: &Window) -> Option<Range> {
         let view = self.operands.get(role)?;
         let part = match role {
-            Role::X | Role::Y => Some(window.elements),
+            role if role.is_large() => Some(window.elements),
             Role::Weight | Role::Bias => window.parameters,
             _ => None,
         };
-        let size = Element::F32.size();
+        let size = if role == Role::Stats { RECORD } else { Element::F32.size() };
         let Span { first, length } = part.unwrap_or(Span { first: 0, length: check::bytes(self.problem, role) / size });
         let at = view.offset + first * size;
         let offset = self.aligned_down(at);
@@ -278,18 +289,22 @@ impl Binder<'_> {
 
     fn make(&self, schedule: &Schedule) -> Made {
         let mut made = Made { dispatches: Vec::new(), pipelines: Pipelines::new() };
-        let scratch = |records: u64, label: &'static str| {
-            (records > 0).then(|| {
+        let scratch = |bytes: u64, label: &'static str| {
+            (bytes > 0).then(|| {
                 self.context.device().create_buffer(&wgpu::BufferDescriptor {
                     label: Some(label),
-                    size: records * RECORD,
+                    size: bytes,
                     usage: wgpu::BufferUsages::STORAGE,
                     mapped_at_creation: false,
                 })
             })
         };
-        let partials = scratch(schedule.partials, "partials");
-        let stats = scratch(schedule.statistics, "statistics");
+        let partials = scratch(schedule.partials * RECORD, "partials");
+        // The user's, if given.
+        let stats =
+            scratch(schedule.statistics * RECORD, "statistics").filter(|_| self.operands.get(Role::Stats).is_none());
+        let partial_sums = scratch(schedule.partial_sums * PAIR, "partial sums");
+        let sums = scratch(schedule.sums * PAIR, "sums");
         let uniforms = self.uniforms(schedule);
         let steps =
             self.chooser.passes(schedule).flat_map(|pass| pass.windows.iter().map(move |window| (pass, window)));
@@ -307,7 +322,9 @@ impl Binder<'_> {
             let tensors = key.variant.tensors.iter().zip(1..).filter_map(|(tensor, binding)| {
                 let resource = match tensor.role {
                     Role::Partials => partials.as_ref()?.as_entire_binding(),
-                    Role::Stats => stats.as_ref()?.as_entire_binding(),
+                    Role::PartialSums => partial_sums.as_ref()?.as_entire_binding(),
+                    Role::Sums => sums.as_ref()?.as_entire_binding(),
+                    Role::Stats if stats.is_some() => stats.as_ref()?.as_entire_binding(),
                     role => {
                         let range = self.range(role, window)?;
                         wgpu::BindingResource::Buffer(wgpu::BufferBinding {

@@ -21,10 +21,11 @@ impl Given<'_> {
         }
     }
 
-    fn is_in_place(self) -> bool {
+    /// Whether they are exactly the same place.
+    fn coincide(self, one: Role, other: Role) -> bool {
         match self {
-            Self::Now(operands) => operands.is_in_place(),
-            Self::Later(expected) => expected.is_in_place(),
+            Self::Now(operands) => operands.coincide(one, other),
+            Self::Later(expected) => expected.coincide(one, other),
         }
     }
 
@@ -59,13 +60,13 @@ impl<'a> Chooser<'a> {
     pub(super) fn tensors(self, pass: &Pass) -> Vec<TensorBinding> {
         let roles = pass.kernel.roles(pass.known);
         let present = |role: Role| match role {
-            Role::Partials | Role::Stats => true,
-            Role::X => !(self.given.is_in_place() && roles.contains(&(Role::Y, true))),
+            Role::Partials | Role::PartialSums | Role::Sums => true,
+            Role::Stats => self.has_statistics(pass),
             // The merge reads it for the cumulative average alone.
             Role::Batches if pass.kernel == Kernel::Merge => {
                 self.problem.averages_all() && self.given.has(self.problem, role)
             }
-            _ => self.given.has(self.problem, role),
+            _ => self.given.has(self.problem, role) && self.overwriter(pass, role).is_none(),
         };
         let written = |role: Role| {
             roles.iter().any(|&(other, written)| written && (other == role || self.given.share_a_buffer(role, other)))
@@ -80,7 +81,27 @@ impl<'a> Chooser<'a> {
             .collect()
     }
 
+    /// The tensor of this pass that exactly overwrites another.
+    fn overwriter(self, pass: &Pass, role: Role) -> Option<Role> {
+        let written = pass.kernel.roles(pass.known).iter().filter(|&&(_, written)| written);
+        let overwrites = |by: Role| by.may_overwrite().contains(&role) && self.given.coincide(by, role);
+        written.map(|&(by, _)| by).find(|&by| self.given.has(self.problem, by) && overwrites(by))
+    }
+
+    /// Whether statistics are read, or left for a later pass or for the user.
+    fn has_statistics(self, pass: &Pass) -> bool {
+        match (pass.kernel, pass.known) {
+            (Kernel::FusedRows | Kernel::FusedColumns, _) => self.given.has(self.problem, Role::Stats),
+            (Kernel::BackwardFusedRows, Known::Nothing) => {
+                self.problem.gradients().is_some_and(|wanted| wanted.parameters())
+            }
+            _ => true,
+        }
+    }
+
     pub(super) fn key(self, pass: &Pass) -> PipelineKey {
+        let roles = pass.kernel.roles(pass.known).iter().filter(|(_, written)| !written);
+        let overwritten = roles.filter_map(|&(role, _)| Some((role, self.overwriter(pass, role)?))).collect();
         PipelineKey {
             variant: Variant {
                 kernel: pass.kernel,
@@ -92,6 +113,7 @@ impl<'a> Chooser<'a> {
                 reduction: pass.team.reduction,
                 together: pass.turns.together,
                 tensors: self.tensors(pass),
+                overwritten,
             },
             constants: Constants {
                 workgroup_size: pass.team.workgroup_size,
@@ -102,6 +124,8 @@ impl<'a> Chooser<'a> {
                 hide_subtractions: self.capabilities.reassociates,
                 span: pass.turns.span,
                 whole: pass.turns.whole,
+                through_statistics: pass.known != Known::Running,
+                statistics_by: pass.statistics_by as u32,
             },
         }
     }

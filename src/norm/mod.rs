@@ -19,6 +19,7 @@ pub use lp::LpNorm;
 pub use mvn::MeanVarianceNorm;
 pub use rms::RmsNorm;
 
+use crate::backward::Backward;
 use crate::block::{AffineIndex, Block};
 use crate::error::SpecError;
 
@@ -93,6 +94,15 @@ pub struct Tracking {
     pub(crate) estimator: VarianceEstimator,
 }
 
+/// What is to be done.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Task {
+    /// `x` becomes `y`.
+    Forward,
+    /// Gradients.
+    Backward(Backward),
+}
+
 /// Everything the planner needs to know of a norm.
 #[derive(Debug, Clone)]
 pub struct Problem {
@@ -100,12 +110,17 @@ pub struct Problem {
     pub(crate) shape: Vec<usize>,
     pub(crate) parameter_shape: Vec<usize>,
     pub(crate) statistics_shape: Vec<usize>,
+    /// That of the statistics as they are saved, four numbers each.
+    pub(crate) record_shape: Vec<usize>,
+    pub(crate) task: Task,
     pub(crate) block: Block,
     pub(crate) index: AffineIndex,
     pub(crate) centering: Centering,
     pub(crate) scaling: Scaling,
     /// Whether it can have weight and bias.
     pub(crate) affine: bool,
+    /// Whether a residual can be added to `x` first.
+    pub(crate) residual: bool,
     pub(crate) source: Source,
     pub(crate) eps: f32,
     pub(crate) weight_offset: f32,
@@ -123,16 +138,20 @@ impl Problem {
             });
         }
         let (block, index) = block.simplified(index);
+        let statistics_shape = norm.statistics_shape();
         Ok(Self {
             norm: norm.name(),
             shape: norm.shape().to_vec(),
             parameter_shape: norm.parameter_shape(),
-            statistics_shape: norm.statistics_shape(),
+            record_shape: statistics_shape.iter().copied().chain([4]).collect(),
+            statistics_shape,
+            task: Task::Forward,
             block,
             index,
             centering: Centering::Mean,
             scaling: Scaling::Variance,
             affine: true,
+            residual: false,
             source: Source::Batch,
             eps,
             weight_offset: 0.0,
@@ -144,6 +163,38 @@ impl Problem {
     /// Elements of weight, and of bias.
     pub(crate) fn parameters(&self) -> u64 {
         if self.affine { count(&self.parameter_shape) } else { 0 }
+    }
+
+    /// The gradients of this norm, `wanted` of them.
+    pub(crate) fn backward(self, wanted: Backward) -> Result<Self, SpecError> {
+        let norm = self.norm;
+        if self.scaling != Scaling::Variance {
+            return Err(SpecError::NoBackward { norm });
+        }
+        // A norm without parameters has no gradients of them, and batch norm's statistics are given in eval mode.
+        let parameters = self.affine;
+        let wanted = Backward { weight: wanted.weight && parameters, bias: wanted.bias && parameters, ..wanted };
+        if self.source == Source::Running && wanted.saved {
+            return Err(SpecError::SavedRunning { norm });
+        }
+        if !wanted.input && !wanted.parameters() {
+            return Err(SpecError::NoGradients { norm });
+        }
+        Ok(Self { task: Task::Backward(wanted), ..self })
+    }
+
+    /// The same, planned anew because gradients overwrite what later passes would still read; none if they need not.
+    pub(crate) fn overwriting(&self, overwrites: bool) -> Option<Self> {
+        let wanted = self.gradients().filter(|wanted| overwrites && wanted.parameters() && !wanted.saved)?;
+        Some(Self { task: Task::Backward(Backward { overwrites: true, ..wanted }), ..self.clone() })
+    }
+
+    /// What of a backward pass is wanted.
+    pub(crate) fn gradients(&self) -> Option<Backward> {
+        match self.task {
+            Task::Forward => None,
+            Task::Backward(wanted) => Some(wanted),
+        }
     }
 
     /// Whether running statistics are the average of all batches so far.

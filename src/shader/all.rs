@@ -23,6 +23,8 @@ enum Bound {
     Least,
     InPlace,
     Shared,
+    /// With a residual, and without what it has no binding left for.
+    Residual,
 }
 
 impl Bound {
@@ -32,18 +34,38 @@ impl Bound {
             Self::Least => "least",
             Self::InPlace => "in_place",
             Self::Shared => "shared",
+            Self::Residual => "residual",
         }
     }
 
     fn tensors(self, kernel: Kernel, known: Known, track: bool) -> Vec<TensorBinding> {
-        let optional = [Role::Weight, Role::Bias, Role::Mean, Role::Rstd, Role::Batches];
+        let optional = [
+            Role::Weight,
+            Role::Bias,
+            Role::Mean,
+            Role::Rstd,
+            Role::Batches,
+            Role::Residual,
+            Role::ResidualOut,
+            Role::GradResidual,
+            Role::GradWeight,
+        ];
         let tracked = [Role::RunningMean, Role::RunningVar, Role::Batches];
         let roles = kernel.roles(known).iter();
         roles
             .filter(|(role, _)| match self {
-                Self::Full | Self::Shared => true,
-                Self::Least => !optional.contains(role) || kernel == Kernel::CountBatch,
-                Self::InPlace => *role != Role::X,
+                Self::Full | Self::Shared => {
+                    !matches!(role, Role::Residual | Role::ResidualOut) || matches!(kernel, Kernel::ApplyRows)
+                }
+                Self::Residual => !matches!(role, Role::Mean | Role::Rstd | Role::Stats),
+                Self::Least => {
+                    let left = matches!(kernel, Kernel::FusedRows | Kernel::FusedColumns) && *role == Role::Stats;
+                    (!optional.contains(role) && !left) || kernel == Kernel::CountBatch
+                }
+                Self::InPlace => {
+                    !matches!(role, Role::Residual | Role::ResidualOut)
+                        && !overwritten(kernel).iter().any(|(of, _)| of == role)
+                }
             })
             .filter(|(role, _)| kernel != Kernel::Merge || track || !tracked.contains(role))
             .map(|&(role, written)| TensorBinding {
@@ -54,12 +76,22 @@ impl Bound {
     }
 }
 
+/// What is read through the binding of what overwrites it, in place.
+fn overwritten(kernel: Kernel) -> &'static [(Role, Role)] {
+    match kernel {
+        Kernel::FusedRows | Kernel::FusedColumns | Kernel::ApplyRows | Kernel::ApplyColumns => &[(Role::X, Role::Y)],
+        _ => &[(Role::GradOutput, Role::GradInput)],
+    }
+}
+
 /// Every shader a plan can ask for, each with one set of constants; the tensors bound are all, as few as can be, in
 /// place, and all from one buffer.
 #[must_use]
 pub fn shader_variants() -> Vec<ShaderVariant> {
     use Kernel::{
-        ApplyColumns, ApplyRows, CountBatch, FusedColumns, FusedRows, Merge, RunningStatistics, StatsColumns, StatsRows,
+        ApplyColumns, ApplyRows, BackwardApplyColumns, BackwardApplyRows, BackwardFusedRows, ChannelSumsColumns,
+        ChannelSumsRows, CountBatch, FusedColumns, FusedRows, Merge, MergeParameters, MergeSums, MergeWeighted,
+        RunningStatistics, StatsColumns, StatsRows, SumsRows,
     };
     let mut all = Vec::new();
     for kernel in [
@@ -72,12 +104,18 @@ pub fn shader_variants() -> Vec<ShaderVariant> {
         ApplyColumns,
         CountBatch,
         RunningStatistics,
+        BackwardFusedRows,
+        SumsRows,
+        ChannelSumsRows,
+        ChannelSumsColumns,
+        MergeSums,
+        MergeWeighted,
+        MergeParameters,
+        BackwardApplyRows,
+        BackwardApplyColumns,
     ] {
-        let widths = if matches!(kernel, Merge | CountBatch | RunningStatistics) {
-            &[Width::Scalar][..]
-        } else {
-            &[Width::Scalar, Width::Quad]
-        };
+        let small = [Merge, CountBatch, RunningStatistics, MergeSums, MergeWeighted, MergeParameters];
+        let widths = if small.contains(&kernel) { &[Width::Scalar][..] } else { &[Width::Scalar, Width::Quad] };
         for &width in widths {
             for hold in holds(kernel, width) {
                 for affine in affines(kernel) {
@@ -86,8 +124,22 @@ pub fn shader_variants() -> Vec<ShaderVariant> {
                             for bound in bounds(kernel) {
                                 let tensors = bound.tensors(kernel, known, track);
                                 let together = if affine == Affine::Shared { 4 } else { 1 };
-                                let variant =
-                                    Variant { kernel, width, hold, affine, known, track, reduction, together, tensors };
+                                let overwritten = match bound {
+                                    Bound::InPlace => overwritten(kernel).to_vec(),
+                                    _ => Vec::new(),
+                                };
+                                let variant = Variant {
+                                    kernel,
+                                    width,
+                                    hold,
+                                    affine,
+                                    known,
+                                    track,
+                                    reduction,
+                                    together,
+                                    tensors,
+                                    overwritten,
+                                };
                                 all.push(describe(&variant, bound));
                             }
                         }
@@ -102,11 +154,11 @@ pub fn shader_variants() -> Vec<ShaderVariant> {
 fn holds(kernel: Kernel, width: Width) -> Vec<Hold> {
     let wide = width.elements();
     match kernel {
-        Kernel::FusedRows | Kernel::StatsRows => {
+        Kernel::FusedRows | Kernel::StatsRows | Kernel::BackwardFusedRows => {
             let registers = [1, 2, 4, 8, 16].map(|quads| Hold::Registers(quads * 4 / wide));
             registers.into_iter().chain([Hold::Stream(if wide == 1 { 16 } else { 8 })]).collect()
         }
-        Kernel::StatsColumns | Kernel::ApplyColumns => {
+        Kernel::StatsColumns | Kernel::ApplyColumns | Kernel::ChannelSumsColumns | Kernel::BackwardApplyColumns => {
             [1, 4].map(|lines| Hold::Chunk { rows: 8, span: if wide == 1 { lines * 4 } else { lines } }).to_vec()
         }
         Kernel::FusedColumns => [(2, 1), (8, 1), (8, 4)].map(|(rows, span)| Hold::Chunk { rows, span }).to_vec(),
@@ -116,8 +168,12 @@ fn holds(kernel: Kernel, width: Width) -> Vec<Hold> {
 
 fn affines(kernel: Kernel) -> Vec<Affine> {
     match kernel {
-        Kernel::FusedRows => vec![Affine::Constant, Affine::Element, Affine::Shared, Affine::Divided],
-        Kernel::ApplyRows => vec![Affine::Constant, Affine::Element, Affine::Divided],
+        Kernel::FusedRows | Kernel::BackwardFusedRows => {
+            vec![Affine::Constant, Affine::Element, Affine::Shared, Affine::Divided]
+        }
+        Kernel::ApplyRows | Kernel::SumsRows | Kernel::BackwardApplyRows => {
+            vec![Affine::Constant, Affine::Element, Affine::Divided]
+        }
         _ => vec![Affine::Constant],
     }
 }
@@ -125,7 +181,15 @@ fn affines(kernel: Kernel) -> Vec<Affine> {
 fn reductions(kernel: Kernel, affine: Affine) -> Vec<Reduction> {
     match kernel {
         _ if affine == Affine::Shared => vec![Reduction::Subgroup],
-        Kernel::FusedRows | Kernel::StatsRows | Kernel::Merge => {
+        Kernel::FusedRows
+        | Kernel::StatsRows
+        | Kernel::Merge
+        | Kernel::BackwardFusedRows
+        | Kernel::SumsRows
+        | Kernel::ChannelSumsRows
+        | Kernel::MergeSums
+        | Kernel::MergeWeighted
+        | Kernel::MergeParameters => {
             vec![Reduction::Alone, Reduction::Workgroup, Reduction::Subgroup]
         }
         _ => vec![Reduction::Alone],
@@ -139,16 +203,31 @@ fn endings(kernel: Kernel) -> Vec<(Known, bool)> {
             [Known::Merged, Known::Running, Known::Scaled, Known::Nothing].map(|known| (known, false)).to_vec()
         }
         Kernel::RunningStatistics => vec![(Known::Running, false)],
+        Kernel::BackwardFusedRows => vec![(Known::Merged, false), (Known::Nothing, false)],
+        Kernel::BackwardApplyRows | Kernel::BackwardApplyColumns => {
+            vec![(Known::Merged, false), (Known::Running, false)]
+        }
         _ => vec![(Known::Merged, false)],
     }
 }
 
 fn bounds(kernel: Kernel) -> Vec<Bound> {
     match kernel {
-        Kernel::FusedRows | Kernel::FusedColumns | Kernel::ApplyRows | Kernel::ApplyColumns => {
+        Kernel::FusedRows => {
+            vec![Bound::Full, Bound::Least, Bound::InPlace, Bound::Shared, Bound::Residual]
+        }
+        Kernel::StatsRows => vec![Bound::Full, Bound::Residual],
+        Kernel::FusedColumns
+        | Kernel::ApplyRows
+        | Kernel::ApplyColumns
+        | Kernel::BackwardFusedRows
+        | Kernel::BackwardApplyRows
+        | Kernel::BackwardApplyColumns => {
             vec![Bound::Full, Bound::Least, Bound::InPlace, Bound::Shared]
         }
-        Kernel::Merge => vec![Bound::Full, Bound::Least],
+        Kernel::Merge | Kernel::MergeParameters | Kernel::SumsRows | Kernel::MergeWeighted => {
+            vec![Bound::Full, Bound::Least]
+        }
         _ => vec![Bound::Full],
     }
 }
@@ -165,6 +244,7 @@ fn describe(variant: &Variant, bound: Bound) -> ShaderVariant {
     let ending = match (known, track) {
         (Known::Running, _) => "running",
         (Known::Scaled, _) => "scaled",
+        (Known::Nothing, _) if *kernel == Kernel::BackwardFusedRows => "computed",
         (Known::Nothing, _) => "bias",
         (Known::Merged, true) => "track",
         (Known::Merged, false) => "merged",
@@ -180,6 +260,8 @@ fn describe(variant: &Variant, bound: Bound) -> ShaderVariant {
         hide_subtractions: true,
         span: 1,
         whole: false,
+        through_statistics: *known != Known::Running,
+        statistics_by: 2,
     };
     ShaderVariant {
         name: format!("{}-{width}-{hold}-{affine}-{}-{ending}-{}", kernel.name(), reduction.name(), bound.name()),
