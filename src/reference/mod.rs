@@ -54,6 +54,8 @@
 //! ```
 
 mod backward;
+#[cfg(test)]
+mod backward_tests;
 mod batch;
 mod group;
 mod instance;
