@@ -14,7 +14,7 @@ fn main(invocation: Invocation) {
     let slope = slope_of(statistics.z, statistics.w, found.sums.x, found.sums.y * statistics.z);
     affine_begin(weights, 1.0);
     store_gradients(base, 0u, params.s_count, Center(statistics.x, statistics.y), slope, live);
-    if !SAVED && live && lane_in_tile() == 0u {
-        stats_store(group, statistics);
+    if live && lane_in_tile() == 0u {
+        keep_statistics(group, statistics);
     }
 }

@@ -4,7 +4,7 @@ var<private> held_g: array<Pack, ITEMS>;
 fn gradient_take(i: u32, length: u32) {
 }
 
-fn gradient_item(i: u32, j: u32, base: u32, at: u32) -> Pack {
+fn gradient_item(i: u32, j: u32, at: u32, s: u32) -> Pack {
     return held_g[i];
 }
 

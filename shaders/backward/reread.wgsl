@@ -3,6 +3,6 @@ fn gradient_take(i: u32, length: u32) {
     affine_take(i, length);
 }
 
-fn gradient_item(i: u32, j: u32, base: u32, at: u32) -> Pack {
-    return affine(grad_output_load(base + at), at, j);
+fn gradient_item(i: u32, j: u32, at: u32, s: u32) -> Pack {
+    return affine(grad_output_load(at), s, j);
 }

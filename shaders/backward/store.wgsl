@@ -6,7 +6,7 @@ fn store_gradients(base: u32, s: u32, length: u32, center: Center, slope: Slope,
             for (var j = 0u; j < TOGETHER; j++) {
                 let at = item_at(i + j);
                 if whole || at < length {
-                    let g = gradient_item(i + j, j, base, s + at);
+                    let g = gradient_item(i + j, j, base + at, s + at);
                     let dx = gradient(g, centered(item(i + j, base), center), slope);
                     grad_input_store(base + at, dx + grad_residual_load(base + at));
                 }

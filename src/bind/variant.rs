@@ -51,7 +51,7 @@ impl<'a> Chooser<'a> {
     pub(super) fn passes(self, schedule: &'a Schedule) -> impl Iterator<Item = &'a Pass> {
         schedule.passes.iter().filter(move |pass| match (pass.kernel, pass.known) {
             (Kernel::CountBatch, _) => self.given.has(self.problem, Role::Batches),
-            (_, Known::Nothing) => self.given.has(self.problem, Role::Bias),
+            (Kernel::ApplyRows | Kernel::ApplyColumns, Known::Nothing) => self.given.has(self.problem, Role::Bias),
             _ => true,
         })
     }

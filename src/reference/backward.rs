@@ -36,7 +36,9 @@ pub struct Backward {
     /// of the group. With given statistics, which add nothing up, only the first. What is not finite is
     /// left out, and it is 0 where nothing is finite. In the shape of `dx`.
     pub dx_scale: ArrayD<f64>,
-    /// `sum(|dy * xhat|)`, over the elements that `dweight` sums.
+    /// `sum(|dy| * max(|xhat|))`, over the elements that `dweight` sums, the maximum being over the group
+    /// of each: an `xhat` close to zero is a difference, with an error of the size of its neighbours'.
+    /// What is not finite is left out of the maximum.
     pub dweight_scale: ArrayD<f64>,
     /// `sum(|dy|)`, over the elements that `dbias` sums.
     pub dbias_scale: ArrayD<f64>,
@@ -78,13 +80,14 @@ pub(super) fn gradients(
     let (dx, dx_scale) = input_gradient(g, xhat.view(), rstd, statistics, group_axes);
 
     let products = &dy * &xhat;
+    let largest_xhat = max_over(xhat.mapv(finite_size).view(), group_axes);
     let over_shared = |terms: ArrayViewD<'_, f64>| drop_axes(sum_over(terms, shared_axes), shared_axes);
     Backward {
         dx,
         dweight: over_shared(products.view()),
         dbias: over_shared(dy.view()),
         dx_scale,
-        dweight_scale: over_shared(products.mapv(f64::abs).view()),
+        dweight_scale: over_shared((dy.mapv(f64::abs) * largest_xhat).view()),
         dbias_scale: over_shared(dy.mapv(f64::abs).view()),
     }
 }

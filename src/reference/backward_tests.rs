@@ -333,7 +333,7 @@ fn scales_of_gradients_are_of_their_terms() {
     let out = layer_norm_backward(x.view(), dy.view(), 1, None, 0.0);
     let r = 1.5_f64.sqrt();
     assert_close(&out.dweight, &vector(&[0.0, 0.0, 4.0 * r]));
-    assert_close(&out.dweight_scale, &vector(&[4.0 * r, 0.0, 4.0 * r]));
+    assert_close(&out.dweight_scale, &vector(&[4.0 * r, 3.0 * r, 4.0 * r]));
     assert_close(&out.dbias, &vector(&[0.0, 3.0, 4.0]));
     assert_close(&out.dbias_scale, &vector(&[4.0, 3.0, 4.0]));
     // The groups each have their own: the first 3 * rstd, against 2/3 of rstd^3.

@@ -317,9 +317,6 @@ impl Variant {
             Hold::None => {}
         }
         source.push_str(&format!("\nconst TOGETHER: u32 = {}u;\n", self.together));
-        if self.kernel == Kernel::BackwardFusedRows {
-            source.push_str(&format!("\nconst SAVED: bool = {};\n", self.known == Known::Merged));
-        }
         source.push_str(&tensor::declarations(self));
         source
     }
@@ -406,6 +403,10 @@ impl Variant {
         }
         if kernel == BackwardFusedRows {
             parts.push(fragment!("backward/gradients.wgsl"));
+            parts.push(match self.known {
+                Known::Merged => fragment!("backward/saved.wgsl"),
+                _ => fragment!("backward/computed.wgsl"),
+            });
             if matches!(self.hold, Hold::Stream(_)) {
                 parts.extend([fragment!("backward/stream.wgsl"), fragment!("backward/known_sums.wgsl")]);
             }

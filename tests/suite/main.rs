@@ -1,6 +1,7 @@
 //! The whole suite as one binary: linking wgpu once is enough.
 
 mod accuracy;
+mod backward;
 mod bench;
 mod buffers;
 mod command;
