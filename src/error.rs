@@ -123,6 +123,24 @@ pub enum SpecError {
         /// The norm that was asked for.
         norm: &'static str,
     },
+    /// Statistics of a batch that eval mode does not take.
+    #[error("{norm}: in eval mode there are no statistics of the batch to be merged")]
+    RunningMoments {
+        /// The norm that was asked for.
+        norm: &'static str,
+    },
+    /// Statistics of no part, or of too many.
+    #[error(
+        "{norm}: parts is {parts} but must be at least 1, and such that all statistics together have at most {limit} numbers"
+    )]
+    Parts {
+        /// The norm that was asked for.
+        norm: &'static str,
+        /// What was given.
+        parts: usize,
+        /// The most numbers.
+        limit: u64,
+    },
     /// A limit of the device is too low for this tensor.
     #[error("{norm}: {what} needs {needs} {unit}, but this device's {limit} is {has}")]
     Limit {

@@ -112,6 +112,7 @@ mod element;
 mod error;
 mod gpu;
 mod mapped;
+mod moments;
 mod norm;
 mod plan;
 mod probe;
@@ -128,6 +129,7 @@ pub use context::{Context, Safety};
 pub use element::Element;
 pub use error::{BindError, Error, RunError, SpecError};
 pub use gpu::{AdapterReport, Gpu, features_for, limits_for};
+pub use moments::Moments;
 pub use norm::{
     BatchNorm, DEFAULT_EPS, GroupNorm, InstanceNorm, LayerNorm, LpNorm, MeanVarianceNorm, Momentum, Norm, RmsNorm,
     VarianceEstimator,

@@ -21,7 +21,7 @@ fn main(invocation: Invocation) {
             let place = column_place(columns.column + q * WIDTH + j);
             let group = columns.b * params.k_count + place.k;
             let statistics = stats_load(group);
-            let sums = sums_load(group);
+            let sums = group_sums_load(group);
             pack_put(&shift, j, statistics.x);
             pack_put(&delta, j, statistics.y);
             pack_put(&rstd, j, statistics.z);

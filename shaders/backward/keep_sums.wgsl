@@ -1,3 +1,3 @@
 fn keep(group: u32, sum: vec2<f32>) {
-    sums_store(group, sum);
+    group_sums_store(group, sum);
 }

@@ -4,8 +4,8 @@ use super::operands::{Operands, View};
 use crate::backward::Backward;
 use crate::element::Element;
 use crate::error::BindError;
-use crate::norm::{Centering, Problem, Source, count};
-use crate::plan::RECORD;
+use crate::norm::{Centering, Problem, Source, Task, count};
+use crate::plan::{PAIR, RECORD};
 use crate::shader::Role;
 
 /// Whether a norm takes a tensor.
@@ -16,9 +16,17 @@ enum Wanted {
 }
 
 fn wanted(problem: &Problem, role: Role) -> Wanted {
-    match problem.gradients() {
-        None => wanted_forward(problem, role),
-        Some(gradients) => wanted_backward(problem, gradients, role),
+    match (problem.task, role) {
+        (Task::Moments, Role::X) => Wanted::Needed("moments are of x"),
+        (Task::Moments, Role::Moments) => Wanted::Needed("the plan is for them"),
+        (Task::Moments, _) => Wanted::No("the plan computes moments of x, and nothing else"),
+        (Task::FromMoments { .. }, Role::Moments) => Wanted::Needed("the plan goes by them"),
+        (Task::BackwardSums(_), Role::Sums) => Wanted::Needed("the plan is for them"),
+        (Task::FromSums { .. }, Role::Sums) => Wanted::Needed("the plan goes by them"),
+        (_, Role::Moments | Role::Sums) => Wanted::No("only plans for one of several parts of a batch take it"),
+        (Task::Forward | Task::FromMoments { .. }, _) => wanted_forward(problem, role),
+        (Task::Backward(gradients) | Task::BackwardSums(gradients), _) => wanted_backward(problem, gradients, role),
+        (Task::FromSums { wanted, .. }, _) => wanted_backward(problem, wanted, role),
     }
 }
 
@@ -73,7 +81,7 @@ fn wanted_backward(problem: &Problem, gradients: Backward, role: Role) -> Wanted
         Role::Y | Role::Bias | Role::Mean | Role::Rstd | Role::Batches => {
             Wanted::No("a backward pass has no use for it")
         }
-        Role::Partials | Role::PartialSums | Role::Sums => Wanted::Optional,
+        Role::Moments | Role::Sums | Role::Partials | Role::PartialSums | Role::GroupSums => Wanted::Optional,
     }
 }
 
@@ -86,6 +94,8 @@ pub(super) fn is_written(problem: &Problem, role: Role) -> bool {
             matches!(problem.source, Source::Tracked(_)) && problem.gradients().is_none()
         }
         Role::Stats => problem.gradients().is_none(),
+        Role::Moments => problem.task == Task::Moments,
+        Role::Sums => matches!(problem.task, Task::BackwardSums(_)),
         _ => false,
     }
 }
@@ -97,7 +107,18 @@ pub(crate) fn shape(problem: &Problem, role: Role) -> &[usize] {
         Role::Weight | Role::Bias | Role::GradWeight | Role::GradBias => &problem.parameter_shape,
         Role::Mean | Role::Rstd | Role::RunningMean | Role::RunningVar => &problem.statistics_shape,
         Role::Stats => &problem.record_shape,
+        Role::Moments => &problem.moments_shape,
+        Role::Sums => &problem.sums_shape,
         _ => &[1],
+    }
+}
+
+/// Bytes of what shaders index a tensor of the user by.
+pub(super) fn unit(role: Role) -> u64 {
+    match role {
+        Role::Stats | Role::Moments => RECORD,
+        Role::Sums => PAIR,
+        _ => Element::F32.size(),
     }
 }
 
@@ -149,7 +170,7 @@ fn fits(role: Role, view: View<'_>, needs: u64) -> Result<(), BindError> {
     if !usage.contains(wgpu::BufferUsages::STORAGE) {
         return Err(BindError::Usage { tensor, usage });
     }
-    let alignment = if role == Role::Stats { RECORD } else { Element::F32.size() };
+    let alignment = unit(role);
     if !offset.is_multiple_of(alignment) {
         return Err(BindError::Alignment { tensor, offset, alignment });
     }

@@ -1,6 +1,6 @@
 //! Which tensors a plan will be bound to, before there are any.
 
-use crate::norm::{Problem, Source};
+use crate::norm::{Problem, Source, Task};
 use crate::shader::Role;
 
 /// The tensors that a plan will be bound to, for [`Context::warm_up`](crate::Context::warm_up): each in a buffer of its own,
@@ -104,15 +104,17 @@ impl Expected {
     pub(super) fn has(self, problem: &Problem, role: Role) -> bool {
         let gradients = problem.gradients();
         match role {
-            Role::X | Role::Partials | Role::PartialSums | Role::Sums => true,
-            Role::Y => gradients.is_none(),
+            Role::X | Role::Partials | Role::PartialSums | Role::GroupSums => true,
+            Role::Y => matches!(problem.task, Task::Forward | Task::FromMoments { .. }),
+            Role::Moments => matches!(problem.task, Task::Moments | Task::FromMoments { .. }),
+            Role::Sums => matches!(problem.task, Task::BackwardSums(_) | Task::FromSums { .. }),
             Role::Weight => self.weight,
             Role::Bias => self.bias,
             Role::Mean => self.mean,
             Role::Rstd => self.rstd,
-            Role::RunningMean | Role::RunningVar => match gradients {
-                None => problem.source != Source::Batch,
-                Some(_) => problem.source == Source::Running,
+            Role::RunningMean | Role::RunningVar => match problem.task {
+                Task::Forward | Task::FromMoments { .. } => problem.source != Source::Batch,
+                _ => problem.source == Source::Running,
             },
             Role::Batches => self.batches,
             Role::Residual => self.residual,

@@ -13,7 +13,6 @@ pub use operands::{Operands, View};
 use std::future::Future;
 
 use crate::context::{Context, Pipelines};
-use crate::element::Element;
 use crate::error::BindError;
 use crate::norm::Problem;
 use crate::plan::{Capabilities, PAIR, Pass, Plan, RECORD, Schedule, Span, Window};
@@ -274,7 +273,7 @@ impl Binder<'_> {
             Role::Weight | Role::Bias => window.parameters,
             _ => None,
         };
-        let size = if role == Role::Stats { RECORD } else { Element::F32.size() };
+        let size = check::unit(role);
         let Span { first, length } = part.unwrap_or(Span { first: 0, length: check::bytes(self.problem, role) / size });
         let at = view.offset + first * size;
         let offset = self.aligned_down(at);
@@ -304,7 +303,7 @@ impl Binder<'_> {
         let stats =
             scratch(schedule.statistics * RECORD, "statistics").filter(|_| self.operands.get(Role::Stats).is_none());
         let partial_sums = scratch(schedule.partial_sums * PAIR, "partial sums");
-        let sums = scratch(schedule.sums * PAIR, "sums");
+        let group_sums = scratch(schedule.sums * PAIR, "sums");
         let uniforms = self.uniforms(schedule);
         let steps =
             self.chooser.passes(schedule).flat_map(|pass| pass.windows.iter().map(move |window| (pass, window)));
@@ -323,7 +322,7 @@ impl Binder<'_> {
                 let resource = match tensor.role {
                     Role::Partials => partials.as_ref()?.as_entire_binding(),
                     Role::PartialSums => partial_sums.as_ref()?.as_entire_binding(),
-                    Role::Sums => sums.as_ref()?.as_entire_binding(),
+                    Role::GroupSums => group_sums.as_ref()?.as_entire_binding(),
                     Role::Stats if stats.is_some() => stats.as_ref()?.as_entire_binding(),
                     role => {
                         let range = self.range(role, window)?;

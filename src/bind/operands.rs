@@ -59,6 +59,9 @@ impl<'a> From<wgpu::BufferSlice<'a>> for View<'a> {
 /// | `grad_input` | that of `x` | written, where planned |
 /// | `grad_weight`, `grad_bias` | those of `weight` and `bias` | written or added to, where planned |
 /// | `grad_residual` | that of `x` | optional, added to `grad_input` |
+///
+/// Plans for one of several parts of a batch take `moments` (of the shape of `rstd`, and 4; read: that many parts of it) and
+/// `sums` (of the shape of `rstd`, and 2; likewise).
 #[derive(Debug, Clone, Copy)]
 pub struct Operands<'a> {
     given: [Option<View<'a>>; Role::GIVEN.len()],
@@ -69,6 +72,12 @@ impl<'a> Operands<'a> {
     #[must_use]
     pub fn new(x: impl Into<View<'a>>, y: impl Into<View<'a>>) -> Self {
         Self::none().with(Role::X, x.into()).with(Role::Y, y.into())
+    }
+
+    /// Reads `x` and writes no `y`: for plans of [moments](crate::Context::plan_moments).
+    #[must_use]
+    pub fn of(x: impl Into<View<'a>>) -> Self {
+        Self::none().with(Role::X, x.into())
     }
 
     pub(crate) fn none() -> Self {
@@ -174,6 +183,20 @@ impl<'a> Operands<'a> {
     #[must_use]
     pub fn grad_residual(self, view: impl Into<View<'a>>) -> Self {
         self.with(Role::GradResidual, view.into())
+    }
+
+    /// Each group's [`Moments`](crate::Moments): written by a plan that computes them, read by one that goes by them. Starts
+    /// at a multiple of 16 bytes.
+    #[must_use]
+    pub fn moments(self, view: impl Into<View<'a>>) -> Self {
+        self.with(Role::Moments, view.into())
+    }
+
+    /// Each group's sums of `g` and `g * xhat`, two f32: written by a plan that computes them, read by one that goes by them.
+    /// Those of several parts may be added up. Starts at a multiple of 8 bytes.
+    #[must_use]
+    pub fn sums(self, view: impl Into<View<'a>>) -> Self {
+        self.with(Role::Sums, view.into())
     }
 
     pub(crate) fn with(mut self, role: Role, view: View<'a>) -> Self {

@@ -132,6 +132,8 @@ impl Params {
             grad_weight_start: start(Role::GradWeight),
             grad_bias_start: start(Role::GradBias),
             grad_residual_start: start(Role::GradResidual),
+            moments_start: start(Role::Moments),
+            sums_start: start(Role::Sums),
             group_b: narrow(groups.b_step),
             group_rows: narrow(groups.rows),
             group_k: narrow(groups.k_div),

@@ -60,7 +60,7 @@ impl<'a> Chooser<'a> {
     pub(super) fn tensors(self, pass: &Pass) -> Vec<TensorBinding> {
         let roles = pass.kernel.roles(pass.known);
         let present = |role: Role| match role {
-            Role::Partials | Role::PartialSums | Role::Sums => true,
+            Role::Partials | Role::PartialSums | Role::GroupSums => true,
             Role::Stats => self.has_statistics(pass),
             // The merge reads it for the cumulative average alone.
             Role::Batches if pass.kernel == Kernel::Merge => {

@@ -28,6 +28,10 @@ impl Mapping {
         }
     }
 
+    pub(super) fn without_weights(self) -> Self {
+        Self { index: AffineIndex::NONE, ..self }
+    }
+
     /// With `B` as rows: no sum for each `b`.
     fn with_rows_of_b(self) -> Self {
         let Self { block, groups, .. } = self;
@@ -51,22 +55,17 @@ enum Way {
 impl Maker<'_> {
     pub(super) fn backward(&self, wanted: Backward) -> Result<Schedule, SpecError> {
         let parameters = wanted.parameters();
-        let weights = Maker { mapping: self.mapping.by_weight(), ..*self };
         if self.problem.block.elements() == 0 {
             let mut schedule = Schedule::empty("empty, the gradients of weight and bias are 0");
             if parameters && self.problem.parameters() > 0 {
                 schedule.partial_sums = 1;
-                schedule.passes.push(weights.merge_parameters(Work { inner_count: 1, ..Work::default() })?);
+                schedule.passes.push(self.by_weight().no_parameters()?);
             }
             return Ok(schedule);
         }
         let running = self.problem.source == Source::Running;
         let fused = wanted.input && !running && self.fuses_rows();
         let group_sums = wanted.input && !running && !fused;
-        let contiguous = self.problem.block.r == 1;
-        let way = if contiguous && weights.mapping.block.s < SHORT_RUN { Way::Rows } else { Way::Runs };
-        // Then the sums of runs are there for the groups too.
-        let from_runs = group_sums && way == Way::Runs;
         let first = !running && !wanted.saved && (group_sums || (parameters && (!wanted.input || wanted.overwrites)));
         let mut schedule = Schedule::empty(self.why_backward(fused, first));
         if running {
@@ -83,34 +82,59 @@ impl Maker<'_> {
         if fused && !known {
             schedule.passes.push(Pass { known: Known::Nothing, ..self.fused(Kernel::BackwardFusedRows)? });
         }
-        if parameters || from_runs {
-            let sums = weights.weight_sums(way)?;
-            schedule.partial_sums = sums.sums();
-            let by_parameter = sums.by_parameter();
-            let by_group = sums.by_group();
-            schedule.passes.push(sums);
-            if parameters {
-                schedule.passes.push(weights.merge_parameters(by_parameter)?);
-            }
-            if from_runs {
-                schedule.sums = self.problem.block.groups();
-                schedule.passes.push(weights.merge_weighted(by_group)?);
-            }
-        }
-        if group_sums && !from_runs {
-            let pass = self.rows(Kernel::SumsRows)?;
-            let sums = Pass { hold: Hold::None, affine: self.affine_of_rows(), ..pass };
-            schedule.partial_sums = schedule.partial_sums.max(sums.sums());
-            schedule.sums = self.problem.block.groups();
-            let merge = self.merge_sums(sums.work.parts)?;
-            schedule.passes.extend([sums, merge]);
-        }
+        self.sums(&mut schedule, parameters, group_sums.then_some(Known::Merged))?;
         if fused && known {
             schedule.passes.push(self.fused(Kernel::BackwardFusedRows)?);
         } else if wanted.input && !fused {
             schedule.passes.push(self.backward_apply(running)?);
         }
         Ok(schedule)
+    }
+
+    /// Adds the passes that sum up: for weight and bias, and for groups, where those sums go as `for_groups` says.
+    pub(super) fn sums(
+        &self,
+        schedule: &mut Schedule,
+        parameters: bool,
+        for_groups: Option<Known>,
+    ) -> Result<(), SpecError> {
+        let weights = self.by_weight();
+        let contiguous = self.problem.block.r == 1;
+        let way = if contiguous && weights.mapping.block.s < SHORT_RUN { Way::Rows } else { Way::Runs };
+        // Then the sums of runs are there for the groups too.
+        let from_runs = way == Way::Runs;
+        if for_groups == Some(Known::Merged) {
+            schedule.sums = self.problem.block.groups();
+        }
+        if parameters || (for_groups.is_some() && from_runs) {
+            let sums = weights.weight_sums(way)?;
+            schedule.partial_sums = sums.sums();
+            let (by_parameter, by_group) = (sums.by_parameter(), sums.by_group());
+            schedule.passes.push(sums);
+            if parameters {
+                schedule.passes.push(weights.merge_parameters(by_parameter)?);
+            }
+            if let Some(known) = for_groups.filter(|_| from_runs) {
+                schedule.passes.push(Pass { known, ..weights.merge_weighted(by_group)? });
+            }
+        }
+        if let Some(known) = for_groups.filter(|_| !from_runs) {
+            let pass = self.rows(Kernel::SumsRows)?;
+            let sums = Pass { hold: Hold::None, affine: self.affine_of_rows(), ..pass };
+            schedule.partial_sums = schedule.partial_sums.max(sums.sums());
+            let merge = self.merge_sums(sums.work.parts)?;
+            schedule.passes.extend([sums, Pass { known, ..merge }]);
+        }
+        Ok(())
+    }
+
+    pub(super) fn by_weight(&self) -> Self {
+        Maker { mapping: self.mapping.by_weight(), ..*self }
+    }
+
+    /// Gradients of 0, where there is nothing to sum up.
+    pub(super) fn no_parameters(&self) -> Result<Pass, SpecError> {
+        self.merge_parameters(Work { inner_count: 1, ..Work::default() })
     }
 
     fn why_backward(&self, fused: bool, first: bool) -> &'static str {
@@ -147,7 +171,7 @@ impl Maker<'_> {
     fn merge_parameters(&self, work: Work) -> Result<Pass, SpecError> {
         let team = merge::team(work.partials, self.capabilities);
         let block = Block { b: 1, ..self.mapping.block };
-        let mapping = Mapping { block, index: AffineIndex::NONE, ..self.mapping };
+        let mapping = Mapping { block, ..self.mapping.without_weights() };
         Maker { mapping, ..*self }.small(Kernel::MergeParameters, team, work, self.problem.parameters())
     }
 
@@ -171,11 +195,11 @@ impl Maker<'_> {
             ..Work::default()
         };
         let team = merge::team(parts, self.capabilities);
-        let mapping = Mapping { index: AffineIndex::NONE, ..self.mapping };
+        let mapping = self.mapping.without_weights();
         Maker { mapping, ..*self }.small(Kernel::MergeSums, team, work, self.problem.block.groups())
     }
 
-    fn backward_apply(&self, running: bool) -> Result<Pass, SpecError> {
+    pub(super) fn backward_apply(&self, running: bool) -> Result<Pass, SpecError> {
         let traversal = self.traversal();
         let pass = match traversal {
             Traversal::Rows => self.rows(Kernel::BackwardApplyRows)?,

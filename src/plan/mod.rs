@@ -6,6 +6,7 @@ mod capabilities;
 mod columns;
 mod grid;
 mod merge;
+mod parts;
 mod rows;
 mod tuning;
 mod window;
@@ -20,7 +21,7 @@ use std::fmt;
 use crate::block::{AffineIndex, Block};
 use crate::element::Element;
 use crate::error::SpecError;
-use crate::norm::{Problem, Source};
+use crate::norm::{Problem, Source, Task};
 use crate::shader::{Affine, Hold, Kernel, Known, Reduction, Width};
 use window::Layout;
 
@@ -294,9 +295,13 @@ impl Schedule {
     ) -> Result<Self, SpecError> {
         let make = Maker { problem, mapping: Mapping::of(problem), capabilities, tuning, width };
         capabilities.check_buffer(problem.norm, "x", problem.block.elements() * Element::F32.size())?;
-        let schedule = match problem.gradients() {
-            None => make.forward()?,
-            Some(wanted) => make.backward(wanted)?,
+        let schedule = match problem.task {
+            Task::Forward => make.forward()?,
+            Task::Moments => make.moments()?,
+            Task::FromMoments { parts } => make.from_moments(parts)?,
+            Task::Backward(wanted) => make.backward(wanted)?,
+            Task::BackwardSums(wanted) => make.backward_sums(wanted)?,
+            Task::FromSums { parts, .. } => make.from_sums(parts)?,
         };
         let Self { partials, statistics, partial_sums, sums, .. } = schedule;
         capabilities.check_binding(problem.norm, "scratch for partial statistics", partials * RECORD)?;
@@ -364,7 +369,7 @@ impl Maker<'_> {
                 schedule.passes.extend([stats, merge]);
                 if tracked {
                     // After every lane of the merge has read the count.
-                    schedule.passes.push(make.small(Kernel::CountBatch, Team::apart(1), Work::default(), 1)?);
+                    schedule.passes.push(make.count_batch()?);
                 }
                 schedule.passes.extend(make.ending(traversal)?);
             }
@@ -562,6 +567,10 @@ impl Maker<'_> {
         };
         let merge = self.merge(&stats)?;
         Ok((stats, merge))
+    }
+
+    fn count_batch(&self) -> Result<Pass, SpecError> {
+        self.small(Kernel::CountBatch, Team::apart(1), Work::default(), 1)
     }
 
     /// Running statistics as those of a merge.

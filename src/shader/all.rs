@@ -198,7 +198,12 @@ fn reductions(kernel: Kernel, affine: Affine) -> Vec<Reduction> {
 
 fn endings(kernel: Kernel) -> Vec<(Known, bool)> {
     match kernel {
-        Kernel::Merge => vec![(Known::Merged, false), (Known::Merged, true)],
+        Kernel::Merge => {
+            let given = [(Known::Given, false), (Known::Given, true), (Known::Kept, false)];
+            [(Known::Merged, false), (Known::Merged, true)].into_iter().chain(given).collect()
+        }
+        Kernel::MergeSums => [Known::Merged, Known::Given, Known::Kept].map(|known| (known, false)).to_vec(),
+        Kernel::MergeWeighted => vec![(Known::Merged, false), (Known::Kept, false)],
         Kernel::ApplyRows | Kernel::ApplyColumns => {
             [Known::Merged, Known::Running, Known::Scaled, Known::Nothing].map(|known| (known, false)).to_vec()
         }
@@ -246,6 +251,9 @@ fn describe(variant: &Variant, bound: Bound) -> ShaderVariant {
         (Known::Scaled, _) => "scaled",
         (Known::Nothing, _) if *kernel == Kernel::BackwardFusedRows => "computed",
         (Known::Nothing, _) => "bias",
+        (Known::Given, true) => "given_track",
+        (Known::Given, false) => "given",
+        (Known::Kept, _) => "kept",
         (Known::Merged, true) => "track",
         (Known::Merged, false) => "merged",
     };

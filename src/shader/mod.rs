@@ -80,7 +80,7 @@ pub(crate) enum Affine {
     Divided,
 }
 
-/// What the last pass normalizes by.
+/// What a pass goes by.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) enum Known {
     /// What the merge left.
@@ -89,8 +89,12 @@ pub(crate) enum Known {
     Running,
     /// What the merge left, and another pass adds the bias.
     Scaled,
-    /// Nothing: this pass adds the bias.
+    /// Nothing: this pass adds the bias, or computes what it goes by.
     Nothing,
+    /// What parts of the batch have left with the caller.
+    Given,
+    /// As merged, and what this pass finds is left with the caller.
+    Kept,
 }
 
 /// How lanes exchange values.
@@ -273,7 +277,7 @@ impl Affine {
 impl Known {
     fn source(self) -> &'static str {
         match self {
-            Self::Merged | Self::Scaled => fragment!("known/merged.wgsl"),
+            Self::Merged | Self::Scaled | Self::Given | Self::Kept => fragment!("known/merged.wgsl"),
             Self::Running => fragment!("known/running.wgsl"),
             Self::Nothing => fragment!("known/nothing.wgsl"),
         }
@@ -379,7 +383,7 @@ impl Variant {
         if matches!(kernel, ApplyRows | ApplyColumns | RunningStatistics) {
             parts.push(self.known.source());
         }
-        if matches!(kernel, FusedRows | FusedColumns | Merge | BackwardFusedRows)
+        if matches!(kernel, FusedRows | FusedColumns | BackwardFusedRows)
             || (self.known == Known::Running && matches!(kernel, ApplyRows | ApplyColumns | RunningStatistics))
         {
             parts.push(fragment!("factor.wgsl"));
@@ -389,7 +393,12 @@ impl Variant {
         }
         if kernel == Merge {
             parts.extend([fragment!("team.wgsl"), fragment!("reduce/merge_lanes.wgsl")]);
-            parts.push(if self.track { fragment!("track.wgsl") } else { fragment!("no_track.wgsl") });
+            if self.known == Known::Kept {
+                parts.push(fragment!("keep_moments.wgsl"));
+            } else {
+                parts.extend([fragment!("factor.wgsl"), fragment!("keep_statistics.wgsl")]);
+                parts.push(if self.track { fragment!("track.wgsl") } else { fragment!("no_track.wgsl") });
+            }
         }
         if matches!(kernel, BackwardFusedRows | BackwardApplyRows | BackwardApplyColumns) {
             parts.push(fragment!("backward/gradient.wgsl"));

@@ -25,9 +25,11 @@ pub(crate) enum Role {
     GradWeight,
     GradBias,
     GradResidual,
+    Moments,
+    Sums,
     Partials,
     PartialSums,
-    Sums,
+    GroupSums,
 }
 
 /// How a tensor is bound.
@@ -58,7 +60,7 @@ pub(crate) enum Stored {
 
 impl Role {
     /// The tensors a user can give.
-    pub(crate) const GIVEN: [Self; 17] = [
+    pub(crate) const GIVEN: [Self; 19] = [
         Self::X,
         Self::Y,
         Self::Weight,
@@ -76,6 +78,8 @@ impl Role {
         Self::GradWeight,
         Self::GradBias,
         Self::GradResidual,
+        Self::Moments,
+        Self::Sums,
     ];
 
     /// The tensors that one that is written may be exactly: each element is read by the lane that then overwrites it.
@@ -115,6 +119,8 @@ impl Role {
             Self::GradResidual => "grad_residual",
             Self::Partials => "partials",
             Self::PartialSums => "partial_sums",
+            Self::GroupSums => "group_sums",
+            Self::Moments => "moments",
             Self::Sums => "sums",
         }
     }
@@ -133,8 +139,8 @@ impl Kernel {
     /// The tensors it can use, and whether it writes them.
     pub(crate) fn roles(self, known: Known) -> &'static [(Role, bool)] {
         use Role::{
-            Batches, Bias, GradBias, GradInput, GradOutput, GradResidual, GradWeight, Mean, PartialSums, Partials,
-            Residual, ResidualOut, Rstd, RunningMean, RunningVar, Stats, Sums, Weight, X, Y,
+            Batches, Bias, GradBias, GradInput, GradOutput, GradResidual, GradWeight, GroupSums, Mean, Moments,
+            PartialSums, Partials, Residual, ResidualOut, Rstd, RunningMean, RunningVar, Stats, Sums, Weight, X, Y,
         };
         match self {
             Self::FusedRows => &[
@@ -153,6 +159,16 @@ impl Kernel {
             }
             Self::StatsRows => &[(X, false), (Residual, false), (Partials, true)],
             Self::StatsColumns => &[(X, false), (Partials, true)],
+            Self::Merge if known == Known::Kept => &[(Partials, false), (Moments, true)],
+            Self::Merge if known == Known::Given => &[
+                (Moments, false),
+                (Stats, true),
+                (Mean, true),
+                (Rstd, true),
+                (RunningMean, true),
+                (RunningVar, true),
+                (Batches, false),
+            ],
             Self::Merge => &[
                 (Partials, false),
                 (Stats, true),
@@ -163,7 +179,7 @@ impl Kernel {
                 (Batches, false),
             ],
             Self::ApplyRows | Self::ApplyColumns => match known {
-                Known::Merged => &[
+                Known::Merged | Known::Given | Known::Kept => &[
                     (X, false),
                     (Y, true),
                     (Weight, false),
@@ -202,8 +218,15 @@ impl Kernel {
             Self::ChannelSumsRows | Self::ChannelSumsColumns => {
                 &[(X, false), (GradOutput, false), (Stats, false), (PartialSums, true)]
             }
-            Self::MergeSums => &[(PartialSums, false), (Sums, true)],
-            Self::MergeWeighted => &[(PartialSums, false), (Weight, false), (Sums, true)],
+            Self::MergeSums => match known {
+                Known::Given => &[(Sums, false), (GroupSums, true)],
+                Known::Kept => &[(PartialSums, false), (Sums, true)],
+                _ => &[(PartialSums, false), (GroupSums, true)],
+            },
+            Self::MergeWeighted => match known {
+                Known::Kept => &[(PartialSums, false), (Weight, false), (Sums, true)],
+                _ => &[(PartialSums, false), (Weight, false), (GroupSums, true)],
+            },
             Self::MergeParameters => &[(PartialSums, false), (GradWeight, true), (GradBias, true)],
             Self::BackwardApplyRows | Self::BackwardApplyColumns => match known {
                 Known::Running => {
@@ -216,7 +239,7 @@ impl Kernel {
                     (Weight, false),
                     (GradResidual, false),
                     (Stats, false),
-                    (Sums, false),
+                    (GroupSums, false),
                 ],
             },
         }
@@ -226,14 +249,16 @@ impl Kernel {
 impl Kernel {
     /// The tensors that its text speaks of and that it need not have.
     fn may_lack(self) -> &'static [Role] {
-        use Role::{Bias, GradResidual, ResidualOut, Sums, Weight, X};
+        use Role::{Bias, GradResidual, GroupSums, PartialSums, Partials, ResidualOut, Weight, X};
         match self {
             Self::FusedRows => &[],
             Self::ApplyRows => &[X, Weight, Bias, ResidualOut],
             Self::ApplyColumns => &[X, Weight, Bias],
             Self::BackwardFusedRows | Self::SumsRows | Self::ChannelSumsRows => &[Weight, Bias],
-            Self::BackwardApplyRows | Self::BackwardApplyColumns => &[X, Weight, Bias, GradResidual, Sums],
-            Self::MergeSums | Self::MergeParameters => &[Weight],
+            Self::BackwardApplyRows | Self::BackwardApplyColumns => &[X, Weight, Bias, GradResidual, GroupSums],
+            Self::Merge => &[Partials],
+            Self::MergeSums | Self::MergeParameters => &[Weight, PartialSums, GroupSums],
+            Self::MergeWeighted => &[GroupSums],
             _ => &[],
         }
     }
@@ -246,8 +271,8 @@ impl Variant {
             role if role.is_large() => Stored::Packed(self.width),
             Role::Weight | Role::Bias if self.packs_parameters() => Stored::Packed(self.width),
             Role::Batches => Stored::U32,
-            Role::Partials => Stored::Bits,
-            Role::PartialSums | Role::Sums => Stored::Pair,
+            Role::Partials | Role::Moments => Stored::Bits,
+            Role::PartialSums | Role::GroupSums | Role::Sums => Stored::Pair,
             Role::Stats => Stored::Record,
             _ => Stored::F32,
         }
@@ -266,12 +291,13 @@ impl Stored {
         }
     }
 
-    /// Where element `i` is: tensors of the user start somewhere in their binding, scratch at 0.
-    fn place(self, name: &str) -> String {
+    /// Where element `i` of `role` is: tensors of the user start somewhere in their binding, scratch at 0.
+    fn place(self, role: Role) -> String {
+        let name = role.shader_name();
         match self {
-            Self::F32 | Self::U32 | Self::Record | Self::Packed(Width::Scalar) => format!("params.{name}_start + i"),
+            _ if !Role::GIVEN.contains(&role) => "i".to_owned(),
             Self::Packed(Width::Quad) => format!("(params.{name}_start + i) >> 2u"),
-            Self::Pair | Self::Bits => "i".to_owned(),
+            _ => format!("params.{name}_start + i"),
         }
     }
 }
@@ -298,7 +324,7 @@ pub(super) fn declarations(variant: &Variant) -> String {
     // A pass that leaves one of them to another does as if there were none.
     for &role in variant.kernel.may_lack() {
         if !roles.iter().any(|&(there, _)| there == role) {
-            text.push_str(&accessors(variant, role, role == Role::ResidualOut));
+            text.push_str(&accessors(variant, role, matches!(role, Role::ResidualOut | Role::GroupSums)));
         }
     }
     text
@@ -312,9 +338,18 @@ fn accessors(variant: &Variant, role: Role, written: bool) -> String {
     // In place, it is what the other's binding holds before that is overwritten.
     let of = |role: Role| {
         let overwritten = |&&(of, _): &&(Role, Role)| of == role;
-        variant.overwritten.iter().find(overwritten).map_or(role, |&(_, by)| by)
+        let kept_by_caller = match role {
+            Role::Partials => Role::Moments,
+            Role::PartialSums | Role::GroupSums => Role::Sums,
+            role => role,
+        };
+        match variant.overwritten.iter().find(overwritten) {
+            Some(&(_, by)) => by,
+            None if !bound(role) && bound(kept_by_caller) => kept_by_caller,
+            None => role,
+        }
     };
-    let element = |role: Role| format!("{}_data[{}]", role.shader_name(), stored.place(role.shader_name()));
+    let element = |role: Role| format!("{}_data[{}]", role.shader_name(), stored.place(role));
     let data = of(role);
     let place = element(data);
     let load = match (role, bound(data)) {
@@ -326,7 +361,7 @@ fn accessors(variant: &Variant, role: Role, written: bool) -> String {
     };
     let mut text = format!("fn {name}_load(i: u32) -> {ty} {{ return {load}; }}\n");
     if written {
-        let store = if bound(role) { format!("{place} = v;") } else { String::new() };
+        let store = if bound(data) { format!("{place} = v;") } else { String::new() };
         text.push_str(&format!("fn {name}_store(i: u32, v: {ty}) {{ {store} }}\n"));
     }
     text
