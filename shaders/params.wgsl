@@ -87,6 +87,8 @@ override hide_subtractions: bool = false;
 override span: u32 = 1u;
 // True where every lane has all of its packs, so that none need be counted.
 override whole: bool = false;
+// True where all groups have the same weights.
+override same_parameters: bool = false;
 // Backward: false where the statistics do not come from x, so that no gradient goes through them.
 override through_statistics: bool = true;
 // Backward by columns: whether statistics go by column, by row, or by both: see backward/sums_columns.wgsl.

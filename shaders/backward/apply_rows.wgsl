@@ -7,7 +7,7 @@ fn main(invocation: Invocation) {
         let tile = tile_of(params.first_tile + index);
         let statistics = stats_load(tile.group);
         let sums = group_sums_load(tile.group);
-        affine_begin(channel_base(tile.group / params.k_count, tile.group % params.k_count), 1.0);
+        affine_begin(channel_of(tile.group), 1.0);
         let slope = slope_of(statistics.z, statistics.w, sums.x, sums.y);
         store_gradients(tile.base, tile.s, tile.length, Center(statistics.x, statistics.y), slope, true);
     }

@@ -7,7 +7,7 @@ fn main(invocation: Invocation) {
     let live = index < params.tiles;
     let group = params.first_tile + min(index, params.tiles - 1u);
     let base = group * params.s_count;
-    let weights = channel_base(group / params.k_count, group % params.k_count);
+    let weights = channel_of(group);
     affine_begin(weights, 1.0);
     let found = tile_gradients(base, params.s_count, group);
     let statistics = found.statistics;

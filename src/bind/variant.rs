@@ -124,6 +124,7 @@ impl<'a> Chooser<'a> {
                 hide_subtractions: self.capabilities.reassociates,
                 span: pass.turns.span,
                 whole: pass.turns.whole,
+                same_parameters: pass.mapping.has_same_parameters(),
                 through_statistics: pass.known != Known::Running,
                 statistics_by: pass.statistics_by as u32,
             },

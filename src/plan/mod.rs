@@ -327,6 +327,11 @@ impl Mapping {
         let Problem { block, index, .. } = *problem;
         Self { block, index, groups: GroupIndex { b_step: block.k, rows: block.r.max(1), k_div: 1 } }
     }
+
+    /// Whether the weights of every group are the same ones.
+    pub(crate) fn has_same_parameters(&self) -> bool {
+        self.index.b_mul == 0 && (self.block.k == 1 || self.index.k_mul == 0)
+    }
 }
 
 /// Makes the passes of one schedule.
@@ -463,7 +468,8 @@ impl Maker<'_> {
     fn fused(&self, kernel: Kernel) -> Result<Pass, SpecError> {
         let block = &self.problem.block;
         let width = self.width_of_rows();
-        let tiling = rows::Tiling::new(block.s, block.groups(), width, self.capabilities, self.tuning);
+        let tiling =
+            rows::Tiling::new(block.s, block.groups(), width, kernel.tensors_held(), self.capabilities, self.tuning);
         let work = Work { tiles: block.groups(), parts: 1, tile_length: block.s, ..tiling.work() };
         let windows =
             self.windows(&Layout { units: block.groups(), length: block.s, parts: 1, tile: block.s }, &tiling)?;
@@ -471,9 +477,12 @@ impl Maker<'_> {
         let affine = self.affine_of_rows();
         let pass = Pass { width, hold: tiling.hold(), affine, turns, ..self.pass(kernel, tiling.team, work, windows) };
         // Lanes side by side have groups of other b and k, whose weights must be the same.
-        let same = self.problem.affine && block.k == 1 && self.problem.index.b_mul == 0;
+        let same = self.problem.affine && self.mapping.has_same_parameters();
         Ok(match tiling.sharing(self.capabilities).filter(|_| affine == Affine::Element && same) {
             Some((team, together)) => Pass { affine: Affine::Shared, team, turns: Turns { together, ..turns }, ..pass },
+            None if affine == Affine::Divided && tiling.steps(width, self.mapping.index.s_div) => {
+                Pass { affine: Affine::Stepped, ..pass }
+            }
             None => pass,
         })
     }
@@ -509,7 +518,8 @@ impl Maker<'_> {
         let tile_length = block.s.div_ceil(parts).next_multiple_of(4).min(block.s);
         let parts = block.s.div_ceil(tile_length);
         let tiles = block.groups() * block.r * parts;
-        let tiling = rows::Tiling::new(tile_length, tiles, width, self.capabilities, self.tuning);
+        let tiling =
+            rows::Tiling::new(tile_length, tiles, width, kernel.tensors_held(), self.capabilities, self.tuning);
         let work = Work { tiles, parts, tile_length, ..tiling.work() };
         let layout = Layout { units: block.groups() * block.r, length: block.s, parts, tile: tile_length };
         let pass = self.pass(kernel, tiling.team, work, self.windows(&layout, &tiling)?);

@@ -123,7 +123,7 @@ pub fn shader_variants() -> Vec<ShaderVariant> {
                         for (known, track) in endings(kernel) {
                             for bound in bounds(kernel) {
                                 let tensors = bound.tensors(kernel, known, track);
-                                let together = if affine == Affine::Shared { 4 } else { 1 };
+                                let together = if matches!(affine, Affine::Shared | Affine::Stepped) { 4 } else { 1 };
                                 let overwritten = match bound {
                                     Bound::InPlace => overwritten(kernel).to_vec(),
                                     _ => Vec::new(),
@@ -169,7 +169,7 @@ fn holds(kernel: Kernel, width: Width) -> Vec<Hold> {
 fn affines(kernel: Kernel) -> Vec<Affine> {
     match kernel {
         Kernel::FusedRows | Kernel::BackwardFusedRows => {
-            vec![Affine::Constant, Affine::Element, Affine::Shared, Affine::Divided]
+            vec![Affine::Constant, Affine::Element, Affine::Shared, Affine::Divided, Affine::Stepped]
         }
         Kernel::ApplyRows | Kernel::SumsRows | Kernel::BackwardApplyRows => {
             vec![Affine::Constant, Affine::Element, Affine::Divided]
@@ -181,6 +181,7 @@ fn affines(kernel: Kernel) -> Vec<Affine> {
 fn reductions(kernel: Kernel, affine: Affine) -> Vec<Reduction> {
     match kernel {
         _ if affine == Affine::Shared => vec![Reduction::Subgroup],
+        _ if affine == Affine::Stepped => vec![Reduction::Alone],
         Kernel::FusedRows
         | Kernel::StatsRows
         | Kernel::Merge
@@ -268,6 +269,7 @@ fn describe(variant: &Variant, bound: Bound) -> ShaderVariant {
         hide_subtractions: true,
         span: 1,
         whole: false,
+        same_parameters: false,
         through_statistics: *known != Known::Running,
         statistics_by: 2,
     };

@@ -78,6 +78,8 @@ pub(crate) enum Affine {
     /// As `Element`, each loaded by one of several lanes.
     Shared,
     Divided,
+    /// As `Divided`, the same for several packs of a lane.
+    Stepped,
 }
 
 /// What a pass goes by.
@@ -134,12 +136,13 @@ pub(crate) struct Constants {
     pub(crate) hide_subtractions: bool,
     pub(crate) span: u32,
     pub(crate) whole: bool,
+    pub(crate) same_parameters: bool,
     pub(crate) through_statistics: bool,
     pub(crate) statistics_by: u32,
 }
 
 impl Constants {
-    pub(crate) fn values(self) -> [(&'static str, f64); 10] {
+    pub(crate) fn values(self) -> [(&'static str, f64); 11] {
         [
             ("workgroup_size", f64::from(self.workgroup_size)),
             ("lanes", f64::from(self.lanes)),
@@ -149,6 +152,7 @@ impl Constants {
             ("hide_subtractions", f64::from(u8::from(self.hide_subtractions))),
             ("span", f64::from(self.span)),
             ("whole", f64::from(u8::from(self.whole))),
+            ("same_parameters", f64::from(u8::from(self.same_parameters))),
             ("through_statistics", f64::from(u8::from(self.through_statistics))),
             ("statistics_by", f64::from(self.statistics_by)),
         ]
@@ -195,6 +199,11 @@ impl Kernel {
         }
         let large = [Role::X, Role::Y, Role::GradOutput, Role::GradInput];
         self.roles(known).iter().filter(|(role, _)| large.contains(role)).count() as u64
+    }
+
+    /// How many numbers a lane keeps for each element of its tile, where it keeps any.
+    pub(crate) fn tensors_held(self) -> u64 {
+        if self == Self::BackwardFusedRows { 2 } else { 1 }
     }
 
     fn source(self) -> &'static str {
@@ -270,6 +279,7 @@ impl Affine {
             Self::Element => fragment!("affine/element.wgsl"),
             Self::Divided => fragment!("affine/divided.wgsl"),
             Self::Shared => fragment!("affine/shared.wgsl"),
+            Self::Stepped => fragment!("affine/stepped.wgsl"),
         }
     }
 }
