@@ -2,6 +2,7 @@
 
 mod accuracy;
 mod backward;
+mod backward_buffers;
 mod bench;
 mod buffers;
 mod command;
