@@ -359,7 +359,12 @@ impl Binder<'_> {
         let mut bytes = Vec::new();
         for pass in self.chooser.passes(schedule) {
             for window in &pass.windows {
-                let start = |role: Role| self.range(role, window).map_or(0, |range| range.start);
+                let start = |role: Role| match self.range(role, window) {
+                    Some(range) => range.start,
+                    // In scratch, the statistics of a few groups at a time.
+                    None if role == Role::Stats => 0u32.wrapping_sub(window.first_group as u32),
+                    None => 0,
+                };
                 let params = Params::new(self.problem, pass, window, start);
                 bytes.extend_from_slice(bytemuck::bytes_of(&params));
                 bytes.resize(bytes.len().next_multiple_of(stride as usize), 0);

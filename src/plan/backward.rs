@@ -4,7 +4,10 @@
 //! Where elements of one group that share a weight make runs, sums over those runs serve both: weighted and added up by
 //! group, or as they are by weight.
 
-use super::{GroupIndex, Maker, Mapping, Pass, Schedule, StatisticsBy, Team, Traversal, Work, columns, merge};
+use super::{
+    GroupIndex, Maker, Mapping, Pass, Schedule, Span, StatisticsBy, Team, Traversal, Window, Work, columns, merge,
+    window,
+};
 use crate::backward::Backward;
 use crate::block::{AffineIndex, Block};
 use crate::error::SpecError;
@@ -43,6 +46,9 @@ impl Mapping {
     }
 }
 
+/// Groups whose statistics are kept in scratch at a time, where nothing but their number makes it large.
+const SLAB: u64 = 1 << 18;
+
 /// How the gradients of weight and bias are summed up.
 #[derive(Clone, Copy, PartialEq)]
 enum Way {
@@ -79,6 +85,9 @@ impl Maker<'_> {
             schedule.statistics = self.problem.block.groups();
         }
         let known = wanted.saved || first;
+        if fused && !known && parameters && self.problem.block.groups() > SLAB {
+            return self.by_slabs(schedule);
+        }
         if fused && !known {
             schedule.passes.push(Pass { known: Known::Nothing, ..self.fused(Kernel::BackwardFusedRows)? });
         }
@@ -88,6 +97,39 @@ impl Maker<'_> {
         } else if wanted.input && !fused {
             schedule.passes.push(self.backward_apply(running)?);
         }
+        Ok(schedule)
+    }
+
+    /// Many short groups: some rows at a time leave their statistics, and the sums over these rows follow at once, so that
+    /// scratch does not grow with the rows.
+    fn by_slabs(&self, mut schedule: Schedule) -> Result<Schedule, SpecError> {
+        let weights = self.by_weight();
+        let sums = weights.weight_sums(Way::Rows)?;
+        let fused = Pass { known: Known::Nothing, ..self.fused(Kernel::BackwardFusedRows)? };
+        let Block { r: rows, k, s, .. } = sums.mapping.block;
+        let groups_of_row = sums.mapping.groups.b_step;
+        let (line, across) = (k * s, sums.work.column_blocks);
+        let rows_of_tile = sums.work.row_lanes * sums.work.tile_length;
+        let most = (SLAB / groups_of_row).min(window::most_elements(self.capabilities) / line);
+        let step = (most / rows_of_tile).max(1) * rows_of_tile;
+        schedule.statistics = step * groups_of_row;
+        schedule.partial_sums = sums.sums();
+        for row in (0..rows).step_by(step as usize) {
+            let count = step.min(rows - row);
+            let elements = Span { first: row * line, length: count * line };
+            let window = |first: u64, count: u64, workgroups: u64| {
+                let first_group = row * groups_of_row;
+                Ok(Window { grid: self.grid(workgroups)?, first, count, elements, parameters: None, first_group })
+            };
+            let groups = count * groups_of_row;
+            let of_workgroup = u64::from(fused.team.workgroup_size / fused.team.lanes);
+            let windows = vec![window(row * groups_of_row, groups, groups.div_ceil(of_workgroup))?];
+            schedule.passes.push(Pass { windows, ..fused.clone() });
+            let tiles = count.div_ceil(rows_of_tile) * across;
+            let windows = vec![window(row / rows_of_tile * across, tiles, tiles)?];
+            schedule.passes.push(Pass { windows, ..sums.clone() });
+        }
+        schedule.passes.push(weights.merge_parameters(sums.by_parameter())?);
         Ok(schedule)
     }
 

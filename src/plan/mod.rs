@@ -183,8 +183,9 @@ impl Plan {
     /// what a memory-bound kernel is measured by. Residuals come on top.
     #[must_use]
     pub fn bytes_moved(&self) -> u64 {
-        let tensor = self.problem.block.elements() * Element::F32.size();
-        self.schedule.passes.iter().map(|pass| tensor * pass.kernel.tensors_moved(pass.known)).sum()
+        let elements = |pass: &Pass| pass.windows.iter().map(|window| window.elements.length).sum::<u64>();
+        let moved = |pass: &Pass| elements(pass) * pass.kernel.tensors_moved(pass.known);
+        self.schedule.passes.iter().map(moved).sum::<u64>() * Element::F32.size()
     }
 }
 
@@ -394,7 +395,7 @@ impl Maker<'_> {
     fn small(&self, kernel: Kernel, team: Team, work: Work, count: u64) -> Result<Pass, SpecError> {
         let grid = self.grid(count.div_ceil(u64::from(team.workgroup_size / team.lanes)))?;
         let elements = Span { first: 0, length: 0 };
-        let window = Window { grid, first: 0, count, elements, parameters: None };
+        let window = Window { grid, first: 0, count, elements, parameters: None, first_group: 0 };
         Ok(Pass { width: Width::Scalar, ..self.pass(kernel, team, Work { tiles: count, ..work }, vec![window]) })
     }
 

@@ -258,6 +258,11 @@ fn large_and_many() {
         (Kind::Layer { ndim: 1 }, vec![70_001, 5]),
         (Kind::Layer { ndim: 1 }, vec![1, 300_000]),
         (Kind::Layer { ndim: 1 }, vec![3, 65_537]),
+        // The longest row, and most iterations, of one lane.
+        (Kind::Layer { ndim: 1 }, vec![260, 16_383]),
+        // More groups than leave their statistics at once.
+        (Kind::Layer { ndim: 1 }, vec![600_011, 3]),
+        (Kind::Group { groups: 2, axis: 1 }, vec![300_007, 4]),
         (Kind::BatchTrain { axis: 1 }, vec![100_352, 3]),
         (Kind::BatchTrain { axis: 1 }, vec![3, 2, 65_537]),
         (Kind::Instance { axis: 1 }, vec![1, 2, 65_537]),
