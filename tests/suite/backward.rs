@@ -2,7 +2,7 @@
 
 use wgpu_norm::ndarray::ArrayD;
 use wgpu_norm::reference;
-use wgpu_norm::{Backward, BatchNorm, Gpu, Inputs};
+use wgpu_norm::{Backward, BatchNorm, Error, Gpu, Gradients, Inputs};
 
 use crate::support::{Case, Data, Kind, close, gpus};
 
@@ -63,6 +63,17 @@ impl Gradient {
     }
 
     pub fn check_on(&self, label: &str, gpu: &Gpu, wanted: Backward, want: &reference::Backward) {
+        self.try_on(label, gpu, wanted, want).unwrap();
+    }
+
+    /// The gradients, which are within the promise, unless the device refuses.
+    pub fn try_on(
+        &self,
+        label: &str,
+        gpu: &Gpu,
+        wanted: Backward,
+        want: &reference::Backward,
+    ) -> Result<Gradients<ArrayD<f32>>, Error> {
         let norm = self.case.norm();
         let mut inputs = Inputs::new(self.case.x.view()).grad_output(self.dy.view());
         if let Some(weight) = &self.case.weight {
@@ -74,10 +85,10 @@ impl Gradient {
         let saved;
         if wanted == wanted.saved_statistics() {
             let forward = gpu.run_array_blocking(norm.as_ref(), Inputs::new(self.case.x.view()).with_statistics());
-            saved = forward.unwrap().statistics.unwrap();
+            saved = forward?.statistics.unwrap();
             inputs = inputs.statistics(saved.view());
         }
-        let out = gpu.run_backward_array_blocking(norm.as_ref(), wanted, inputs).unwrap();
+        let out = gpu.run_backward_array_blocking(norm.as_ref(), wanted, inputs)?;
         let plan = gpu.context().plan_backward(norm.as_ref(), wanted).unwrap();
         let what = format!("{:?} {:?} {label} {wanted:?}\n{plan}", self.case.kind, self.case.x.shape());
         if let Some(got) = &out.input {
@@ -89,6 +100,7 @@ impl Gradient {
         if let Some(got) = &out.bias {
             close(&format!("dbias of {what}"), got, &want.dbias, &want.dbias_scale);
         }
+        Ok(out)
     }
 }
 

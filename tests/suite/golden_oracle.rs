@@ -37,7 +37,7 @@ fn forward(case: &Case) -> Forward {
     }
 }
 
-fn backward(case: &Case, dy: &ArrayD<f32>) -> Backward {
+pub fn backward(case: &Case, dy: &ArrayD<f32>) -> Backward {
     let f64s = |a: &ArrayD<f32>| a.mapv(f64::from);
     let (x, dy) = (f64s(&case.x), f64s(dy));
     let weight = case.weight.as_ref().map(f64s);

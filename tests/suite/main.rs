@@ -3,6 +3,7 @@
 mod accuracy;
 mod backward;
 mod backward_buffers;
+mod backward_properties;
 mod bench;
 mod buffers;
 mod command;
