@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
-pub(crate) use bench::Bench;
+pub(crate) use bench::{Bench, Directions};
 pub(crate) use norm::{NormName, NormOptions};
 pub(crate) use plan::Plan;
 use values::{device, eps, finite, momentum};
@@ -80,7 +80,7 @@ pub(crate) enum Command {
     Doctor(Doctor),
     /// Show how a norm would run here, without data
     Plan(Plan),
-    /// Time every norm, by the speed of a copy
+    /// Time every norm and its gradients, by the speed of a copy
     Bench(Bench),
 }
 
