@@ -6,7 +6,6 @@ use wgpu_norm::{Block, Gpu, Momentum, Plan, VarianceEstimator};
 use crate::adapters;
 use crate::cli;
 use crate::failure::Failure;
-use crate::progress::Progress;
 use crate::specify::{self, Numbers, Running};
 
 pub(crate) fn run(options: &cli::Plan) -> Result<(), Failure> {
@@ -19,14 +18,7 @@ pub(crate) fn run(options: &cli::Plan) -> Result<(), Failure> {
         specify::refusal(specify::option(&error, options.norm.groups.is_some(), "--shape"), &error)
     };
     let norm = specify::norm(&options.norm, &options.shape.0, &numbers).map_err(refused)?;
-    let gpu = {
-        let _progress = Progress::spinner("starting the GPU".to_owned());
-        match &options.adapter {
-            Some(name) => Gpu::with_adapter_blocking(name),
-            None => Gpu::new_blocking(),
-        }
-        .map_err(|error| specify::refusal(specify::option_of_adapter(&error, options.adapter.as_deref()), &error))?
-    };
+    let gpu = adapters::start(options.adapter.as_deref())?;
     let plan = gpu.context().plan(norm.as_ref()).map_err(refused)?;
     crate::print(&if options.json { json_of(&gpu, &plan) } else { text_of(&gpu, &plan) })
 }

@@ -93,8 +93,8 @@ impl Bench {
         let usage = |text: String| Err(Failure::Usage(text));
         let any = |norms: &[NormName]| self.norm.iter().any(|norm| norms.contains(norm));
         if self.direction == Directions::Backward {
-            if let Some(norm) = self.norm.iter().find(|norm| matches!(norm, NormName::Mvn | NormName::Lp)) {
-                return usage(format!("--direction backward: {} norm has no backward pass", norm.name()));
+            for &norm in &self.norm {
+                crate::usage::has_backward(norm, "--direction backward")?;
             }
         }
         if self.channel_axis.is_some() && !any(&[Group, Instance, Batch]) {
