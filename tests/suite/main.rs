@@ -8,6 +8,7 @@ mod bench;
 mod buffers;
 mod command;
 mod command_files;
+mod command_grad;
 mod command_plan;
 mod contexts;
 mod device;
