@@ -333,6 +333,34 @@ pub enum RunError {
     },
 }
 
+/// A [layer](crate::nn) cannot be made of its options, or does not take what it was given.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum LayerError {
+    /// An option is outside its range.
+    #[error("{layer}: {option} is {value} but must be {must}")]
+    Option {
+        /// The layer.
+        layer: &'static str,
+        /// The option.
+        option: &'static str,
+        /// What was given.
+        value: usize,
+        /// What it must be.
+        must: &'static str,
+    },
+    /// The input has another shape than the layer is for.
+    #[error("{layer}: the shape of x is {} but must {must}", Dims(.shape))]
+    Input {
+        /// The layer.
+        layer: &'static str,
+        /// The shape of the input.
+        shape: Vec<usize>,
+        /// What it must be like.
+        must: String,
+    },
+}
+
 /// Any failure of this library.
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
 #[non_exhaustive]
@@ -346,6 +374,9 @@ pub enum Error {
     /// In running it.
     #[error(transparent)]
     Run(#[from] RunError),
+    /// In a layer.
+    #[error(transparent)]
+    Layer(#[from] LayerError),
 }
 
 /// A shape as people write it: `[4096, 768]`.

@@ -53,6 +53,7 @@
 //! | you have | call |
 //! |---|---|
 //! | a device, buffers and a compute pass | [`Context::plan`], [`Context::bind`], [`Bound::record`] |
+//! | a network to train, or a checkpoint | the layers of [`nn`] |
 //! | `&[f32]` and a shape | [`Gpu::run`], [`Gpu::run_blocking`](Gpu#method.run_blocking) |
 //! | `ndarray` views (feature `ndarray`) | `Gpu::run_array`, `Gpu::run_array_blocking` |
 //! | `.npy` or `.safetensors` files | the command `wgpu-norm` (feature `cli`) |
@@ -112,6 +113,7 @@ mod element;
 mod error;
 mod gpu;
 mod mapped;
+pub mod nn;
 mod norm;
 mod plan;
 mod probe;
@@ -126,7 +128,7 @@ pub use bind::{Bound, Expected, Operands, View};
 pub use block::{AffineIndex, Block};
 pub use context::{Context, Safety};
 pub use element::Element;
-pub use error::{BindError, Error, RunError, SpecError};
+pub use error::{BindError, Error, LayerError, RunError, SpecError};
 pub use gpu::{AdapterReport, Gpu, features_for, limits_for};
 pub use norm::{
     BatchNorm, DEFAULT_EPS, GroupNorm, InstanceNorm, LayerNorm, LpNorm, MeanVarianceNorm, Momentum, Norm, RmsNorm,

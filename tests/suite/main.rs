@@ -15,6 +15,7 @@ mod golden;
 mod golden_gpu;
 mod golden_oracle;
 mod misuse;
+mod nn;
 mod onnx;
 mod plans;
 mod properties;
