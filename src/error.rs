@@ -377,10 +377,14 @@ pub enum Error {
     /// In a layer.
     #[error(transparent)]
     Layer(#[from] LayerError),
+    /// In the state dict given to a layer.
+    #[cfg(feature = "safetensors")]
+    #[error(transparent)]
+    State(#[from] crate::nn::StateError),
 }
 
 /// A shape as people write it: `[4096, 768]`.
-struct Dims<'a>(&'a [usize]);
+pub(crate) struct Dims<'a>(pub(crate) &'a [usize]);
 
 impl fmt::Display for Dims<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -99,6 +99,7 @@
 //! |---|---|
 //! | `backends` (default) | Vulkan, Metal, DX12 and WebGPU; off, choose wgpu's backends yourself |
 //! | `ndarray` | views in and out, and the oracle `reference` |
+//! | `safetensors` | checkpoints of the layers in [`nn`], under PyTorch's keys |
 //! | `cli` | the command `wgpu-norm` |
 //! | `gles` | wgpu's OpenGL backend as well |
 #![deny(missing_docs)]
@@ -140,6 +141,8 @@ pub use shader::{ShaderVariant, shader_variants};
 
 #[cfg(feature = "ndarray")]
 pub use ndarray;
+#[cfg(feature = "safetensors")]
+pub use safetensors;
 pub use wgpu;
 
 /// Runs the README's Rust with the other doc tests.

@@ -138,4 +138,11 @@ impl Kind for InstanceNormOptions {
     fn affine(&self) -> Affine {
         self.affine
     }
+
+    /// To ignore them, as one may ignore other keys, would give other results than the model's.
+    #[cfg(feature = "safetensors")]
+    fn refused_keys(&self) -> Option<(&'static [&'static str], &'static str)> {
+        let keys = &["running_mean", "running_var", "num_batches_tracked"];
+        Some((keys, "instance norm keeps no running statistics here, PyTorch's track_running_stats=True for it"))
+    }
 }

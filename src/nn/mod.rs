@@ -13,6 +13,8 @@
 //! | [`RmsNormLayer`] | [`RmsNormOptions`] | `RMSNorm` |
 //! | [`AnyLayer`] | any of these | |
 //!
+//! With the feature `safetensors` they read and write checkpoints, under PyTorch's keys.
+//!
 //! One step of training, in one's own pass:
 //!
 //! ```
@@ -53,6 +55,8 @@ mod options;
 mod recent;
 mod repr;
 mod rms;
+#[cfg(feature = "safetensors")]
+mod state;
 mod tensors;
 
 pub use batch::{BatchNormLayer, BatchNormOptions};
@@ -62,4 +66,6 @@ pub use layer::{LayerNormLayer, LayerNormOptions};
 pub use module::{AnyLayer, Layer};
 pub use options::LayerOptions;
 pub use rms::{RmsNormLayer, RmsNormOptions};
+#[cfg(feature = "safetensors")]
+pub use state::{IncompatibleKeys, StateDict, StateError, StateProblem, StateSource, StateTensor, Strictness};
 pub use tensors::{ParameterValues, RunningStatistics};

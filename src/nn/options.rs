@@ -42,6 +42,12 @@ pub(crate) mod sealed {
         fn initial_weight(&self) -> f32 {
             1.0
         }
+
+        /// Keys of a state dict that say that the layer is another than this, and why.
+        #[cfg(feature = "safetensors")]
+        fn refused_keys(&self) -> Option<(&'static [&'static str], &'static str)> {
+            None
+        }
     }
 }
 
@@ -76,6 +82,11 @@ impl sealed::Kind for Box<dyn LayerOptions> {
 
     fn initial_weight(&self) -> f32 {
         (**self).initial_weight()
+    }
+
+    #[cfg(feature = "safetensors")]
+    fn refused_keys(&self) -> Option<(&'static [&'static str], &'static str)> {
+        (**self).refused_keys()
     }
 }
 

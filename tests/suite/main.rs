@@ -16,6 +16,7 @@ mod golden_gpu;
 mod golden_oracle;
 mod misuse;
 mod nn;
+mod nn_state;
 mod onnx;
 mod plans;
 mod properties;
