@@ -351,6 +351,34 @@ pub enum RunError {
     },
 }
 
+/// A [layer](crate::nn) cannot be made of its options, or does not take what it was given.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum LayerError {
+    /// An option is outside its range.
+    #[error("{layer}: {option} is {value} but must be {must}")]
+    Option {
+        /// The layer.
+        layer: &'static str,
+        /// The option.
+        option: &'static str,
+        /// What was given.
+        value: usize,
+        /// What it must be.
+        must: &'static str,
+    },
+    /// The input has another shape than the layer is for.
+    #[error("{layer}: the shape of x is {} but must {must}", Dims(.shape))]
+    Input {
+        /// The layer.
+        layer: &'static str,
+        /// The shape of the input.
+        shape: Vec<usize>,
+        /// What it must be like.
+        must: String,
+    },
+}
+
 /// Any failure of this library.
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
 #[non_exhaustive]
@@ -364,10 +392,17 @@ pub enum Error {
     /// In running it.
     #[error(transparent)]
     Run(#[from] RunError),
+    /// In a layer.
+    #[error(transparent)]
+    Layer(#[from] LayerError),
+    /// In the state dict given to a layer.
+    #[cfg(feature = "safetensors")]
+    #[error(transparent)]
+    State(#[from] crate::nn::StateError),
 }
 
 /// A shape as people write it: `[4096, 768]`.
-struct Dims<'a>(&'a [usize]);
+pub(crate) struct Dims<'a>(pub(crate) &'a [usize]);
 
 impl fmt::Display for Dims<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

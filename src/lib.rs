@@ -53,6 +53,7 @@
 //! | you have | call |
 //! |---|---|
 //! | a device, buffers and a compute pass | [`Context::plan`], [`Context::bind`], [`Bound::record`] |
+//! | a network to train, or a checkpoint | the layers of [`nn`] |
 //! | `&[f32]` and a shape | [`Gpu::run`], [`Gpu::run_blocking`](Gpu#method.run_blocking) |
 //! | `ndarray` views (feature `ndarray`) | `Gpu::run_array`, `Gpu::run_array_blocking` |
 //! | `.npy` or `.safetensors` files | the command `wgpu-norm` (feature `cli`) |
@@ -98,6 +99,7 @@
 //! |---|---|
 //! | `backends` (default) | Vulkan, Metal, DX12 and WebGPU; off, choose wgpu's backends yourself |
 //! | `ndarray` | views in and out, and the oracle `reference` |
+//! | `safetensors` | checkpoints of the layers in [`nn`], under PyTorch's keys |
 //! | `cli` | the command `wgpu-norm` |
 //! | `gles` | wgpu's OpenGL backend as well |
 #![deny(missing_docs)]
@@ -113,6 +115,7 @@ mod error;
 mod gpu;
 mod mapped;
 mod moments;
+pub mod nn;
 mod norm;
 mod plan;
 mod probe;
@@ -127,7 +130,7 @@ pub use bind::{Bound, Expected, Operands, View};
 pub use block::{AffineIndex, Block};
 pub use context::{Context, Safety};
 pub use element::Element;
-pub use error::{BindError, Error, RunError, SpecError};
+pub use error::{BindError, Error, LayerError, RunError, SpecError};
 pub use gpu::{AdapterReport, Gpu, features_for, limits_for};
 pub use moments::Moments;
 pub use norm::{
@@ -140,6 +143,8 @@ pub use shader::{ShaderVariant, shader_variants};
 
 #[cfg(feature = "ndarray")]
 pub use ndarray;
+#[cfg(feature = "safetensors")]
+pub use safetensors;
 pub use wgpu;
 
 /// Runs the README's Rust with the other doc tests.

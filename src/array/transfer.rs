@@ -62,28 +62,45 @@ impl Gpu {
             error => Error::from(error),
         })?;
 
-        let mut readbacks: Vec<(Role, Readback)> = Vec::new();
-        for &role in results {
-            if let Some(source) = buffer(role) {
-                readbacks.push((role, self.readback(role.name(), source).await?));
-            }
-        }
-        let scopes = Scopes::open(self.device());
-        let mut encoder = self.device().create_command_encoder(&Default::default());
-        bound.record(&mut encoder.begin_compute_pass(&Default::default()));
-        for (_, readback) in &readbacks {
-            let Readback { source, staging, .. } = readback;
-            encoder.copy_buffer_to_buffer(source, 0, staging, 0, staging.size());
-        }
-        self.queue().submit([encoder.finish()]);
-        if let Some(error) = scopes.close().await {
-            return Err(self.blame(RunError::Submit { description: error.to_string() }));
-        }
+        let sources: Vec<_> = results.iter().filter_map(|&role| Some((role, role.name(), buffer(role)?))).collect();
+        let named: Vec<_> = sources.iter().map(|&(_, name, source)| (name, source)).collect();
+        let values = self.submit(|encoder| bound.record(&mut encoder.begin_compute_pass(&Default::default())), &named);
         let mut fetched = Fetched(Default::default());
-        for (role, readback) in readbacks {
-            fetched.0[role as usize] = Some(self.fetch(readback).await?);
+        for ((role, ..), values) in sources.into_iter().zip(values.await?) {
+            fetched.0[role as usize] = Some(values);
         }
         Ok(fetched)
+    }
+
+    /// Submits what `record` records and reads `sources` back, in their order.
+    pub(crate) async fn submit(
+        &self,
+        record: impl FnOnce(&mut wgpu::CommandEncoder),
+        sources: &[(&'static str, &wgpu::Buffer)],
+    ) -> Result<Vec<Vec<f32>>, Error> {
+        let mut readbacks = Vec::new();
+        for (tensor, source) in sources {
+            readbacks.push(self.readback(tensor, source).await?);
+        }
+        // Nothing of the recording lives past an await, nor do the scopes.
+        let submitted = {
+            let scopes = Scopes::open(self.device());
+            let mut encoder = self.device().create_command_encoder(&Default::default());
+            record(&mut encoder);
+            for Readback { source, staging, .. } in &readbacks {
+                encoder.copy_buffer_to_buffer(source, 0, staging, 0, staging.size());
+            }
+            self.queue().submit([encoder.finish()]);
+            scopes.close()
+        };
+        if let Some(error) = submitted.await {
+            return Err(self.blame(RunError::Submit { description: error.to_string() }));
+        }
+        let mut values = Vec::new();
+        for readback in readbacks {
+            values.push(self.fetch(readback).await?);
+        }
+        Ok(values)
     }
 
     async fn upload(&self, tensor: &'static str, bytes: Option<&[u8]>, size: u64) -> Result<wgpu::Buffer, Error> {
@@ -97,7 +114,8 @@ impl Gpu {
         Ok(Readback { tensor, source: source.clone(), staging })
     }
 
-    async fn buffer(
+    /// A buffer of `size` bytes, starting with `bytes`.
+    pub(crate) async fn buffer(
         &self,
         tensor: &'static str,
         size: u64,

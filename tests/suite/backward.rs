@@ -51,7 +51,6 @@ impl Gradient {
     }
 
     /// On every plan for this device, by statistics that are computed and by saved ones.
-
     fn check_all(&self, on: &[(&'static str, Gpu)]) {
         let want = self.oracle();
         for (label, gpu) in on {

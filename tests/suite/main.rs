@@ -19,6 +19,8 @@ mod golden;
 mod golden_gpu;
 mod golden_oracle;
 mod misuse;
+mod nn;
+mod nn_state;
 mod onnx;
 mod parts;
 mod plans;
