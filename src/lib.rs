@@ -50,13 +50,14 @@
 //!
 //! # The ways to call
 //!
-//! | you have | call |
-//! |---|---|
-//! | a device, buffers and a compute pass | [`Context::plan`], [`Context::bind`], [`Bound::record`] |
-//! | a network to train, or a checkpoint | the layers of [`nn`] |
-//! | `&[f32]` and a shape | [`Gpu::run`], [`Gpu::run_blocking`](Gpu#method.run_blocking) |
-//! | `ndarray` views (feature `ndarray`) | `Gpu::run_array`, `Gpu::run_array_blocking` |
-//! | `.npy` or `.safetensors` files | the command `wgpu-norm` (feature `cli`) |
+//! | you have | call | for gradients |
+//! |---|---|---|
+//! | a device, buffers and a compute pass | [`Context::plan`], [`Context::bind`], [`Bound::record`] | [`Context::plan_backward`], and the same |
+//! | a network to train, or a checkpoint | the layers of [`nn`] | the same |
+//! | `&[f32]` and a shape | [`Gpu::run`], [`Gpu::run_blocking`](Gpu#method.run_blocking) | [`Gpu::run_backward`] |
+//! | `ndarray` views (feature `ndarray`) | `Gpu::run_array`, `Gpu::run_array_blocking` | `Gpu::run_backward_array` |
+//! | one of several parts of a batch | [`Context::plan_moments`], [`Context::plan_from_moments`] | [`Context::plan_backward_sums`], [`Context::plan_backward_from_sums`] |
+//! | `.npy` or `.safetensors` files | the command `wgpu-norm` (feature `cli`): `apply` | `grad` |
 //!
 //! Plain names are async; their `_blocking` twins are absent on wasm32. On native the futures poll the device
 //! themselves: any executor will do.

@@ -15,7 +15,7 @@ use crate::shader::Role;
 
 /// The tensors of one call, as slices (`T = &[f32]`, row-major) or as `ndarray` views.
 ///
-/// Shapes are those of [`Operands`].
+/// Shapes are those of [`Operands`](crate::Operands).
 #[derive(Debug, Clone, Copy)]
 pub struct Inputs<T> {
     given: [Option<T>; Role::GIVEN.len()],
