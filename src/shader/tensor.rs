@@ -338,14 +338,16 @@ fn accessors(variant: &Variant, role: Role, written: bool) -> String {
     // In place, it is what the other's binding holds before that is overwritten.
     let of = |role: Role| {
         let overwritten = |&&(of, _): &&(Role, Role)| of == role;
-        let kept_by_caller = match role {
+        let instead = match role {
             Role::Partials => Role::Moments,
             Role::PartialSums | Role::GroupSums => Role::Sums,
+            // What is left to do is done in place.
+            Role::X if variant.known == Known::Nothing => Role::Y,
             role => role,
         };
         match variant.overwritten.iter().find(overwritten) {
             Some(&(_, by)) => by,
-            None if !bound(role) && bound(kept_by_caller) => kept_by_caller,
+            None if !bound(role) && bound(instead) => instead,
             None => role,
         }
     };
