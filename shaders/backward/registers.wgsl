@@ -1,10 +1,17 @@
-// Each lane keeps its part of x and of g in registers: x and dy are read once.
+// Each lane keeps its part of x and of g in registers: x and dy are read once. Where dy itself is needed later, that is
+// what is kept, and the weight is read again.
 var<private> held_g: array<Pack, ITEMS>;
 
 fn gradient_take(i: u32, length: u32) {
+    if KEEPS_DY {
+        affine_take(i, length);
+    }
 }
 
 fn gradient_item(i: u32, j: u32, at: u32, s: u32) -> Pack {
+    if KEEPS_DY {
+        return affine(held_g[i], s, j);
+    }
     return held_g[i];
 }
 
@@ -33,8 +40,11 @@ fn tile_gradients(base: u32, length: u32, group: u32) -> Gradients {
         for (var j = 0u; j < TOGETHER; j++) {
             let at = item_at(i + j);
             if whole || at < length {
-                let g = affine(grad_output_load(base + at), at, j);
-                held_g[i + j] = g;
+                held_g[i + j] = grad_output_load(base + at);
+                let g = affine(held_g[i + j], at, j);
+                if !KEEPS_DY {
+                    held_g[i + j] = g;
+                }
                 run1 += g;
                 run2 += g * centered(held[i + j], center);
             }

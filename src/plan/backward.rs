@@ -49,6 +49,12 @@ impl Mapping {
 /// Groups whose statistics are kept in scratch at a time, where nothing but their number makes it large.
 const SLAB: u64 = 1 << 18;
 
+/// Elements of a row for which a lane of a GPU keeps sums besides the elements: 4 quads.
+const MOST_SUMMED: u32 = 16;
+
+/// Lanes that keep a GPU busy, one row after the other.
+const TEAM_LANES: u64 = 1 << 15;
+
 /// How the gradients of weight and bias are summed up.
 #[derive(Clone, Copy, PartialEq)]
 enum Way {
@@ -71,6 +77,9 @@ impl Maker<'_> {
         }
         let running = self.problem.source == Source::Running;
         let fused = wanted.input && !running && self.fuses_rows();
+        if let Some(schedule) = self.fused_parameters(wanted).filter(|_| fused && parameters).transpose()? {
+            return Ok(schedule);
+        }
         let group_sums = wanted.input && !running && !fused;
         let first = !running && !wanted.saved && (group_sums || (parameters && (!wanted.input || wanted.overwrites)));
         let mut schedule = Schedule::empty(self.why_backward(fused, first));
@@ -97,6 +106,43 @@ impl Maker<'_> {
         } else if wanted.input && !fused {
             schedule.passes.push(self.backward_apply(running)?);
         }
+        Ok(schedule)
+    }
+
+    /// All gradients of rows in one dispatch, where a lane of a GPU has registers left for the sums of its elements.
+    fn fused_parameters(&self, wanted: Backward) -> Option<Result<Schedule, SpecError>> {
+        let rows = self.mapping.has_same_parameters() && self.affine_of_rows() == Affine::Element;
+        if self.capabilities.software || !rows {
+            return None;
+        }
+        let pass = match self.fused(Kernel::BackwardFusedParameters) {
+            Ok(pass) => pass,
+            Err(error) => return Some(Err(error)),
+        };
+        let Hold::Registers(items) = pass.hold else { return None };
+        if items * pass.width.elements() > MOST_SUMMED || pass.windows.len() > 1 {
+            return None;
+        }
+        Some(self.in_rounds(pass, wanted))
+    }
+
+    fn in_rounds(&self, pass: Pass, wanted: Backward) -> Result<Schedule, SpecError> {
+        let rows = self.problem.block.groups();
+        let of_workgroup = u64::from(pass.team.workgroup_size / pass.team.lanes);
+        let workgroups = (TEAM_LANES / u64::from(pass.team.workgroup_size)).min(rows.div_ceil(of_workgroup));
+        let teams = (workgroups * of_workgroup).min(rows);
+        let work = Work { parts: rows.div_ceil(teams), row_tiles: teams, ..pass.work };
+        let grid = self.grid(workgroups)?;
+        let windows = pass.windows.iter().map(|window| Window { grid, ..*window }).collect();
+        let known = if wanted.saved { Known::Merged } else { Known::Nothing };
+        let mut schedule =
+            Schedule::empty("groups are rows that fit registers, x and dy are read once for all gradients");
+        let weights = self.by_weight();
+        let width = weights.mapping.block.k;
+        schedule.partial_sums = teams * width;
+        schedule.passes.push(Pass { known, work, windows, ..pass });
+        let work = Work { partials: teams, inner_count: 1, outer_stride: width, k_stride: 1, ..Work::default() };
+        schedule.passes.push(weights.merge_parameters(work)?);
         Ok(schedule)
     }
 

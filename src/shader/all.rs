@@ -89,9 +89,9 @@ fn overwritten(kernel: Kernel) -> &'static [(Role, Role)] {
 #[must_use]
 pub fn shader_variants() -> Vec<ShaderVariant> {
     use Kernel::{
-        ApplyColumns, ApplyRows, BackwardApplyColumns, BackwardApplyRows, BackwardFusedRows, ChannelSumsColumns,
-        ChannelSumsRows, CountBatch, FusedColumns, FusedRows, Merge, MergeParameters, MergeSums, MergeWeighted,
-        RunningStatistics, StatsColumns, StatsRows, SumsRows,
+        ApplyColumns, ApplyRows, BackwardApplyColumns, BackwardApplyRows, BackwardFusedParameters, BackwardFusedRows,
+        ChannelSumsColumns, ChannelSumsRows, CountBatch, FusedColumns, FusedRows, Merge, MergeParameters, MergeSums,
+        MergeWeighted, RunningStatistics, StatsColumns, StatsRows, SumsRows,
     };
     let mut all = Vec::new();
     for kernel in [
@@ -105,6 +105,7 @@ pub fn shader_variants() -> Vec<ShaderVariant> {
         CountBatch,
         RunningStatistics,
         BackwardFusedRows,
+        BackwardFusedParameters,
         SumsRows,
         ChannelSumsRows,
         ChannelSumsColumns,
@@ -154,6 +155,7 @@ pub fn shader_variants() -> Vec<ShaderVariant> {
 fn holds(kernel: Kernel, width: Width) -> Vec<Hold> {
     let wide = width.elements();
     match kernel {
+        Kernel::BackwardFusedParameters => [1, 2, 4].map(|quads| Hold::Registers(quads * 4 / wide)).to_vec(),
         Kernel::FusedRows | Kernel::StatsRows | Kernel::BackwardFusedRows => {
             let registers = [1, 2, 4, 8, 16].map(|quads| Hold::Registers(quads * 4 / wide));
             registers.into_iter().chain([Hold::Stream(if wide == 1 { 16 } else { 8 })]).collect()
@@ -168,6 +170,7 @@ fn holds(kernel: Kernel, width: Width) -> Vec<Hold> {
 
 fn affines(kernel: Kernel) -> Vec<Affine> {
     match kernel {
+        Kernel::BackwardFusedParameters => vec![Affine::Element],
         Kernel::FusedRows | Kernel::BackwardFusedRows => {
             vec![Affine::Constant, Affine::Element, Affine::Shared, Affine::Divided, Affine::Stepped]
         }
@@ -186,6 +189,7 @@ fn reductions(kernel: Kernel, affine: Affine) -> Vec<Reduction> {
         | Kernel::StatsRows
         | Kernel::Merge
         | Kernel::BackwardFusedRows
+        | Kernel::BackwardFusedParameters
         | Kernel::SumsRows
         | Kernel::ChannelSumsRows
         | Kernel::MergeSums
@@ -209,7 +213,9 @@ fn endings(kernel: Kernel) -> Vec<(Known, bool)> {
             [Known::Merged, Known::Running, Known::Scaled, Known::Nothing].map(|known| (known, false)).to_vec()
         }
         Kernel::RunningStatistics => vec![(Known::Running, false)],
-        Kernel::BackwardFusedRows => vec![(Known::Merged, false), (Known::Nothing, false)],
+        Kernel::BackwardFusedRows | Kernel::BackwardFusedParameters => {
+            vec![(Known::Merged, false), (Known::Nothing, false)]
+        }
         Kernel::BackwardApplyRows | Kernel::BackwardApplyColumns => {
             vec![(Known::Merged, false), (Known::Running, false)]
         }
@@ -227,6 +233,7 @@ fn bounds(kernel: Kernel) -> Vec<Bound> {
         | Kernel::ApplyRows
         | Kernel::ApplyColumns
         | Kernel::BackwardFusedRows
+        | Kernel::BackwardFusedParameters
         | Kernel::BackwardApplyRows
         | Kernel::BackwardApplyColumns => {
             vec![Bound::Full, Bound::Least, Bound::InPlace, Bound::Shared]
@@ -250,7 +257,9 @@ fn describe(variant: &Variant, bound: Bound) -> ShaderVariant {
     let ending = match (known, track) {
         (Known::Running, _) => "running",
         (Known::Scaled, _) => "scaled",
-        (Known::Nothing, _) if *kernel == Kernel::BackwardFusedRows => "computed",
+        (Known::Nothing, _) if matches!(kernel, Kernel::BackwardFusedRows | Kernel::BackwardFusedParameters) => {
+            "computed"
+        }
         (Known::Nothing, _) => "bias",
         (Known::Given, true) => "given_track",
         (Known::Given, false) => "given",

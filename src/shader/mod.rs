@@ -32,6 +32,8 @@ pub(crate) enum Kernel {
     CountBatch,
     /// Gradients of groups that fit a tile.
     BackwardFusedRows,
+    /// The same, and sums of elements that share a weight.
+    BackwardFusedParameters,
     /// Sums of tiles along `S`, of a group's parts.
     SumsRows,
     /// Sums of tiles along `S`, of elements that share a weight.
@@ -181,6 +183,7 @@ impl Kernel {
             Self::FusedColumns => "fused_columns",
             Self::RunningStatistics => "running_statistics",
             Self::BackwardFusedRows => "backward_fused_rows",
+            Self::BackwardFusedParameters => "backward_fused_parameters",
             Self::SumsRows => "sums_rows",
             Self::ChannelSumsRows => "channel_sums_rows",
             Self::ChannelSumsColumns => "channel_sums_columns",
@@ -203,7 +206,7 @@ impl Kernel {
 
     /// How many numbers a lane keeps for each element of its tile, where it keeps any.
     pub(crate) fn tensors_held(self) -> u64 {
-        if self == Self::BackwardFusedRows { 2 } else { 1 }
+        if self.fuses_backward() { 2 } else { 1 }
     }
 
     fn source(self) -> &'static str {
@@ -218,6 +221,7 @@ impl Kernel {
             Self::FusedColumns => fragment!("fused_columns.wgsl"),
             Self::RunningStatistics => fragment!("running_statistics.wgsl"),
             Self::BackwardFusedRows => fragment!("backward/fused_rows.wgsl"),
+            Self::BackwardFusedParameters => fragment!("backward/fused_parameters.wgsl"),
             Self::SumsRows | Self::ChannelSumsRows => fragment!("backward/sums_rows.wgsl"),
             Self::ChannelSumsColumns => fragment!("backward/sums_columns.wgsl"),
             Self::MergeSums | Self::MergeWeighted | Self::MergeParameters => fragment!("backward/merge_sums.wgsl"),
@@ -232,7 +236,7 @@ impl Kernel {
 
     /// Whether it works on tiles along `S` for a gradient.
     fn goes_back_by_rows(self) -> bool {
-        matches!(self, Self::BackwardFusedRows | Self::SumsRows | Self::ChannelSumsRows | Self::BackwardApplyRows)
+        matches!(self, Self::SumsRows | Self::ChannelSumsRows | Self::BackwardApplyRows) || self.fuses_backward()
     }
 
     pub(crate) fn by_columns(self) -> bool {
@@ -248,7 +252,12 @@ impl Kernel {
 
     /// Whether it computes the statistics of a tile.
     fn measures(self) -> bool {
-        matches!(self, Self::FusedRows | Self::StatsRows | Self::BackwardFusedRows)
+        matches!(self, Self::FusedRows | Self::StatsRows) || self.fuses_backward()
+    }
+
+    /// Whether it computes the gradients of a whole group.
+    fn fuses_backward(self) -> bool {
+        matches!(self, Self::BackwardFusedRows | Self::BackwardFusedParameters)
     }
 
     fn merges_sums(self) -> bool {
@@ -331,6 +340,10 @@ impl Variant {
             Hold::None => {}
         }
         source.push_str(&format!("\nconst TOGETHER: u32 = {}u;\n", self.together));
+        let keeps_dy = self.kernel == Kernel::BackwardFusedParameters;
+        if self.kernel.fuses_backward() {
+            source.push_str(&format!("\nconst KEEPS_DY: bool = {keeps_dy};\n"));
+        }
         source.push_str(&tensor::declarations(self));
         source
     }
@@ -370,7 +383,8 @@ impl Variant {
                 _ => vec![fragment!("reduce/merge_lanes.wgsl"), fragment!("hold/stream.wgsl")],
             });
         }
-        let sums_lanes = kernel.merges_sums() || matches!(kernel, SumsRows | ChannelSumsRows | BackwardFusedRows);
+        let sums_lanes =
+            kernel.merges_sums() || kernel.fuses_backward() || matches!(kernel, SumsRows | ChannelSumsRows);
         if sums_lanes || (kernel.measures() && matches!(self.hold, Hold::Registers(_))) {
             parts.push(fragment!("reduce/tree.wgsl"));
         }
@@ -393,7 +407,8 @@ impl Variant {
         if matches!(kernel, ApplyRows | ApplyColumns | RunningStatistics) {
             parts.push(self.known.source());
         }
-        if matches!(kernel, FusedRows | FusedColumns | BackwardFusedRows)
+        if matches!(kernel, FusedRows | FusedColumns)
+            || kernel.fuses_backward()
             || (self.known == Known::Running && matches!(kernel, ApplyRows | ApplyColumns | RunningStatistics))
         {
             parts.push(fragment!("factor.wgsl"));
@@ -410,21 +425,22 @@ impl Variant {
                 parts.push(if self.track { fragment!("track.wgsl") } else { fragment!("no_track.wgsl") });
             }
         }
-        if matches!(kernel, BackwardFusedRows | BackwardApplyRows | BackwardApplyColumns) {
+        if matches!(kernel, BackwardApplyRows | BackwardApplyColumns) || kernel.fuses_backward() {
             parts.push(fragment!("backward/gradient.wgsl"));
         }
-        if matches!(kernel, BackwardFusedRows | BackwardApplyRows) {
+        if kernel == BackwardApplyRows || kernel.fuses_backward() {
             parts.push(fragment!("backward/store.wgsl"));
             parts.push(match self.hold {
                 Hold::Registers(_) => fragment!("backward/registers.wgsl"),
                 _ => fragment!("backward/reread.wgsl"),
             });
         }
-        if kernel == BackwardFusedRows {
+        if kernel.fuses_backward() {
             parts.push(fragment!("backward/gradients.wgsl"));
             parts.push(match self.known {
                 Known::Merged => fragment!("backward/saved.wgsl"),
-                _ => fragment!("backward/computed.wgsl"),
+                _ if kernel == BackwardFusedRows => fragment!("backward/computed.wgsl"),
+                _ => fragment!("backward/forgotten.wgsl"),
             });
             if matches!(self.hold, Hold::Stream(_)) {
                 parts.extend([fragment!("backward/stream.wgsl"), fragment!("backward/known_sums.wgsl")]);

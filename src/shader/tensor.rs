@@ -214,6 +214,23 @@ impl Kernel {
                 (GradResidual, false),
                 (Stats, true),
             ],
+            Self::BackwardFusedParameters if known == Known::Merged => &[
+                (X, false),
+                (GradOutput, false),
+                (GradInput, true),
+                (Weight, false),
+                (GradResidual, false),
+                (Stats, false),
+                (PartialSums, true),
+            ],
+            Self::BackwardFusedParameters => &[
+                (X, false),
+                (GradOutput, false),
+                (GradInput, true),
+                (Weight, false),
+                (GradResidual, false),
+                (PartialSums, true),
+            ],
             Self::SumsRows => &[(X, false), (GradOutput, false), (Weight, false), (Stats, false), (PartialSums, true)],
             Self::ChannelSumsRows | Self::ChannelSumsColumns => {
                 &[(X, false), (GradOutput, false), (Stats, false), (PartialSums, true)]
@@ -249,12 +266,14 @@ impl Kernel {
 impl Kernel {
     /// The tensors that its text speaks of and that it need not have.
     fn may_lack(self) -> &'static [Role] {
-        use Role::{Bias, GradResidual, GroupSums, PartialSums, Partials, ResidualOut, Weight, X};
+        use Role::{Bias, GradResidual, GroupSums, PartialSums, Partials, ResidualOut, Stats, Weight, X};
         match self {
             Self::FusedRows => &[],
             Self::ApplyRows => &[X, Weight, Bias, ResidualOut],
             Self::ApplyColumns => &[X, Weight, Bias],
-            Self::BackwardFusedRows | Self::SumsRows | Self::ChannelSumsRows => &[Weight, Bias],
+            Self::BackwardFusedRows | Self::BackwardFusedParameters | Self::SumsRows | Self::ChannelSumsRows => {
+                &[Weight, Bias, Stats]
+            }
             Self::BackwardApplyRows | Self::BackwardApplyColumns => &[X, Weight, Bias, GradResidual, GroupSums],
             Self::Merge => &[Partials],
             Self::MergeSums | Self::MergeParameters => &[Weight, PartialSums, GroupSums],

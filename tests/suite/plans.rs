@@ -385,6 +385,29 @@ fn backward_plans(norm: &dyn Norm, capabilities: &Capabilities) -> Vec<Plan> {
 }
 
 #[test]
+fn gradients_of_rows_are_one_reading_on_a_gpu() {
+    let passes = |norm: &dyn Norm, capabilities: &Capabilities, wanted: Backward| {
+        let context = Context::with_capabilities(gpu().device(), capabilities.clone());
+        let plan = context.plan_backward(norm, wanted).unwrap();
+        let elements: u64 = norm.shape().iter().map(|&n| n as u64).product();
+        (names(&plan).join(" "), plan.bytes_moved() / (4 * elements), plan.scratch_bytes())
+    };
+    let software = changed(|c| (c.software, c.subgroup_sizes) = (true, Some((8, 8))));
+    for (rows, width) in [(8192, 768), (16_384, 1024), (65_536, 64), (2048, 4096), (1_000_000, 16)] {
+        for wanted in [Backward::new(), Backward::new().saved_statistics()] {
+            let (names, moved, scratch) = passes(layer(rows, width).as_ref(), &device(), wanted);
+            assert_eq!((names.as_str(), moved), ("backward_fused_parameters merge_parameters", 3), "{rows} {width}");
+            assert!(scratch <= SMALL_SCRATCH, "{scratch} {rows} {width}");
+            let (_, moved, _) = passes(layer(rows, width).as_ref(), &software, wanted);
+            assert_eq!(moved, 5);
+        }
+    }
+    // Beyond what registers hold besides: by columns.
+    let (names, moved, _) = passes(layer(2048, 16_384).as_ref(), &device(), Backward::new());
+    assert_eq!((names.as_str(), moved), ("backward_fused_rows channel_sums_columns merge_parameters", 5));
+}
+
+#[test]
 fn gradients_of_realistic_layers_on_every_device() {
     for norm in realistic() {
         let elements: u64 = norm.shape().iter().map(|&n| n as u64).product();
