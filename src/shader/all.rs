@@ -161,7 +161,8 @@ fn holds(kernel: Kernel, width: Width) -> Vec<Hold> {
             registers.into_iter().chain([Hold::Stream(if wide == 1 { 16 } else { 8 })]).collect()
         }
         Kernel::StatsColumns | Kernel::ApplyColumns | Kernel::ChannelSumsColumns | Kernel::BackwardApplyColumns => {
-            [1, 4].map(|lines| Hold::Chunk { rows: 8, span: if wide == 1 { lines * 4 } else { lines } }).to_vec()
+            let spans = if wide == 1 { &[1, 4, 16][..] } else { &[1, 4] };
+            spans.iter().map(|&span| Hold::Chunk { rows: 8, span }).collect()
         }
         Kernel::FusedColumns => [(2, 1), (8, 1), (8, 4)].map(|(rows, span)| Hold::Chunk { rows, span }).to_vec(),
         _ => vec![Hold::None],
