@@ -24,6 +24,7 @@ fn main(invocation: Invocation) {
             pack_put(&bias, j, bias_load(channel));
             mean_store(group, pack_get(partial.shift, j) + pack_get(partial.delta, j));
             rstd_store(group, factor);
+            stats_store(group, vec4<f32>(pack_get(partial.shift, j), pack_get(partial.delta, j), factor, f32(partial.count)));
         }
         let center = Center(partial.shift, partial.delta);
         for (var i = 0u; i < CHUNK; i++) {

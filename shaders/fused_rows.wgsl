@@ -9,10 +9,11 @@ fn main(invocation: Invocation) {
     let base = group * params.s_count;
     let partial = tile_statistics(base, params.s_count);
     let factor = factor_of(partial.m2, partial.count);
-    affine_begin(channel_base(group / params.k_count, group % params.k_count), factor);
+    affine_begin(channel_of(group), factor);
     normalize(base, 0u, params.s_count, Center(partial.shift, partial.delta), live);
     if live && lane_in_tile() == 0u {
         mean_store(group, partial.shift + partial.delta);
         rstd_store(group, factor);
+        stats_store(group, vec4<f32>(partial.shift, partial.delta, factor, f32(partial.count)));
     }
 }

@@ -1,5 +1,4 @@
-// A group's partials become its statistics; BatchNorm's running statistics are updated by the one lane that owns the
-// channel.
+// A group's partials become one.
 @compute @workgroup_size(workgroup_size)
 fn main(invocation: Invocation) {
     enter(invocation);
@@ -19,11 +18,6 @@ fn main(invocation: Invocation) {
     }
     let merged = merge_lanes(mine);
     if index < params.tiles && lane_in_tile() == 0u {
-        let center = recenter(merged.shift, merged.delta);
-        let factor = factor_of(merged.m2, merged.count);
-        stats_store(group, vec4<f32>(center.shift, center.delta, factor, 0.0));
-        mean_store(group, center.shift + center.delta);
-        rstd_store(group, factor);
-        track(group, center.shift + center.delta, merged.m2, merged.count);
+        keep(group, merged);
     }
 }

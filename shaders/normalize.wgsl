@@ -7,7 +7,9 @@ fn normalize(base: u32, s: u32, length: u32, center: Center, live: bool) {
             for (var j = 0u; j < TOGETHER; j++) {
                 let at = item_at(i + j);
                 if whole || at < length {
-                    y_store(base + at, affine(centered(item(i + j, base), center), s + at, j));
+                    let x = item(i + j, base);
+                    residual_out_store(base + at, x);
+                    y_store(base + at, affine(centered(x, center), s + at, j));
                 }
             }
         }

@@ -50,6 +50,24 @@ struct Params {
     // Columns: rows of one b and columns of a row, both folded.
     rows: u32,
     pitch: u32,
+    residual_start: u32,
+    residual_out_start: u32,
+    stats_start: u32,
+    grad_output_start: u32,
+    grad_input_start: u32,
+    grad_weight_start: u32,
+    grad_bias_start: u32,
+    grad_residual_start: u32,
+    moments_start: u32,
+    sums_start: u32,
+    // Whose statistics an element goes by, where that is not the group: see backward/group_at.wgsl.
+    group_b: u32,
+    group_rows: u32,
+    group_k: u32,
+    // Not 0 where gradients of parameters are added to what is there.
+    accumulate: u32,
+    unused_1: u32,
+    unused_2: u32,
 }
 
 @group(0) @binding(0) var<uniform> params: Params;
@@ -69,3 +87,9 @@ override hide_subtractions: bool = false;
 override span: u32 = 1u;
 // True where every lane has all of its packs, so that none need be counted.
 override whole: bool = false;
+// True where all groups have the same weights.
+override same_parameters: bool = false;
+// Backward: false where the statistics do not come from x, so that no gradient goes through them.
+override through_statistics: bool = true;
+// Backward by columns: whether statistics go by column, by row, or by both: see backward/sums_columns.wgsl.
+override statistics_by: u32 = 0u;

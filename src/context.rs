@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
+use crate::backward::Backward;
 use crate::error::SpecError;
 use crate::norm::Norm;
 use crate::plan::{Capabilities, Plan, Tuning};
@@ -128,6 +129,57 @@ impl Context {
     /// [`SpecError`] for a parameter outside its range, or a tensor larger than the device's limits.
     pub fn plan(&self, norm: &dyn Norm) -> Result<Plan, SpecError> {
         Plan::new(norm.lower()?, &self.capabilities, self.tuning)
+    }
+
+    /// Decides how the gradients of `norm` are computed on this device.
+    ///
+    /// # Errors
+    ///
+    /// As [`Context::plan`]; for a norm without a backward pass (mean-variance and Lp norm); where no gradient is wanted.
+    pub fn plan_backward(&self, norm: &dyn Norm, wanted: Backward) -> Result<Plan, SpecError> {
+        Plan::new(norm.lower()?.backward(wanted)?, &self.capabilities, self.tuning)
+    }
+
+    /// Decides how the [`Moments`](crate::Moments) of each of `norm`'s groups are computed, to be merged with those of other
+    /// parts of the same batch: bound to [`Operands::of`](crate::Operands::of)`(&x)` with
+    /// [`moments`](crate::Operands::moments). An empty `x` has moments of 0.
+    ///
+    /// # Errors
+    ///
+    /// As [`Context::plan`]; for batch norm in eval mode.
+    pub fn plan_moments(&self, norm: &dyn Norm) -> Result<Plan, SpecError> {
+        Plan::new(norm.lower()?.moments()?, &self.capabilities, self.tuning)
+    }
+
+    /// Decides how `norm` runs by the moments of `parts` parts of its batch, one after the other in one buffer, which it
+    /// merges: statistics, running ones included, are those of all parts, and `x` and `y` one of them.
+    ///
+    /// # Errors
+    ///
+    /// As [`Context::plan`]; for batch norm in eval mode; if `parts` is 0.
+    pub fn plan_from_moments(&self, norm: &dyn Norm, parts: usize) -> Result<Plan, SpecError> {
+        Plan::new(norm.lower()?.by_moments(parts)?, &self.capabilities, self.tuning)
+    }
+
+    /// Decides how the two sums that the gradient of `x` needs of each group, of `g` and of `g * xhat`, are computed for one
+    /// part of a batch, by the [`statistics`](crate::Operands::statistics) of all: they go to
+    /// [`sums`](crate::Operands::sums). The gradients of weight and bias are those of the part, where wanted.
+    ///
+    /// # Errors
+    ///
+    /// As [`Context::plan_backward`]; for batch norm in eval mode.
+    pub fn plan_backward_sums(&self, norm: &dyn Norm, wanted: Backward) -> Result<Plan, SpecError> {
+        Plan::new(norm.lower()?.backward_sums(wanted)?, &self.capabilities, self.tuning)
+    }
+
+    /// Decides how the gradient of `x` is computed by the sums of `parts` parts, one after the other in one buffer (1 where
+    /// they have been added up), and the [`statistics`](crate::Operands::statistics) of all.
+    ///
+    /// # Errors
+    ///
+    /// As [`Context::plan_backward`]; for batch norm in eval mode; if `parts` is 0.
+    pub fn plan_backward_from_sums(&self, norm: &dyn Norm, parts: usize) -> Result<Plan, SpecError> {
+        Plan::new(norm.lower()?.by_sums(parts)?, &self.capabilities, self.tuning)
     }
 
     /// The pipeline of `key`. A new one goes to `new`, and is not found again elsewhere before [`Context::remember`].

@@ -105,6 +105,42 @@ pub enum SpecError {
         /// The most elements a tensor can have.
         limit: u64,
     },
+    /// The norm has no backward pass.
+    #[error("{norm}: it has no backward pass here; layer, RMS, group, instance and batch norm have one")]
+    NoBackward {
+        /// The norm that was asked for.
+        norm: &'static str,
+    },
+    /// No gradient was asked for.
+    #[error("{norm}: no gradient is asked for, but at least one of x, weight and bias must be")]
+    NoGradients {
+        /// The norm that was asked for.
+        norm: &'static str,
+    },
+    /// Statistics of the forward pass where there are none.
+    #[error("{norm}: saved_statistics was asked for, but in eval mode the running statistics are the statistics")]
+    SavedRunning {
+        /// The norm that was asked for.
+        norm: &'static str,
+    },
+    /// Statistics of a batch that eval mode does not take.
+    #[error("{norm}: in eval mode there are no statistics of the batch to be merged")]
+    RunningMoments {
+        /// The norm that was asked for.
+        norm: &'static str,
+    },
+    /// Statistics of no part, or of too many.
+    #[error(
+        "{norm}: parts is {parts} but must be at least 1, and such that all statistics together have at most {limit} numbers"
+    )]
+    Parts {
+        /// The norm that was asked for.
+        norm: &'static str,
+        /// What was given.
+        parts: usize,
+        /// The most numbers.
+        limit: u64,
+    },
     /// A limit of the device is too low for this tensor.
     #[error("{norm}: {what} needs {needs} {unit}, but this device's {limit} is {has}")]
     Limit {
@@ -179,7 +215,8 @@ pub enum BindError {
     },
     /// A tensor that is written shares bytes with another.
     #[error(
-        "{written} is written and overlaps {other} in the same buffer; they must be apart, or y must be exactly x (in place)"
+        "{written} is written and overlaps {other} in the same buffer; they must be apart, unless one is exactly the other \
+         and may be: y or residual_out x or residual, grad_input grad_output or grad_residual"
     )]
     Overlap {
         /// The tensor that is written.
@@ -314,6 +351,34 @@ pub enum RunError {
     },
 }
 
+/// A [layer](crate::nn) cannot be made of its options, or does not take what it was given.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum LayerError {
+    /// An option is outside its range.
+    #[error("{layer}: {option} is {value} but must be {must}")]
+    Option {
+        /// The layer.
+        layer: &'static str,
+        /// The option.
+        option: &'static str,
+        /// What was given.
+        value: usize,
+        /// What it must be.
+        must: &'static str,
+    },
+    /// The input has another shape than the layer is for.
+    #[error("{layer}: the shape of x is {} but must {must}", Dims(.shape))]
+    Input {
+        /// The layer.
+        layer: &'static str,
+        /// The shape of the input.
+        shape: Vec<usize>,
+        /// What it must be like.
+        must: String,
+    },
+}
+
 /// Any failure of this library.
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
 #[non_exhaustive]
@@ -327,10 +392,17 @@ pub enum Error {
     /// In running it.
     #[error(transparent)]
     Run(#[from] RunError),
+    /// In a layer.
+    #[error(transparent)]
+    Layer(#[from] LayerError),
+    /// In the state dict given to a layer.
+    #[cfg(feature = "safetensors")]
+    #[error(transparent)]
+    State(#[from] crate::nn::StateError),
 }
 
 /// A shape as people write it: `[4096, 768]`.
-struct Dims<'a>(&'a [usize]);
+pub(crate) struct Dims<'a>(pub(crate) &'a [usize]);
 
 impl fmt::Display for Dims<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

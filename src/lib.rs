@@ -50,12 +50,14 @@
 //!
 //! # The ways to call
 //!
-//! | you have | call |
-//! |---|---|
-//! | a device, buffers and a compute pass | [`Context::plan`], [`Context::bind`], [`Bound::record`] |
-//! | `&[f32]` and a shape | [`Gpu::run`], [`Gpu::run_blocking`](Gpu#method.run_blocking) |
-//! | `ndarray` views (feature `ndarray`) | `Gpu::run_array`, `Gpu::run_array_blocking` |
-//! | `.npy` or `.safetensors` files | the command `wgpu-norm` (feature `cli`) |
+//! | you have | call | for gradients |
+//! |---|---|---|
+//! | a device, buffers and a compute pass | [`Context::plan`], [`Context::bind`], [`Bound::record`] | [`Context::plan_backward`], and the same |
+//! | a network to train, or a checkpoint | the layers of [`nn`] | the same |
+//! | `&[f32]` and a shape | [`Gpu::run`], [`Gpu::run_blocking`](Gpu#method.run_blocking) | [`Gpu::run_backward`] |
+//! | `ndarray` views (feature `ndarray`) | `Gpu::run_array`, `Gpu::run_array_blocking` | `Gpu::run_backward_array` |
+//! | one of several parts of a batch | [`Context::plan_moments`], [`Context::plan_from_moments`] | [`Context::plan_backward_sums`], [`Context::plan_backward_from_sums`] |
+//! | `.npy` or `.safetensors` files | the command `wgpu-norm` (feature `cli`): `apply` | `grad` |
 //!
 //! Plain names are async; their `_blocking` twins are absent on wasm32. On native the futures poll the device
 //! themselves: any executor will do.
@@ -98,12 +100,14 @@
 //! |---|---|
 //! | `backends` (default) | Vulkan, Metal, DX12 and WebGPU; off, choose wgpu's backends yourself |
 //! | `ndarray` | views in and out, and the oracle `reference` |
+//! | `safetensors` | checkpoints of the layers in [`nn`], under PyTorch's keys |
 //! | `cli` | the command `wgpu-norm` |
 //! | `gles` | wgpu's OpenGL backend as well |
 #![deny(missing_docs)]
 #![deny(unsafe_code)]
 
 mod array;
+mod backward;
 mod bind;
 mod block;
 mod context;
@@ -111,6 +115,8 @@ mod element;
 mod error;
 mod gpu;
 mod mapped;
+mod moments;
+pub mod nn;
 mod norm;
 mod plan;
 mod probe;
@@ -119,13 +125,15 @@ pub mod reference;
 mod scope;
 mod shader;
 
-pub use array::{Inputs, Outputs};
+pub use array::{Gradients, Inputs, Outputs};
+pub use backward::Backward;
 pub use bind::{Bound, Expected, Operands, View};
 pub use block::{AffineIndex, Block};
 pub use context::{Context, Safety};
 pub use element::Element;
-pub use error::{BindError, Error, RunError, SpecError};
+pub use error::{BindError, Error, LayerError, RunError, SpecError};
 pub use gpu::{AdapterReport, Gpu, features_for, limits_for};
+pub use moments::Moments;
 pub use norm::{
     BatchNorm, DEFAULT_EPS, GroupNorm, InstanceNorm, LayerNorm, LpNorm, MeanVarianceNorm, Momentum, Norm, RmsNorm,
     VarianceEstimator,
@@ -136,6 +144,8 @@ pub use shader::{ShaderVariant, shader_variants};
 
 #[cfg(feature = "ndarray")]
 pub use ndarray;
+#[cfg(feature = "safetensors")]
+pub use safetensors;
 pub use wgpu;
 
 /// Runs the README's Rust with the other doc tests.

@@ -6,6 +6,24 @@ fn holders_sum(v: vec2<f32>) -> vec2<f32> {
     return v;
 }
 
+// Mean and variance of a chunk, which is then held: ITEMS packs of the lane's from number `first` on.
+fn chunk_partial(first: u32, base: u32, length: u32) -> Partial {
+    var count = ITEMS * WIDTH;
+    if !whole {
+        count = 0u;
+    }
+    for (var i = 0u; i < ITEMS; i++) {
+        let at = item_at(first + i);
+        if whole || at < length {
+            held[i] = x_load(base + at);
+            if !whole {
+                count += WIDTH;
+            }
+        }
+    }
+    return held_statistics(first, length, finite_or_zero(pack_first(held[0])), count);
+}
+
 // Mean and variance of one tile, known to each of its lanes. Merges go in chains of 16 as well: see held_statistics.wgsl.
 fn tile_statistics(base: u32, length: u32) -> Partial {
     let none = Partial(0u, 0.0, 0.0, 0.0);
@@ -13,20 +31,7 @@ fn tile_statistics(base: u32, length: u32) -> Partial {
     for (var chain = 0u; chain < params.items; chain += 16u * ITEMS) {
         var run = none;
         for (var first = chain; first < min(chain + 16u * ITEMS, params.items); first += ITEMS) {
-            var count = ITEMS * WIDTH;
-            if !whole {
-                count = 0u;
-            }
-            for (var i = 0u; i < ITEMS; i++) {
-                let at = item_at(first + i);
-                if whole || at < length {
-                    held[i] = x_load(base + at);
-                    if !whole {
-                        count += WIDTH;
-                    }
-                }
-            }
-            run = merge(run, held_statistics(first, length, finite_or_zero(pack_first(held[0])), count));
+            run = merge(run, chunk_partial(first, base, length));
         }
         merged = merge(merged, run);
     }

@@ -4,7 +4,8 @@ use std::borrow::Cow;
 
 use ::ndarray::{ArrayD, ArrayViewD, IxDyn};
 
-use super::{BindError, Error, Gpu, Inputs, Norm, Outputs, Problem, Role, shape};
+use super::{BindError, Error, Gpu, Gradients, Inputs, Norm, Outputs, Problem, Role, shape};
+use crate::backward::Backward;
 
 impl Gpu {
     /// Runs `norm` on `ndarray` views, in any memory order, whose shapes must be the norm's own.
@@ -32,27 +33,8 @@ impl Gpu {
     ) -> Result<Outputs<ArrayD<f32>>, Error> {
         let problem = norm.lower()?;
         inputs.check_presence(&problem)?;
-        let mut flat: [Option<Cow<'_, [f32]>>; Role::GIVEN.len()] = Default::default();
-        for role in Role::GIVEN {
-            if let Some(view) = inputs.get(role) {
-                let must = shape(&problem, role);
-                if view.shape() != must {
-                    let (given, must) = (view.shape().to_vec(), must.to_vec());
-                    return Err(BindError::Shape { tensor: role.name(), shape: given, must }.into());
-                }
-                flat[role as usize] = Some(match view.as_slice() {
-                    Some(slice) => Cow::Borrowed(slice),
-                    None => Cow::Owned(view.iter().copied().collect()),
-                });
-            }
-        }
-        let slices = Inputs {
-            given: std::array::from_fn(|slot| flat[slot].as_deref()),
-            batches: inputs.batches,
-            mean: inputs.mean,
-            rstd: inputs.rstd,
-        };
-        let out = self.run(norm, slices).await?;
+        let flat = inputs.flat(&problem)?;
+        let out = self.run(norm, inputs.slices(&flat)).await?;
         let arrayed = |role: Role, values: Vec<f32>| arrayed(&problem, role, values);
         Ok(Outputs {
             y: arrayed(Role::Y, out.y)?,
@@ -61,6 +43,8 @@ impl Gpu {
             running_mean: out.running_mean.map(|values| arrayed(Role::RunningMean, values)).transpose()?,
             running_var: out.running_var.map(|values| arrayed(Role::RunningVar, values)).transpose()?,
             num_batches_tracked: out.num_batches_tracked,
+            residual_out: out.residual_out.map(|values| arrayed(Role::ResidualOut, values)).transpose()?,
+            statistics: out.statistics.map(|values| arrayed(Role::Stats, values)).transpose()?,
         })
     }
 
@@ -76,6 +60,73 @@ impl Gpu {
         inputs: Inputs<ArrayViewD<'_, f32>>,
     ) -> Result<Outputs<ArrayD<f32>>, Error> {
         pollster::block_on(self.run_array(norm, inputs))
+    }
+}
+
+impl Gpu {
+    /// [`Gpu::run_backward`] on `ndarray` views, in any memory order, whose shapes must be those of the tensors.
+    ///
+    /// # Errors
+    ///
+    /// As [`Gpu::run_backward`], and [`BindError::Shape`] where an array has another shape.
+    pub async fn run_backward_array(
+        &self,
+        norm: &dyn Norm,
+        wanted: Backward,
+        inputs: Inputs<ArrayViewD<'_, f32>>,
+    ) -> Result<Gradients<ArrayD<f32>>, Error> {
+        let problem = norm.lower()?.backward(wanted)?;
+        inputs.check_presence_backward(&problem)?;
+        let flat = inputs.flat(&problem)?;
+        let out = self.run_backward(norm, wanted, inputs.slices(&flat)).await?;
+        let arrayed = |role: Role, values: Vec<f32>| arrayed(&problem, role, values);
+        Ok(Gradients {
+            input: out.input.map(|values| arrayed(Role::GradInput, values)).transpose()?,
+            weight: out.weight.map(|values| arrayed(Role::GradWeight, values)).transpose()?,
+            bias: out.bias.map(|values| arrayed(Role::GradBias, values)).transpose()?,
+        })
+    }
+
+    /// [`Gpu::run_backward_array`], blocking.
+    ///
+    /// # Errors
+    ///
+    /// As [`Gpu::run_backward_array`].
+    #[cfg(not(target_arch = "wasm32"))]
+    pub fn run_backward_array_blocking(
+        &self,
+        norm: &dyn Norm,
+        wanted: Backward,
+        inputs: Inputs<ArrayViewD<'_, f32>>,
+    ) -> Result<Gradients<ArrayD<f32>>, Error> {
+        pollster::block_on(self.run_backward_array(norm, wanted, inputs))
+    }
+}
+
+/// Row-major copies of what is not, by role.
+type Flat<'a> = [Option<Cow<'a, [f32]>>; Role::GIVEN.len()];
+
+impl<'a> Inputs<ArrayViewD<'a, f32>> {
+    fn flat<'b>(&'b self, problem: &Problem) -> Result<Flat<'b>, BindError> {
+        let mut flat = Flat::default();
+        for role in Role::GIVEN {
+            if let Some(view) = self.get(role) {
+                let must = shape(problem, role);
+                if view.shape() != must {
+                    let (given, must) = (view.shape().to_vec(), must.to_vec());
+                    return Err(BindError::Shape { tensor: role.name(), shape: given, must });
+                }
+                flat[role as usize] = Some(match view.as_slice() {
+                    Some(slice) => Cow::Borrowed(slice),
+                    None => Cow::Owned(view.iter().copied().collect()),
+                });
+            }
+        }
+        Ok(flat)
+    }
+
+    fn slices<'b>(&self, flat: &'b Flat<'_>) -> Inputs<&'b [f32]> {
+        Inputs { given: std::array::from_fn(|slot| flat[slot].as_deref()), batches: self.batches, asked: self.asked }
     }
 }
 

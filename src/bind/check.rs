@@ -1,9 +1,11 @@
 //! What a user can get wrong about tensors, checked on the host before wgpu sees any of it.
 
 use super::operands::{Operands, View};
+use crate::backward::Backward;
 use crate::element::Element;
 use crate::error::BindError;
-use crate::norm::{Centering, Problem, Source, count};
+use crate::norm::{Centering, Problem, Source, Task, count};
+use crate::plan::{PAIR, RECORD};
 use crate::shader::Role;
 
 /// Whether a norm takes a tensor.
@@ -14,11 +16,26 @@ enum Wanted {
 }
 
 fn wanted(problem: &Problem, role: Role) -> Wanted {
+    match (problem.task, role) {
+        (Task::Moments, Role::X) => Wanted::Needed("moments are of x"),
+        (Task::Moments, Role::Moments) => Wanted::Needed("the plan is for them"),
+        (Task::Moments, _) => Wanted::No("the plan computes moments of x, and nothing else"),
+        (Task::FromMoments { .. }, Role::Moments) => Wanted::Needed("the plan goes by them"),
+        (Task::BackwardSums(_), Role::Sums) => Wanted::Needed("the plan is for them"),
+        (Task::FromSums { .. }, Role::Sums) => Wanted::Needed("the plan goes by them"),
+        (_, Role::Moments | Role::Sums) => Wanted::No("only plans for one of several parts of a batch take it"),
+        (Task::Forward | Task::FromMoments { .. }, _) => wanted_forward(problem, role),
+        (Task::Backward(gradients) | Task::BackwardSums(gradients), _) => wanted_backward(problem, gradients, role),
+        (Task::FromSums { wanted, .. }, _) => wanted_backward(problem, wanted, role),
+    }
+}
+
+fn wanted_forward(problem: &Problem, role: Role) -> Wanted {
     match (role, problem.source) {
         (Role::X | Role::Y, _) => Wanted::Needed("every norm reads x and writes y"),
         (Role::Weight | Role::Bias, _) if !problem.affine => Wanted::No("this norm has no weight and no bias"),
         (Role::Mean, _) if problem.centering == Centering::None => Wanted::No("this norm has no mean"),
-        (Role::Mean | Role::Rstd, Source::Running) => {
+        (Role::Mean | Role::Rstd | Role::Stats, Source::Running) => {
             Wanted::No("in eval mode the statistics are the running ones; nothing is computed to write")
         }
         (Role::RunningMean | Role::RunningVar, Source::Tracked(_)) => {
@@ -33,26 +50,75 @@ fn wanted(problem: &Problem, role: Role) -> Wanted {
         (Role::RunningMean | Role::RunningVar | Role::Batches, Source::Batch) => {
             Wanted::No("only BatchNorm keeps running statistics, and not when made without_tracking()")
         }
-        (Role::Weight | Role::Bias | Role::Mean | Role::Rstd | Role::Partials | Role::Stats, _) => Wanted::Optional,
+        (Role::Residual | Role::ResidualOut, _) if !problem.residual => {
+            Wanted::No("only LayerNorm and RmsNorm add a residual")
+        }
+        (Role::GradOutput | Role::GradInput | Role::GradWeight | Role::GradBias | Role::GradResidual, _) => {
+            Wanted::No("only a backward plan has to do with gradients")
+        }
+        _ => Wanted::Optional,
+    }
+}
+
+fn wanted_backward(problem: &Problem, gradients: Backward, role: Role) -> Wanted {
+    let planned = |yes: bool, not: &'static str| {
+        if yes { Wanted::Needed("the plan is for it") } else { Wanted::No(not) }
+    };
+    let running = problem.source == Source::Running;
+    match role {
+        Role::X | Role::GradOutput => Wanted::Needed("every backward pass reads it"),
+        Role::Weight if !problem.affine => Wanted::No("this norm has no weight and no bias"),
+        Role::Weight => Wanted::Optional,
+        Role::RunningMean | Role::RunningVar if running => Wanted::Needed("in eval mode it is what was normalized by"),
+        Role::RunningMean | Role::RunningVar => Wanted::No("a backward pass goes by the statistics of x"),
+        Role::Stats => planned(gradients.saved, "the plan computes them; Backward::saved_statistics() reads them"),
+        Role::GradInput => planned(gradients.input, "the plan is without the gradient of x"),
+        Role::GradWeight => planned(gradients.weight, "the plan is without the gradient of weight"),
+        Role::GradBias => planned(gradients.bias, "the plan is without the gradient of bias"),
+        Role::GradResidual if !gradients.input => Wanted::No("the plan is without the gradient of x"),
+        Role::GradResidual => Wanted::Optional,
+        Role::Residual | Role::ResidualOut => Wanted::No("x is what the residual was added to, in a backward pass"),
+        Role::Y | Role::Bias | Role::Mean | Role::Rstd | Role::Batches => {
+            Wanted::No("a backward pass has no use for it")
+        }
+        Role::Moments | Role::Sums | Role::Partials | Role::PartialSums | Role::GroupSums => Wanted::Optional,
     }
 }
 
 /// Whether a tensor of the user is written, in any pass.
 pub(super) fn is_written(problem: &Problem, role: Role) -> bool {
     match role {
-        Role::Y | Role::Mean | Role::Rstd => true,
-        Role::RunningMean | Role::RunningVar | Role::Batches => matches!(problem.source, Source::Tracked(_)),
-        Role::X | Role::Weight | Role::Bias | Role::Partials | Role::Stats => false,
+        Role::Y | Role::Mean | Role::Rstd | Role::ResidualOut => true,
+        Role::GradInput | Role::GradWeight | Role::GradBias => true,
+        Role::RunningMean | Role::RunningVar | Role::Batches => {
+            matches!(problem.source, Source::Tracked(_)) && problem.gradients().is_none()
+        }
+        Role::Stats => problem.gradients().is_none(),
+        Role::Moments => problem.task == Task::Moments,
+        Role::Sums => matches!(problem.task, Task::BackwardSums(_)),
+        _ => false,
     }
 }
 
 /// The shape of a tensor of the user.
 pub(crate) fn shape(problem: &Problem, role: Role) -> &[usize] {
     match role {
-        Role::X | Role::Y => &problem.shape,
-        Role::Weight | Role::Bias => &problem.parameter_shape,
+        role if role.is_large() => &problem.shape,
+        Role::Weight | Role::Bias | Role::GradWeight | Role::GradBias => &problem.parameter_shape,
         Role::Mean | Role::Rstd | Role::RunningMean | Role::RunningVar => &problem.statistics_shape,
-        Role::Batches | Role::Partials | Role::Stats => &[1],
+        Role::Stats => &problem.record_shape,
+        Role::Moments => &problem.moments_shape,
+        Role::Sums => &problem.sums_shape,
+        _ => &[1],
+    }
+}
+
+/// Bytes of what shaders index a tensor of the user by.
+pub(super) fn unit(role: Role) -> u64 {
+    match role {
+        Role::Stats | Role::Moments => RECORD,
+        Role::Sums => PAIR,
+        _ => Element::F32.size(),
     }
 }
 
@@ -83,7 +149,7 @@ pub(super) fn operands(problem: &Problem, operands: &Operands<'_>) -> Result<(),
     }
     for (role, view) in given().filter(|&(role, _)| is_written(problem, role)) {
         for (other, other_view) in given().filter(|&(other, _)| other != role) {
-            if role == Role::Y && other == Role::X && operands.is_in_place() {
+            if role.may_overwrite().contains(&other) && operands.coincide(role, other) {
                 continue;
             }
             let (start, other_start) = (view.offset, other_view.offset);
@@ -104,7 +170,7 @@ fn fits(role: Role, view: View<'_>, needs: u64) -> Result<(), BindError> {
     if !usage.contains(wgpu::BufferUsages::STORAGE) {
         return Err(BindError::Usage { tensor, usage });
     }
-    let alignment = Element::F32.size();
+    let alignment = unit(role);
     if !offset.is_multiple_of(alignment) {
         return Err(BindError::Alignment { tensor, offset, alignment });
     }

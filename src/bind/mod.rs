@@ -16,9 +16,9 @@ use crate::context::{Context, Pipelines};
 use crate::element::Element;
 use crate::error::BindError;
 use crate::norm::Problem;
-use crate::plan::{Capabilities, Pass, Plan, RECORD, Schedule, Span, Window};
+use crate::plan::{Capabilities, Loads, PAIR, Pass, Plan, RECORD, Schedule, Span, Window};
 use crate::scope::{Scopes, is_lost};
-use crate::shader::{Role, Width};
+use crate::shader::Role;
 use params::Params;
 use variant::{Chooser, Given};
 
@@ -152,9 +152,13 @@ impl Context {
         check::presence(&plan.problem, |role| expected.has(&plan.problem, role))?;
         let chooser =
             Chooser { problem: &plan.problem, capabilities: &plan.capabilities, given: Given::Later(expected) };
+        let overwriting = plan.problem.overwriting(expected.coincide(Role::GradInput, Role::GradOutput));
+        let loads = Loads { quads: true, ragged: !has_residual(|role| expected.has(&plan.problem, role)) };
+        let changed = plan.changed(overwriting.as_ref(), loads)?;
+        let schedule = changed.as_ref().unwrap_or(&plan.schedule);
         let scopes = Scopes::open(self.device());
         let mut pipelines = Pipelines::new();
-        for pass in chooser.passes(&plan.schedule) {
+        for pass in chooser.passes(schedule) {
             self.pipeline(&chooser.key(pass), &mut pipelines);
         }
         Ok((pipelines, scopes.close()))
@@ -186,14 +190,13 @@ impl Context {
         let problem = &plan.problem;
         self.check_own(plan)?;
         check::operands(problem, operands)?;
-        let narrowed;
-        let schedule = if plan.schedule.reads_quads() && !quads_are_aligned(problem, operands) {
-            narrowed =
-                Schedule::new(problem, &plan.capabilities, plan.tuning, Width::Scalar).map_err(BindError::Limit)?;
-            &narrowed
-        } else {
-            &plan.schedule
+        let overwriting = problem.overwriting(operands.coincide(Role::GradInput, Role::GradOutput));
+        let loads = Loads {
+            quads: quads_are_aligned(problem, operands),
+            ragged: !has_residual(|role| operands.get(role).is_some()),
         };
+        let changed = plan.changed(overwriting.as_ref(), loads)?;
+        let schedule = changed.as_ref().unwrap_or(&plan.schedule);
         let chooser = Chooser { problem, capabilities: &plan.capabilities, given: Given::Now(operands) };
         let binder = Binder { context: self, capabilities: &plan.capabilities, problem, operands, chooser };
         for pass in chooser.passes(schedule) {
@@ -205,13 +208,27 @@ impl Context {
     }
 }
 
+impl Plan {
+    /// Its passes planned anew, where what is bound asks for others.
+    fn changed(&self, overwriting: Option<&Problem>, loads: Loads) -> Result<Option<Schedule>, BindError> {
+        if overwriting.is_none() && self.schedule.suits(loads) {
+            return Ok(None);
+        }
+        let problem = overwriting.unwrap_or(&self.problem);
+        Schedule::new(problem, &self.capabilities, self.tuning, loads).map(Some).map_err(BindError::Limit)
+    }
+}
+
+/// Whether a residual is added, or a sum with one kept.
+fn has_residual(has: impl Fn(Role) -> bool) -> bool {
+    has(Role::Residual) || has(Role::ResidualOut)
+}
+
 /// Whether every tensor that is read or written four elements at a time starts at a multiple of four.
 fn quads_are_aligned(problem: &Problem, operands: &Operands<'_>) -> bool {
     let parameters = if problem.index.s_div == 1 { &[Role::Weight, Role::Bias][..] } else { &[] };
-    [Role::X, Role::Y]
-        .iter()
-        .chain(parameters)
-        .all(|&role| operands.get(role).is_none_or(|view| view.is_quad_aligned()))
+    let large = Role::GIVEN.iter().filter(|role| role.is_large());
+    large.chain(parameters).all(|&role| operands.get(role).is_none_or(|view| view.is_quad_aligned()))
 }
 
 /// What binding made, to be kept only if no error scope caught anything.
@@ -259,11 +276,11 @@ impl Binder<'_> {
     fn range(&self, role: Role, window: &Window) -> Option<Range> {
         let view = self.operands.get(role)?;
         let part = match role {
-            Role::X | Role::Y => Some(window.elements),
+            role if role.is_large() => Some(window.elements),
             Role::Weight | Role::Bias => window.parameters,
             _ => None,
         };
-        let size = Element::F32.size();
+        let size = check::unit(role);
         let Span { first, length } = part.unwrap_or(Span { first: 0, length: check::bytes(self.problem, role) / size });
         let at = view.offset + first * size;
         let mut end = at + length * size;
@@ -287,18 +304,22 @@ impl Binder<'_> {
 
     fn make(&self, schedule: &Schedule) -> Made {
         let mut made = Made { dispatches: Vec::new(), pipelines: Pipelines::new() };
-        let scratch = |records: u64, label: &'static str| {
-            (records > 0).then(|| {
+        let scratch = |bytes: u64, label: &'static str| {
+            (bytes > 0).then(|| {
                 self.context.device().create_buffer(&wgpu::BufferDescriptor {
                     label: Some(label),
-                    size: records * RECORD,
+                    size: bytes,
                     usage: wgpu::BufferUsages::STORAGE,
                     mapped_at_creation: false,
                 })
             })
         };
-        let partials = scratch(schedule.partials, "partials");
-        let stats = scratch(schedule.statistics, "statistics");
+        let partials = scratch(schedule.partials * RECORD, "partials");
+        // The user's, if given.
+        let stats =
+            scratch(schedule.statistics * RECORD, "statistics").filter(|_| self.operands.get(Role::Stats).is_none());
+        let partial_sums = scratch(schedule.partial_sums * PAIR, "partial sums");
+        let group_sums = scratch(schedule.sums * PAIR, "sums");
         let uniforms = self.uniforms(schedule);
         let steps =
             self.chooser.passes(schedule).flat_map(|pass| pass.windows.iter().map(move |window| (pass, window)));
@@ -316,7 +337,9 @@ impl Binder<'_> {
             let tensors = key.variant.tensors.iter().zip(1..).filter_map(|(tensor, binding)| {
                 let resource = match tensor.role {
                     Role::Partials => partials.as_ref()?.as_entire_binding(),
-                    Role::Stats => stats.as_ref()?.as_entire_binding(),
+                    Role::PartialSums => partial_sums.as_ref()?.as_entire_binding(),
+                    Role::GroupSums => group_sums.as_ref()?.as_entire_binding(),
+                    Role::Stats if stats.is_some() => stats.as_ref()?.as_entire_binding(),
                     role => {
                         let range = self.range(role, window)?;
                         wgpu::BindingResource::Buffer(wgpu::BufferBinding {
@@ -352,7 +375,12 @@ impl Binder<'_> {
         let mut bytes = Vec::new();
         for pass in self.chooser.passes(schedule) {
             for window in &pass.windows {
-                let start = |role: Role| self.range(role, window).map_or(0, |range| range.start);
+                let start = |role: Role| match self.range(role, window) {
+                    Some(range) => range.start,
+                    // In scratch, the statistics of a few groups at a time.
+                    None if role == Role::Stats => 0u32.wrapping_sub(window.first_group as u32),
+                    None => 0,
+                };
                 let params = Params::new(self.problem, pass, window, start);
                 bytes.extend_from_slice(bytemuck::bytes_of(&params));
                 bytes.resize(bytes.len().next_multiple_of(stride as usize), 0);

@@ -1,7 +1,7 @@
 //! The uniform that every pass is given.
 
 use crate::norm::{Average, Problem, Source, VarianceEstimator};
-use crate::plan::{Pass, Window};
+use crate::plan::{Mapping, Pass, Window};
 use crate::shader::Role;
 
 /// Declares the struct once, with its fields' names and types for the test that compares them with the shaders'.
@@ -60,6 +60,22 @@ params! {
     batches_start: u32,
     rows: u32,
     pitch: u32,
+    residual_start: u32,
+    residual_out_start: u32,
+    stats_start: u32,
+    grad_output_start: u32,
+    grad_input_start: u32,
+    grad_weight_start: u32,
+    grad_bias_start: u32,
+    grad_residual_start: u32,
+    moments_start: u32,
+    sums_start: u32,
+    group_b: u32,
+    group_rows: u32,
+    group_k: u32,
+    accumulate: u32,
+    unused_1: u32,
+    unused_2: u32,
 }
 
 /// Sizes that the planner keeps below 2^32; `s_div` alone may be "never", which any larger number is as well.
@@ -70,7 +86,8 @@ fn narrow(n: u64) -> u32 {
 impl Params {
     /// `start` is where a tensor begins relative to its binding, in elements, modulo 2^32.
     pub(super) fn new(problem: &Problem, pass: &Pass, window: &Window, start: impl Fn(Role) -> u32) -> Self {
-        let (block, index, work) = (&problem.block, &problem.index, &pass.work);
+        let Mapping { block, index, groups } = &pass.mapping;
+        let work = &pass.work;
         let mut params = Self {
             r_count: narrow(block.r),
             k_count: narrow(block.k),
@@ -107,6 +124,20 @@ impl Params {
             running_mean_start: start(Role::RunningMean),
             running_var_start: start(Role::RunningVar),
             batches_start: start(Role::Batches),
+            residual_start: start(Role::Residual),
+            residual_out_start: start(Role::ResidualOut),
+            stats_start: start(Role::Stats),
+            grad_output_start: start(Role::GradOutput),
+            grad_input_start: start(Role::GradInput),
+            grad_weight_start: start(Role::GradWeight),
+            grad_bias_start: start(Role::GradBias),
+            grad_residual_start: start(Role::GradResidual),
+            moments_start: start(Role::Moments),
+            sums_start: start(Role::Sums),
+            group_b: narrow(groups.b_step),
+            group_rows: narrow(groups.rows),
+            group_k: narrow(groups.k_div),
+            accumulate: u32::from(problem.gradients().is_some_and(|wanted| wanted.accumulate)),
             ..Self::default()
         };
         if let Source::Tracked(tracking) = problem.source {

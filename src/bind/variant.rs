@@ -22,18 +22,21 @@ impl Given<'_> {
         }
     }
 
-    fn is_in_place(self) -> bool {
+    /// Whether they are exactly the same place.
+    fn coincide(self, one: Role, other: Role) -> bool {
         match self {
-            Self::Now(operands) => operands.is_in_place(),
-            Self::Later(expected) => expected.is_in_place(),
+            Self::Now(operands) => operands.coincide(one, other),
+            Self::Later(expected) => expected.coincide(one, other),
         }
     }
 
     fn share_a_buffer(self, one: Role, other: Role) -> bool {
-        let Self::Now(operands) = self else { return false };
-        match (operands.get(one), operands.get(other)) {
-            (Some(one), Some(other)) => one.buffer == other.buffer,
-            _ => false,
+        match self {
+            Self::Now(operands) => match (operands.get(one), operands.get(other)) {
+                (Some(one), Some(other)) => one.buffer == other.buffer,
+                _ => false,
+            },
+            Self::Later(expected) => expected.coincide(one, other) || expected.coincide(other, one),
         }
     }
 }
@@ -51,7 +54,7 @@ impl<'a> Chooser<'a> {
     pub(super) fn passes(self, schedule: &'a Schedule) -> impl Iterator<Item = &'a Pass> {
         schedule.passes.iter().filter(move |pass| match (pass.kernel, pass.known) {
             (Kernel::CountBatch, _) => self.given.has(self.problem, Role::Batches),
-            (_, Known::Nothing) => self.given.has(self.problem, Role::Bias),
+            (Kernel::ApplyRows | Kernel::ApplyColumns, Known::Nothing) => self.given.has(self.problem, Role::Bias),
             _ => true,
         })
     }
@@ -60,14 +63,13 @@ impl<'a> Chooser<'a> {
     pub(super) fn tensors(self, pass: &Pass) -> Vec<TensorBinding> {
         let roles = pass.kernel.roles(pass.known);
         let present = |role: Role| match role {
-            Role::Partials | Role::Stats => true,
-            Role::X if pass.width == Width::Ragged && !self.has_quads_of_x(pass) => true,
-            Role::X => !(self.given.is_in_place() && roles.contains(&(Role::Y, true))),
+            Role::Partials | Role::PartialSums | Role::GroupSums => true,
+            Role::Stats => self.has_statistics(pass),
             // The merge reads it for the cumulative average alone.
             Role::Batches if pass.kernel == Kernel::Merge => {
                 self.problem.averages_all() && self.given.has(self.problem, role)
             }
-            _ => self.given.has(self.problem, role),
+            _ => self.given.has(self.problem, role) && self.read_through(pass, role).is_none(),
         };
         let written = |role: Role| {
             roles.iter().any(|&(other, written)| written && (other == role || self.given.share_a_buffer(role, other)))
@@ -114,7 +116,31 @@ impl<'a> Chooser<'a> {
         aligned && index.b_mul.is_multiple_of(4) && (k == 1 || index.k_mul.is_multiple_of(4))
     }
 
+    /// The tensor of this pass that exactly overwrites another, which is read through its binding.
+    fn read_through(self, pass: &Pass, role: Role) -> Option<Role> {
+        if role == Role::X && pass.width == Width::Ragged && !self.has_quads_of_x(pass) {
+            // Word by word, by a binding of its own.
+            return None;
+        }
+        let written = pass.kernel.roles(pass.known).iter().filter(|&&(_, written)| written);
+        let overwrites = |by: Role| by.may_overwrite().contains(&role) && self.given.coincide(by, role);
+        written.map(|&(by, _)| by).find(|&by| self.given.has(self.problem, by) && overwrites(by))
+    }
+
+    /// Whether statistics are read, or left for a later pass or for the user.
+    fn has_statistics(self, pass: &Pass) -> bool {
+        match (pass.kernel, pass.known) {
+            (Kernel::FusedRows | Kernel::FusedColumns, _) => self.given.has(self.problem, Role::Stats),
+            (Kernel::BackwardFusedRows, Known::Nothing) => {
+                self.problem.gradients().is_some_and(|wanted| wanted.parameters())
+            }
+            _ => true,
+        }
+    }
+
     pub(super) fn key(self, pass: &Pass) -> PipelineKey {
+        let roles = pass.kernel.roles(pass.known).iter().filter(|(_, written)| !written);
+        let overwritten = roles.filter_map(|&(role, _)| Some((role, self.read_through(pass, role)?))).collect();
         PipelineKey {
             variant: Variant {
                 kernel: pass.kernel,
@@ -126,6 +152,7 @@ impl<'a> Chooser<'a> {
                 reduction: pass.team.reduction,
                 together: pass.turns.together,
                 tensors: self.tensors(pass),
+                overwritten,
             },
             constants: Constants {
                 workgroup_size: pass.team.workgroup_size,
@@ -136,6 +163,9 @@ impl<'a> Chooser<'a> {
                 hide_subtractions: self.capabilities.reassociates,
                 span: pass.turns.span,
                 whole: pass.turns.whole,
+                same_parameters: pass.mapping.has_same_parameters(),
+                through_statistics: pass.known != Known::Running,
+                statistics_by: pass.statistics_by as u32,
             },
         }
     }

@@ -71,7 +71,8 @@ impl Norm for LayerNorm {
 
 impl Lower for LayerNorm {
     fn lower(&self) -> Result<Problem, SpecError> {
-        Problem::new(self, rows(&self.shape, self.first_axis), AffineIndex::PER_ELEMENT, self.eps)
+        let problem = Problem::new(self, rows(&self.shape, self.first_axis), AffineIndex::PER_ELEMENT, self.eps)?;
+        Ok(Problem { residual: true, ..problem })
     }
 }
 

@@ -19,6 +19,7 @@ pub use lp::LpNorm;
 pub use mvn::MeanVarianceNorm;
 pub use rms::RmsNorm;
 
+use crate::backward::Backward;
 use crate::block::{AffineIndex, Block};
 use crate::error::SpecError;
 
@@ -93,6 +94,23 @@ pub struct Tracking {
     pub(crate) estimator: VarianceEstimator,
 }
 
+/// What is to be done.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Task {
+    /// `x` becomes `y`.
+    Forward,
+    /// The moments of each group.
+    Moments,
+    /// `x` becomes `y`, by the moments of so many parts.
+    FromMoments { parts: u64 },
+    /// Gradients.
+    Backward(Backward),
+    /// The two sums that the gradient of `x` needs of each group, and the gradients of weight and bias.
+    BackwardSums(Backward),
+    /// The gradient of `x`, by those sums of so many parts.
+    FromSums { wanted: Backward, parts: u64 },
+}
+
 /// Everything the planner needs to know of a norm.
 #[derive(Debug, Clone)]
 pub struct Problem {
@@ -100,12 +118,20 @@ pub struct Problem {
     pub(crate) shape: Vec<usize>,
     pub(crate) parameter_shape: Vec<usize>,
     pub(crate) statistics_shape: Vec<usize>,
+    /// That of the statistics as they are saved, four numbers each.
+    pub(crate) record_shape: Vec<usize>,
+    /// Those of the moments, and of the sums, that the caller keeps.
+    pub(crate) moments_shape: Vec<usize>,
+    pub(crate) sums_shape: Vec<usize>,
+    pub(crate) task: Task,
     pub(crate) block: Block,
     pub(crate) index: AffineIndex,
     pub(crate) centering: Centering,
     pub(crate) scaling: Scaling,
     /// Whether it can have weight and bias.
     pub(crate) affine: bool,
+    /// Whether a residual can be added to `x` first.
+    pub(crate) residual: bool,
     pub(crate) source: Source,
     pub(crate) eps: f32,
     pub(crate) weight_offset: f32,
@@ -123,16 +149,22 @@ impl Problem {
             });
         }
         let (block, index) = block.simplified(index);
+        let statistics_shape = norm.statistics_shape();
         Ok(Self {
             norm: norm.name(),
             shape: norm.shape().to_vec(),
             parameter_shape: norm.parameter_shape(),
-            statistics_shape: norm.statistics_shape(),
+            record_shape: statistics_shape.iter().copied().chain([4]).collect(),
+            moments_shape: statistics_shape.iter().copied().chain([4]).collect(),
+            sums_shape: statistics_shape.iter().copied().chain([2]).collect(),
+            statistics_shape,
+            task: Task::Forward,
             block,
             index,
             centering: Centering::Mean,
             scaling: Scaling::Variance,
             affine: true,
+            residual: false,
             source: Source::Batch,
             eps,
             weight_offset: 0.0,
@@ -146,10 +178,81 @@ impl Problem {
         if self.affine { count(&self.parameter_shape) } else { 0 }
     }
 
+    /// The gradients of this norm, `wanted` of them.
+    pub(crate) fn backward(self, wanted: Backward) -> Result<Self, SpecError> {
+        let norm = self.norm;
+        if self.scaling != Scaling::Variance {
+            return Err(SpecError::NoBackward { norm });
+        }
+        // A norm without parameters has no gradients of them, and batch norm's statistics are given in eval mode.
+        let parameters = self.affine;
+        let wanted = Backward { weight: wanted.weight && parameters, bias: wanted.bias && parameters, ..wanted };
+        if self.source == Source::Running && wanted.saved {
+            return Err(SpecError::SavedRunning { norm });
+        }
+        if !wanted.input && !wanted.parameters() {
+            return Err(SpecError::NoGradients { norm });
+        }
+        Ok(Self { task: Task::Backward(wanted), ..self })
+    }
+
+    /// The same, planned anew because gradients overwrite what later passes would still read; none if they need not.
+    pub(crate) fn overwriting(&self, overwrites: bool) -> Option<Self> {
+        let wanted = self.gradients().filter(|wanted| overwrites && wanted.parameters() && !wanted.saved)?;
+        Some(Self { task: Task::Backward(Backward { overwrites: true, ..wanted }), ..self.clone() })
+    }
+
+    /// What of a backward pass is wanted.
+    pub(crate) fn gradients(&self) -> Option<Backward> {
+        match self.task {
+            Task::Forward | Task::Moments | Task::FromMoments { .. } => None,
+            Task::Backward(wanted) | Task::BackwardSums(wanted) | Task::FromSums { wanted, .. } => Some(wanted),
+        }
+    }
+
+    /// The moments of each group alone.
+    pub(crate) fn moments(self) -> Result<Self, SpecError> {
+        if self.source == Source::Running {
+            return Err(SpecError::RunningMoments { norm: self.norm });
+        }
+        Ok(Self { task: Task::Moments, ..self })
+    }
+
+    /// This norm, by the moments of `parts` parts.
+    pub(crate) fn by_moments(self, parts: usize) -> Result<Self, SpecError> {
+        let Self { moments_shape, norm, .. } = self.clone().moments()?;
+        let moments_shape = some_parts(norm, parts, &moments_shape)?;
+        Ok(Self { task: Task::FromMoments { parts: parts as u64 }, moments_shape, ..self })
+    }
+
+    /// What of its gradients needs every part.
+    pub(crate) fn backward_sums(self, wanted: Backward) -> Result<Self, SpecError> {
+        let problem = self.moments()?.backward(Backward { input: true, saved: true, ..wanted })?;
+        let wanted = problem.gradients().map_or(wanted, |wanted| Backward { input: false, ..wanted });
+        Ok(Self { task: Task::BackwardSums(wanted), ..problem })
+    }
+
+    /// The gradient of `x`, by the sums of `parts` parts.
+    pub(crate) fn by_sums(self, parts: usize) -> Result<Self, SpecError> {
+        let wanted = Backward { input: true, weight: false, bias: false, saved: true, ..Backward::new() };
+        let problem = self.moments()?.backward(wanted)?;
+        let sums_shape = some_parts(problem.norm, parts, &problem.sums_shape)?;
+        Ok(Self { task: Task::FromSums { wanted, parts: parts as u64 }, sums_shape, ..problem })
+    }
+
     /// Whether running statistics are the average of all batches so far.
     pub(crate) fn averages_all(&self) -> bool {
         matches!(self.source, Source::Tracked(tracking) if tracking.momentum.0 == Average::Cumulative)
     }
+}
+
+/// `parts` of this shape.
+fn some_parts(norm: &'static str, parts: usize, shape: &[usize]) -> Result<Vec<usize>, SpecError> {
+    let whole: Vec<usize> = std::iter::once(parts).chain(shape.iter().copied()).collect();
+    if parts == 0 || check_shape(norm, &whole).is_err() {
+        return Err(SpecError::Parts { norm, parts, limit: MAX_ELEMENTS });
+    }
+    Ok(whole)
 }
 
 /// The elements of a shape that [`check_shape`] accepted.

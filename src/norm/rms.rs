@@ -92,6 +92,6 @@ impl Lower for RmsNorm {
             });
         }
         let problem = Problem::new(self, rows(&self.shape, self.first_axis), AffineIndex::PER_ELEMENT, self.eps)?;
-        Ok(Problem { centering: Centering::None, weight_offset: self.weight_offset, ..problem })
+        Ok(Problem { centering: Centering::None, residual: true, weight_offset: self.weight_offset, ..problem })
     }
 }

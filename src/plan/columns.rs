@@ -56,8 +56,17 @@ pub(super) struct Tiling {
 impl Tiling {
     /// `width` is the widest loads that the tensors allow.
     pub(super) fn new(block: &Block, capabilities: &Capabilities, width: Width, tuning: Tuning) -> Self {
-        let (columns, software) = (block.k * block.s, capabilities.software);
         let fold_most = if tuning == Tuning::BatchInvariant { 1 } else { MOST_FOLD };
+        Self::folding(block, capabilities, width, tuning, fold_most)
+    }
+
+    /// With each row for itself, as their statistics differ.
+    pub(super) fn unfolded(block: &Block, capabilities: &Capabilities, width: Width, tuning: Tuning) -> Self {
+        Self::folding(block, capabilities, width, tuning, 1)
+    }
+
+    fn folding(block: &Block, capabilities: &Capabilities, width: Width, tuning: Tuning, fold_most: u64) -> Self {
+        let (columns, software) = (block.k * block.s, capabilities.software);
         let (width, fold, span) = layout(columns, block.r, width, software, fold_most);
         let (rows, pitch) = (block.r / fold, columns * fold);
         let workgroup_size = workgroup_size(capabilities);

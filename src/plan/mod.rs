@@ -1,10 +1,12 @@
 //! How to compute a norm: which kernels, over how many workgroups, with how much scratch. A plan is a pure function
 //! of the block, the capabilities and the vector width; it touches no device.
 
+mod backward;
 mod capabilities;
 mod columns;
 mod grid;
 mod merge;
+mod parts;
 mod rows;
 mod tuning;
 mod window;
@@ -16,10 +18,10 @@ pub(crate) use window::{Span, Window};
 
 use std::fmt;
 
-use crate::block::Block;
+use crate::block::{AffineIndex, Block};
 use crate::element::Element;
 use crate::error::SpecError;
-use crate::norm::{Problem, Source};
+use crate::norm::{Problem, Source, Task};
 use crate::shader::{Affine, Hold, Kernel, Known, Reduction, Width};
 use window::Layout;
 
@@ -43,6 +45,9 @@ pub(crate) struct Schedule {
     pub(crate) partials: u64,
     /// Groups whose statistics the merge leaves for the last pass, 16 bytes each.
     pub(crate) statistics: u64,
+    /// Partial sums of a backward pass, and those of its groups, 8 bytes each.
+    pub(crate) partial_sums: u64,
+    pub(crate) sums: u64,
 }
 
 /// One step: a dispatch, or several where a tensor is larger than a binding.
@@ -56,8 +61,34 @@ pub struct Pass {
     pub(crate) track: bool,
     pub(crate) team: Team,
     pub(crate) turns: Turns,
+    pub(crate) mapping: Mapping,
+    pub(crate) statistics_by: StatisticsBy,
     pub(crate) work: Work,
     pub(crate) windows: Vec<Window>,
+}
+
+/// The block a pass goes over, which weight an element of it has, and whose statistics.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(crate) struct Mapping {
+    pub(crate) block: Block,
+    pub(crate) index: AffineIndex,
+    pub(crate) groups: GroupIndex,
+}
+
+/// The group of element `(b, r, k, s)`: `(b + r / rows) * b_step + k / k_div`.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(crate) struct GroupIndex {
+    pub(crate) b_step: u64,
+    pub(crate) rows: u64,
+    pub(crate) k_div: u64,
+}
+
+/// How columns find their statistics, numbered as in `shaders/backward/sums_columns.wgsl`.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(crate) enum StatisticsBy {
+    Column = 0,
+    Row = 1,
+    Both = 2,
 }
 
 /// In which order a lane takes its packs, as in `shaders/params.wgsl`.
@@ -102,9 +133,12 @@ pub(crate) struct Work {
 /// Bytes of a stored partial, and of a group's stored statistics.
 pub(crate) const RECORD: u64 = 16;
 
+/// Bytes of two stored sums.
+pub(crate) const PAIR: u64 = 8;
+
 impl Plan {
     pub(crate) fn new(problem: Problem, capabilities: &Capabilities, tuning: Tuning) -> Result<Self, SpecError> {
-        let schedule = Schedule::new(&problem, capabilities, tuning, Width::Quad)?;
+        let schedule = Schedule::new(&problem, capabilities, tuning, Loads::ANY)?;
         Ok(Self { problem, capabilities: capabilities.clone(), tuning, schedule })
     }
 
@@ -142,14 +176,16 @@ impl Plan {
     #[must_use]
     pub fn scratch_bytes(&self) -> u64 {
         (self.schedule.partials + self.schedule.statistics) * RECORD
+            + (self.schedule.partial_sums + self.schedule.sums) * PAIR
     }
 
-    /// Bytes of `x` and `y` that the passes read and write, each reading of `x` counted; what a memory-bound kernel
-    /// is measured by.
+    /// Bytes of `x` and `y`, or of `x` and the gradients of its size, that the passes read and write, each reading counted;
+    /// what a memory-bound kernel is measured by. Residuals come on top.
     #[must_use]
     pub fn bytes_moved(&self) -> u64 {
-        let tensor = self.problem.block.elements() * Element::F32.size();
-        self.schedule.passes.iter().map(|pass| tensor * pass.kernel.tensors_moved()).sum()
+        let elements = |pass: &Pass| pass.windows.iter().map(|window| window.elements.length).sum::<u64>();
+        let moved = |pass: &Pass| elements(pass) * pass.kernel.tensors_moved(pass.known);
+        self.schedule.passes.iter().map(moved).sum::<u64>() * Element::F32.size()
     }
 }
 
@@ -189,17 +225,15 @@ impl fmt::Display for Pass {
         write!(f, "{}: {} x {} invocations", self.name(), self.workgroups(), self.workgroup_size())?;
         match self.kernel {
             Kernel::CountBatch => return write!(f, ", where num_batches_tracked is given"),
-            Kernel::StatsColumns | Kernel::ApplyColumns | Kernel::FusedColumns => {
+            kernel if kernel.by_columns() => {
                 write!(f, ", {} across and {} down", self.work.column_lanes, self.work.row_lanes)?;
             }
-            Kernel::FusedRows | Kernel::StatsRows | Kernel::ApplyRows | Kernel::Merge | Kernel::RunningStatistics => {
-                write!(f, ", {} to a tile", self.team.lanes)?;
-            }
+            _ => write!(f, ", {} to a tile", self.team.lanes)?,
         }
         if self.team.reduction != Reduction::Alone {
             write!(f, ", by {}", self.team.reduction.name())?;
         }
-        if self.kernel != Kernel::Merge {
+        if self.kernel.tensors_moved(self.known) > 0 {
             write!(f, ", {}-wide", self.width.elements())?;
         }
         if self.windows.len() > 1 {
@@ -252,75 +286,130 @@ impl Traversal {
 const BUFFERS_OF_APPLY: u32 = 5;
 const BUFFERS_OF_EVAL: u32 = 6;
 
-/// What a pass over ragged rows binds at most: `x`, `y` twice, `weight`, `bias` and two of statistics.
-const BUFFERS_OF_RAGGED: u32 = 7;
+/// What a pass over ragged rows binds at most: `x`, `y` twice, `weight`, `bias`, `mean`, `rstd` and `statistics`.
+const BUFFERS_OF_RAGGED: u32 = 8;
+
+/// What the tensors there are allow.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Loads {
+    /// All that may be read by quads start at a multiple of four elements.
+    pub(crate) quads: bool,
+    /// There is no residual, of which ragged rows know nothing.
+    pub(crate) ragged: bool,
+}
+
+impl Loads {
+    pub(crate) const ANY: Self = Self { quads: true, ragged: true };
+}
 
 impl Schedule {
-    /// `width` is the widest loads the alignment of the tensors allows.
     pub(crate) fn new(
         problem: &Problem,
         capabilities: &Capabilities,
         tuning: Tuning,
-        width: Width,
+        loads: Loads,
     ) -> Result<Self, SpecError> {
+        let width = if loads.quads { Width::Quad } else { Width::Scalar };
+        let make = Maker { problem, mapping: Mapping::of(problem), capabilities, tuning, width, ragged: loads.ragged };
+        capabilities.check_buffer(problem.norm, "x", problem.block.elements() * Element::F32.size())?;
+        let schedule = match problem.task {
+            Task::Forward => make.forward()?,
+            Task::Moments => make.moments()?,
+            Task::FromMoments { parts } => make.from_moments(parts)?,
+            Task::Backward(wanted) => make.backward(wanted)?,
+            Task::BackwardSums(wanted) => make.backward_sums(wanted)?,
+            Task::FromSums { parts, .. } => make.from_sums(parts)?,
+        };
+        let Self { partials, statistics, partial_sums, sums, .. } = schedule;
+        capabilities.check_binding(problem.norm, "scratch for partial statistics", partials * RECORD)?;
+        capabilities.check_binding(problem.norm, "scratch for statistics", statistics * RECORD)?;
+        capabilities.check_binding(problem.norm, "scratch for partial sums", partial_sums * PAIR)?;
+        capabilities.check_binding(problem.norm, "scratch for sums", sums * PAIR)?;
+        Ok(schedule)
+    }
+
+    /// Nothing to do yet.
+    fn empty(why: &'static str) -> Self {
+        Self { passes: Vec::new(), why, partials: 0, statistics: 0, partial_sums: 0, sums: 0 }
+    }
+
+    /// Whether it does for tensors that allow no other loads.
+    pub(crate) fn suits(&self, loads: Loads) -> bool {
+        self.passes.iter().all(|pass| match pass.width {
+            Width::Scalar => true,
+            Width::Quad => loads.quads,
+            Width::Ragged => loads.ragged,
+        })
+    }
+}
+
+impl Mapping {
+    /// The groups' own block.
+    fn of(problem: &Problem) -> Self {
+        let Problem { block, index, .. } = *problem;
+        Self { block, index, groups: GroupIndex { b_step: block.k, rows: block.r.max(1), k_div: 1 } }
+    }
+
+    /// Whether the weights of every group are the same ones.
+    pub(crate) fn has_same_parameters(&self) -> bool {
+        self.index.b_mul == 0 && (self.block.k == 1 || self.index.k_mul == 0)
+    }
+}
+
+/// Makes the passes of one schedule.
+#[derive(Clone, Copy)]
+struct Maker<'a> {
+    problem: &'a Problem,
+    mapping: Mapping,
+    capabilities: &'a Capabilities,
+    tuning: Tuning,
+    /// The widest loads the alignment of the tensors allows.
+    width: Width,
+    ragged: bool,
+}
+
+impl Maker<'_> {
+    fn forward(&self) -> Result<Schedule, SpecError> {
+        let Self { problem, capabilities, .. } = *self;
         let block = &problem.block;
-        let mut schedule = Self { passes: Vec::new(), why: "empty, nothing to do", partials: 0, statistics: 0 };
         if block.elements() == 0 {
-            return Ok(schedule);
+            return Ok(Schedule::empty("empty, nothing to do"));
         }
-        capabilities.check_buffer(problem.norm, "x", block.elements() * Element::F32.size())?;
-        let traversal = Traversal::of(block, capabilities, width, tuning);
-        let make = Maker { problem, capabilities, tuning, width };
-        schedule.why = make.why(traversal);
+        let make = self;
+        let traversal = self.traversal();
+        let mut schedule = Schedule::empty(self.why(traversal));
         match problem.source {
             Source::Running if capabilities.max_storage_buffers >= BUFFERS_OF_EVAL => {
                 schedule.passes.push(make.apply(traversal, Known::Running)?);
             }
             Source::Running => {
-                schedule.statistics = block.k;
-                let team = Team::apart(capabilities.workgroup_size(64, 1));
-                let pass = make.small(Kernel::RunningStatistics, team, Work::default(), block.k)?;
-                schedule.passes.push(Pass { known: Known::Running, ..pass });
+                schedule.statistics = block.groups();
+                schedule.passes.push(make.running_statistics()?);
                 schedule.passes.extend(make.ending(traversal)?);
             }
-            Source::Batch if make.fuses_rows() => schedule.passes.push(make.fused()?),
+            Source::Batch if make.fuses_rows() => schedule.passes.push(make.fused(Kernel::FusedRows)?),
             Source::Batch if make.fuses_columns() => schedule.passes.push(make.columns(Kernel::FusedColumns)?),
             Source::Batch | Source::Tracked(_) => {
                 let tracked = matches!(problem.source, Source::Tracked(_));
-                let stats = match traversal {
-                    Traversal::Rows => make.rows(Kernel::StatsRows)?,
-                    Traversal::Columns => make.columns(Kernel::StatsColumns)?,
-                };
-                let merge = make.merge(&stats, tracked)?;
+                let (stats, merge) = make.statistics()?;
+                let merge = Pass { track: tracked, ..merge };
                 schedule.partials = block.groups() * merge.work.partials;
                 schedule.statistics = block.groups();
                 schedule.passes.extend([stats, merge]);
                 if tracked {
                     // After every lane of the merge has read the count.
-                    schedule.passes.push(make.small(Kernel::CountBatch, Team::apart(1), Work::default(), 1)?);
+                    schedule.passes.push(make.count_batch()?);
                 }
                 schedule.passes.extend(make.ending(traversal)?);
             }
         }
-        capabilities.check_binding(problem.norm, "scratch for partial statistics", schedule.partials * RECORD)?;
-        capabilities.check_binding(problem.norm, "scratch for statistics", schedule.statistics * RECORD)?;
         Ok(schedule)
     }
 
-    pub(crate) fn reads_quads(&self) -> bool {
-        self.passes.iter().any(|pass| pass.width == Width::Quad)
+    fn traversal(&self) -> Traversal {
+        Traversal::of(&self.mapping.block, self.capabilities, self.width, self.tuning)
     }
-}
 
-/// Makes the passes of one schedule.
-struct Maker<'a> {
-    problem: &'a Problem,
-    capabilities: &'a Capabilities,
-    tuning: Tuning,
-    width: Width,
-}
-
-impl Maker<'_> {
     fn grid(&self, workgroups: u64) -> Result<Grid, SpecError> {
         Grid::new(self.problem.norm, workgroups, self.capabilities)
     }
@@ -329,7 +418,7 @@ impl Maker<'_> {
     fn small(&self, kernel: Kernel, team: Team, work: Work, count: u64) -> Result<Pass, SpecError> {
         let grid = self.grid(count.div_ceil(u64::from(team.workgroup_size / team.lanes)))?;
         let elements = Span { first: 0, length: 0 };
-        let window = Window { grid, first: 0, count, elements, parameters: None };
+        let window = Window { grid, first: 0, count, elements, parameters: None, first_group: 0 };
         Ok(Pass { width: Width::Scalar, ..self.pass(kernel, team, Work { tiles: count, ..work }, vec![window]) })
     }
 
@@ -343,6 +432,8 @@ impl Maker<'_> {
             track: false,
             team,
             turns: Turns { span: 1, together: 1, whole: false },
+            mapping: self.mapping,
+            statistics_by: StatisticsBy::Column,
             work,
             windows,
         }
@@ -354,22 +445,24 @@ impl Maker<'_> {
             window::cut(self.problem.norm, layout, self.capabilities, |tiles| self.grid(tiling.workgroups(tiles)))?;
         // Parameters that fit a binding are bound whole.
         let whole = self.problem.parameters() <= window::most_elements(self.capabilities);
-        if whole || self.problem.index.s_div != 1 {
+        if whole || self.mapping.index.s_div != 1 {
             windows.iter_mut().for_each(|window| window.parameters = None);
         }
         Ok(windows)
     }
 
     /// Quads of a row may not straddle two runs of `S`, nor two weights. Ragged ones may, at a cost that pays on software
-    /// adapters, where single elements cost most.
-    fn width_of_rows(&self) -> Width {
-        let s_div = self.problem.index.s_div;
-        let s = self.problem.block.s;
+    /// adapters, where single elements cost most; gradients take no part in it.
+    fn width_of_rows(&self, kernel: Kernel) -> Width {
+        let s_div = self.mapping.index.s_div;
+        let s = self.mapping.block.s;
         let aligned = s.is_multiple_of(4) && (s_div == 1 || s_div >= s || s_div.is_multiple_of(4));
         if aligned && self.width != Width::Scalar {
             return self.width;
         }
-        let ragged = self.capabilities.software
+        let ragged = self.ragged
+            && kernel.may_be_ragged()
+            && self.capabilities.software
             && self.capabilities.max_storage_buffers >= BUFFERS_OF_RAGGED
             && s > rows::SHORT_RAGGED
             && (s_div == 1 || s_div >= 4);
@@ -377,9 +470,9 @@ impl Maker<'_> {
     }
 
     fn affine_of_rows(&self) -> Affine {
-        match self.problem.index.s_div {
+        match self.mapping.index.s_div {
             1 => Affine::Element,
-            s_div if s_div >= self.problem.block.s => Affine::Constant,
+            s_div if s_div >= self.mapping.block.s => Affine::Constant,
             _ => Affine::Divided,
         }
     }
@@ -406,26 +499,24 @@ impl Maker<'_> {
         r == 1 && s <= rows::longest_fused(self.problem.block.groups(), self.capabilities, self.tuning)
     }
 
-    fn fused(&self) -> Result<Pass, SpecError> {
+    fn fused(&self, kernel: Kernel) -> Result<Pass, SpecError> {
         let block = &self.problem.block;
-        let width = self.width_of_rows();
-        let tiling = rows::Tiling::new(block.s, block.groups(), width, self.capabilities, self.tuning);
+        let width = self.width_of_rows(kernel);
+        let tiling =
+            rows::Tiling::new(block.s, block.groups(), width, kernel.tensors_held(), self.capabilities, self.tuning);
         let work = Work { tiles: block.groups(), parts: 1, tile_length: block.s, ..tiling.work() };
         let windows =
             self.windows(&Layout { units: block.groups(), length: block.s, parts: 1, tile: block.s }, &tiling)?;
         let turns = tiling.turns(width, true);
         let affine = self.affine_of_rows();
-        let pass = Pass {
-            width,
-            hold: tiling.hold(),
-            affine,
-            turns,
-            ..self.pass(Kernel::FusedRows, tiling.team, work, windows)
-        };
+        let pass = Pass { width, hold: tiling.hold(), affine, turns, ..self.pass(kernel, tiling.team, work, windows) };
         // Lanes side by side have groups of other b and k, whose weights must be the same.
-        let same = self.problem.affine && block.k == 1 && self.problem.index.b_mul == 0;
+        let same = self.problem.affine && self.mapping.has_same_parameters();
         Ok(match tiling.sharing(self.capabilities).filter(|_| affine == Affine::Element && same) {
             Some((team, together)) => Pass { affine: Affine::Shared, team, turns: Turns { together, ..turns }, ..pass },
+            None if affine == Affine::Divided && tiling.steps(width, self.mapping.index.s_div) => {
+                Pass { affine: Affine::Stepped, ..pass }
+            }
             None => pass,
         })
     }
@@ -449,21 +540,20 @@ impl Maker<'_> {
             Traversal::Rows => self.rows(Kernel::ApplyRows)?,
             Traversal::Columns => self.columns(Kernel::ApplyColumns)?,
         };
-        // Nothing is reduced, so nothing is exchanged.
-        let team = Team { reduction: Reduction::Alone, across_subgroups: false, ..pass.team };
         let hold = if traversal == Traversal::Rows { Hold::None } else { pass.hold };
-        Ok(Pass { known, hold, affine: self.affine_of_rows(), team, ..pass })
+        Ok(Pass { known, hold, affine: self.affine_of_rows(), team: pass.team.silent(), ..pass })
     }
 
     fn rows(&self, kernel: Kernel) -> Result<Pass, SpecError> {
-        let block = &self.problem.block;
-        let width = self.width_of_rows();
+        let block = &self.mapping.block;
+        let width = self.width_of_rows(kernel);
         let parts = rows::parts(block.s, self.capabilities);
         // Tiles of one length, and a multiple of four so that each starts aligned.
         let tile_length = block.s.div_ceil(parts).next_multiple_of(4).min(block.s);
         let parts = block.s.div_ceil(tile_length);
         let tiles = block.groups() * block.r * parts;
-        let tiling = rows::Tiling::new(tile_length, tiles, width, self.capabilities, self.tuning);
+        let tiling =
+            rows::Tiling::new(tile_length, tiles, width, kernel.tensors_held(), self.capabilities, self.tuning);
         let work = Work { tiles, parts, tile_length, ..tiling.work() };
         let layout = Layout { units: block.groups() * block.r, length: block.s, parts, tile: tile_length };
         let pass = self.pass(kernel, tiling.team, work, self.windows(&layout, &tiling)?);
@@ -471,13 +561,18 @@ impl Maker<'_> {
     }
 
     fn columns(&self, kernel: Kernel) -> Result<Pass, SpecError> {
-        let block = &self.problem.block;
         let fused = kernel == Kernel::FusedColumns;
         let tiling = if fused {
-            columns::Tiling::fused(block, self.capabilities, self.width)
+            columns::Tiling::fused(&self.mapping.block, self.capabilities, self.width)
         } else {
-            columns::Tiling::new(block, self.capabilities, self.width, self.tuning)
+            columns::Tiling::new(&self.mapping.block, self.capabilities, self.width, self.tuning)
         };
+        self.columns_by(kernel, &tiling)
+    }
+
+    fn columns_by(&self, kernel: Kernel, tiling: &columns::Tiling) -> Result<Pass, SpecError> {
+        let block = &self.mapping.block;
+        let fused = kernel == Kernel::FusedColumns;
         let workgroups = tiling.workgroups(block);
         let rows = tiling.row_lanes * tiling.rows_per_lane;
         let tall = Layout {
@@ -508,7 +603,29 @@ impl Maker<'_> {
         Ok(Pass { width: tiling.width, hold: tiling.hold(fused), ..pass })
     }
 
-    fn merge(&self, stats: &Pass, track: bool) -> Result<Pass, SpecError> {
+    /// Partial statistics, and their merge.
+    fn statistics(&self) -> Result<(Pass, Pass), SpecError> {
+        let stats = match self.traversal() {
+            Traversal::Rows => self.rows(Kernel::StatsRows)?,
+            Traversal::Columns => self.columns(Kernel::StatsColumns)?,
+        };
+        let merge = self.merge(&stats)?;
+        Ok((stats, merge))
+    }
+
+    fn count_batch(&self) -> Result<Pass, SpecError> {
+        self.small(Kernel::CountBatch, Team::apart(1), Work::default(), 1)
+    }
+
+    /// Running statistics as those of a merge.
+    fn running_statistics(&self) -> Result<Pass, SpecError> {
+        let team = Team::apart(self.capabilities.workgroup_size(64, 1));
+        let channels = self.problem.block.groups();
+        let pass = self.small(Kernel::RunningStatistics, team, Work::default(), channels)?;
+        Ok(Pass { known: Known::Running, ..pass })
+    }
+
+    fn merge(&self, stats: &Pass) -> Result<Pass, SpecError> {
         let Block { r, k, s, .. } = self.problem.block;
         let groups = self.problem.block.groups();
         let work = if stats.kernel == Kernel::StatsColumns {
@@ -534,6 +651,6 @@ impl Maker<'_> {
         // A group's partials of one row, or one run, are neighbours; then come those of the next k.
         let work = Work { k_stride: work.inner_count, ..work };
         let team = merge::team(work.partials, self.capabilities);
-        Ok(Pass { track, ..self.small(Kernel::Merge, team, work, groups)? })
+        self.small(Kernel::Merge, team, work, groups)
     }
 }

@@ -72,15 +72,30 @@ pub(super) struct Tiling {
 }
 
 impl Tiling {
-    pub(super) fn new(length: u64, tiles: u64, width: Width, capabilities: &Capabilities, tuning: Tuning) -> Self {
+    /// `tensors` is how many are kept of each element.
+    pub(super) fn new(
+        length: u64,
+        tiles: u64,
+        width: Width,
+        tensors: u64,
+        capabilities: &Capabilities,
+        tuning: Tuning,
+    ) -> Self {
         if capabilities.software {
-            Self::software(length, tiles, width, capabilities, tuning)
+            Self::software(length, tiles, width, tensors, capabilities, tuning)
         } else {
             Self::hardware(length, width, capabilities)
         }
     }
 
-    fn software(length: u64, tiles: u64, width: Width, capabilities: &Capabilities, tuning: Tuning) -> Self {
+    fn software(
+        length: u64,
+        tiles: u64,
+        width: Width,
+        tensors: u64,
+        capabilities: &Capabilities,
+        tuning: Tuning,
+    ) -> Self {
         let subgroup = capabilities.subgroup().map(|lanes| lanes.min(capabilities.largest_workgroup()));
         let many = match tuning {
             Tuning::Heuristic => tiles >= MANY_TILES,
@@ -92,7 +107,7 @@ impl Tiling {
         // The lanes of a ragged row have a section each.
         let ragged = width == Width::Ragged;
         let span = if lanes == 1 || ragged { 1 } else { LINE / wide };
-        let (items, hold) = if lanes == 1 && packs <= MOST_PACKS {
+        let (items, hold) = if lanes == 1 && packs <= MOST_PACKS / tensors {
             // Few variants to compile.
             let items = if ragged { packs.next_multiple_of(4) } else { packs.next_power_of_two() };
             (items, Hold::Registers(items as u32))
@@ -160,6 +175,12 @@ impl Tiling {
         let subgroup = capabilities.subgroup().filter(|_| self.sharers > 1)?;
         let team = Team { reduction: Reduction::Subgroup, ..self.team };
         Some((team, self.sharers.min(u64::from(subgroup)) as u32))
+    }
+
+    /// Whether each lane has a row of its own, of which it takes several packs at once that lie within a run of `s_div`.
+    pub(super) fn steps(&self, width: Width, s_div: u64) -> bool {
+        let several = width != Width::Ragged && self.team.lanes == 1 && self.together > 1;
+        several && s_div.is_multiple_of(self.together * u64::from(width.elements()))
     }
 
     pub(super) fn work(&self) -> Work {

@@ -2,7 +2,10 @@
 
 use ndarray::{ArrayD, ArrayViewD};
 
-use super::{Forward, axes_except, check_channels, drop_axes, per_channel, rstd, scale_and_shift, standardize};
+use super::backward::{Statistics, check_dy, gradients};
+use super::{
+    Backward, Forward, axes_except, check_channels, drop_axes, per_channel, rstd, scale_and_shift, standardize,
+};
 
 /// Batch normalization with the statistics of the batch (Ioffe & Szegedy, *Batch Normalization:
 /// Accelerating Deep Network Training by Reducing Internal Covariate Shift*, 2015).
@@ -86,6 +89,63 @@ pub fn batch_norm_eval(
     let bias = bias.map(|b| per_channel(b, ndim, channel_axis));
     let (y, scale) = scale_and_shift(xhat, weight, bias, &axes);
     Forward { y, mean: None, variance: None, rstd, scale }
+}
+
+/// The gradients of [`batch_norm_train`], by the formulas at [`Backward`].
+///
+/// `dweight` and `dbias` have shape `(C)`, and sum over the batch and the positions. The running
+/// statistics have no part in them.
+///
+/// # Panics
+///
+/// If `channel_axis` is not an axis of `x`, `dy` does not have the shape of `x`, or `weight` does not have
+/// shape `(C)`.
+pub fn batch_norm_train_backward(
+    x: ArrayViewD<'_, f64>,
+    dy: ArrayViewD<'_, f64>,
+    channel_axis: usize,
+    weight: Option<ArrayViewD<'_, f64>>,
+    eps: f64,
+) -> Backward {
+    check_channels(&x, channel_axis, &[("weight", weight.as_ref())]);
+    check_dy(&x, &dy);
+    let ndim = x.ndim();
+    let axes = axes_except(ndim, &[channel_axis]);
+    let s = standardize(x, &axes, eps);
+    let weight = weight.map(|w| per_channel(w, ndim, channel_axis));
+    gradients(dy, s.xhat.view(), s.rstd.view(), weight, Statistics::MeanAndVariance, &axes, &axes)
+}
+
+/// The gradients of [`batch_norm_eval`], the running statistics being constants: by the formulas at
+/// [`Backward`] with `dx = rstd * g`.
+///
+/// `dweight` and `dbias` have shape `(C)`, and sum over the batch and the positions. The
+/// [scale](Backward::dx_scale) of `dx` is over the whole channel.
+///
+/// # Panics
+///
+/// If `channel_axis` is not an axis of `x`, `dy` does not have the shape of `x`, or one of the vectors does
+/// not have shape `(C)`.
+pub fn batch_norm_eval_backward(
+    x: ArrayViewD<'_, f64>,
+    dy: ArrayViewD<'_, f64>,
+    channel_axis: usize,
+    running_mean: ArrayViewD<'_, f64>,
+    running_var: ArrayViewD<'_, f64>,
+    weight: Option<ArrayViewD<'_, f64>>,
+    eps: f64,
+) -> Backward {
+    let vectors =
+        [("running mean", Some(&running_mean)), ("running variance", Some(&running_var)), ("weight", weight.as_ref())];
+    check_channels(&x, channel_axis, &vectors);
+    check_dy(&x, &dy);
+    let ndim = x.ndim();
+    let axes = axes_except(ndim, &[channel_axis]);
+    let rstd = running_var.mapv(|v| rstd(v, eps));
+    let rstd = per_channel(rstd.view(), ndim, channel_axis);
+    let xhat = (&x - &per_channel(running_mean, ndim, channel_axis)) * &rstd;
+    let weight = weight.map(|w| per_channel(w, ndim, channel_axis));
+    gradients(dy, xhat.view(), rstd, weight, Statistics::Given, &axes, &axes)
 }
 
 /// The running statistic after a batch: `keep * running + take * batch`, element by element.

@@ -2,7 +2,8 @@
 
 use ndarray::ArrayViewD;
 
-use super::{Forward, check_normalized, last_axes, scale_and_shift, standardize};
+use super::backward::{Statistics, check_dy, gradients};
+use super::{Backward, Forward, axes_except, check_normalized, last_axes, scale_and_shift, standardize};
 
 /// Layer normalization (Ba, Kiros & Hinton, *Layer Normalization*, 2016) over the last
 /// `normalized_ndim` axes.
@@ -47,4 +48,27 @@ pub fn layer_norm(
     let s = standardize(x, &axes, eps);
     let (y, scale) = scale_and_shift(s.xhat, weight, bias, &axes);
     Forward { y, mean: Some(s.mean), variance: Some(s.variance), rstd: s.rstd, scale }
+}
+
+/// The gradients of [`layer_norm`], by the formulas at [`Backward`].
+///
+/// `dweight` and `dbias` have the shape of the normalized axes, and sum over the leading ones.
+///
+/// # Panics
+///
+/// If `normalized_ndim` is not in `1..=x.ndim()`, `dy` does not have the shape of `x`, or `weight` does not
+/// have the shape of the normalized axes.
+pub fn layer_norm_backward(
+    x: ArrayViewD<'_, f64>,
+    dy: ArrayViewD<'_, f64>,
+    normalized_ndim: usize,
+    weight: Option<ArrayViewD<'_, f64>>,
+    eps: f64,
+) -> Backward {
+    check_normalized(&x, normalized_ndim, &[("weight", weight.as_ref())]);
+    check_dy(&x, &dy);
+    let axes = last_axes(x.ndim(), normalized_ndim);
+    let leading = axes_except(x.ndim(), &axes);
+    let s = standardize(x, &axes, eps);
+    gradients(dy, s.xhat.view(), s.rstd.view(), weight, Statistics::MeanAndVariance, &axes, &leading)
 }

@@ -2,7 +2,7 @@
 
 use ndarray::ArrayViewD;
 
-use super::{Forward, check_axes, compensated_sum, reduce_over, scale_and_shift};
+use super::{Forward, check_axes, scale_and_shift, sum_over};
 
 /// L1 or L2 normalization (PyTorch's `functional.normalize`, ONNX's `LpNormalization`) over `axes`, counted from the first.
 ///
@@ -23,7 +23,7 @@ pub fn lp_norm(x: ArrayViewD<'_, f64>, axes: &[usize], p: u32, eps: f64) -> Forw
     assert!(p == 1 || p == 2, "p is {p}, and must be 1 or 2");
     check_axes(&x, axes);
     let powers = x.mapv(|v| if p == 1 { v.abs() } else { v * v });
-    let sum = reduce_over(powers.view(), axes, compensated_sum);
+    let sum = sum_over(powers.view(), axes);
     let norm = if p == 1 { sum } else { sum.mapv(f64::sqrt) };
     // f64::max would turn NaN into eps.
     let factor = norm.mapv(|n| 1.0 / if n < eps { eps } else { n });

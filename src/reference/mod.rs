@@ -8,17 +8,28 @@
 //! last place of the mean magnitude, and so is that of its variance. What is left is the rounding of
 //! the mean itself, which puts an error of about `1e-16 * |mean| / std` into the normalized values.
 //!
-//! | function | a group is | paper |
-//! |---|---|---|
-//! | [`layer_norm`] | the last axes, for each index of the others | Ba et al. 2016 |
-//! | [`rms_norm`] | as for `layer_norm` | Zhang & Sennrich 2019 |
-//! | [`group_norm`] | some channels of one sample | Wu & He 2018 |
-//! | [`instance_norm`] | one channel of one sample | Ulyanov et al. 2016 |
-//! | [`batch_norm_train`], [`batch_norm_eval`] | one channel | Ioffe & Szegedy 2015 |
-//! | [`mean_variance_norm`], [`lp_norm`] | any axes | the operators of ONNX |
+//! | function | its gradients | a group is | paper |
+//! |---|---|---|---|
+//! | [`layer_norm`] | [`layer_norm_backward`] | the last axes, for each index of the others | Ba et al. 2016 |
+//! | [`rms_norm`] | [`rms_norm_backward`] | as for `layer_norm` | Zhang & Sennrich 2019 |
+//! | [`group_norm`] | [`group_norm_backward`] | some channels of one sample | Wu & He 2018 |
+//! | [`instance_norm`] | [`instance_norm_backward`] | one channel of one sample | Ulyanov et al. 2016 |
+//! | [`batch_norm_train`] | [`batch_norm_train_backward`] | one channel | Ioffe & Szegedy 2015 |
+//! | [`batch_norm_eval`] | [`batch_norm_eval_backward`] | one channel | as for `batch_norm_train` |
+//! | [`mean_variance_norm`], [`lp_norm`] | | any axes | the operators of ONNX |
+//! | `norm(z)` of `z = x + residual` | `norm_backward` of `z`, see below | as for `norm` | |
+//!
+//! Every gradient is one formula, given at [`Backward`]; the norms differ in the group and in what they
+//! take from it.
+//!
+//! A residual needs no function of its own: add it, and call the norm on the sum `z`. Going back, `x` and
+//! `residual` have the same gradient, which is `dx` of the norm at `z` plus the gradient that comes in for
+//! `z` itself where it is used again, as the next residual; errors are measured against `dx_scale` plus the
+//! magnitude of what is added.
 //!
 //! The code favours being easy to believe over being fast: it makes several passes and keeps
-//! whole intermediate arrays (three to four times the input at the peak).
+//! whole intermediate arrays (three to four times the input at the peak, and for gradients about
+//! six).
 //!
 //! # Panics
 //!
@@ -42,6 +53,9 @@
 //! assert!(worst.relative < 1e-7);
 //! ```
 
+mod backward;
+#[cfg(test)]
+mod backward_tests;
 mod batch;
 mod group;
 mod instance;
@@ -52,13 +66,16 @@ mod rms;
 #[cfg(test)]
 mod tests;
 
-pub use batch::{batch_norm_eval, batch_norm_train, unbiased, update_running};
-pub use group::group_norm;
-pub use instance::instance_norm;
-pub use layer::layer_norm;
+pub use backward::Backward;
+pub use batch::{
+    batch_norm_eval, batch_norm_eval_backward, batch_norm_train, batch_norm_train_backward, unbiased, update_running,
+};
+pub use group::{group_norm, group_norm_backward};
+pub use instance::{instance_norm, instance_norm_backward};
+pub use layer::{layer_norm, layer_norm_backward};
 pub use lp::lp_norm;
 pub use mvn::mean_variance_norm;
-pub use rms::rms_norm;
+pub use rms::{rms_norm, rms_norm_backward};
 
 use ndarray::{ArrayD, ArrayView1, ArrayViewD, Axis, Zip};
 
@@ -194,10 +211,15 @@ fn reduce_over(x: ArrayViewD<'_, f64>, axes: &[usize], reduce: impl Fn(ArrayView
     reduced.unwrap_or_else(|| x.to_owned())
 }
 
+/// The sum over `axes`, which are kept with length 1.
+fn sum_over(x: ArrayViewD<'_, f64>, axes: &[usize]) -> ArrayD<f64> {
+    reduce_over(x, axes, compensated_sum)
+}
+
 /// The mean over `axes`, which are kept with length 1. NaN over no elements.
 fn mean_over(x: ArrayViewD<'_, f64>, axes: &[usize]) -> ArrayD<f64> {
     let count: usize = axes.iter().map(|&axis| x.len_of(Axis(axis))).product();
-    let mut mean = reduce_over(x, axes, compensated_sum);
+    let mut mean = sum_over(x, axes);
     mean.mapv_inplace(|sum| sum / count as f64);
     mean
 }
@@ -206,6 +228,11 @@ fn mean_over(x: ArrayViewD<'_, f64>, axes: &[usize]) -> ArrayD<f64> {
 /// elements.
 fn max_over(x: ArrayViewD<'_, f64>, axes: &[usize]) -> ArrayD<f64> {
     reduce_over(x, axes, |lane| lane.iter().copied().fold(0.0, f64::max))
+}
+
+/// The magnitude, where it has one to measure errors against: 0 for NaN and the infinities.
+fn finite_size(v: f64) -> f64 {
+    if v.is_finite() { v.abs() } else { 0.0 }
 }
 
 /// An array brought to mean 0 and variance (about) 1 over some axes, and how. The statistics keep
@@ -239,7 +266,6 @@ fn scale_and_shift(
     bias: Option<ArrayViewD<'_, f64>>,
     axes: &[usize],
 ) -> (ArrayD<f64>, ArrayD<f64>) {
-    let finite_size = |v: f64| if v.is_finite() { v.abs() } else { 0.0 };
     let mut y = xhat;
     if let Some(weight) = weight {
         y *= &weight;

@@ -1,8 +1,9 @@
 //! Root mean square normalization.
 
-use ndarray::ArrayViewD;
+use ndarray::{ArrayD, ArrayViewD};
 
-use super::{Forward, check_normalized, last_axes, mean_over, rstd, scale_and_shift};
+use super::backward::{Statistics, check_dy, gradients};
+use super::{Backward, Forward, axes_except, check_normalized, last_axes, mean_over, rstd, scale_and_shift};
 
 /// Root mean square layer normalization (Zhang & Sennrich, *Root Mean Square Layer Normalization*,
 /// 2019) over the last `normalized_ndim` axes.
@@ -35,10 +36,41 @@ pub fn rms_norm(
     let arrays = [("weight", weight.as_ref()), ("bias", bias.as_ref())];
     check_normalized(&x, normalized_ndim, &arrays);
     let axes = last_axes(x.ndim(), normalized_ndim);
-    let mean_square = mean_over(x.mapv(|v| v * v).view(), &axes);
-    let rstd = mean_square.mapv(|m| rstd(m, eps));
-    let xhat = &x * &rstd;
+    let (xhat, rstd) = unit_mean_square(x, &axes, eps);
     let gain = weight.map(|w| w.mapv(|w| weight_offset + w));
     let (y, scale) = scale_and_shift(xhat, gain.as_ref().map(|g| g.view()), bias, &axes);
     Forward { y, mean: None, variance: None, rstd, scale }
+}
+
+/// The gradients of [`rms_norm`], by the formulas at [`Backward`] without `mean(g)`.
+///
+/// `dweight` and `dbias` have the shape of the normalized axes, and sum over the leading ones.
+///
+/// # Panics
+///
+/// If `normalized_ndim` is not in `1..=x.ndim()`, `dy` does not have the shape of `x`, or `weight` does not
+/// have the shape of the normalized axes.
+pub fn rms_norm_backward(
+    x: ArrayViewD<'_, f64>,
+    dy: ArrayViewD<'_, f64>,
+    normalized_ndim: usize,
+    weight: Option<ArrayViewD<'_, f64>>,
+    eps: f64,
+    weight_offset: f64,
+) -> Backward {
+    check_normalized(&x, normalized_ndim, &[("weight", weight.as_ref())]);
+    check_dy(&x, &dy);
+    let axes = last_axes(x.ndim(), normalized_ndim);
+    let leading = axes_except(x.ndim(), &axes);
+    let (xhat, rstd) = unit_mean_square(x, &axes, eps);
+    let gain = weight.map(|w| w.mapv(|w| weight_offset + w));
+    let gain = gain.as_ref().map(|g| g.view());
+    gradients(dy, xhat.view(), rstd.view(), gain, Statistics::MeanSquare, &axes, &leading)
+}
+
+/// `xhat = x / sqrt(mean(x^2) + eps)`, and the factor, the mean being taken over `axes`.
+fn unit_mean_square(x: ArrayViewD<'_, f64>, axes: &[usize], eps: f64) -> (ArrayD<f64>, ArrayD<f64>) {
+    let mean_square = mean_over(x.mapv(|v| v * v).view(), axes);
+    let rstd = mean_square.mapv(|m| rstd(m, eps));
+    (&x * &rstd, rstd)
 }

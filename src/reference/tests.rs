@@ -7,7 +7,7 @@ fn example() -> ArrayD<f64> {
 }
 
 /// Values without any pattern that a wrong axis could fit.
-fn scattered(shape: &[usize]) -> ArrayD<f64> {
+pub(super) fn scattered(shape: &[usize]) -> ArrayD<f64> {
     let mut state = 1_u32;
     ArrayD::from_shape_simple_fn(shape, || {
         state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
@@ -15,12 +15,12 @@ fn scattered(shape: &[usize]) -> ArrayD<f64> {
     })
 }
 
-fn vector(values: &[f64]) -> ArrayD<f64> {
+pub(super) fn vector(values: &[f64]) -> ArrayD<f64> {
     ArrayD::from_shape_vec(IxDyn(&[values.len()]), values.to_vec()).unwrap()
 }
 
 #[track_caller]
-fn assert_close(got: &ArrayD<f64>, want: &ArrayD<f64>) {
+pub(super) fn assert_close(got: &ArrayD<f64>, want: &ArrayD<f64>) {
     assert_eq!(got.shape(), want.shape());
     for (g, w) in got.iter().zip(want) {
         assert!((g - w).abs() <= 1e-14 * w.abs().max(1.0), "{got} is not {want}");

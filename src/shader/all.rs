@@ -28,6 +28,8 @@ enum Bound {
     Least,
     InPlace,
     Shared,
+    /// With a residual, and without what it has no binding left for.
+    Residual,
     /// Ragged rows where no quads can be bound but those of `y`.
     Words,
 }
@@ -39,19 +41,40 @@ impl Bound {
             Self::Least => "least",
             Self::InPlace => "in_place",
             Self::Shared => "shared",
+            Self::Residual => "residual",
             Self::Words => "words",
         }
     }
 
     fn tensors(self, kernel: Kernel, known: Known, track: bool) -> Vec<TensorBinding> {
-        let optional = [Role::Weight, Role::Bias, Role::Mean, Role::Rstd, Role::Batches];
+        let optional = [
+            Role::Weight,
+            Role::Bias,
+            Role::Mean,
+            Role::Rstd,
+            Role::Batches,
+            Role::Residual,
+            Role::ResidualOut,
+            Role::GradResidual,
+            Role::GradWeight,
+        ];
         let tracked = [Role::RunningMean, Role::RunningVar, Role::Batches];
         let roles = kernel.roles(known).iter();
         roles
             .filter(|(role, _)| match self {
-                Self::Full | Self::Shared | Self::Words => true,
-                Self::Least => !optional.contains(role) || kernel == Kernel::CountBatch,
-                Self::InPlace => *role != Role::X,
+                Self::Full | Self::Shared => {
+                    !matches!(role, Role::Residual | Role::ResidualOut) || matches!(kernel, Kernel::ApplyRows)
+                }
+                Self::Words => !matches!(role, Role::Residual | Role::ResidualOut),
+                Self::Residual => !matches!(role, Role::Mean | Role::Rstd | Role::Stats),
+                Self::Least => {
+                    let left = matches!(kernel, Kernel::FusedRows | Kernel::FusedColumns) && *role == Role::Stats;
+                    (!optional.contains(role) && !left) || kernel == Kernel::CountBatch
+                }
+                Self::InPlace => {
+                    !matches!(role, Role::Residual | Role::ResidualOut)
+                        && !overwritten(kernel).iter().any(|(of, _)| of == role)
+                }
             })
             .filter(|(role, _)| kernel != Kernel::Merge || track || !tracked.contains(role))
             .map(|&(role, written)| TensorBinding {
@@ -63,12 +86,22 @@ impl Bound {
     }
 }
 
+/// What is read through the binding of what overwrites it, in place.
+fn overwritten(kernel: Kernel) -> &'static [(Role, Role)] {
+    match kernel {
+        Kernel::FusedRows | Kernel::FusedColumns | Kernel::ApplyRows | Kernel::ApplyColumns => &[(Role::X, Role::Y)],
+        _ => &[(Role::GradOutput, Role::GradInput)],
+    }
+}
+
 /// Every shader a plan can ask for, each with one set of constants; the tensors bound are all, as few as can be, in
 /// place, and all from one buffer; of ragged rows also word by word.
 #[must_use]
 pub fn shader_variants() -> Vec<ShaderVariant> {
     use Kernel::{
-        ApplyColumns, ApplyRows, CountBatch, FusedColumns, FusedRows, Merge, RunningStatistics, StatsColumns, StatsRows,
+        ApplyColumns, ApplyRows, BackwardApplyColumns, BackwardApplyRows, BackwardFusedParameters, BackwardFusedRows,
+        ChannelSumsColumns, ChannelSumsRows, CountBatch, FusedColumns, FusedRows, Merge, MergeParameters, MergeSums,
+        MergeWeighted, RunningStatistics, StatsColumns, StatsRows, SumsRows,
     };
     let mut all = Vec::new();
     for kernel in [
@@ -81,10 +114,21 @@ pub fn shader_variants() -> Vec<ShaderVariant> {
         ApplyColumns,
         CountBatch,
         RunningStatistics,
+        BackwardFusedRows,
+        BackwardFusedParameters,
+        SumsRows,
+        ChannelSumsRows,
+        ChannelSumsColumns,
+        MergeSums,
+        MergeWeighted,
+        MergeParameters,
+        BackwardApplyRows,
+        BackwardApplyColumns,
     ] {
-        let widths = if matches!(kernel, Merge | CountBatch | RunningStatistics) {
+        let small = [Merge, CountBatch, RunningStatistics, MergeSums, MergeWeighted, MergeParameters];
+        let widths = if small.contains(&kernel) {
             &[Width::Scalar][..]
-        } else if kernel.by_rows() {
+        } else if kernel.may_be_ragged() {
             &[Width::Scalar, Width::Quad, Width::Ragged][..]
         } else {
             &[Width::Scalar, Width::Quad]
@@ -97,12 +141,25 @@ pub fn shader_variants() -> Vec<ShaderVariant> {
                             for bound in bounds(kernel, width) {
                                 let mut tensors = bound.tensors(kernel, known, track);
                                 if width == Width::Ragged {
-                                    let words = matches!(bound, Bound::Words);
-                                    bind_words(&mut tensors, affine, words, !words, LEAST_BUFFERS);
+                                    make_ragged(&mut tensors, kernel, affine, bound);
                                 }
-                                let together = if affine == Affine::Shared { 4 } else { 1 };
-                                let variant =
-                                    Variant { kernel, width, hold, affine, known, track, reduction, together, tensors };
+                                let together = if matches!(affine, Affine::Shared | Affine::Stepped) { 4 } else { 1 };
+                                let overwritten = match bound {
+                                    Bound::InPlace => overwritten(kernel).to_vec(),
+                                    _ => Vec::new(),
+                                };
+                                let variant = Variant {
+                                    kernel,
+                                    width,
+                                    hold,
+                                    affine,
+                                    known,
+                                    track,
+                                    reduction,
+                                    together,
+                                    tensors,
+                                    overwritten,
+                                };
                                 if is_planned(&variant) {
                                     all.push(describe(&variant, bound));
                                 }
@@ -116,12 +173,26 @@ pub fn shader_variants() -> Vec<ShaderVariant> {
     all
 }
 
+/// The tensors of ragged rows: no residual, and words. In place `fused_rows` leaves no statistics, so that weights have room
+/// for quads and words.
+fn make_ragged(tensors: &mut Vec<TensorBinding>, kernel: Kernel, affine: Affine, bound: Bound) {
+    let left = kernel == Kernel::FusedRows && matches!(bound, Bound::InPlace);
+    tensors.retain(|tensor| match tensor.role {
+        Role::Residual | Role::ResidualOut => false,
+        Role::Stats => !left,
+        _ => true,
+    });
+    let words = matches!(bound, Bound::Words);
+    bind_words(tensors, affine, words, !words, LEAST_BUFFERS);
+}
+
 /// Whether any plan has it: ragged rows are held by lanes that work alone, and need no device of few bindings.
 fn is_planned(variant: &Variant) -> bool {
     let Variant { width, hold, affine, known, reduction, .. } = variant;
     let alone = *reduction == Reduction::Alone || *affine == Affine::Shared;
-    *width != Width::Ragged
-        || (!matches!(known, Known::Scaled | Known::Nothing) && (alone || !matches!(hold, Hold::Registers(_))))
+    let held = matches!(hold, Hold::Registers(_));
+    let other = matches!(known, Known::Scaled | Known::Nothing) || *affine == Affine::Stepped;
+    *width != Width::Ragged || (!other && (alone || !held))
 }
 
 fn holds(kernel: Kernel, width: Width) -> Vec<Hold> {
@@ -130,12 +201,14 @@ fn holds(kernel: Kernel, width: Width) -> Vec<Hold> {
         Kernel::FusedRows | Kernel::StatsRows if width == Width::Ragged => {
             vec![Hold::Registers(8), Hold::Registers(12), Hold::Registers(16), Hold::Stream(8)]
         }
-        Kernel::FusedRows | Kernel::StatsRows => {
+        Kernel::BackwardFusedParameters => [1, 2, 4].map(|quads| Hold::Registers(quads * 4 / wide)).to_vec(),
+        Kernel::FusedRows | Kernel::StatsRows | Kernel::BackwardFusedRows => {
             let registers = [1, 2, 4, 8, 16].map(|quads| Hold::Registers(quads * 4 / wide));
             registers.into_iter().chain([Hold::Stream(if wide == 1 { 16 } else { 8 })]).collect()
         }
-        Kernel::StatsColumns | Kernel::ApplyColumns => {
-            [1, 4].map(|lines| Hold::Chunk { rows: 8, span: if wide == 1 { lines * 4 } else { lines } }).to_vec()
+        Kernel::StatsColumns | Kernel::ApplyColumns | Kernel::ChannelSumsColumns | Kernel::BackwardApplyColumns => {
+            let spans = if wide == 1 { &[1, 4, 16][..] } else { &[1, 4] };
+            spans.iter().map(|&span| Hold::Chunk { rows: 8, span }).collect()
         }
         Kernel::FusedColumns => [(2, 1), (8, 1), (8, 4)].map(|(rows, span)| Hold::Chunk { rows, span }).to_vec(),
         _ => vec![Hold::None],
@@ -144,8 +217,13 @@ fn holds(kernel: Kernel, width: Width) -> Vec<Hold> {
 
 fn affines(kernel: Kernel) -> Vec<Affine> {
     match kernel {
-        Kernel::FusedRows => vec![Affine::Constant, Affine::Element, Affine::Shared, Affine::Divided],
-        Kernel::ApplyRows => vec![Affine::Constant, Affine::Element, Affine::Divided],
+        Kernel::BackwardFusedParameters => vec![Affine::Element],
+        Kernel::FusedRows | Kernel::BackwardFusedRows => {
+            vec![Affine::Constant, Affine::Element, Affine::Shared, Affine::Divided, Affine::Stepped]
+        }
+        Kernel::ApplyRows | Kernel::SumsRows | Kernel::BackwardApplyRows => {
+            vec![Affine::Constant, Affine::Element, Affine::Divided]
+        }
         _ => vec![Affine::Constant],
     }
 }
@@ -153,7 +231,17 @@ fn affines(kernel: Kernel) -> Vec<Affine> {
 fn reductions(kernel: Kernel, affine: Affine) -> Vec<Reduction> {
     match kernel {
         _ if affine == Affine::Shared => vec![Reduction::Subgroup],
-        Kernel::FusedRows | Kernel::StatsRows | Kernel::Merge => {
+        _ if affine == Affine::Stepped => vec![Reduction::Alone],
+        Kernel::FusedRows
+        | Kernel::StatsRows
+        | Kernel::Merge
+        | Kernel::BackwardFusedRows
+        | Kernel::BackwardFusedParameters
+        | Kernel::SumsRows
+        | Kernel::ChannelSumsRows
+        | Kernel::MergeSums
+        | Kernel::MergeWeighted
+        | Kernel::MergeParameters => {
             vec![Reduction::Alone, Reduction::Workgroup, Reduction::Subgroup]
         }
         _ => vec![Reduction::Alone],
@@ -162,11 +250,22 @@ fn reductions(kernel: Kernel, affine: Affine) -> Vec<Reduction> {
 
 fn endings(kernel: Kernel) -> Vec<(Known, bool)> {
     match kernel {
-        Kernel::Merge => vec![(Known::Merged, false), (Known::Merged, true)],
+        Kernel::Merge => {
+            let given = [(Known::Given, false), (Known::Given, true), (Known::Kept, false)];
+            [(Known::Merged, false), (Known::Merged, true)].into_iter().chain(given).collect()
+        }
+        Kernel::MergeSums => [Known::Merged, Known::Given, Known::Kept].map(|known| (known, false)).to_vec(),
+        Kernel::MergeWeighted => vec![(Known::Merged, false), (Known::Kept, false)],
         Kernel::ApplyRows | Kernel::ApplyColumns => {
             [Known::Merged, Known::Running, Known::Scaled, Known::Nothing].map(|known| (known, false)).to_vec()
         }
         Kernel::RunningStatistics => vec![(Known::Running, false)],
+        Kernel::BackwardFusedRows | Kernel::BackwardFusedParameters => {
+            vec![(Known::Merged, false), (Known::Nothing, false)]
+        }
+        Kernel::BackwardApplyRows | Kernel::BackwardApplyColumns => {
+            vec![(Known::Merged, false), (Known::Running, false)]
+        }
         _ => vec![(Known::Merged, false)],
     }
 }
@@ -177,10 +276,22 @@ fn bounds(kernel: Kernel, width: Width) -> Vec<Bound> {
             vec![Bound::Full, Bound::Least, Bound::InPlace, Bound::Shared, Bound::Words]
         }
         Kernel::StatsRows if width == Width::Ragged => vec![Bound::Full, Bound::Words],
-        Kernel::FusedRows | Kernel::FusedColumns | Kernel::ApplyRows | Kernel::ApplyColumns => {
+        Kernel::FusedRows => {
+            vec![Bound::Full, Bound::Least, Bound::InPlace, Bound::Shared, Bound::Residual]
+        }
+        Kernel::StatsRows => vec![Bound::Full, Bound::Residual],
+        Kernel::FusedColumns
+        | Kernel::ApplyRows
+        | Kernel::ApplyColumns
+        | Kernel::BackwardFusedRows
+        | Kernel::BackwardFusedParameters
+        | Kernel::BackwardApplyRows
+        | Kernel::BackwardApplyColumns => {
             vec![Bound::Full, Bound::Least, Bound::InPlace, Bound::Shared]
         }
-        Kernel::Merge => vec![Bound::Full, Bound::Least],
+        Kernel::Merge | Kernel::MergeParameters | Kernel::SumsRows | Kernel::MergeWeighted => {
+            vec![Bound::Full, Bound::Least]
+        }
         _ => vec![Bound::Full],
     }
 }
@@ -197,7 +308,13 @@ fn describe(variant: &Variant, bound: Bound) -> ShaderVariant {
     let ending = match (known, track) {
         (Known::Running, _) => "running",
         (Known::Scaled, _) => "scaled",
+        (Known::Nothing, _) if matches!(kernel, Kernel::BackwardFusedRows | Kernel::BackwardFusedParameters) => {
+            "computed"
+        }
         (Known::Nothing, _) => "bias",
+        (Known::Given, true) => "given_track",
+        (Known::Given, false) => "given",
+        (Known::Kept, _) => "kept",
         (Known::Merged, true) => "track",
         (Known::Merged, false) => "merged",
     };
@@ -212,6 +329,9 @@ fn describe(variant: &Variant, bound: Bound) -> ShaderVariant {
         hide_subtractions: true,
         span: 1,
         whole: false,
+        same_parameters: false,
+        through_statistics: *known != Known::Running,
+        statistics_by: 2,
     };
     ShaderVariant {
         name: format!("{}-{width}-{hold}-{affine}-{}-{ending}-{}", kernel.name(), reduction.name(), bound.name()),

@@ -32,6 +32,26 @@ pub(crate) enum Kernel {
     RunningStatistics,
     /// One more batch seen.
     CountBatch,
+    /// Gradients of groups that fit a tile.
+    BackwardFusedRows,
+    /// The same, and sums of elements that share a weight.
+    BackwardFusedParameters,
+    /// Sums of tiles along `S`, of a group's parts.
+    SumsRows,
+    /// Sums of tiles along `S`, of elements that share a weight.
+    ChannelSumsRows,
+    /// Sums of tiles down `R`, of elements that share a weight.
+    ChannelSumsColumns,
+    /// Partial sums to those of groups.
+    MergeSums,
+    /// Partial sums of channels to those of groups.
+    MergeWeighted,
+    /// Partial sums to the gradients of weight and bias.
+    MergeParameters,
+    /// Gradients of tiles along `S`.
+    BackwardApplyRows,
+    /// Gradients of tiles down `R`.
+    BackwardApplyColumns,
 }
 
 /// Elements of one load.
@@ -64,9 +84,11 @@ pub(crate) enum Affine {
     /// As `Element`, each loaded by one of several lanes.
     Shared,
     Divided,
+    /// As `Divided`, the same for several packs of a lane.
+    Stepped,
 }
 
-/// What the last pass normalizes by.
+/// What a pass goes by.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) enum Known {
     /// What the merge left.
@@ -75,8 +97,12 @@ pub(crate) enum Known {
     Running,
     /// What the merge left, and another pass adds the bias.
     Scaled,
-    /// Nothing: this pass adds the bias.
+    /// Nothing: this pass adds the bias, or computes what it goes by.
     Nothing,
+    /// What parts of the batch have left with the caller.
+    Given,
+    /// As merged, and what this pass finds is left with the caller.
+    Kept,
 }
 
 /// How lanes exchange values.
@@ -101,6 +127,8 @@ pub(crate) struct Variant {
     pub(crate) together: u32,
     /// What is bound, from binding 1 on; binding 0 is the uniform.
     pub(crate) tensors: Vec<TensorBinding>,
+    /// Tensors that are read through the binding of another, which overwrites them.
+    pub(crate) overwritten: Vec<(Role, Role)>,
 }
 
 /// The override constants, as in `shaders/params.wgsl`.
@@ -114,10 +142,13 @@ pub(crate) struct Constants {
     pub(crate) hide_subtractions: bool,
     pub(crate) span: u32,
     pub(crate) whole: bool,
+    pub(crate) same_parameters: bool,
+    pub(crate) through_statistics: bool,
+    pub(crate) statistics_by: u32,
 }
 
 impl Constants {
-    pub(crate) fn values(self) -> [(&'static str, f64); 8] {
+    pub(crate) fn values(self) -> [(&'static str, f64); 11] {
         [
             ("workgroup_size", f64::from(self.workgroup_size)),
             ("lanes", f64::from(self.lanes)),
@@ -127,6 +158,9 @@ impl Constants {
             ("hide_subtractions", f64::from(u8::from(self.hide_subtractions))),
             ("span", f64::from(self.span)),
             ("whole", f64::from(u8::from(self.whole))),
+            ("same_parameters", f64::from(u8::from(self.same_parameters))),
+            ("through_statistics", f64::from(u8::from(self.through_statistics))),
+            ("statistics_by", f64::from(self.statistics_by)),
         ]
     }
 }
@@ -152,16 +186,31 @@ impl Kernel {
             Self::CountBatch => "count_batch",
             Self::FusedColumns => "fused_columns",
             Self::RunningStatistics => "running_statistics",
+            Self::BackwardFusedRows => "backward_fused_rows",
+            Self::BackwardFusedParameters => "backward_fused_parameters",
+            Self::SumsRows => "sums_rows",
+            Self::ChannelSumsRows => "channel_sums_rows",
+            Self::ChannelSumsColumns => "channel_sums_columns",
+            Self::MergeSums => "merge_sums",
+            Self::MergeWeighted => "merge_weighted_sums",
+            Self::MergeParameters => "merge_parameters",
+            Self::BackwardApplyRows => "backward_apply_rows",
+            Self::BackwardApplyColumns => "backward_apply_columns",
         }
     }
 
-    /// How often the pass reads or writes a tensor of `x`'s size.
-    pub(crate) fn tensors_moved(self) -> u64 {
-        match self {
-            Self::FusedRows | Self::FusedColumns | Self::ApplyRows | Self::ApplyColumns => 2,
-            Self::StatsRows | Self::StatsColumns => 1,
-            Self::Merge | Self::CountBatch | Self::RunningStatistics => 0,
+    /// How often the pass reads or writes a tensor of `x`'s size, residuals left out.
+    pub(crate) fn tensors_moved(self, known: Known) -> u64 {
+        if matches!((self, known), (Self::ApplyRows | Self::ApplyColumns, Known::Nothing)) {
+            return 2;
         }
+        let large = [Role::X, Role::Y, Role::GradOutput, Role::GradInput];
+        self.roles(known).iter().filter(|(role, _)| large.contains(role)).count() as u64
+    }
+
+    /// How many numbers a lane keeps for each element of its tile, where it keeps any.
+    pub(crate) fn tensors_held(self) -> u64 {
+        if self.fuses_backward() { 2 } else { 1 }
     }
 
     fn source(self) -> &'static str {
@@ -175,20 +224,53 @@ impl Kernel {
             Self::CountBatch => fragment!("count_batch.wgsl"),
             Self::FusedColumns => fragment!("fused_columns.wgsl"),
             Self::RunningStatistics => fragment!("running_statistics.wgsl"),
+            Self::BackwardFusedRows => fragment!("backward/fused_rows.wgsl"),
+            Self::BackwardFusedParameters => fragment!("backward/fused_parameters.wgsl"),
+            Self::SumsRows | Self::ChannelSumsRows => fragment!("backward/sums_rows.wgsl"),
+            Self::ChannelSumsColumns => fragment!("backward/sums_columns.wgsl"),
+            Self::MergeSums | Self::MergeWeighted | Self::MergeParameters => fragment!("backward/merge_sums.wgsl"),
+            Self::BackwardApplyRows => fragment!("backward/apply_rows.wgsl"),
+            Self::BackwardApplyColumns => fragment!("backward/apply_columns.wgsl"),
         }
     }
 
     fn by_rows(self) -> bool {
+        self.may_be_ragged() || self.goes_back_by_rows()
+    }
+
+    /// Whether there are fragments of it for ragged rows.
+    pub(crate) fn may_be_ragged(self) -> bool {
         matches!(self, Self::FusedRows | Self::StatsRows | Self::ApplyRows)
     }
 
-    fn by_columns(self) -> bool {
-        matches!(self, Self::StatsColumns | Self::ApplyColumns | Self::FusedColumns)
+    /// Whether it works on tiles along `S` for a gradient.
+    fn goes_back_by_rows(self) -> bool {
+        matches!(self, Self::SumsRows | Self::ChannelSumsRows | Self::BackwardApplyRows) || self.fuses_backward()
+    }
+
+    pub(crate) fn by_columns(self) -> bool {
+        matches!(
+            self,
+            Self::StatsColumns
+                | Self::ApplyColumns
+                | Self::FusedColumns
+                | Self::ChannelSumsColumns
+                | Self::BackwardApplyColumns
+        )
     }
 
     /// Whether it computes the statistics of a tile.
     fn measures(self) -> bool {
-        matches!(self, Self::FusedRows | Self::StatsRows)
+        matches!(self, Self::FusedRows | Self::StatsRows) || self.fuses_backward()
+    }
+
+    /// Whether it computes the gradients of a whole group.
+    fn fuses_backward(self) -> bool {
+        matches!(self, Self::BackwardFusedRows | Self::BackwardFusedParameters)
+    }
+
+    fn merges_sums(self) -> bool {
+        matches!(self, Self::MergeSums | Self::MergeWeighted | Self::MergeParameters)
     }
 }
 
@@ -216,6 +298,7 @@ impl Affine {
             Self::Element => fragment!("affine/element.wgsl"),
             Self::Divided => fragment!("affine/divided.wgsl"),
             Self::Shared => fragment!("affine/shared.wgsl"),
+            Self::Stepped => fragment!("affine/stepped.wgsl"),
         }
     }
 }
@@ -223,7 +306,7 @@ impl Affine {
 impl Known {
     fn source(self) -> &'static str {
         match self {
-            Self::Merged | Self::Scaled => fragment!("known/merged.wgsl"),
+            Self::Merged | Self::Scaled | Self::Given | Self::Kept => fragment!("known/merged.wgsl"),
             Self::Running => fragment!("known/running.wgsl"),
             Self::Nothing => fragment!("known/nothing.wgsl"),
         }
@@ -270,7 +353,8 @@ impl Variant {
             parts.push(fragment!("ragged/normalize.wgsl"));
             parts.extend(match self.affine {
                 Affine::Constant => [self.affine.source(), fragment!("ragged/edge.wgsl")],
-                Affine::Divided => [fragment!("ragged/divided.wgsl"), fragment!("ragged/edge.wgsl")],
+                // Never stepped: a pack may straddle two weights.
+                Affine::Divided | Affine::Stepped => [fragment!("ragged/divided.wgsl"), fragment!("ragged/edge.wgsl")],
                 Affine::Element | Affine::Shared => [self.affine.source(), fragment!("ragged/edge_words.wgsl")],
             });
             if !registers {
@@ -282,9 +366,37 @@ impl Variant {
 
     /// The whole shader.
     pub(crate) fn source(&self) -> String {
+        let mut source = self.fragments().join("\n");
+        match self.hold {
+            Hold::Registers(items) | Hold::Stream(items) => {
+                source.push_str(&format!("\nconst ITEMS: u32 = {items}u;\n"));
+            }
+            Hold::Chunk { rows, span } => {
+                source.push_str(&format!("\nconst CHUNK: u32 = {rows}u;\nconst SPAN: u32 = {span}u;\n"));
+            }
+            Hold::None => {}
+        }
+        source.push_str(&format!("\nconst TOGETHER: u32 = {}u;\n", self.together));
+        let keeps_dy = self.kernel == Kernel::BackwardFusedParameters;
+        if self.kernel.fuses_backward() {
+            source.push_str(&format!("\nconst KEEPS_DY: bool = {keeps_dy};\n"));
+        }
+        source.push_str(&tensor::declarations(self));
+        if self.width == Width::Ragged {
+            source.push_str(&ragged::constants(self));
+        }
+        source
+    }
+
+    fn fragments(&self) -> Vec<&'static str> {
+        use Kernel::{
+            ApplyColumns, ApplyRows, BackwardApplyColumns, BackwardApplyRows, BackwardFusedRows, ChannelSumsColumns,
+            ChannelSumsRows, CountBatch, FusedColumns, FusedRows, Merge, MergeParameters, RunningStatistics,
+            StatsColumns, StatsRows, SumsRows,
+        };
         let kernel = self.kernel;
         let mut parts = vec![fragment!("params.wgsl")];
-        if kernel != Kernel::CountBatch {
+        if kernel != CountBatch {
             parts.extend([self.width.source(), self.reduction.source(), fragment!("statistics.wgsl")]);
             parts.push(if kernel.by_columns() {
                 fragment!("width/value_pack.wgsl")
@@ -303,55 +415,93 @@ impl Variant {
         if kernel.by_columns() {
             parts.push(fragment!("columns.wgsl"));
         }
-        if matches!(kernel, Kernel::StatsColumns | Kernel::FusedColumns) {
+        if matches!(kernel, StatsColumns | FusedColumns) {
             parts.push(fragment!("chunk_statistics.wgsl"));
         }
         if kernel.measures() && self.width != Width::Ragged {
             parts.push(fragment!("held_statistics.wgsl"));
             parts.extend(match self.hold {
-                Hold::Registers(_) => vec![fragment!("reduce/tree.wgsl"), fragment!("hold/registers.wgsl")],
+                Hold::Registers(_) => vec![fragment!("hold/registers.wgsl")],
                 _ => vec![fragment!("reduce/merge_lanes.wgsl"), fragment!("hold/stream.wgsl")],
             });
         }
-        let exchanges_partials = kernel == Kernel::Merge || matches!(self.hold, Hold::Stream(_));
-        if kernel == Kernel::StatsRows || exchanges_partials {
+        let sums_lanes =
+            kernel.merges_sums() || kernel.fuses_backward() || matches!(kernel, SumsRows | ChannelSumsRows);
+        let shares_registers = matches!(self.hold, Hold::Registers(_)) && self.width != Width::Ragged;
+        if sums_lanes || (kernel.measures() && shares_registers) {
+            parts.push(fragment!("reduce/tree.wgsl"));
+        }
+        let exchanges_partials = kernel == Merge || matches!(self.hold, Hold::Stream(_));
+        if kernel == StatsRows || exchanges_partials {
             parts.push(fragment!("record.wgsl"));
         }
-        if matches!(kernel, Kernel::FusedRows | Kernel::ApplyRows) && self.width != Width::Ragged {
+        if matches!(kernel, FusedRows | ApplyRows) && self.width != Width::Ragged {
             parts.extend([self.affine.source(), fragment!("normalize.wgsl")]);
         }
-        if matches!(kernel, Kernel::FusedRows | Kernel::FusedColumns | Kernel::ApplyRows | Kernel::ApplyColumns) {
+        if kernel.goes_back_by_rows() {
+            parts.push(self.affine.source());
+        }
+        if matches!(kernel, FusedRows | FusedColumns | ApplyRows | ApplyColumns | BackwardApplyColumns)
+            || kernel.goes_back_by_rows()
+            || kernel.merges_sums()
+        {
             parts.push(fragment!("affine/index.wgsl"));
         }
-        if matches!(kernel, Kernel::ApplyRows | Kernel::ApplyColumns | Kernel::RunningStatistics) {
+        if matches!(kernel, ApplyRows | ApplyColumns | RunningStatistics) {
             parts.push(self.known.source());
         }
-        if matches!(kernel, Kernel::FusedRows | Kernel::FusedColumns | Kernel::Merge) || self.known == Known::Running {
+        if matches!(kernel, FusedRows | FusedColumns)
+            || kernel.fuses_backward()
+            || (self.known == Known::Running && matches!(kernel, ApplyRows | ApplyColumns | RunningStatistics))
+        {
             parts.push(fragment!("factor.wgsl"));
         }
-        if kernel == Kernel::RunningStatistics {
+        if kernel == RunningStatistics || kernel.merges_sums() {
             parts.push(fragment!("team.wgsl"));
         }
-        if kernel == Kernel::Merge {
+        if kernel == Merge {
             parts.extend([fragment!("team.wgsl"), fragment!("reduce/merge_lanes.wgsl")]);
-            parts.push(if self.track { fragment!("track.wgsl") } else { fragment!("no_track.wgsl") });
+            if self.known == Known::Kept {
+                parts.push(fragment!("keep_moments.wgsl"));
+            } else {
+                parts.extend([fragment!("factor.wgsl"), fragment!("keep_statistics.wgsl")]);
+                parts.push(if self.track { fragment!("track.wgsl") } else { fragment!("no_track.wgsl") });
+            }
+        }
+        if matches!(kernel, BackwardApplyRows | BackwardApplyColumns) || kernel.fuses_backward() {
+            parts.push(fragment!("backward/gradient.wgsl"));
+        }
+        if kernel == BackwardApplyRows || kernel.fuses_backward() {
+            parts.push(fragment!("backward/store.wgsl"));
+            parts.push(match self.hold {
+                Hold::Registers(_) => fragment!("backward/registers.wgsl"),
+                _ => fragment!("backward/reread.wgsl"),
+            });
+        }
+        if kernel.fuses_backward() {
+            parts.push(fragment!("backward/gradients.wgsl"));
+            parts.push(match self.known {
+                Known::Merged => fragment!("backward/saved.wgsl"),
+                _ if kernel == BackwardFusedRows => fragment!("backward/computed.wgsl"),
+                _ => fragment!("backward/forgotten.wgsl"),
+            });
+            if matches!(self.hold, Hold::Stream(_)) {
+                parts.extend([fragment!("backward/stream.wgsl"), fragment!("backward/known_sums.wgsl")]);
+            }
+        }
+        if matches!(kernel, SumsRows | ChannelSumsRows) {
+            parts.push(fragment!("backward/known_sums.wgsl"));
+        }
+        if matches!(kernel, SumsRows | ChannelSumsRows | ChannelSumsColumns) {
+            parts.push(fragment!("backward/group_at.wgsl"));
+        }
+        if kernel.merges_sums() {
+            parts.push(match kernel {
+                MergeParameters => fragment!("backward/keep_parameters.wgsl"),
+                _ => fragment!("backward/keep_sums.wgsl"),
+            });
         }
         parts.push(kernel.source());
-        let mut source = parts.join("\n");
-        match self.hold {
-            Hold::Registers(items) | Hold::Stream(items) => {
-                source.push_str(&format!("\nconst ITEMS: u32 = {items}u;\n"));
-            }
-            Hold::Chunk { rows, span } => {
-                source.push_str(&format!("\nconst CHUNK: u32 = {rows}u;\nconst SPAN: u32 = {span}u;\n"));
-            }
-            Hold::None => {}
-        }
-        source.push_str(&format!("\nconst TOGETHER: u32 = {}u;\n", self.together));
-        source.push_str(&tensor::declarations(self));
-        if self.width == Width::Ragged {
-            source.push_str(&ragged::constants(self));
-        }
-        source
+        parts
     }
 }

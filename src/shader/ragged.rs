@@ -87,6 +87,8 @@ pub(super) fn accessors(variant: &Variant, role: Role) -> String {
         // In place, x is what y's binding holds before it is overwritten.
         Role::X => text.push_str(&X_OF_QUADS.replace('X', if of_quads { "x" } else { "y" })),
         Role::Y => text.push_str(Y),
+        // Rows with a residual are never ragged.
+        Role::Residual | Role::ResidualOut => {}
         _ => {
             let (plus, none) = if role == Role::Weight { ("params.weight_offset + ", "1.0") } else { ("", "0.0") };
             let words =

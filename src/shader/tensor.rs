@@ -17,8 +17,19 @@ pub(crate) enum Role {
     RunningMean,
     RunningVar,
     Batches,
-    Partials,
+    Residual,
+    ResidualOut,
     Stats,
+    GradOutput,
+    GradInput,
+    GradWeight,
+    GradBias,
+    GradResidual,
+    Moments,
+    Sums,
+    Partials,
+    PartialSums,
+    GroupSums,
 }
 
 /// How a tensor is bound.
@@ -45,12 +56,13 @@ pub(crate) enum Stored {
     Packed(Width),
     U32,
     Record,
+    Pair,
     Bits,
 }
 
 impl Role {
     /// The tensors a user can give.
-    pub(crate) const GIVEN: [Self; 9] = [
+    pub(crate) const GIVEN: [Self; 19] = [
         Self::X,
         Self::Y,
         Self::Weight,
@@ -60,7 +72,32 @@ impl Role {
         Self::RunningMean,
         Self::RunningVar,
         Self::Batches,
+        Self::Residual,
+        Self::ResidualOut,
+        Self::Stats,
+        Self::GradOutput,
+        Self::GradInput,
+        Self::GradWeight,
+        Self::GradBias,
+        Self::GradResidual,
+        Self::Moments,
+        Self::Sums,
     ];
+
+    /// The tensors that one that is written may be exactly: each element is read by the lane that then overwrites it.
+    pub(crate) fn may_overwrite(self) -> &'static [Self] {
+        match self {
+            Self::Y | Self::ResidualOut => &[Self::X, Self::Residual],
+            Self::GradInput => &[Self::GradOutput, Self::GradResidual],
+            _ => &[],
+        }
+    }
+
+    /// Whether it is as large as `x`, so that a pass binds its part of it alone.
+    pub(crate) fn is_large(self) -> bool {
+        use Role::{GradInput, GradOutput, GradResidual, Residual, ResidualOut, X, Y};
+        matches!(self, X | Y | Residual | ResidualOut | GradOutput | GradInput | GradResidual)
+    }
 
     /// As users and error messages name it.
     pub(crate) fn name(self) -> &'static str {
@@ -74,26 +111,66 @@ impl Role {
             Self::RunningMean => "running_mean",
             Self::RunningVar => "running_var",
             Self::Batches => "num_batches_tracked",
+            Self::Residual => "residual",
+            Self::ResidualOut => "residual_out",
+            Self::Stats => "statistics",
+            Self::GradOutput => "grad_output",
+            Self::GradInput => "grad_input",
+            Self::GradWeight => "grad_weight",
+            Self::GradBias => "grad_bias",
+            Self::GradResidual => "grad_residual",
             Self::Partials => "partials",
-            Self::Stats => "stats",
+            Self::PartialSums => "partial_sums",
+            Self::GroupSums => "group_sums",
+            Self::Moments => "moments",
+            Self::Sums => "sums",
         }
     }
 
     /// As shaders name it.
     fn shader_name(self) -> &'static str {
-        if self == Self::Batches { "batches" } else { self.name() }
+        match self {
+            Self::Batches => "batches",
+            Self::Stats => "stats",
+            other => other.name(),
+        }
     }
 }
 
 impl Kernel {
     /// The tensors it can use, and whether it writes them.
     pub(crate) fn roles(self, known: Known) -> &'static [(Role, bool)] {
-        use Role::{Batches, Bias, Mean, Partials, Rstd, RunningMean, RunningVar, Stats, Weight, X, Y};
+        use Role::{
+            Batches, Bias, GradBias, GradInput, GradOutput, GradResidual, GradWeight, GroupSums, Mean, Moments,
+            PartialSums, Partials, Residual, ResidualOut, Rstd, RunningMean, RunningVar, Stats, Sums, Weight, X, Y,
+        };
         match self {
-            Self::FusedRows | Self::FusedColumns => {
-                &[(X, false), (Y, true), (Weight, false), (Bias, false), (Mean, true), (Rstd, true)]
+            Self::FusedRows => &[
+                (X, false),
+                (Y, true),
+                (Weight, false),
+                (Bias, false),
+                (Mean, true),
+                (Rstd, true),
+                (Residual, false),
+                (ResidualOut, true),
+                (Stats, true),
+            ],
+            Self::FusedColumns => {
+                &[(X, false), (Y, true), (Weight, false), (Bias, false), (Mean, true), (Rstd, true), (Stats, true)]
             }
-            Self::StatsRows | Self::StatsColumns => &[(X, false), (Partials, true)],
+            Self::StatsRows => &[(X, false), (Residual, false), (Partials, true)],
+            Self::StatsColumns => &[(X, false), (Partials, true)],
+            Self::Merge if known == Known::Kept => &[(Partials, false), (Moments, true)],
+            Self::Merge if known == Known::Given => &[
+                (Moments, false),
+                (Stats, true),
+                (Mean, true),
+                (Rstd, true),
+                (RunningMean, true),
+                (RunningVar, true),
+                (Batches, false),
+            ],
             Self::Merge => &[
                 (Partials, false),
                 (Stats, true),
@@ -104,15 +181,106 @@ impl Kernel {
                 (Batches, false),
             ],
             Self::ApplyRows | Self::ApplyColumns => match known {
-                Known::Merged => &[(X, false), (Y, true), (Weight, false), (Bias, false), (Stats, false)],
+                Known::Merged | Known::Given | Known::Kept => &[
+                    (X, false),
+                    (Y, true),
+                    (Weight, false),
+                    (Bias, false),
+                    (Stats, false),
+                    (Residual, false),
+                    (ResidualOut, true),
+                ],
                 Known::Running => {
                     &[(X, false), (Y, true), (Weight, false), (Bias, false), (RunningMean, false), (RunningVar, false)]
                 }
-                Known::Scaled => &[(X, false), (Y, true), (Weight, false), (Stats, false)],
+                Known::Scaled => {
+                    &[(X, false), (Y, true), (Weight, false), (Stats, false), (Residual, false), (ResidualOut, true)]
+                }
                 Known::Nothing => &[(Y, true), (Bias, false)],
             },
             Self::RunningStatistics => &[(RunningMean, false), (RunningVar, false), (Stats, true)],
             Self::CountBatch => &[(Batches, true)],
+            Self::BackwardFusedRows if known == Known::Merged => &[
+                (X, false),
+                (GradOutput, false),
+                (GradInput, true),
+                (Weight, false),
+                (GradResidual, false),
+                (Stats, false),
+            ],
+            Self::BackwardFusedRows => &[
+                (X, false),
+                (GradOutput, false),
+                (GradInput, true),
+                (Weight, false),
+                (GradResidual, false),
+                (Stats, true),
+            ],
+            Self::BackwardFusedParameters if known == Known::Merged => &[
+                (X, false),
+                (GradOutput, false),
+                (GradInput, true),
+                (Weight, false),
+                (GradResidual, false),
+                (Stats, false),
+                (PartialSums, true),
+            ],
+            Self::BackwardFusedParameters => &[
+                (X, false),
+                (GradOutput, false),
+                (GradInput, true),
+                (Weight, false),
+                (GradResidual, false),
+                (PartialSums, true),
+            ],
+            Self::SumsRows => &[(X, false), (GradOutput, false), (Weight, false), (Stats, false), (PartialSums, true)],
+            Self::ChannelSumsRows | Self::ChannelSumsColumns => {
+                &[(X, false), (GradOutput, false), (Stats, false), (PartialSums, true)]
+            }
+            Self::MergeSums => match known {
+                Known::Given => &[(Sums, false), (GroupSums, true)],
+                Known::Kept => &[(PartialSums, false), (Sums, true)],
+                _ => &[(PartialSums, false), (GroupSums, true)],
+            },
+            Self::MergeWeighted => match known {
+                Known::Kept => &[(PartialSums, false), (Weight, false), (Sums, true)],
+                _ => &[(PartialSums, false), (Weight, false), (GroupSums, true)],
+            },
+            Self::MergeParameters => &[(PartialSums, false), (GradWeight, true), (GradBias, true)],
+            Self::BackwardApplyRows | Self::BackwardApplyColumns => match known {
+                Known::Running => {
+                    &[(GradOutput, false), (GradInput, true), (Weight, false), (GradResidual, false), (Stats, false)]
+                }
+                _ => &[
+                    (X, false),
+                    (GradOutput, false),
+                    (GradInput, true),
+                    (Weight, false),
+                    (GradResidual, false),
+                    (Stats, false),
+                    (GroupSums, false),
+                ],
+            },
+        }
+    }
+}
+
+impl Kernel {
+    /// The tensors that its text speaks of and that it need not have.
+    fn may_lack(self) -> &'static [Role] {
+        use Role::{Bias, GradResidual, GroupSums, PartialSums, Partials, ResidualOut, Stats, Weight, X};
+        match self {
+            Self::FusedRows => &[],
+            Self::ApplyRows => &[X, Weight, Bias, ResidualOut],
+            Self::ApplyColumns => &[X, Weight, Bias],
+            Self::BackwardFusedRows | Self::BackwardFusedParameters | Self::SumsRows | Self::ChannelSumsRows => {
+                &[Weight, Bias, Stats]
+            }
+            Self::BackwardApplyRows | Self::BackwardApplyColumns => &[X, Weight, Bias, GradResidual, GroupSums],
+            Self::Merge => &[Partials],
+            Self::MergeSums | Self::MergeParameters => &[Weight, PartialSums, GroupSums],
+            Self::MergeWeighted => &[GroupSums],
+            _ => &[],
         }
     }
 }
@@ -121,12 +289,13 @@ impl Variant {
     /// What the binding of `role` is an array of.
     pub(crate) fn stored(&self, role: Role) -> Stored {
         match role {
-            Role::X | Role::Y => Stored::Packed(self.width),
+            role if role.is_large() => Stored::Packed(self.width),
             Role::Weight | Role::Bias if self.packs_parameters() => Stored::Packed(self.width),
-            Role::Weight | Role::Bias | Role::Mean | Role::Rstd | Role::RunningMean | Role::RunningVar => Stored::F32,
             Role::Batches => Stored::U32,
-            Role::Partials => Stored::Bits,
+            Role::Partials | Role::Moments => Stored::Bits,
+            Role::PartialSums | Role::GroupSums | Role::Sums => Stored::Pair,
             Role::Stats => Stored::Record,
+            _ => Stored::F32,
         }
     }
 }
@@ -137,17 +306,19 @@ impl Stored {
         match self {
             Self::F32 | Self::Packed(Width::Scalar) => "f32",
             Self::Packed(Width::Quad | Width::Ragged) | Self::Record => "vec4<f32>",
+            Self::Pair => "vec2<f32>",
             Self::Bits => "vec4<u32>",
             Self::U32 => "u32",
         }
     }
 
-    /// Where element `i` is: tensors of the user start somewhere in their binding, scratch at 0.
-    fn place(self, name: &str) -> String {
+    /// Where element `i` of `role` is: tensors of the user start somewhere in their binding, scratch at 0.
+    fn place(self, role: Role) -> String {
+        let name = role.shader_name();
         match self {
-            Self::F32 | Self::U32 | Self::Packed(Width::Scalar) => format!("params.{name}_start + i"),
+            _ if !Role::GIVEN.contains(&role) => "i".to_owned(),
             Self::Packed(Width::Quad | Width::Ragged) => format!("(params.{name}_start + i) >> 2u"),
-            Self::Record | Self::Bits => "i".to_owned(),
+            _ => format!("params.{name}_start + i"),
         }
     }
 }
@@ -173,11 +344,9 @@ pub(super) fn declarations(variant: &Variant) -> String {
         text.push_str(&accessors(variant, role, written));
     }
     // A pass that leaves one of them to another does as if there were none.
-    if matches!(variant.kernel, Kernel::ApplyRows | Kernel::ApplyColumns) {
-        for role in [Role::X, Role::Weight, Role::Bias] {
-            if !roles.contains(&(role, false)) {
-                text.push_str(&accessors(variant, role, false));
-            }
+    for &role in variant.kernel.may_lack() {
+        if !roles.iter().any(|&(there, _)| there == role) {
+            text.push_str(&accessors(variant, role, matches!(role, Role::ResidualOut | Role::GroupSums)));
         }
     }
     text
@@ -191,18 +360,35 @@ fn accessors(variant: &Variant, role: Role, written: bool) -> String {
         return ragged::accessors(variant, role);
     }
     let ty = stored.of_array();
-    // In place, x is what y's binding holds before it is overwritten.
-    let data = if role == Role::X && !bound(Role::X) { Role::Y } else { role };
-    let place = format!("{}_data[{}]", data.shader_name(), stored.place(data.shader_name()));
+    // In place, it is what the other's binding holds before that is overwritten.
+    let of = |role: Role| {
+        let overwritten = |&&(of, _): &&(Role, Role)| of == role;
+        let instead = match role {
+            Role::Partials => Role::Moments,
+            Role::PartialSums | Role::GroupSums => Role::Sums,
+            // What is left to do is done in place.
+            Role::X if variant.known == Known::Nothing => Role::Y,
+            role => role,
+        };
+        match variant.overwritten.iter().find(overwritten) {
+            Some(&(_, by)) => by,
+            None if !bound(role) && bound(instead) => instead,
+            None => role,
+        }
+    };
+    let element = |role: Role| format!("{}_data[{}]", role.shader_name(), stored.place(role));
+    let data = of(role);
+    let place = element(data);
     let load = match (role, bound(data)) {
         (Role::Weight, true) => format!("params.weight_offset + {place}"),
+        (Role::X, true) if bound(of(Role::Residual)) => format!("{place} + {}", element(of(Role::Residual))),
         (_, true) => place.clone(),
         (Role::Weight, false) => format!("{ty}(1.0)"),
         (_, false) => format!("{ty}(0)"),
     };
     let mut text = format!("fn {name}_load(i: u32) -> {ty} {{ return {load}; }}\n");
     if written {
-        let store = if bound(role) { format!("{place} = v;") } else { String::new() };
+        let store = if bound(data) { format!("{place} = v;") } else { String::new() };
         text.push_str(&format!("fn {name}_store(i: u32, v: {ty}) {{ {store} }}\n"));
     }
     text

@@ -4,15 +4,21 @@
     python tests/golden/generate.py
 
 writes every array as a .npy file next to this script, and cases.json, which lists them. Any
-PyTorch from 2.0 on will do; the files here are from 2.0.1 on a CPU.
+PyTorch from 2.0 on will do; the files here are from 2.0.1 on a CPU, those of the gradients from
+2.15.0. Versions differ in the last bit: with --missing the files that are there stay as they are.
 
 Inputs (x, weight, bias, running_mean, running_var) are float32, so that any implementation can
 take them as they are; outputs (y, mean, rstd, running_mean_out, running_var_out) are float64.
 PyTorch has the channels first; each `_nhwc` or `_nlc` case is a channels-first case with the axes
 of x and y moved. Shapes of mean and rstd: that of x with the normalized axes as 1 (layer, rms),
 (N, G) (group), (N, C) (instance), (C) (batch).
+
+The cases in GRADIENTS also have grad_output (float32), the gradient of some loss with respect to
+y, and what autograd makes of it: grad_input, grad_weight and grad_bias (float64). A weight or bias
+that the case leaves out has the gradient of one that multiplies by 1 or adds 0.
 """
 
+import argparse
 import json
 import zlib
 from pathlib import Path
@@ -21,8 +27,38 @@ import numpy as np
 import torch
 
 HERE = Path(__file__).parent
-INPUTS = ("x", "weight", "bias", "running_mean", "running_var")
+INPUTS = ("x", "weight", "bias", "running_mean", "running_var", "grad_output")
+LIKE_X = ("x", "y", "grad_output", "grad_input")
+# Few, since each has two more arrays of the size of x.
+GRADIENTS = (
+    "layer_affine",
+    "layer_two_dims",
+    "layer_no_affine",
+    "layer_odd_width",
+    "layer_far_mean",
+    "rms_bias",
+    "rms_no_affine",
+    "rms_weight_offset",
+    "rms_far_mean",
+    "group_nhwc",
+    "group_no_affine",
+    "group_nc",
+    "group_far_mean",
+    "instance_no_affine",
+    "instance_nlc",
+    "instance_far_mean",
+    "instance_chw",
+    "batch_nhwc",
+    "batch_nc",
+    "batch_no_affine",
+    "batch_far_mean",
+    "batch_eval_nhwc",
+    "batch_eval_no_affine",
+    "batch_eval_far_mean",
+)
 cases = []
+# Whether to leave files that are there as they are.
+missing = False
 
 
 def draws(name):
@@ -50,8 +86,11 @@ def write(name, norm, arrays, channel_axis=None, **params):
         if key in INPUTS:
             assert (array == array.astype(np.float32)).all(), (name, key)
             array = array.astype(np.float32)
+        if key.startswith("grad_") and name not in GRADIENTS:
+            continue
         file = f"{name}.{key}.npy"
-        np.save(HERE / file, array)
+        if not (missing and (HERE / file).exists()):
+            np.save(HERE / file, array)
         case["files"][key] = file
     cases.append(case)
 
@@ -60,7 +99,7 @@ def write_channels(name, norm, arrays, last=None, **params):
     """Writes a channels-first case and, as `last`, the same with the channels last."""
     write(name, norm, arrays, channel_axis=1, **params)
     if last is not None:
-        moved = {k: v.movedim(1, -1) if k in ("x", "y") else v for k, v in arrays.items()}
+        moved = {k: v.movedim(1, -1) if k in LIKE_X else v for k, v in arrays.items()}
         write(last, norm, moved, channel_axis=-1, **params)
 
 
@@ -70,16 +109,34 @@ def affine(rng, shape, weight=True, bias=True):
     return w, b
 
 
+def gradients(name, norm, x, w, b, of_parameters):
+    """Of a loss whose gradient by `norm(x, w, b)` is drawn; w and b, left out, are 1 and 0."""
+    # A generator of its own: the inputs stay as they are.
+    dy = f32(draws(name + ".grad_output").normal(0.0, 1.0, x.shape))
+    w = torch.ones(of_parameters).double() if w is None else w
+    b = torch.zeros(of_parameters).double() if b is None else b
+    leaves = [tensor.clone().requires_grad_() for tensor in (x, w, b)]
+    grads = torch.autograd.grad(norm(*leaves), leaves, dy)
+    arrays = dict(zip(("grad_input", "grad_weight", "grad_bias"), grads))
+    return {"grad_output": dy, **arrays}
+
+
 def layer(name, shape, dims, eps=1e-5, mean=0.0, std=1.0, weight=True, bias=True):
     rng = draws(name)
     x = f32(rng.normal(mean, std, shape))
     normalized_shape = list(shape[len(shape) - dims :])
     w, b = affine(rng, normalized_shape, weight, bias)
     y, mean, rstd = torch.native_layer_norm(x, normalized_shape, w, b, eps)
+    arrays = {"x": x, "weight": w, "bias": b, "y": y, "mean": mean, "rstd": rstd}
+
+    def norm(x, w, b):
+        return torch.nn.functional.layer_norm(x, normalized_shape, w, b, eps)
+
+    arrays.update(gradients(name, norm, x, w, b, normalized_shape))
     write(
         name,
         "layer",
-        {"x": x, "weight": w, "bias": b, "y": y, "mean": mean, "rstd": rstd},
+        arrays,
         normalized_shape=normalized_shape,
         eps=eps,
     )
@@ -94,16 +151,26 @@ def rms(name, shape, dims, eps=1e-5, mean=0.0, std=1.0, weight=True, bias=False,
         w = f32(w - offset)
     # PyTorch has rms_norm only from 2.4 on, without an offset or a bias.
     axes = tuple(range(-dims, 0))
-    rstd = torch.rsqrt(x.pow(2).mean(axes, keepdim=True) + eps)
+
+    def rstd_of(x):
+        return torch.rsqrt(x.pow(2).mean(axes, keepdim=True) + eps)
+
+    rstd = rstd_of(x)
     y = x * rstd
     if w is not None:
         y = y * (offset + w)
     if b is not None:
         y = y + b
+    arrays = {"x": x, "weight": w, "bias": b, "y": y, "rstd": rstd}
+
+    def norm(x, w, b):
+        return x * rstd_of(x) * (offset + w) + b
+
+    arrays.update(gradients(name, norm, x, w, b, normalized_shape))
     write(
         name,
         "rms",
-        {"x": x, "weight": w, "bias": b, "y": y, "rstd": rstd},
+        arrays,
         normalized_shape=normalized_shape,
         eps=eps,
         weight_offset=offset,
@@ -116,14 +183,13 @@ def group(name, shape, groups, eps=1e-5, mean=0.0, std=1.0, weight=True, bias=Tr
     n, c = shape[:2]
     w, b = affine(rng, [c], weight, bias)
     y, mean, rstd = torch.native_group_norm(x, w, b, n, c, x[0, 0].numel(), groups, eps)
-    write_channels(
-        name,
-        "group",
-        {"x": x, "weight": w, "bias": b, "y": y, "mean": mean, "rstd": rstd},
-        last,
-        num_groups=groups,
-        eps=eps,
-    )
+    arrays = {"x": x, "weight": w, "bias": b, "y": y, "mean": mean, "rstd": rstd}
+
+    def norm(x, w, b):
+        return torch.nn.functional.group_norm(x, groups, w, b, eps)
+
+    arrays.update(gradients(name, norm, x, w, b, [c]))
+    write_channels(name, "group", arrays, last, num_groups=groups, eps=eps)
 
 
 def instance(name, shape, eps=1e-5, mean=0.0, std=1.0, weight=True, bias=True, last=None):
@@ -137,6 +203,11 @@ def instance(name, shape, eps=1e-5, mean=0.0, std=1.0, weight=True, bias=True, l
     _, mean, rstd = torch.native_batch_norm(of_groups, None, None, None, None, True, 0.0, eps)
     arrays = {"x": x, "weight": w, "bias": b, "y": y}
     arrays.update(mean=mean.reshape(n, c), rstd=rstd.reshape(n, c))
+
+    def norm(x, w, b):
+        return torch.nn.functional.instance_norm(x, weight=w, bias=b, eps=eps)
+
+    arrays.update(gradients(name, norm, x, w, b, [c]))
     write_channels(name, "instance", arrays, last, eps=eps)
 
 
@@ -153,6 +224,11 @@ def instance_unbatched(name, shape, eps=1e-5):
     )
     arrays = {"x": x, "weight": w, "bias": b, "y": y}
     arrays.update(mean=mean.reshape(1, c), rstd=rstd.reshape(1, c))
+
+    def of_sample(x, w, b):
+        return torch.nn.functional.instance_norm(x[None], weight=w, bias=b, eps=eps)[0]
+
+    arrays.update(gradients(name, of_sample, x, w, b, [c]))
     write(name, "instance", arrays, channel_axis=0, eps=eps)
 
 
@@ -208,13 +284,25 @@ def batch(
         params.update(momentum=momentum, num_batches_tracked=batches, estimator=estimator)
     else:
         arrays["rstd"] = torch.rsqrt(running_var + eps)
+    # The batch's own statistics do not need the running ones.
+    given = (None, None) if training else (running_mean, running_var)
+
+    def of_batch(x, w, b):
+        return torch.nn.functional.batch_norm(x, *given, w, b, training, 0.0, eps)
+
+    arrays.update(gradients(name, of_batch, x, w, b, [c]))
     write_channels(name, "batch", arrays, last, **params)
     return norm.running_mean, norm.running_var
 
 
 def main():
-    for old in HERE.glob("*.npy"):
-        old.unlink()
+    global missing
+    parser = argparse.ArgumentParser(description="Writes the golden files.")
+    parser.add_argument("--missing", action="store_true", help="only the files that are not there")
+    missing = parser.parse_args().missing
+    if not missing:
+        for old in HERE.glob("*.npy"):
+            old.unlink()
     far = {"mean": 1e6, "std": 1.0}
 
     layer("layer_affine", (6, 64), 1)

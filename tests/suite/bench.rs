@@ -11,7 +11,7 @@ use crate::support::{TOLERANCE, gpu};
 fn names(report: &Value) -> Vec<String> {
     let cases = report["cases"].as_array().expect("a list");
     let text = |case: &Value, key: &str| case[key].as_str().expect("a text").to_owned();
-    cases.iter().map(|case| ["norm", "shape", "layout"].map(|key| text(case, key)).join(" ")).collect()
+    cases.iter().map(|case| ["norm", "direction", "shape", "layout"].map(|key| text(case, key)).join(" ")).collect()
 }
 
 fn report(folder: &Folder, name: &str) -> Value {
@@ -21,18 +21,19 @@ fn report(folder: &Folder, name: &str) -> Value {
 #[test]
 fn a_shape_of_ones_own_is_timed() {
     let folder = Folder::new();
-    let ended = folder.succeed("bench --quick --norm layer rms --shape 33x70 4x8x64 --json b.json --plot b.svg");
+    let ended = folder
+        .succeed("bench --quick --direction forward --norm layer rms --shape 33x70 4x8x64 --json b.json --plot b.svg");
     assert_eq!(ended.stderr, "");
     assert_eq!(folder.files(), ["b.json", "b.svg"]);
 
     let report = report(&folder, "b.json");
     let cases = ["LayerNorm 33x70 rows", "LayerNorm 4x8x64 rows", "RmsNorm 33x70 rows", "RmsNorm 4x8x64 rows"];
-    assert_eq!(names(&report), cases);
+    assert_eq!(names(&report), cases.map(|case| case.replacen(' ', " forward ", 1)));
     assert_eq!(report["adapter"]["name"], gpu().adapter_info().name);
     assert!(report["method"].as_str().is_some_and(|method| method.contains("dispatches")), "{report}");
     let positive = |value: &Value| value.as_f64().is_some_and(|value| value > 0.0);
     for case in report["cases"].as_array().unwrap() {
-        assert_eq!(case["direction"], "forward");
+        assert!(case.get("gradients").is_none(), "{case}");
         assert!(case["plan"].as_array().is_some_and(|plan| !plan.is_empty()), "{case}");
         assert!(case["error"].as_f64().is_some_and(|error| error <= TOLERANCE), "{case}");
         for key in ["bytes", "seconds", "gb_per_s", "ratio_to_copy", "copy_seconds", "copy_gb_per_s", "rounds"] {
@@ -58,6 +59,48 @@ fn a_shape_of_ones_own_is_timed() {
 }
 
 #[test]
+fn backward_passes_are_timed_beside_forward_ones() {
+    let folder = Folder::new();
+    let run = |options: &str| {
+        let ended = folder.succeed(&format!("bench --quick {options} --json b.json"));
+        (ended.stdout, report(&folder, "b.json"))
+    };
+    let (stdout, both) = run("--norm layer mvn batch --shape 6x5x9x7 --channel-axis 1");
+    assert_eq!(
+        names(&both),
+        [
+            "LayerNorm forward 6x5x9x7 rows",
+            "MeanVarianceNorm(0,2,3) forward 6x5x9x7 channels_first",
+            "BatchNorm train forward 6x5x9x7 channels_first",
+            "BatchNorm eval forward 6x5x9x7 channels_first",
+            "LayerNorm backward 6x5x9x7 rows",
+            "BatchNorm train backward 6x5x9x7 channels_first",
+            "BatchNorm eval backward 6x5x9x7 channels_first",
+        ]
+    );
+    for case in &both["cases"].as_array().unwrap()[4..] {
+        assert_eq!(case["gradients"], serde_json::json!(["dx", "dweight", "dbias"]));
+        assert!(case["error"].as_f64().is_some_and(|error| error > 0.0 && error <= TOLERANCE), "{case}");
+        assert!(case["ratio_to_copy"].as_f64().is_some_and(|ratio| ratio > 0.0), "{case}");
+        let plan: Vec<&str> = case["plan"].as_array().unwrap().iter().filter_map(Value::as_str).collect();
+        assert!(plan.iter().any(|pass| pass.starts_with("merge_parameters")), "{case}");
+        // Statistics are saved, so no pass computes them.
+        assert!(!plan.iter().any(|pass| pass.starts_with("stats")), "{case}");
+    }
+    for words in ["LayerNorm  ", "LayerNorm backward  ", "BatchNorm eval backward  "] {
+        assert!(stdout.lines().any(|line| line.starts_with(words)), "no {words}: {stdout}");
+    }
+    let (_, backward) = run("--norm rms --shape 33x70 --direction backward");
+    assert_eq!(names(&backward), ["RmsNorm backward 33x70 rows"]);
+
+    // Of the list, those that compute one gradient say so.
+    let (stdout, listed) = run("--norm rms --direction backward");
+    assert_eq!(names(&listed), ["RmsNorm backward 2048x4096 rows"; 2]);
+    assert_eq!(listed["cases"][1]["gradients"], serde_json::json!(["dx"]));
+    assert!(stdout.contains("\nRmsNorm backward dx  2048x4096"), "{stdout}");
+}
+
+#[test]
 fn the_plot_has_a_bar_for_each_case() {
     let folder = Folder::new();
     folder.succeed("bench --quick --norm batch group --shape 4x32x6x6 --channel-axis 1 --groups 8 --plot b.svg");
@@ -66,12 +109,13 @@ fn the_plot_has_a_bar_for_each_case() {
     assert_eq!(svg.root_element().tag_name().name(), "svg");
     let bars = svg.descendants().filter(|node| node.tag_name().name() == "rect");
     let bars: Vec<_> = bars.filter(|node| node.attribute("fill") == Some("#2F6FB5")).collect();
-    assert_eq!(bars.len(), 3, "{text}");
+    assert_eq!(bars.len(), 6, "{text}");
     for bar in bars {
         assert!(bar.attribute("width").and_then(|width| width.parse::<f64>().ok()).is_some_and(|width| width > 0.0));
     }
     let words: Vec<&str> = svg.descendants().filter_map(|node| node.text()).map(str::trim).collect();
-    for word in ["BatchNorm train", "BatchNorm eval", "GroupNorm(8)", "4x32x6x6, channels first", "1 (copy)"] {
+    let titles = ["BatchNorm train", "BatchNorm eval", "GroupNorm(8)"];
+    for word in titles.into_iter().chain(["GroupNorm(8) backward", "4x32x6x6, channels first", "1 (copy)"]) {
         assert!(words.contains(&word), "no {word} in {words:?}");
     }
     assert!(words.iter().any(|word| *word == gpu().describe()), "{words:?}");
@@ -81,35 +125,53 @@ fn the_plot_has_a_bar_for_each_case() {
 fn layouts_are_told_apart() {
     let folder = Folder::new();
     let run = |options: &str| {
-        folder.succeed(&format!("bench --quick --norm {options} --json b.json"));
+        folder.succeed(&format!("bench --quick --direction forward --norm {options} --json b.json"));
         names(&report(&folder, "b.json"))
     };
-    assert_eq!(run("instance --shape 2x5x6x8 --channel-axis 1"), ["InstanceNorm 2x5x6x8 channels_first"]);
-    assert_eq!(run("instance --shape 2x5x6x8 --channel-axis -2"), ["InstanceNorm 2x5x6x8 channels_between"]);
-    assert_eq!(run("group --shape 2x6x64"), ["GroupNorm(32) 2x6x64 channels_last"]);
-    assert_eq!(run("batch --shape 50x4"), ["BatchNorm train 50x4 channels_last", "BatchNorm eval 50x4 channels_last"]);
+    assert_eq!(run("instance --shape 2x5x6x8 --channel-axis 1"), ["InstanceNorm forward 2x5x6x8 channels_first"]);
+    assert_eq!(run("instance --shape 2x5x6x8 --channel-axis -2"), ["InstanceNorm forward 2x5x6x8 channels_between"]);
+    assert_eq!(run("group --shape 2x6x64"), ["GroupNorm(32) forward 2x6x64 channels_last"]);
+    assert_eq!(
+        run("batch --shape 50x4"),
+        ["BatchNorm train forward 50x4 channels_last", "BatchNorm eval forward 50x4 channels_last"]
+    );
     assert_eq!(
         run("mvn lp --shape 2x3x4x5"),
-        ["MeanVarianceNorm(0,2,3) 2x3x4x5 channels_first", "LpNorm(2) 2x3x4x5 rows"]
+        ["MeanVarianceNorm(0,2,3) forward 2x3x4x5 channels_first", "LpNorm(2) forward 2x3x4x5 rows"]
     );
 }
 
 #[test]
 fn runs_are_compared() {
     let folder = Folder::new();
-    folder.succeed("bench --quick --norm layer --shape 33x70 8x64 --json old.json");
+    folder.succeed("bench --quick --norm layer --direction forward --shape 33x70 8x64 --json old.json");
     let ended = folder
         .succeed("bench --quick --norm layer --shape 33x70 9x64 --compare old.json --json old.json --plot new.svg");
-    let row = |shape: &str| ended.stdout.lines().find(|line| line.contains(shape)).expect("a row").to_owned();
+    let row = |words: &str| ended.stdout.lines().find(|line| line.contains(words)).expect("a row").to_owned();
     assert_eq!(row("33x70").matches('x').count(), 3, "{}", ended.stdout);
     assert!(row(" 9x64").contains("not there"), "{}", ended.stdout);
-    assert!(ended.stdout.contains("in this run only: LayerNorm 9x64 rows"), "{}", ended.stdout);
-    assert!(ended.stdout.contains("in that file only: LayerNorm 8x64 rows"), "{}", ended.stdout);
+    // The other direction of the same shape is another case.
+    assert!(row("backward  33x70").contains("not there"), "{}", ended.stdout);
+    let added = "LayerNorm 9x64 rows; LayerNorm backward 33x70 rows; LayerNorm backward 9x64 rows";
+    assert!(ended.stdout.contains(&format!("in this run only: {added}\n")), "{}", ended.stdout);
+    assert!(ended.stdout.contains("in that file only: LayerNorm 8x64 rows\n"), "{}", ended.stdout);
     assert!(!ended.stdout.contains("another adapter"), "{}", ended.stdout);
     assert!(fs::read_to_string(folder.path("new.svg")).unwrap().contains("the run before"));
     // It was read before it was replaced.
     let mut replaced = report(&folder, "old.json");
-    assert_eq!(names(&replaced), ["LayerNorm 33x70 rows", "LayerNorm 9x64 rows"]);
+    assert_eq!(
+        names(&replaced),
+        ["forward 33x70", "forward 9x64", "backward 33x70", "backward 9x64"]
+            .map(|case| format!("LayerNorm {case} rows"))
+    );
+    // Of two backward cases, the gradients are what may tell them apart.
+    let mut alone = replaced.clone();
+    alone["cases"] = serde_json::json!([replaced["cases"][2]]);
+    alone["cases"][0]["gradients"] = serde_json::json!(["dx"]);
+    folder.write("alone.json", alone.to_string().as_bytes());
+    let ended = folder.succeed("bench --quick --norm layer --direction backward --shape 33x70 --compare alone.json");
+    assert!(ended.stdout.contains("in this run only: LayerNorm backward 33x70 rows\n"), "{}", ended.stdout);
+    assert!(ended.stdout.contains("LayerNorm backward dx 33x70 rows"), "{}", ended.stdout);
 
     // Of an earlier version, which knew less.
     let mut spare = replaced.clone();
@@ -118,7 +180,7 @@ fn runs_are_compared() {
         "error": null, "seconds": 1.0, "ratio_to_copy": 0.125,
     }]);
     folder.write("spare.json", spare.to_string().as_bytes());
-    let ended = folder.succeed("bench --quick --norm layer --shape 33x70 --compare spare.json");
+    let ended = folder.succeed("bench --quick --norm layer --direction forward --shape 33x70 --compare spare.json");
     assert!(ended.stdout.contains(" 0.12  "), "{}", ended.stdout);
 
     // Of other machines, and of cases that failed there.
@@ -128,7 +190,7 @@ fn runs_are_compared() {
         "error": null, "failed": "off by 1",
     });
     folder.write("other.json", replaced.to_string().as_bytes());
-    let ended = folder.succeed("bench --quick --norm layer --shape 33x70 --compare other.json");
+    let ended = folder.succeed("bench --quick --norm layer --direction forward --shape 33x70 --compare other.json");
     assert!(ended.stdout.contains("another adapter: a card of someone else's"), "{}", ended.stdout);
     assert!(ended.stdout.contains("failed"), "{}", ended.stdout);
 }
@@ -136,7 +198,7 @@ fn runs_are_compared() {
 #[test]
 fn files_that_cannot_be_compared_with_are_refused() {
     let folder = Folder::new();
-    folder.succeed("bench --quick --norm layer --shape 8x64 --json good.json");
+    folder.succeed("bench --quick --norm layer --direction forward --shape 8x64 --json good.json");
     let good = fs::read_to_string(folder.path("good.json")).unwrap();
     folder.write("cut.json", &good.as_bytes()[..good.len() / 2]);
     folder.write("empty.json", b"");
@@ -176,6 +238,9 @@ fn what_cannot_be_is_refused_before_anything_is_timed() {
         ("--norm layer --shape 8x0", ["--shape", "no elements"]),
         ("--norm layernorm", ["layernorm", "instance"]),
         ("--norm", ["--norm", "value"]),
+        ("--direction sideways", ["--direction", "backward"]),
+        ("--norm layer mvn --direction backward", ["--direction", "mvn norm has no backward pass"]),
+        ("--norm lp --direction backward --shape 8x64", ["--direction", "lp norm has no backward pass"]),
         ("--channel-axis 1", ["--channel-axis", "--shape"]),
         ("--norm layer --shape 8x64 --channel-axis 1", ["--channel-axis", "group, instance and batch"]),
         ("--norm batch --shape 8x64 --groups 2", ["--groups", "group norm"]),

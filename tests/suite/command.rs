@@ -135,12 +135,44 @@ fn small() -> Folder {
     folder
 }
 
-fn assert_close(what: &str, got: &ArrayD<f32>, want: &ArrayD<f64>) {
+pub fn assert_close(what: &str, got: &ArrayD<f32>, want: &ArrayD<f64>) {
     assert_eq!(got.shape(), want.shape(), "{what}");
     let size = want.iter().fold(0.0_f64, |size, value| size.max(value.abs()));
     for (got, want) in got.iter().zip(want) {
         assert!((f64::from(*got) - want).abs() <= 4e-6 * size, "{what}: {got} for {want}, size {size}");
     }
+}
+
+/// A file of a golden case.
+pub fn file(case: &golden::Case, part: &str) -> String {
+    format!("{}/tests/golden/{}.{part}.npy", env!("CARGO_MANIFEST_DIR"), case.name)
+}
+
+/// The options of a golden case that both directions take; as a list, since the path of the repository may have spaces.
+pub fn arguments(case: &golden::Case) -> Vec<String> {
+    let mut arguments = vec!["--input".to_owned(), file(case, "x")];
+    let mut add = |option: &str, value: String| arguments.extend([option.to_owned(), value]);
+    add("--eps", case.eps.to_string());
+    if case.weight.is_some() {
+        add("--weight", file(case, "weight"));
+    }
+    if let Some(shape) = &case.normalized_shape {
+        let lengths: Vec<String> = shape.iter().map(usize::to_string).collect();
+        add("--normalized-shape", lengths.join(","));
+    }
+    if let (Some(offset), true) = (case.weight_offset, case.weight.is_some()) {
+        add("--weight-offset", offset.to_string());
+    }
+    if let Some(axis) = case.channel_axis {
+        add("--channel-axis", axis.to_string());
+    }
+    if let Some(groups) = case.num_groups {
+        add("--groups", groups.to_string());
+    }
+    if case.training == Some(true) {
+        arguments.push("--train".to_owned());
+    }
+    arguments
 }
 
 /// The command over the golden files, with every output written and `--check`.
@@ -161,35 +193,14 @@ fn it_computes_what_pytorch_does() {
     for name in chosen {
         let case = cases.iter().find(|case| case.name == name).expect("a golden case of this name");
         let folder = Folder::new();
-        let file = |part: &str| format!("{}/tests/golden/{name}.{part}.npy", env!("CARGO_MANIFEST_DIR"));
         let training = case.training.unwrap_or(false);
-        // As a list: the path of the repository may have spaces.
-        let mut arguments = vec!["--input".to_owned(), file("x")];
+        let mut arguments = arguments(case);
         let mut add = |option: &str, value: String| arguments.extend([option.to_owned(), value]);
-        add("--eps", case.eps.to_string());
-        let inputs = [
-            ("weight", &case.weight),
-            ("bias", &case.bias),
-            ("running_mean", &case.running_mean),
-            ("running_var", &case.running_var),
-        ];
+        let inputs = [("bias", &case.bias), ("running_mean", &case.running_mean), ("running_var", &case.running_var)];
         for (part, array) in inputs {
             if array.is_some() {
-                add(&format!("--{}", part.replace('_', "-")), file(part));
+                add(&format!("--{}", part.replace('_', "-")), file(case, part));
             }
-        }
-        if let Some(shape) = &case.normalized_shape {
-            let lengths: Vec<String> = shape.iter().map(usize::to_string).collect();
-            add("--normalized-shape", lengths.join(","));
-        }
-        if let (Some(offset), true) = (case.weight_offset, case.weight.is_some()) {
-            add("--weight-offset", offset.to_string());
-        }
-        if let Some(axis) = case.channel_axis {
-            add("--channel-axis", axis.to_string());
-        }
-        if let Some(groups) = case.num_groups {
-            add("--groups", groups.to_string());
         }
         if let Some(momentum) = case.momentum {
             add("--momentum", momentum.to_string());
@@ -211,7 +222,7 @@ fn it_computes_what_pytorch_does() {
                 add(option, format!("{output}.npy"));
             }
         }
-        let line = format!("apply {} --check --json{}", case.norm, if training { " --train" } else { "" });
+        let line = format!("apply {} --check --json", case.norm);
 
         let output = folder.command(&line).args(&arguments).output().expect("the command starts");
 
@@ -462,9 +473,11 @@ fn help_and_version_are_answers() {
     assert_eq!(version.trim(), concat!("wgpu-norm ", env!("CARGO_PKG_VERSION")));
     let help = folder.succeed("--help").stdout;
     assert!(help.contains("Examples:") && help.contains("Exit status:"), "{help}");
-    let help = folder.succeed("apply --help").stdout;
-    for word in ["WGPU_NORM_DEVICE", "file.safetensors:name", "4e-6", "[default: 32]"] {
-        assert!(help.contains(word), "no {word} in\n{help}");
+    for command in ["apply", "grad"] {
+        let help = folder.succeed(&format!("{command} --help")).stdout;
+        for word in ["WGPU_NORM_DEVICE", "file.safetensors:name", "4e-6", "[default: 32]"] {
+            assert!(help.contains(word), "{command}: no {word} in\n{help}");
+        }
     }
 }
 

@@ -1,9 +1,50 @@
 //! `wgpu-norm plan`: the plan that the library makes, and nothing else.
 
-use wgpu_norm::{BatchNorm, GroupNorm, LayerNorm, LpNorm, MeanVarianceNorm, Norm, RmsNorm};
+use wgpu_norm::{
+    Backward, BatchNorm, GroupNorm, InstanceNorm, LayerNorm, LpNorm, MeanVarianceNorm, Norm, Plan, RmsNorm,
+};
 
 use crate::command::Folder;
 use crate::support::gpu;
+
+/// The command in words, and the norm whose gradients are planned.
+fn backward_lines() -> Vec<(&'static str, Box<dyn Norm>, Backward)> {
+    let images = [32, 64, 56, 56];
+    let (computed, saved) = (Backward::new(), Backward::new().saved_statistics());
+    let layer = || Box::new(LayerNorm::new(&[4096, 768], &[768]).unwrap());
+    let batch = || BatchNorm::new(&images, 1).unwrap();
+    vec![
+        ("layer --shape 4096x768 --backward", layer(), computed),
+        ("layer --shape 4096x768 --backward --saved-statistics", layer(), saved),
+        (
+            "rms --shape 6x8x64 --normalized-shape 8,64 --backward",
+            Box::new(RmsNorm::new(&[6, 8, 64], &[8, 64]).unwrap()),
+            computed,
+        ),
+        (
+            "group --shape 8x6x6x64 --groups 16 --backward --saved-statistics",
+            Box::new(GroupNorm::channels_last(&[8, 6, 6, 64], 16).unwrap()),
+            saved,
+        ),
+        ("instance --shape 4x40x40x12 --backward", Box::new(InstanceNorm::new(&[4, 40, 40, 12], 3).unwrap()), computed),
+        (
+            "batch --shape 32x64x56x56 --channel-axis 1 --train --backward --saved-statistics",
+            Box::new(batch().without_tracking()),
+            saved,
+        ),
+        ("batch --shape 32x64x56x56 --channel-axis 1 --backward", Box::new(batch().eval()), computed),
+    ]
+}
+
+/// Every line of the two lists with its plan, and whether it is backward.
+fn planned() -> Vec<(&'static str, Plan, bool)> {
+    let context = gpu().context();
+    let forward = lines().into_iter().map(|(line, norm)| (line, context.plan(norm.as_ref()).unwrap(), false));
+    let backward = backward_lines()
+        .into_iter()
+        .map(|(line, norm, wanted)| (line, context.plan_backward(norm.as_ref(), wanted).unwrap(), true));
+    forward.chain(backward).collect()
+}
 
 /// The command in words, and the norm it is of.
 fn lines() -> Vec<(&'static str, Box<dyn Norm>)> {
@@ -27,12 +68,12 @@ fn lines() -> Vec<(&'static str, Box<dyn Norm>)> {
 #[test]
 fn it_prints_the_plan_for_this_adapter() {
     let folder = Folder::new();
-    for (line, norm) in lines() {
-        let plan = gpu().context().plan(norm.as_ref()).unwrap();
+    for (line, plan, backward) in planned() {
         let ended = folder.succeed(&format!("plan {line}"));
         let text = &ended.stdout;
         assert!(text.starts_with(&format!("{plan}\n")), "{line}\n{text}");
-        assert!(text.contains(&format!(" {} bytes of x and y\n", plan.bytes_moved())), "{line}\n{text}");
+        let tensors = if backward { "x, dy and dx" } else { "x and y" };
+        assert!(text.contains(&format!(" {} bytes of {tensors}\n", plan.bytes_moved())), "{line}\n{text}");
         assert!(text.contains(&format!("scratch: {} bytes\n", plan.scratch_bytes())), "{line}\n{text}");
         assert!(text.ends_with(&format!("adapter: {}\n", gpu().describe())), "{line}\n{text}");
         assert_eq!(ended.stderr, "", "{line}");
@@ -43,12 +84,12 @@ fn it_prints_the_plan_for_this_adapter() {
 #[test]
 fn its_json_is_one_object() {
     let folder = Folder::new();
-    for (line, norm) in lines() {
-        let plan = gpu().context().plan(norm.as_ref()).unwrap();
+    for (line, plan, backward) in planned() {
         let object = folder.succeed(&format!("plan {line} --json")).json();
         assert_eq!(object["adapter"]["name"], gpu().adapter_info().name, "{line}");
-        assert_eq!(object["norm"], norm.name(), "{line}");
-        assert_eq!(object["shape"], serde_json::json!(norm.shape()), "{line}");
+        assert_eq!(object["norm"], plan.norm(), "{line}");
+        assert_eq!(object["direction"], if backward { "backward" } else { "forward" }, "{line}");
+        assert_eq!(object["shape"], serde_json::json!(plan.shape()), "{line}");
         assert_eq!(object["bytes_moved"], plan.bytes_moved(), "{line}");
         assert_eq!(object["scratch_bytes"], plan.scratch_bytes(), "{line}");
         assert_eq!(object["words"], plan.to_string(), "{line}");
@@ -77,6 +118,11 @@ fn what_makes_no_plan_is_refused() {
         ("layer --shape 4x8 --train", ["--train", "batch norm"]),
         ("batch --shape 4x8 --track", ["--track", "--train"]),
         ("layer --shape 4x8 --input x.npy", ["--input", "unexpected"]),
+        ("mvn --shape 4x3x8x8 --backward", ["--backward", "mvn norm has no backward pass"]),
+        ("lp --shape 4x8 --backward", ["--backward", "lp norm has no backward pass"]),
+        ("layer --shape 4x8 --saved-statistics", ["--saved-statistics", "--backward"]),
+        ("batch --shape 4x8 --backward --saved-statistics", ["--saved-statistics", "--train"]),
+        ("batch --shape 4x8 --train --track --backward", ["--track", "--backward"]),
     ] {
         folder.refuse(2, &format!("plan {line}"), &words);
     }

@@ -2,9 +2,11 @@
 
 use wgpu_norm::ndarray::{ArrayD, Axis, IxDyn, Slice};
 use wgpu_norm::{
-    BatchNorm, BindError, Context, Error, Expected, Gpu, Inputs, LayerNorm, Momentum, Safety, Tuning, wgpu,
+    Backward, BatchNorm, BindError, Context, Error, Expected, Gpu, Gradients, Inputs, LayerNorm, Momentum, Safety,
+    Tuning, wgpu,
 };
 
+use crate::backward::Gradient;
 use crate::support::{Case, Data, Kind, close, gpu, gpus};
 
 /// A device with no more than every adapter that computes has: 4 storage buffers, among other things.
@@ -135,6 +137,63 @@ fn trusted_shaders_give_the_same_bits() {
     }
 }
 
+/// All gradients of a case, by its own statistics.
+fn gradients_on(gpu: &Gpu, gradient: &Gradient, wanted: Backward) -> Gradients<ArrayD<f32>> {
+    let case = &gradient.case;
+    let mut inputs = Inputs::new(case.x.view()).grad_output(gradient.dy.view());
+    if let Some(weight) = &case.weight {
+        inputs = inputs.weight(weight.view());
+    }
+    if let (Some(mean), Some(var)) = (&case.running_mean, &case.running_var) {
+        inputs = inputs.running_mean(mean.view()).running_var(var.view());
+    }
+    gpu.run_backward_array_blocking(case.norm().as_ref(), wanted, inputs).unwrap()
+}
+
+#[test]
+#[allow(unsafe_code)]
+fn trusted_shaders_give_gradients_of_the_same_bits() {
+    for (kind, shape) in plain() {
+        if matches!(kind, Kind::Mvn { .. } | Kind::Lp { .. }) {
+            continue;
+        }
+        let gradient = Gradient::new(kind, &shape, 10.0);
+        for (label, gpu) in [&gpus()[0], &gpus()[2]] {
+            // SAFETY: every index these shapes lead to is in range, as far as the checked shaders can tell.
+            let trusting = unsafe { gpu.context().clone().with_safety(Safety::Trusted) };
+            let trusting = gpu.clone().with_context(trusting);
+            let [got, want] = [&trusting, gpu].map(|gpu| gradients_on(gpu, &gradient, Backward::new()));
+            assert_eq!(got, want, "{kind:?} {label}");
+        }
+    }
+}
+
+/// The gradient of a group's x, alone and among others.
+#[test]
+fn batch_invariant_gradients_depend_on_the_group_alone() {
+    for (kind, shape) in [
+        (Kind::Layer { ndim: 1 }, vec![301, 64]),
+        (Kind::Layer { ndim: 1 }, vec![40, 20_001]),
+        (Kind::Rms { ndim: 1, offset: 0.0 }, vec![301, 257]),
+        (Kind::Group { groups: 2, axis: 2 }, vec![9, 333, 16]),
+        (Kind::Group { groups: 2, axis: 1 }, vec![9, 4, 333]),
+    ] {
+        let gradient = Gradient::new(kind, &shape, 10.0).plain();
+        let wanted = Backward::new().without_weight().without_bias();
+        for (label, gpu) in gpus() {
+            let gpu = gpu.clone().with_context(gpu.context().clone().with_tuning(Tuning::BatchInvariant));
+            let whole = gradients_on(&gpu, &gradient, wanted).input.unwrap();
+            for part in [Slice::from(0..1), Slice::from(1..4), Slice::from(2..9)] {
+                let some = |x: &ArrayD<f32>| x.slice_axis(Axis(0), part).as_standard_layout().into_owned();
+                let case = Case { x: some(&gradient.case.x), ..gradient.case.clone() };
+                let alone = Gradient { case, dy: some(&gradient.dy) };
+                let got = gradients_on(&gpu, &alone, wanted).input.unwrap();
+                assert_eq!(got, some(&whole), "{kind:?} {part:?} {label}");
+            }
+        }
+    }
+}
+
 #[test]
 fn warming_up_takes_what_binding_takes() {
     let context = Context::new(gpu().device());
@@ -146,6 +205,16 @@ fn warming_up_takes_what_binding_takes() {
     let eval = context.plan(&BatchNorm::channels_last(&[64, 768]).unwrap().eval()).unwrap();
     let error = context.warm_up(&eval, Expected::new().mean()).unwrap_err();
     assert!(matches!(error, BindError::Unexpected { tensor: "mean", .. }), "{error:?}");
+    let layer = LayerNorm::new(&[64, 768], &[768]).unwrap();
+    for wanted in [Backward::new(), Backward::new().saved_statistics(), Backward::new().without_input()] {
+        let plan = context.plan_backward(&layer, wanted).unwrap();
+        context.warm_up(&plan, Expected::new().weight()).unwrap();
+        context.warm_up(&plan, Expected::new().in_place()).unwrap();
+    }
+    let moments = context.plan_moments(&layer).unwrap();
+    context.warm_up(&moments, Expected::new()).unwrap();
+    let error = context.warm_up(&moments, Expected::new().weight()).unwrap_err();
+    assert!(matches!(error, BindError::Unexpected { tensor: "weight", .. }), "{error:?}");
     let empty = context.plan(&LayerNorm::new(&[0, 768], &[768]).unwrap()).unwrap();
     context.warm_up(&empty, Expected::new()).unwrap();
 }

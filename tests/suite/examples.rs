@@ -10,6 +10,8 @@ mod batch_norm_running_stats;
 mod layer_norm;
 #[path = "../../examples/own_pass.rs"]
 mod own_pass;
+#[path = "../../examples/sync_batch_norm.rs"]
+mod sync_batch_norm;
 
 #[test]
 fn batch_norm_running_stats() {
@@ -24,6 +26,11 @@ fn layer_norm() {
 #[test]
 fn own_pass() {
     own_pass::main().unwrap();
+}
+
+#[test]
+fn sync_batch_norm() {
+    sync_batch_norm::main().unwrap();
 }
 
 /// As a program of its own, since it has files, arguments and an exit status. `cargo test` has built it already.

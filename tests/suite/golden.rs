@@ -43,6 +43,14 @@ pub struct Case {
     pub rstd: ArrayD<f64>,
     pub running_mean_out: Option<ArrayD<f64>>,
     pub running_var_out: Option<ArrayD<f64>>,
+
+    /// The gradient of some loss with respect to `y`, in some of the cases.
+    pub grad_output: Option<ArrayD<f32>>,
+    /// What it makes of `x`, `weight` and `bias`, where there is a `grad_output`; of a weight or bias that is left out,
+    /// as if it were there and multiplied by 1 or added 0.
+    pub grad_input: Option<ArrayD<f64>>,
+    pub grad_weight: Option<ArrayD<f64>>,
+    pub grad_bias: Option<ArrayD<f64>>,
 }
 
 impl Case {
@@ -107,6 +115,10 @@ fn load(case: &Value) -> Case {
         rstd: array(case, "rstd").expect("every case has an rstd"),
         running_mean_out: array(case, "running_mean_out"),
         running_var_out: array(case, "running_var_out"),
+        grad_output: array(case, "grad_output"),
+        grad_input: array(case, "grad_input"),
+        grad_weight: array(case, "grad_weight"),
+        grad_bias: array(case, "grad_bias"),
     }
 }
 

@@ -1,7 +1,9 @@
 //! The GPU against what PyTorch computes in float64.
 
 use wgpu_norm::ndarray::ArrayD;
-use wgpu_norm::{BatchNorm, GroupNorm, Inputs, InstanceNorm, LayerNorm, Momentum, Norm, RmsNorm, VarianceEstimator};
+use wgpu_norm::{
+    Backward, BatchNorm, GroupNorm, Inputs, InstanceNorm, LayerNorm, Momentum, Norm, RmsNorm, VarianceEstimator,
+};
 
 use crate::golden::{Case, cases};
 use crate::support::{close, gpus, largest};
@@ -92,4 +94,34 @@ fn golden_files() {
             }
         }
     }
+}
+
+#[test]
+fn golden_gradients() {
+    let mut checked = 0;
+    for case in cases() {
+        let Some(dy) = &case.grad_output else { continue };
+        let scales = crate::golden_oracle::backward(&case, dy);
+        for (label, gpu) in gpus() {
+            let mut inputs = Inputs::new(case.x.view()).grad_output(dy.view());
+            if let Some(weight) = &case.weight {
+                inputs = inputs.weight(weight.view());
+            }
+            if case.training == Some(false) {
+                let (mean, var) = (case.running_mean.as_ref().unwrap(), case.running_var.as_ref().unwrap());
+                inputs = inputs.running_mean(mean.view()).running_var(var.view());
+            }
+            let out = gpu.run_backward_array_blocking(norm(&case).as_ref(), Backward::new(), inputs).unwrap();
+            for (name, got, want, scale) in [
+                ("grad_input", out.input, &case.grad_input, &scales.dx_scale),
+                ("grad_weight", out.weight, &case.grad_weight, &scales.dweight_scale),
+                ("grad_bias", out.bias, &case.grad_bias, &scales.dbias_scale),
+            ] {
+                let what = format!("{name} of {} {label}", case.name);
+                close(&what, &got.unwrap(), want.as_ref().unwrap(), scale);
+            }
+        }
+        checked += 1;
+    }
+    assert!(checked > 20, "only {checked} cases with gradients");
 }

@@ -1,7 +1,7 @@
 //! The float64 oracle against PyTorch in float64.
 
 use wgpu_norm::ndarray::{ArrayD, Zip};
-use wgpu_norm::reference::{self, Forward};
+use wgpu_norm::reference::{self, Backward, Forward};
 
 use crate::golden::{self, Case};
 
@@ -32,6 +32,34 @@ fn forward(case: &Case) -> Forward {
             let mean = f64s(case.running_mean.as_ref().expect("a running mean"));
             let var = f64s(case.running_var.as_ref().expect("a running variance"));
             reference::batch_norm_eval(x, axis(), mean.view(), var.view(), w, b, eps)
+        }
+        (other, _) => panic!("no norm is called {other}"),
+    }
+}
+
+pub fn backward(case: &Case, dy: &ArrayD<f32>) -> Backward {
+    let f64s = |a: &ArrayD<f32>| a.mapv(f64::from);
+    let (x, dy) = (f64s(&case.x), f64s(dy));
+    let weight = case.weight.as_ref().map(f64s);
+    let (x, dy, w) = (x.view(), dy.view(), weight.as_ref().map(|w| w.view()));
+    let eps = case.eps;
+    let axis = || case.channel_axis_from_front();
+    match (case.norm.as_str(), case.training) {
+        ("layer", _) => reference::layer_norm_backward(x, dy, case.normalized_ndim(), w, eps),
+        ("rms", _) => {
+            let offset = case.weight_offset.expect("an offset");
+            reference::rms_norm_backward(x, dy, case.normalized_ndim(), w, eps, offset)
+        }
+        ("group", _) => {
+            let groups = case.num_groups.expect("a group count");
+            reference::group_norm_backward(x, dy, axis(), groups, w, eps)
+        }
+        ("instance", _) => reference::instance_norm_backward(x, dy, axis(), w, eps),
+        ("batch", Some(true)) => reference::batch_norm_train_backward(x, dy, axis(), w, eps),
+        ("batch", Some(false)) => {
+            let mean = f64s(case.running_mean.as_ref().expect("a running mean"));
+            let var = f64s(case.running_var.as_ref().expect("a running variance"));
+            reference::batch_norm_eval_backward(x, dy, axis(), mean.view(), var.view(), w, eps)
         }
         (other, _) => panic!("no norm is called {other}"),
     }
@@ -114,4 +142,26 @@ fn the_oracle_updates_running_statistics_as_pytorch_does() {
         checked += 1;
     }
     assert!(checked > 8, "only {checked} training batches");
+}
+
+#[test]
+fn the_oracle_has_the_gradients_of_pytorch() {
+    let cases = golden::cases();
+    let mut checked = 0;
+    for case in &cases {
+        let Some(dy) = &case.grad_output else { continue };
+        let (name, out) = (&case.name, backward(case, dy));
+        let tolerance = tolerance(case, &forward(case));
+        for (what, got, want, scale) in [
+            ("grad_input", &out.dx, &case.grad_input, &out.dx_scale),
+            ("grad_weight", &out.dweight, &case.grad_weight, &out.dweight_scale),
+            ("grad_bias", &out.dbias, &case.grad_bias, &out.dbias_scale),
+        ] {
+            let want = want.as_ref().expect("every gradient");
+            let off = distance(got, want, scale);
+            assert!(off <= tolerance, "{name}: {what} is off by {off:e}");
+        }
+        checked += 1;
+    }
+    assert!(checked > 20, "only {checked} cases with gradients");
 }

@@ -1,12 +1,17 @@
 //! The whole suite as one binary: linking wgpu once is enough.
 
 mod accuracy;
+mod backward;
+mod backward_buffers;
+mod backward_properties;
 mod bench;
 mod buffers;
 mod command;
 mod command_files;
+mod command_grad;
 mod command_plan;
 mod contexts;
+mod device;
 mod doctor;
 mod examples;
 mod extremes;
@@ -14,7 +19,10 @@ mod golden;
 mod golden_gpu;
 mod golden_oracle;
 mod misuse;
+mod nn;
+mod nn_state;
 mod onnx;
+mod parts;
 mod plans;
 mod properties;
 mod ragged;

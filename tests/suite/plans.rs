@@ -1,7 +1,8 @@
 //! Plans as the pure functions they are, for devices of every size that nobody here has.
 
 use wgpu_norm::{
-    BatchNorm, Capabilities, Context, GroupNorm, InstanceNorm, LayerNorm, Norm, Pass, Plan, RmsNorm, SpecError,
+    Backward, BatchNorm, Capabilities, Context, GroupNorm, InstanceNorm, LayerNorm, Norm, Pass, Plan, RmsNorm,
+    SpecError,
 };
 
 use crate::support::gpu;
@@ -193,6 +194,8 @@ fn iterations(pass: &Pass) -> u64 {
         "apply_columns" => span(pass) * (work(pass, "tile_length") + 8),
         "fused_columns" => span(pass) * (4 * work(pass, "tile_length") + 8),
         "running_statistics" => 1,
+        "merge_sums" | "merge_weighted_sums" | "merge_parameters" => work(pass, "partials").div_ceil(lanes(pass)),
+        "channel_sums_columns" | "backward_apply_columns" => span(pass) * (work(pass, "tile_length") + 8),
         // Those, and the normalization; as many again to go from chunk to chunk, at most.
         "fused_rows" => 5 * work(pass, "items"),
         "stats_rows" => 4 * work(pass, "items"),
@@ -366,6 +369,69 @@ fn scratch_is_small() {
         }
     }
     assert!(large.is_empty(), "{} layers\n{}", large.len(), large.join("\n"));
+}
+
+/// Every backward plan of every norm that has one.
+fn backward_plans(norm: &dyn Norm, capabilities: &Capabilities) -> Vec<Plan> {
+    let context = Context::with_capabilities(gpu().device(), capabilities.clone());
+    let dx = Backward::new().without_weight().without_bias();
+    let mut all = vec![Backward::new(), dx, Backward::new().without_input()];
+    all.extend(all.clone().into_iter().map(Backward::saved_statistics));
+    let plan = |wanted: Backward| match context.plan_backward(norm, wanted) {
+        Err(SpecError::SavedRunning { .. }) => None,
+        plan => Some(plan.unwrap_or_else(|error| panic!("{error} {wanted:?} {:?}", norm.shape()))),
+    };
+    all.into_iter().filter_map(plan).collect()
+}
+
+#[test]
+fn gradients_of_rows_are_one_reading_on_a_gpu() {
+    let passes = |norm: &dyn Norm, capabilities: &Capabilities, wanted: Backward| {
+        let context = Context::with_capabilities(gpu().device(), capabilities.clone());
+        let plan = context.plan_backward(norm, wanted).unwrap();
+        let elements: u64 = norm.shape().iter().map(|&n| n as u64).product();
+        (names(&plan).join(" "), plan.bytes_moved() / (4 * elements), plan.scratch_bytes())
+    };
+    let software = changed(|c| (c.software, c.subgroup_sizes) = (true, Some((8, 8))));
+    for (rows, width) in [(8192, 768), (16_384, 1024), (65_536, 64), (2048, 4096), (1_000_000, 16)] {
+        for wanted in [Backward::new(), Backward::new().saved_statistics()] {
+            let (names, moved, scratch) = passes(layer(rows, width).as_ref(), &device(), wanted);
+            assert_eq!((names.as_str(), moved), ("backward_fused_parameters merge_parameters", 3), "{rows} {width}");
+            assert!(scratch <= SMALL_SCRATCH, "{scratch} {rows} {width}");
+            let (_, moved, _) = passes(layer(rows, width).as_ref(), &software, wanted);
+            assert_eq!(moved, 5);
+        }
+    }
+    // Beyond what registers hold besides: by columns.
+    let (names, moved, _) = passes(layer(2048, 16_384).as_ref(), &device(), Backward::new());
+    assert_eq!((names.as_str(), moved), ("backward_fused_rows channel_sums_columns merge_parameters", 5));
+}
+
+#[test]
+fn gradients_of_realistic_layers_on_every_device() {
+    for norm in realistic() {
+        let elements: u64 = norm.shape().iter().map(|&n| n as u64).product();
+        for capabilities in devices().iter().step_by(3) {
+            for plan in backward_plans(norm.as_ref(), capabilities) {
+                let what = format!("{plan}\n{capabilities:?}");
+                for pass in plan.passes() {
+                    assert!((1..=capabilities.max_invocations).contains(&pass.workgroup_size()), "{what}");
+                    let most = iterations(pass);
+                    assert!(most <= MOST_ITERATIONS, "{most} in {}\n{what}", pass.name());
+                }
+                let moved = plan.bytes_moved() / (4 * elements);
+                assert!((2..=8).contains(&moved) && plan.bytes_moved() % (4 * elements) == 0, "{moved} {what}");
+                // A few MB however many rows there are, for moments and for sums; or, by group and channel, little beside x.
+                let groups = plan.block().groups();
+                let channels: u64 = norm.parameter_shape().iter().map(|&n| n as u64).product();
+                let least = 40 * groups + 16 * groups.max(channels);
+                let by_rows = plan.block().r == 1 && plan.block().s == channels;
+                let most = (SMALL_SCRATCH * 3 / 2).max(elements * 4 / 10).max(if by_rows { 0 } else { least });
+                let by_rows_without_dx = by_rows && !names(&plan).iter().any(|name| name.contains("fused"));
+                assert!(plan.scratch_bytes() <= most || by_rows_without_dx, "{} bytes {what}", plan.scratch_bytes());
+            }
+        }
+    }
 }
 
 /// The most elements there can be, in every extreme of shape: nothing overflows, and every tile is numbered.

@@ -102,7 +102,7 @@ struct Buffers {
 const SLOTS: usize = 9;
 
 #[derive(Debug, Clone, Copy)]
-enum Device {
+pub(crate) enum Device {
     /// One of [`gpus`], with pipelines that are there already.
     Shared(usize),
     /// What the adapter at hand is planned for as if it were.
@@ -116,7 +116,7 @@ enum Device {
 }
 
 impl Device {
-    fn with_gpu<T>(self, what: impl FnOnce(&str, &Gpu) -> T) -> T {
+    pub(crate) fn with_gpu<T>(self, what: impl FnOnce(&str, &Gpu) -> T) -> T {
         match self {
             Self::Shared(number) => {
                 let (label, gpu) = &gpus()[number % gpus().len()];
@@ -146,7 +146,7 @@ impl Device {
 
 // What there is to choose from.
 
-fn shapes() -> impl Strategy<Value = Vec<usize>> {
+pub(crate) fn shapes() -> impl Strategy<Value = Vec<usize>> {
     let axis = prop_oneof![
         30 => 1..=12usize,
         3 => 13..=100usize,
@@ -174,7 +174,7 @@ fn axes(rank: usize, mask: u8) -> &'static [usize] {
 }
 
 /// A norm that `shape` can have, and so one after shrinking it.
-fn kind(shape: &[usize], [which, place, part]: [u8; 3], offset: f32) -> Kind {
+pub(crate) fn kind(shape: &[usize], [which, place, part]: [u8; 3], offset: f32) -> Kind {
     let rank = shape.len();
     let (axis, ndim) = (usize::from(place) % rank, usize::from(place) % rank + 1);
     match which {
@@ -276,7 +276,7 @@ fn buffers() -> impl Strategy<Value = Buffers> {
     )
 }
 
-fn devices() -> impl Strategy<Value = Device> {
+pub(crate) fn devices() -> impl Strategy<Value = Device> {
     let max_invocations = prop::option::of(select(vec![1u32, 2, 6, 16, 32, 100, 128]));
     let max_workgroups = prop::option::of(prop_oneof![1 => 1..=40u32, 1 => 41..=2_000u32]);
     let max_binding = prop::option::of((8..=256u64).prop_map(|k| k * 1024 / 4));
@@ -636,7 +636,7 @@ impl Spec {
 }
 
 /// False: refusals are for limits that are too low, and say by how much.
-fn refused(error: Error, device: Device, what: &str) -> bool {
+pub(crate) fn refused(error: Error, device: Device, what: &str) -> bool {
     let (needs, has) = match error {
         Error::Spec(SpecError::Limit { needs, has, .. })
         | Error::Bind(
@@ -649,11 +649,11 @@ fn refused(error: Error, device: Device, what: &str) -> bool {
     false
 }
 
-#[test]
-fn random_calls_are_as_promised() {
+/// The same on every run, unless the environment says otherwise.
+pub(crate) fn config(cases: u32) -> Config {
     let from_environment = Config::default();
-    let config = Config {
-        cases: std::env::var_os("PROPTEST_CASES").map_or(CASES, |_| from_environment.cases),
+    Config {
+        cases: std::env::var_os("PROPTEST_CASES").map_or(cases, |_| from_environment.cases),
         failure_persistence: None,
         rng_algorithm: RngAlgorithm::ChaCha,
         rng_seed: match from_environment.rng_seed {
@@ -662,7 +662,12 @@ fn random_calls_are_as_promised() {
         },
         max_shrink_iters: 500,
         ..from_environment
-    };
+    }
+}
+
+#[test]
+fn random_calls_are_as_promised() {
+    let config = config(CASES);
     let cases = config.cases;
     let runs = Cell::new(0);
     let result = TestRunner::new(config).run(&specs(), |spec| {

@@ -3,6 +3,7 @@
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
 
+use wgpu_norm::nn::{BatchNormLayer, BatchNormOptions};
 use wgpu_norm::{Expected, LayerNorm, Operands, wgpu};
 
 use crate::support::gpu;
@@ -96,4 +97,36 @@ fn recording_allocates_nothing_of_ours() {
     assert!(ours <= theirs, "{ours} allocations, by hand {theirs}");
     // The counter counts.
     assert_eq!(allocations(|| drop(std::hint::black_box(Box::new(1)))), 1);
+}
+
+/// A layer looks its calls up, and that is all.
+#[test]
+fn a_layers_later_calls_allocate_nothing_of_ours() {
+    let device = gpu().device();
+    let buffer = || {
+        let (size, usage) = (64 * 8 * 4, wgpu::BufferUsages::STORAGE);
+        device.create_buffer(&wgpu::BufferDescriptor { label: None, size, usage, mapped_at_creation: false })
+    };
+    let (x, y, dy, dx) = (buffer(), buffer(), buffer(), buffer());
+    let layer = BatchNormLayer::new_blocking(gpu(), BatchNormOptions::new(8)).unwrap();
+    let shape = [64, 8];
+    let forward = layer.bind_forward_blocking(&shape, &x, &y).unwrap();
+    let backward = layer.bind_backward_blocking(&shape, &dy, &x, Some((&dx).into())).unwrap();
+    let count = |record: &dyn Fn(&mut wgpu::ComputePass<'_>)| {
+        let mut encoder = device.create_command_encoder(&Default::default());
+        let mut pass = encoder.begin_compute_pass(&Default::default());
+        for _ in 0..300 {
+            record(&mut pass);
+        }
+        allocations(|| (0..16).for_each(|_| record(&mut pass)))
+    };
+    let bound = count(&|pass| {
+        forward.record(pass);
+        backward.record(pass);
+    });
+    let looked_up = count(&|pass| {
+        layer.forward(pass, &shape, &x, &y).unwrap();
+        layer.backward(pass, &shape, &dy, &x, &dx).unwrap();
+    });
+    assert!(looked_up <= bound, "{looked_up} allocations, bound {bound}");
 }

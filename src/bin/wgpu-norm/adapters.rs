@@ -7,6 +7,7 @@ use wgpu_norm::{AdapterReport, Gpu};
 use crate::cli::Adapters;
 use crate::failure::{Failure, chain};
 use crate::progress::Progress;
+use crate::specify;
 
 pub(crate) fn run(options: &Adapters) -> Result<(), Failure> {
     let reports = {
@@ -26,6 +27,16 @@ pub(crate) fn run(options: &Adapters) -> Result<(), Failure> {
     // The library knows what to do about that.
     let why = Gpu::new_blocking().err().map_or_else(|| "no adapter is used".to_owned(), |error| chain(&error));
     Err(Failure::Failed(why))
+}
+
+/// The adapter that is used, or the one that is named.
+pub(crate) fn start(name: Option<&str>) -> Result<Gpu, Failure> {
+    let _progress = Progress::spinner("starting the GPU".to_owned());
+    match name {
+        Some(name) => Gpu::with_adapter_blocking(name),
+        None => Gpu::new_blocking(),
+    }
+    .map_err(|error| specify::refusal(specify::option_of_adapter(&error, name), &error))
 }
 
 /// What tells an adapter from others.

@@ -1,20 +1,18 @@
 //! `wgpu-norm apply`: reads, normalizes, writes and tells.
 
-use std::path::{Path, PathBuf};
-use std::time::{Duration, Instant};
+use std::path::Path;
+use std::time::Instant;
 
 use ndarray::{ArrayD, IxDyn};
-use serde_json::{Map, Value, json};
-use wgpu_norm::reference::Deviation;
-use wgpu_norm::{BindError, Error, Gpu, Inputs, Momentum, Norm, Outputs, SpecError, VarianceEstimator};
+use wgpu_norm::{Error, Inputs, Momentum, Norm, Outputs, SpecError, VarianceEstimator};
 
-use crate::check::{self, Checked, TOLERANCE};
 use crate::cli::{Apply, Device, Estimator};
-use crate::failure::{Failure, note};
-use crate::files::{self, Location};
+use crate::failure::Failure;
+use crate::files::{self, Input, Loaded};
 use crate::progress::Progress;
+use crate::report::{self, Read, Report};
 use crate::specify::{self, Numbers, Running};
-use crate::{adapters, usage};
+use crate::{adapters, check, usage};
 
 /// The arrays a norm works on.
 pub(crate) struct Arrays {
@@ -25,43 +23,28 @@ pub(crate) struct Arrays {
     pub(crate) running_var: Option<ArrayD<f32>>,
 }
 
-/// What there is to tell when all is done.
-struct Report<'a> {
-    apply: &'a Apply,
-    /// The type that the input was converted from.
-    converted_from: Option<&'static str>,
-    shape: &'a [usize],
-    gpu: &'a Gpu,
-    plan: Vec<String>,
-    time: Duration,
-    /// The name, the path and the shape of each output.
-    outputs: Vec<(&'static str, &'a Path, Vec<usize>)>,
-    checked: Option<Vec<Checked>>,
-}
-
 pub(crate) fn run(apply: &Apply) -> Result<(), Failure> {
     usage::check(apply)?;
     // All paths first: a typo in the last should not cost the time the others take.
-    let locate = |option: &'static str, path: &Path| Ok((option, Location::parse(option, path)?));
-    let optional =
-        |option: &'static str, path: &Option<PathBuf>| path.as_deref().map(|path| locate(option, path)).transpose();
-    let input = locate("--input", &apply.input)?;
-    let weight = optional("--weight", &apply.weight)?;
-    let bias = optional("--bias", &apply.bias)?;
-    let running_mean = optional("--running-mean", &apply.running_mean)?;
-    let running_var = optional("--running-var", &apply.running_var)?;
+    let given = &apply.given;
+    let input = Input::locate("--input", &apply.input)?;
+    let weight = Input::locate_optional("--weight", given.weight.as_ref())?;
+    let bias = Input::locate_optional("--bias", apply.bias.as_ref())?;
+    let running_mean = Input::locate_optional("--running-mean", given.running_mean.as_ref())?;
+    let running_var = Input::locate_optional("--running-var", given.running_var.as_ref())?;
     let wanted = apply.wanted();
     let asked: Vec<(&str, &Path)> = wanted.iter().map(|&(_, option, path)| (option, path)).collect();
     let targets = files::targets(&asked)?;
 
-    let (x, converted_from) = load(&input)?;
-    let norm = specify(apply, x.shape()).map_err(|error| refused(apply, &error.into()))?;
+    let refused = |error: &Error| specify::refused(error, apply.norm.groups.is_some(), apply.run.adapter.as_deref());
+    let Loaded { values: x, converted_from } = input.load()?;
+    let norm = specify(apply, x.shape()).map_err(|error| refused(&error.into()))?;
     let mut arrays = Arrays {
         x,
-        weight: load_optional(&weight)?,
-        bias: load_optional(&bias)?,
-        running_mean: load_optional(&running_mean)?,
-        running_var: load_optional(&running_var)?,
+        weight: Input::load_optional(weight.as_ref())?,
+        bias: Input::load_optional(bias.as_ref())?,
+        running_mean: Input::load_optional(running_mean.as_ref())?,
+        running_var: Input::load_optional(running_var.as_ref())?,
     };
     if apply.tracks() && arrays.running_mean.is_none() {
         let shape = norm.parameter_shape();
@@ -69,62 +52,42 @@ pub(crate) fn run(apply: &Apply) -> Result<(), Failure> {
         arrays.running_var = Some(ArrayD::ones(IxDyn(&shape)));
     }
 
-    let Device::Gpu = apply.device;
-    let gpu = {
-        let _progress = Progress::spinner("starting the GPU".to_owned());
-        match &apply.adapter {
-            Some(name) => Gpu::with_adapter_blocking(name),
-            None => Gpu::new_blocking(),
-        }
-        .map_err(|error| refused(apply, &error))?
-    };
-    let plan = gpu.context().plan(norm.as_ref()).map_err(|error| refused(apply, &error.into()))?;
-    // No batches are counted here.
-    let plan = plan.passes().iter().filter(|pass| pass.name() != "count_batch").map(ToString::to_string).collect();
+    let Device::Gpu = apply.run.device;
+    let gpu = adapters::start(apply.run.adapter.as_deref())?;
+    let plan = gpu.context().plan(norm.as_ref()).map_err(|error| refused(&error.into()))?;
     let (outputs, time) = {
         let _progress = Progress::spinner(format!("{} norm", apply.norm.name.name()));
         let start = Instant::now();
-        let outputs =
-            gpu.run_array_blocking(norm.as_ref(), inputs(apply, &arrays)).map_err(|error| refused(apply, &error))?;
+        let outputs = gpu.run_array_blocking(norm.as_ref(), inputs(apply, &arrays)).map_err(|error| refused(&error))?;
         (outputs, start.elapsed())
     };
-    let checked = apply.check.then(|| {
+    let checked = apply.run.check.then(|| {
         let _progress = Progress::spinner("checking in float64".to_owned());
         check::check(apply, &arrays, &outputs)
     });
+    let outputs = files::write(&wanted, targets, |name| output(&outputs, name))?;
 
-    let mut staged = Vec::new();
-    let mut written = Vec::new();
-    for (&(name, option, path), target) in wanted.iter().zip(targets) {
-        let Some(values) = output(&outputs, name) else {
-            return Err(Failure::Failed(format!("the library gave no {name} for {option}, which is a bug")));
-        };
-        staged.push(target.stage(values)?);
-        written.push((name, path, values.shape().to_vec()));
-    }
-    files::commit(staged)?;
-
-    Report { apply, converted_from, shape: arrays.x.shape(), gpu: &gpu, plan, time, outputs: written, checked }.print()
-}
-
-/// Reads an input, and says on standard error if it was converted.
-fn load((option, location): &(&'static str, Location)) -> Result<(ArrayD<f32>, Option<&'static str>), Failure> {
-    let loaded = location.load(option)?;
-    if let Some(from) = loaded.converted_from {
-        note(&format!("{location} ({option}) is {from} and was converted to float32"));
-    }
-    Ok((loaded.values, loaded.converted_from))
-}
-
-fn load_optional(location: &Option<(&'static str, Location)>) -> Result<Option<ArrayD<f32>>, Failure> {
-    location.as_ref().map(|location| load(location).map(|(values, _)| values)).transpose()
+    let name = apply.norm.name.name();
+    let shape = arrays.x.shape().to_vec();
+    let report = Report {
+        what: format!("{name} norm"),
+        norm: name,
+        direction: "forward",
+        inputs: vec![Read { name: "input", path: &apply.input, shape, converted_from }],
+        gpu: &gpu,
+        plan: report::passes(&plan),
+        time,
+        outputs,
+        checked,
+    };
+    report.print(apply.run.json)
 }
 
 /// The norm that the options ask for, of an input of this shape.
 fn specify(apply: &Apply, shape: &[usize]) -> Result<Box<dyn Norm>, SpecError> {
     let numbers = Numbers {
         eps: apply.eps(),
-        weight_offset: apply.weight_offset(),
+        weight_offset: apply.given.weight_offset(),
         running: apply.tracks().then(|| Running {
             momentum: Momentum::exponential(apply.momentum()),
             variance: match apply.estimator() {
@@ -169,114 +132,4 @@ fn output<'a>(outputs: &'a Outputs<ArrayD<f32>>, name: &str) -> Option<&'a Array
         "running_var" => outputs.running_var.as_ref(),
         _ => None,
     }
-}
-
-/// The library's refusal, with the option it is about.
-fn refused(apply: &Apply, error: &Error) -> Failure {
-    let option = match error {
-        Error::Spec(error) => specify::option(error, apply.norm.groups.is_some(), "--input"),
-        Error::Bind(BindError::Shape { tensor, shape, must }) => {
-            let option = tensor.replace('_', "-");
-            return Failure::Failed(format!("--{option}: its shape is {shape:?} but must be {must:?}"));
-        }
-        error => specify::option_of_adapter(error, apply.adapter.as_deref()),
-    };
-    specify::refusal(option, error)
-}
-
-impl Report<'_> {
-    fn print(&self) -> Result<(), Failure> {
-        crate::print(&if self.apply.json { self.json() } else { self.text() })?;
-        let failed: Vec<String> = self
-            .checked
-            .iter()
-            .flatten()
-            .filter(|checked| !checked.passed())
-            .map(|checked| {
-                let relative = checked.worst.as_ref().map_or(f64::INFINITY, |worst| worst.relative);
-                format!("{} is off by {relative:.1e}", checked.output)
-            })
-            .collect();
-        if failed.is_empty() {
-            return Ok(());
-        }
-        Err(Failure::Failed(format!(
-            "--check found more than rounding: {}, of the size of its terms, and {TOLERANCE:e} is the most that is \
-             taken for rounding; the outputs were written",
-            failed.join(", ")
-        )))
-    }
-
-    fn text(&self) -> String {
-        let mut text = format!(
-            "{} norm of {:?} in {:.1} ms on {}\n",
-            self.apply.norm.name.name(),
-            self.shape,
-            self.time.as_secs_f64() * 1e3,
-            self.gpu.describe()
-        );
-        for pass in &self.plan {
-            text.push_str(&format!("plan: {pass}\n"));
-        }
-        for Checked { output, worst } in self.checked.iter().flatten() {
-            text.push_str(&match worst {
-                Some(worst) => format!(
-                    "check: {output} is off by at most {:.1e} of the size of its terms, at {:?}: {:?}, and {:?} in \
-                     float64\n",
-                    worst.relative, worst.index, worst.got as f32, worst.want
-                ),
-                None => format!("check: {output} is empty\n"),
-            });
-        }
-        text
-    }
-
-    fn json(&self) -> String {
-        let outputs: Map<String, Value> = self
-            .outputs
-            .iter()
-            .map(|(name, path, shape)| {
-                ((*name).to_owned(), json!({ "file": path.display().to_string(), "shape": shape }))
-            })
-            .collect();
-        let check = self.checked.as_ref().map(|checked| {
-            let errors: Map<String, Value> = checked
-                .iter()
-                .map(|Checked { output, worst }| ((*output).to_owned(), json_of(worst.as_ref())))
-                .collect();
-            json!({
-                "passed": checked.iter().all(Checked::passed),
-                "tolerance": TOLERANCE,
-                "largest_errors": errors,
-            })
-        });
-        let object = json!({
-            "norm": self.apply.norm.name.name(),
-            "input": {
-                "file": self.apply.input.display().to_string(),
-                "shape": self.shape,
-                "converted_from": self.converted_from,
-            },
-            "device": "gpu",
-            "adapter": adapters::identity(self.gpu.adapter_info()),
-            "plan": self.plan,
-            "seconds": self.time.as_secs_f64(),
-            "outputs": outputs,
-            "check": check,
-        });
-        format!("{object}\n")
-    }
-}
-
-/// The largest error of an output. An infinite one has no number in JSON, and becomes null.
-fn json_of(worst: Option<&Deviation>) -> Value {
-    json!(worst.map(|worst| {
-        json!({
-            "relative": worst.relative,
-            "absolute": worst.absolute,
-            "index": worst.index,
-            "got": worst.got,
-            "want": worst.want,
-        })
-    }))
 }

@@ -1,4 +1,4 @@
-//! `wgpu-norm bench`: how fast every norm is, by the speed of a copy.
+//! `wgpu-norm bench`: how fast every norm and its backward pass is, by the speed of a copy.
 
 mod compare;
 mod copy;
@@ -15,7 +15,7 @@ use wgpu_norm::{Plan, SpecError};
 
 use crate::adapters;
 use crate::check::TOLERANCE;
-use crate::cli::{Bench, NormName};
+use crate::cli::{Bench, Directions, NormName};
 use crate::failure::{Failure, chain};
 use crate::files;
 use crate::kind::Kind;
@@ -25,7 +25,7 @@ use compare::Comparison;
 use copy::Copies;
 use report::{Copy, Outcome, Report, Row, Speed};
 use rounds::{Effort, measure};
-use timing::{Case, Clock, Device, Subject, Tensors, Trouble};
+use timing::{Case, Clock, Device, Direction, Subject, Tensors, Trouble};
 
 pub(crate) fn run(options: &Bench) -> Result<(), Failure> {
     options.check()?;
@@ -67,11 +67,27 @@ pub(crate) fn run(options: &Bench) -> Result<(), Failure> {
 
 /// Those of the list, or the user's own.
 fn cases(options: &Bench) -> Result<Vec<Case>, Failure> {
+    let directions: &[Direction] = match options.direction {
+        Directions::Forward => &[Direction::Forward],
+        Directions::Backward => &[Direction::Backward],
+        Directions::Both => &[Direction::Forward, Direction::Backward],
+    };
     if options.shape.is_empty() {
-        let wanted = |case: &Case| options.norm.is_empty() || options.norm.contains(&name(case.kind));
+        let wanted = |case: &Case| {
+            let directed = directions.iter().any(|direction| direction.name() == case.direction.name());
+            directed && (options.norm.is_empty() || options.norm.contains(&name(case.kind)))
+        };
         return Ok(timing::all().into_iter().filter(wanted).collect());
     }
     let mut cases = Vec::new();
+    for &direction in directions {
+        own(options, direction, &mut cases)?;
+    }
+    Ok(cases)
+}
+
+/// The user's own shapes.
+fn own(options: &Bench, direction: Direction, cases: &mut Vec<Case>) -> Result<(), Failure> {
     for &norm in &options.norm {
         let axis = options.channel_axis.unwrap_or(-1);
         let kinds = match norm {
@@ -84,14 +100,14 @@ fn cases(options: &Bench) -> Result<Vec<Case>, Failure> {
             NormName::Lp => vec![Kind::Lp { p: 2, axes: &[-1] }],
         };
         for shape in &options.shape {
-            for &kind in &kinds {
-                let case = Case { kind, shape: shape.0.clone().into() };
+            for &kind in kinds.iter().filter(|kind| kind.has_backward() || !direction.is_backward()) {
+                let case = Case { kind, shape: shape.0.clone().into(), direction };
                 case.norm().map_err(|error| refused(options, &error))?;
                 cases.push(case);
             }
         }
     }
-    Ok(cases)
+    Ok(())
 }
 
 fn name(kind: Kind) -> NormName {
@@ -117,8 +133,7 @@ fn refused(options: &Bench, error: &SpecError) -> Failure {
 fn plan(options: &Bench, device: &Device, cases: Vec<Case>) -> Result<Vec<(Case, Plan)>, Failure> {
     let mut planned = Vec::new();
     for case in cases {
-        let plan = case.norm().and_then(|norm| device.context.plan(norm.as_ref()));
-        let plan = plan.map_err(|error| refused(options, &error))?;
+        let plan = case.plan(&device.context).map_err(|error| refused(options, &error))?;
         planned.push((case, plan));
     }
     Ok(planned)
@@ -146,7 +161,7 @@ impl<'a> Bencher<'a> {
         let progress = Progress::steps("timing".to_owned(), planned.len() as u64);
         let mut rows = Vec::new();
         for (case, plan) in planned {
-            progress.now(format!("{} {}", case.name(), case.dims()));
+            progress.now(format!("{} {} {}", case.name(), case.direction.name(), case.dims()));
             rows.push(self.row(case, plan));
             progress.advance(1);
         }
@@ -168,7 +183,7 @@ impl<'a> Bencher<'a> {
     fn case(&mut self, case: &Case, plan: &Plan, error: &mut Option<f64>) -> Result<Outcome, Trouble> {
         let norm = case.norm().map_err(wgpu_norm::Error::from)?;
         let tensors = Tensors::new(case, &norm.parameter_shape());
-        let mut subject = Subject::new(self.device, plan, &tensors)?;
+        let mut subject = Subject::new(self.device, case, plan, &tensors)?;
         let off = subject.error(self.device, case, &tensors)?;
         *error = Some(off);
         if off > TOLERANCE {
@@ -210,7 +225,7 @@ fn text(report: &Report, options: &Bench, device: &Device, comparison: Option<&C
         text.push_str("~:       the middle half of the rounds is wider than a tenth of it: something else runs, too\n");
     }
     if let Some(comparison) = comparison {
-        text.push_str(&comparison.notes(report, !options.norm.is_empty()));
+        text.push_str(&comparison.notes(report, !options.norm.is_empty() || options.direction != Directions::Both));
     }
     text
 }

@@ -1,12 +1,13 @@
 //! `--check`: the same norm in float64 on the CPU, and how far the GPU is from it.
 
 use ndarray::{ArrayD, ArrayViewD};
-use wgpu_norm::Outputs;
 pub(crate) use wgpu_norm::reference::TOLERANCE;
-use wgpu_norm::reference::{self, Deviation, Forward};
+use wgpu_norm::reference::{self, Backward, Deviation, Forward};
+use wgpu_norm::{Gradients, Outputs};
 
 use crate::apply::Arrays;
-use crate::cli::{Apply, Estimator, NormName};
+use crate::cli::{Apply, Estimator, Grad, NormName};
+use crate::grad;
 use crate::kind::{from_front, wide};
 
 /// How far one output is off at most.
@@ -63,6 +64,20 @@ pub(crate) fn check(apply: &Apply, arrays: &Arrays, outputs: &Outputs<ArrayD<f32
     checked
 }
 
+/// Checks every gradient that is there. The arrays must be such as the library took.
+pub(crate) fn check_gradients(grad: &Grad, arrays: &grad::Arrays, gradients: &Gradients<ArrayD<f32>>) -> Vec<Checked> {
+    let Some(want) = backward(grad, arrays) else { return Vec::new() };
+    let outputs = [
+        ("grad_input", &gradients.input, &want.dx, &want.dx_scale),
+        ("grad_weight", &gradients.weight, &want.dweight, &want.dweight_scale),
+        ("grad_bias", &gradients.bias, &want.dbias, &want.dbias_scale),
+    ];
+    outputs
+        .into_iter()
+        .filter_map(|(output, got, want, scale)| Some(compare(output, got.as_ref()?, want.view(), scale.view())))
+        .collect()
+}
+
 fn compare(output: &'static str, got: &ArrayD<f32>, want: ArrayViewD<'_, f64>, scale: ArrayViewD<'_, f64>) -> Checked {
     Checked { output, worst: reference::largest_error(got.view(), want, scale) }
 }
@@ -74,26 +89,53 @@ fn largest(x: &ArrayD<f64>) -> f64 {
 
 /// The norm in float64.
 fn forward(apply: &Apply, arrays: &Arrays, x: ArrayViewD<'_, f64>) -> Forward {
-    let weight = arrays.weight.as_ref().map(wide);
-    let bias = arrays.bias.as_ref().map(wide);
+    let [weight, bias, mean, var] =
+        [&arrays.weight, &arrays.bias, &arrays.running_mean, &arrays.running_var].map(|array| array.as_ref().map(wide));
     let weight = weight.as_ref().map(|weight| weight.view());
     let bias = bias.as_ref().map(|bias| bias.view());
     let eps = f64::from(apply.eps());
-    let channels = from_front(apply.norm.channel_axis(), x.ndim());
-    let normalized = apply.norm.normalized_shape.as_ref().map_or(1, |lengths| lengths.0.len());
-    let axes: Vec<usize> = apply.norm.axes().iter().map(|&axis| from_front(axis, x.ndim())).collect();
-    match apply.norm.name {
+    let offset = f64::from(apply.given.weight_offset());
+    let norm = &apply.norm;
+    let channels = from_front(norm.channel_axis(), x.ndim());
+    let axes: Vec<usize> = norm.axes().iter().map(|&axis| from_front(axis, x.ndim())).collect();
+    match norm.name {
         NormName::Mvn => reference::mean_variance_norm(x, &axes, eps),
-        NormName::Lp => reference::lp_norm(x, &axes, apply.norm.p(), eps),
-        NormName::Layer => reference::layer_norm(x, normalized, weight, bias, eps),
-        NormName::Rms => reference::rms_norm(x, normalized, weight, bias, eps, f64::from(apply.weight_offset())),
-        NormName::Group => reference::group_norm(x, channels, apply.norm.groups(), weight, bias, eps),
+        NormName::Lp => reference::lp_norm(x, &axes, norm.p(), eps),
+        NormName::Layer => reference::layer_norm(x, norm.normalized(), weight, bias, eps),
+        NormName::Rms => reference::rms_norm(x, norm.normalized(), weight, bias, eps, offset),
+        NormName::Group => reference::group_norm(x, channels, norm.groups(), weight, bias, eps),
         NormName::Instance => reference::instance_norm(x, channels, weight, bias, eps),
-        NormName::Batch => match (apply.norm.train, &arrays.running_mean, &arrays.running_var) {
+        NormName::Batch => match (norm.train, &mean, &var) {
             (false, Some(mean), Some(var)) => {
-                reference::batch_norm_eval(x, channels, wide(mean).view(), wide(var).view(), weight, bias, eps)
+                reference::batch_norm_eval(x, channels, mean.view(), var.view(), weight, bias, eps)
             }
             _ => reference::batch_norm_train(x, channels, weight, bias, eps),
         },
     }
+}
+
+/// Its gradients in float64, where it has some.
+fn backward(grad: &Grad, arrays: &grad::Arrays) -> Option<Backward> {
+    let (x, dy) = (wide(&arrays.x), wide(&arrays.grad_output));
+    let (x, dy) = (x.view(), dy.view());
+    let [weight, mean, var] =
+        [&arrays.weight, &arrays.running_mean, &arrays.running_var].map(|array| array.as_ref().map(wide));
+    let weight = weight.as_ref().map(|weight| weight.view());
+    let eps = f64::from(grad.eps());
+    let offset = f64::from(grad.given.weight_offset());
+    let norm = &grad.norm;
+    let channels = from_front(norm.channel_axis(), x.ndim());
+    Some(match norm.name {
+        NormName::Mvn | NormName::Lp => return None,
+        NormName::Layer => reference::layer_norm_backward(x, dy, norm.normalized(), weight, eps),
+        NormName::Rms => reference::rms_norm_backward(x, dy, norm.normalized(), weight, eps, offset),
+        NormName::Group => reference::group_norm_backward(x, dy, channels, norm.groups(), weight, eps),
+        NormName::Instance => reference::instance_norm_backward(x, dy, channels, weight, eps),
+        NormName::Batch => match (norm.train, &mean, &var) {
+            (false, Some(mean), Some(var)) => {
+                reference::batch_norm_eval_backward(x, dy, channels, mean.view(), var.view(), weight, eps)
+            }
+            _ => reference::batch_norm_train_backward(x, dy, channels, weight, eps),
+        },
+    })
 }

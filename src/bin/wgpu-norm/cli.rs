@@ -1,6 +1,8 @@
 //! The command line: what can be written, and what it says about itself.
 
 mod bench;
+mod common;
+mod grad;
 mod norm;
 mod plan;
 mod values;
@@ -9,10 +11,12 @@ use std::path::{Path, PathBuf};
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
-pub(crate) use bench::Bench;
+pub(crate) use bench::{Bench, Directions};
+pub(crate) use common::{Given, Run};
+pub(crate) use grad::Grad;
 pub(crate) use norm::{NormName, NormOptions};
 pub(crate) use plan::Plan;
-use values::{device, eps, finite, momentum};
+use values::{eps, momentum};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -32,6 +36,10 @@ Examples:
         --save-running-mean mean.npy --save-running-var var.npy
     wgpu-norm apply batch --input x.npy --output y.npy --channel-axis 1 \\
         --running-mean mean.npy --running-var var.npy
+
+  The gradients of the layer norm above, for a gradient that came back:
+    wgpu-norm grad layer --input x.npy --grad-output dy.npy --weight model.safetensors:ln.weight \\
+        --save-grad-input dx.npy --save-grad-weight dw.npy --save-grad-bias db.npy
 
 Exit status:
   0  all was done
@@ -62,7 +70,7 @@ of the same: in every layout, planned in every way this adapter can be planned f
 arithmetic cannot get right. Takes seconds. The exit status is 0 if the adapter can be trusted, 1 if \
 not. docs/doctor.md has more.";
 
-/// Normalize arrays on the GPU: layer, RMS, group, instance, batch, mean-variance, L1 and L2 norm.
+/// Normalize arrays on the GPU, and differentiate that: layer, RMS, group, instance, batch, mean-variance, L1 and L2 norm.
 #[derive(Debug, Parser)]
 #[command(name = "wgpu-norm", version, after_help = EXAMPLES)]
 pub(crate) struct Cli {
@@ -74,13 +82,15 @@ pub(crate) struct Cli {
 pub(crate) enum Command {
     /// Normalize an array in a file
     Apply(Box<Apply>),
+    /// Compute the gradients of a norm, of arrays in files
+    Grad(Box<Grad>),
     /// List the adapters of this machine, and which one is used
     Adapters(Adapters),
     /// Check every norm on an adapter, and say whether to trust it
     Doctor(Doctor),
     /// Show how a norm would run here, without data
     Plan(Plan),
-    /// Time every norm, by the speed of a copy
+    /// Time every norm and its gradients, by the speed of a copy
     Bench(Bench),
 }
 
@@ -111,9 +121,8 @@ pub(crate) struct Apply {
     /// The .npy file to write the result to
     #[arg(long, value_name = "FILE")]
     pub(crate) output: PathBuf,
-    /// What the normalized values are multiplied by [default: 1]
-    #[arg(long, value_name = "FILE")]
-    pub(crate) weight: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) given: Given,
     /// What is added at the end [default: 0]
     #[arg(long, value_name = "FILE")]
     pub(crate) bias: Option<PathBuf>,
@@ -128,22 +137,6 @@ pub(crate) struct Apply {
     #[arg(long, value_name = "FILE")]
     pub(crate) save_rstd: Option<PathBuf>,
 
-    /// What is added to each weight, for RMS norm [default: 0]
-    #[arg(
-        long,
-        value_name = "W",
-        value_parser = finite,
-        allow_hyphen_values = true,
-        help_heading = "Layer and RMS norm"
-    )]
-    pub(crate) weight_offset: Option<f32>,
-
-    /// The running mean, needed without --train
-    #[arg(long, value_name = "FILE", help_heading = "Batch norm")]
-    pub(crate) running_mean: Option<PathBuf>,
-    /// The running variance, needed without --train
-    #[arg(long, value_name = "FILE", help_heading = "Batch norm")]
-    pub(crate) running_var: Option<PathBuf>,
     /// How much of the running statistics the input replaces, 0 to 1 [default: 0.1]
     #[arg(
         long,
@@ -163,25 +156,8 @@ pub(crate) struct Apply {
     #[arg(long, value_name = "FILE", help_heading = "Batch norm")]
     pub(crate) save_running_var: Option<PathBuf>,
 
-    /// Also compute in float64 on the CPU, which takes a while, and print the largest error
-    #[arg(long, help_heading = "Running")]
-    pub(crate) check: bool,
-    /// Where to compute; gpu is the only choice so far
-    #[arg(
-        long,
-        env = "WGPU_NORM_DEVICE",
-        hide_env_values = true,
-        default_value = "gpu",
-        value_parser = device,
-        help_heading = "Running"
-    )]
-    pub(crate) device: Device,
-    /// Use the adapter whose name has this in it, upper or lower case; see wgpu-norm adapters
-    #[arg(long, value_name = "NAME", help_heading = "Running")]
-    pub(crate) adapter: Option<String>,
-    /// Print one JSON object
-    #[arg(long, help_heading = "Running")]
-    pub(crate) json: bool,
+    #[command(flatten)]
+    pub(crate) run: Run,
 }
 
 #[derive(Debug, Args)]
@@ -211,10 +187,6 @@ impl Apply {
         })
     }
 
-    pub(crate) fn weight_offset(&self) -> f32 {
-        self.weight_offset.unwrap_or(0.0)
-    }
-
     pub(crate) fn momentum(&self) -> f32 {
         self.momentum.unwrap_or(0.1)
     }
@@ -239,6 +211,8 @@ impl Apply {
     /// Whether a training batch norm updates running statistics: they are given, or wanted.
     pub(crate) fn tracks(&self) -> bool {
         self.norm.train
-            && (self.running_mean.is_some() || self.save_running_mean.is_some() || self.save_running_var.is_some())
+            && (self.given.running_mean.is_some()
+                || self.save_running_mean.is_some()
+                || self.save_running_var.is_some())
     }
 }

@@ -1,7 +1,7 @@
 //! A norm by the arguments that the library and the oracle both take.
 
 use ndarray::ArrayD;
-use wgpu_norm::reference::{self, Forward};
+use wgpu_norm::reference::{self, Backward, Forward};
 use wgpu_norm::{
     BatchNorm, GroupNorm, InstanceNorm, LayerNorm, LpNorm, MeanVarianceNorm, Momentum, Norm, RmsNorm, SpecError,
     VarianceEstimator,
@@ -71,6 +71,11 @@ impl Kind {
         }
     }
 
+    /// Whether the library computes its gradients.
+    pub(crate) fn has_backward(self) -> bool {
+        !matches!(self, Self::Mvn { .. } | Self::Lp { .. })
+    }
+
     /// The norm in float64. The arrays must be such as the library takes.
     pub(crate) fn oracle(self, x: &ArrayD<f32>, parameters: &Parameters) -> Forward {
         let x = wide(x);
@@ -95,6 +100,29 @@ impl Kind {
             Self::Mvn { axes } => reference::mean_variance_norm(x, &all(axes), eps),
             Self::Lp { p, axes } => reference::lp_norm(x, &all(axes), p, eps),
         }
+    }
+
+    /// Its gradients in float64, for a norm that has a backward pass. The arrays must be such as the library takes.
+    pub(crate) fn gradients(self, x: &ArrayD<f32>, dy: &ArrayD<f32>, parameters: &Parameters) -> Option<Backward> {
+        let (x, dy, eps) = (wide(x), wide(dy), f64::from(EPS));
+        let (x, dy) = (x.view(), dy.view());
+        let Parameters { weight, running_mean, running_var, .. } = parameters;
+        let [weight, mean, var] = [weight, running_mean, running_var].map(|array| array.as_ref().map(wide));
+        let w = weight.as_ref().map(|w| w.view());
+        let rank = x.ndim();
+        let front = |axis: isize| from_front(axis, rank);
+        Some(match self {
+            Self::Layer { ndim } => reference::layer_norm_backward(x, dy, ndim, w, eps),
+            Self::Rms { weight_offset } => reference::rms_norm_backward(x, dy, 1, w, eps, f64::from(weight_offset)),
+            Self::Group { groups, axis } => reference::group_norm_backward(x, dy, front(axis), groups, w, eps),
+            Self::Instance { axis } => reference::instance_norm_backward(x, dy, front(axis), w, eps),
+            Self::BatchTrain { axis } => reference::batch_norm_train_backward(x, dy, front(axis), w, eps),
+            Self::BatchEval { axis } => {
+                let (mean, var) = (mean?, var?);
+                reference::batch_norm_eval_backward(x, dy, front(axis), mean.view(), var.view(), w, eps)
+            }
+            Self::Mvn { .. } | Self::Lp { .. } => return None,
+        })
     }
 }
 

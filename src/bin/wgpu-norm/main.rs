@@ -1,4 +1,4 @@
-//! The `wgpu-norm` command: normalizes arrays in files on the GPU.
+//! The `wgpu-norm` command: normalizes arrays in files on the GPU, and computes gradients of that.
 
 mod adapters;
 mod apply;
@@ -8,10 +8,12 @@ mod cli;
 mod doctor;
 mod failure;
 mod files;
+mod grad;
 mod kind;
 mod numbers;
 mod plan;
 mod progress;
+mod report;
 mod specify;
 mod usage;
 
@@ -38,6 +40,7 @@ fn main() -> ExitCode {
     };
     let (name, result) = match &cli.command {
         Command::Apply(options) => ("apply", apply::run(options)),
+        Command::Grad(options) => ("grad", grad::run(options)),
         Command::Adapters(options) => ("adapters", adapters::run(options)),
         Command::Doctor(options) => ("doctor", doctor::run(options)),
         Command::Plan(options) => ("plan", plan::run(options)),

@@ -1,12 +1,11 @@
 //! `wgpu-norm plan`: how a norm would run on this machine.
 
 use serde_json::{Value, json};
-use wgpu_norm::{Block, Gpu, Momentum, Plan, VarianceEstimator};
+use wgpu_norm::{Backward, Block, Gpu, Momentum, Plan, VarianceEstimator};
 
 use crate::adapters;
 use crate::cli;
 use crate::failure::Failure;
-use crate::progress::Progress;
 use crate::specify::{self, Numbers, Running};
 
 pub(crate) fn run(options: &cli::Plan) -> Result<(), Failure> {
@@ -19,28 +18,27 @@ pub(crate) fn run(options: &cli::Plan) -> Result<(), Failure> {
         specify::refusal(specify::option(&error, options.norm.groups.is_some(), "--shape"), &error)
     };
     let norm = specify::norm(&options.norm, &options.shape.0, &numbers).map_err(refused)?;
-    let gpu = {
-        let _progress = Progress::spinner("starting the GPU".to_owned());
-        match &options.adapter {
-            Some(name) => Gpu::with_adapter_blocking(name),
-            None => Gpu::new_blocking(),
-        }
-        .map_err(|error| specify::refusal(specify::option_of_adapter(&error, options.adapter.as_deref()), &error))?
-    };
-    let plan = gpu.context().plan(norm.as_ref()).map_err(refused)?;
-    crate::print(&if options.json { json_of(&gpu, &plan) } else { text_of(&gpu, &plan) })
+    let gpu = adapters::start(options.adapter.as_deref())?;
+    let plan = match (options.backward, options.saved_statistics) {
+        (false, _) => gpu.context().plan(norm.as_ref()),
+        (true, false) => gpu.context().plan_backward(norm.as_ref(), Backward::new()),
+        (true, true) => gpu.context().plan_backward(norm.as_ref(), Backward::new().saved_statistics()),
+    }
+    .map_err(refused)?;
+    crate::print(&if options.json { json_of(options, &gpu, &plan) } else { text_of(options, &gpu, &plan) })
 }
 
-fn text_of(gpu: &Gpu, plan: &Plan) -> String {
+fn text_of(options: &cli::Plan, gpu: &Gpu, plan: &Plan) -> String {
+    let tensors = if options.backward { "x, dy and dx" } else { "x and y" };
     format!(
-        "{plan}\nreads and writes: {} bytes of x and y\nscratch: {} bytes\nadapter: {}\n",
+        "{plan}\nreads and writes: {} bytes of {tensors}\nscratch: {} bytes\nadapter: {}\n",
         plan.bytes_moved(),
         plan.scratch_bytes(),
         gpu.describe()
     )
 }
 
-fn json_of(gpu: &Gpu, plan: &Plan) -> String {
+fn json_of(options: &cli::Plan, gpu: &Gpu, plan: &Plan) -> String {
     let Block { b, r, k, s } = plan.block();
     let passes: Vec<Value> = plan
         .passes()
@@ -57,6 +55,7 @@ fn json_of(gpu: &Gpu, plan: &Plan) -> String {
     let object = json!({
         "adapter": adapters::identity(gpu.adapter_info()),
         "norm": plan.norm(),
+        "direction": if options.backward { "backward" } else { "forward" },
         "shape": plan.shape(),
         "block": [b, r, k, s],
         "passes": passes,

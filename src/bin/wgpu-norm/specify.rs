@@ -3,8 +3,8 @@
 use std::error::Error as StdError;
 
 use wgpu_norm::{
-    BatchNorm, Error, GroupNorm, InstanceNorm, LayerNorm, LpNorm, MeanVarianceNorm, Momentum, Norm, RmsNorm, RunError,
-    SpecError, VarianceEstimator,
+    BatchNorm, BindError, Error, GroupNorm, InstanceNorm, LayerNorm, LpNorm, MeanVarianceNorm, Momentum, Norm, RmsNorm,
+    RunError, SpecError, VarianceEstimator,
 };
 
 use crate::cli::{NormName, NormOptions};
@@ -71,6 +71,19 @@ pub(crate) fn option_of_adapter(error: &Error, adapter: Option<&str>) -> Option<
         }
         _ => None,
     }
+}
+
+/// The refusal of a call on arrays from files, with the option it is about.
+pub(crate) fn refused(error: &Error, groups_given: bool, adapter: Option<&str>) -> Failure {
+    let option = match error {
+        Error::Spec(error) => option(error, groups_given, "--input"),
+        Error::Bind(BindError::Shape { tensor, shape, must }) => {
+            let option = tensor.replace('_', "-");
+            return Failure::Failed(format!("--{option}: its shape is {shape:?} but must be {must:?}"));
+        }
+        error => option_of_adapter(error, adapter),
+    };
+    refusal(option, error)
 }
 
 /// The refusal in words, after the option it is about.

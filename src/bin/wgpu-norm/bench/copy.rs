@@ -41,8 +41,8 @@ struct Kernel {
 pub(crate) struct Copier {
     pub(crate) kernel: String,
     pipeline: wgpu::ComputePipeline,
-    /// The dispatches of each pair.
-    pairs: Vec<Vec<Dispatch>>,
+    /// The dispatches of each turn of the ring.
+    turns: Vec<Vec<Dispatch>>,
     next: usize,
 }
 
@@ -89,18 +89,18 @@ impl Copies {
         let bytes = ring.bytes.next_multiple_of(LINE);
         // Windows start at multiples of the stride's alignment.
         let window = (limits.max_storage_buffer_binding_size.min(u64::from(u32::MAX)) / 256 * 256).max(256);
-        let dispatch = |pair: u64, first: u64| {
+        let dispatch = |turn: u64, first: u64| {
             let size = window.min(bytes - first);
             let bind = |buffer| {
                 wgpu::BindingResource::Buffer(wgpu::BufferBinding {
                     buffer,
-                    offset: ring.offset(pair) + first,
+                    offset: ring.offset(turn) + first,
                     size: std::num::NonZeroU64::new(size),
                 })
             };
             let entries = [
                 wgpu::BindGroupEntry { binding: 0, resource: bind(&ring.x) },
-                wgpu::BindGroupEntry { binding: 1, resource: bind(&ring.y) },
+                wgpu::BindGroupEntry { binding: 1, resource: bind(&ring.out) },
             ];
             let descriptor = wgpu::BindGroupDescriptor { label: Some("copy"), layout: &layout, entries: &entries };
             let lanes = u64::from(kernel.workgroup_size);
@@ -113,12 +113,12 @@ impl Copies {
             let grid = [workgroups.div_ceil(height) as u32, height as u32];
             Dispatch { bind_group: device.device.create_bind_group(&descriptor), grid }
         };
-        let firsts = |pair| (0..bytes).step_by(window as usize).map(move |first| (pair, first));
+        let firsts = |turn| (0..bytes).step_by(window as usize).map(move |first| (turn, first));
         Some(Copier {
             kernel: kernel.name(),
             pipeline: kernel.pipeline.clone(),
-            pairs: (0..ring.pairs)
-                .map(|pair| firsts(pair).map(|(pair, first)| dispatch(pair, first)).collect())
+            turns: (0..ring.turns)
+                .map(|turn| firsts(turn).map(|(turn, first)| dispatch(turn, first)).collect())
                 .collect(),
             next: 0,
         })
@@ -162,9 +162,9 @@ impl Copier {
     pub(crate) fn record(&mut self, pass: &mut wgpu::ComputePass<'_>, times: u32) {
         pass.set_pipeline(&self.pipeline);
         for _ in 0..times {
-            let turn = self.next % self.pairs.len().max(1);
+            let turn = self.next % self.turns.len().max(1);
             self.next = turn + 1;
-            for dispatch in self.pairs.get(turn).into_iter().flatten() {
+            for dispatch in self.turns.get(turn).into_iter().flatten() {
                 pass.set_bind_group(0, &dispatch.bind_group, &[]);
                 pass.dispatch_workgroups(dispatch.grid[0], dispatch.grid[1], 1);
             }
@@ -174,15 +174,15 @@ impl Copier {
     /// Copies the whole ring once, and sees whether the last has arrived.
     pub(crate) fn check(&mut self, device: &Device, ring: &Ring) -> Result<(), Trouble> {
         let mut encoder = device.device.create_command_encoder(&Default::default());
-        encoder.clear_buffer(&ring.y, 0, None);
+        encoder.clear_buffer(&ring.out, 0, None);
         let mut pass = encoder.begin_compute_pass(&Default::default());
-        let times = self.pairs.len() as u32;
+        let times = self.turns.len() as u32;
         self.record(&mut pass, times);
         drop(pass);
         device.run(encoder)?;
-        let at = ring.offset(ring.pairs.saturating_sub(1));
+        let at = ring.offset(ring.turns.saturating_sub(1));
         let last = at..at + ring.bytes;
-        let (x, y) = (device.read::<u32>(ring.x.slice(last.clone()))?, device.read::<u32>(ring.y.slice(last))?);
+        let (x, y) = (device.read::<u32>(ring.x.slice(last.clone()))?, device.read::<u32>(ring.out.slice(last))?);
         if x == y { Ok(()) } else { Err(Trouble::WrongCopy { kernel: self.kernel.clone() }) }
     }
 }

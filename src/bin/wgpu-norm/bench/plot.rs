@@ -45,7 +45,7 @@ pub(crate) fn svg(report: &Report, description: &str, comparison: Option<&Compar
         report.cases.iter().map(|row| label(row).chars().count() as i32 * LETTER).max().unwrap_or_default()
     };
     // Below the words of the head, which are about as long.
-    let left = (MARGIN + widest(&|row| row.norm.clone()) + 2 * GAP + widest(&label) + GAP).max(200);
+    let left = (MARGIN + widest(&Row::title) + 2 * GAP + widest(&label) + GAP).max(200);
     let width = left + LONGEST + NUMBER + TIME + MARGIN;
     let mut text = String::new();
     {
@@ -59,24 +59,29 @@ pub(crate) fn svg(report: &Report, description: &str, comparison: Option<&Compar
     Ok(text)
 }
 
-/// The shape, and the layout unless it goes without saying.
+/// The shape, and what does not go without saying.
 fn label(row: &Row) -> String {
-    match row.layout.as_str() {
-        "rows" => row.shape.clone(),
-        layout => format!("{}, {}", row.shape, layout.replace('_', " ")),
+    let mut label = row.shape.clone();
+    if row.layout != "rows" {
+        label.push_str(&format!(", {}", row.layout.replace('_', " ")));
     }
+    if let Some(only) = row.only_gradient() {
+        label.push_str(&format!(", {only} alone"));
+    }
+    label
 }
 
 /// The top of every row.
 fn places(rows: &[Row]) -> Vec<i32> {
     let mut next = HEAD + GAP;
-    let mut before: Option<&str> = None;
+    let mut before: Option<String> = None;
     rows.iter()
         .map(|row| {
-            if before.is_some_and(|norm| norm != row.norm) {
+            let title = row.title();
+            if before.as_ref().is_some_and(|before| *before != title) {
                 next += GAP;
             }
-            before = Some(&row.norm);
+            before = Some(title);
             let place = next;
             next += ROW;
             place
@@ -126,12 +131,13 @@ impl Plot<'_> {
         area.fill(&WHITE)?;
         self.head(area, description)?;
         self.axis(area)?;
-        let mut before: Option<&str> = None;
+        let mut before: Option<String> = None;
         for (row, &top) in self.report.cases.iter().zip(&self.places) {
-            if before != Some(&row.norm) {
-                write(area, &row.norm, (MARGIN, top + ROW / 2), text(15, INK, HPos::Left))?;
+            let title = row.title();
+            if before.as_ref() != Some(&title) {
+                write(area, &title, (MARGIN, top + ROW / 2), text(15, INK, HPos::Left))?;
             }
-            before = Some(&row.norm);
+            before = Some(title);
             self.row(area, row, top)?;
         }
         // Over the bars.

@@ -35,6 +35,9 @@ pub(crate) struct Copy {
 pub(crate) struct Row {
     pub(crate) norm: String,
     pub(crate) direction: String,
+    /// What a backward pass computes.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(crate) gradients: Vec<String>,
     pub(crate) shape: String,
     pub(crate) layout: String,
     /// One line a pass.
@@ -122,7 +125,8 @@ impl Row {
     pub(crate) fn new(case: &Case, plan: &Plan, error: Option<f64>, outcome: Outcome) -> Self {
         Self {
             norm: case.name(),
-            direction: "forward".to_owned(),
+            direction: case.direction.name().to_owned(),
+            gradients: case.direction.gradients().iter().map(|&name| name.to_owned()).collect(),
             shape: case.dims(),
             layout: case.layout().to_owned(),
             // No batches are counted here.
@@ -141,13 +145,37 @@ impl Row {
     }
 
     /// What makes it the same case in another run.
-    pub(crate) fn identity(&self) -> [&str; 4] {
-        [&self.norm, &self.direction, &self.shape, &self.layout]
+    pub(crate) fn identity(&self) -> ([&str; 4], &[String]) {
+        ([&self.norm, &self.direction, &self.shape, &self.layout], &self.gradients)
     }
 
-    /// `LayerNorm 4096x768 rows`.
+    /// `LayerNorm`, `LayerNorm backward`.
+    pub(crate) fn title(&self) -> String {
+        match self.direction.as_str() {
+            "forward" => self.norm.clone(),
+            direction => format!("{} {direction}", self.norm),
+        }
+    }
+
+    /// The gradient, of a backward pass that computes no other.
+    pub(crate) fn only_gradient(&self) -> Option<&str> {
+        match self.gradients.as_slice() {
+            [only] => Some(only),
+            _ => None,
+        }
+    }
+
+    /// `LayerNorm`, `LayerNorm backward`, `LayerNorm backward dx`.
+    pub(crate) fn long_title(&self) -> String {
+        match self.only_gradient() {
+            Some(only) => format!("{} {only}", self.title()),
+            None => self.title(),
+        }
+    }
+
+    /// `LayerNorm backward 4096x768 rows`.
     pub(crate) fn name(&self) -> String {
-        format!("{} {} {}", self.norm, self.shape, self.layout)
+        format!("{} {} {}", self.long_title(), self.shape, self.layout)
     }
 }
 

@@ -49,7 +49,7 @@ pub(crate) fn table(report: &Report, comparison: Option<&Comparison>) -> String 
 }
 
 fn cells(row: &Row) -> Vec<String> {
-    let mut cells = vec![row.norm.clone(), row.shape.clone(), row.layout.clone(), size(row.bytes)];
+    let mut cells = vec![row.long_title(), row.shape.clone(), row.layout.clone(), size(row.bytes)];
     match &row.outcome {
         Outcome::Timed(speed) => cells.extend([
             time(speed.seconds),
@@ -105,6 +105,7 @@ mod tests {
         let row = |shape: &str, outcome| Row {
             norm: "LayerNorm".to_owned(),
             direction: "forward".to_owned(),
+            gradients: Vec::new(),
             shape: shape.to_owned(),
             layout: "rows".to_owned(),
             plan: vec!["fused_rows: 1 x 64 invocations".to_owned()],

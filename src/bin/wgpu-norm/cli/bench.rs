@@ -3,7 +3,7 @@
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
 
-use clap::Args;
+use clap::{Args, ValueEnum};
 
 use super::NormName;
 use super::values::{Dims, axis, dims, groups};
@@ -15,11 +15,27 @@ tensor of the same size on the same adapter: 1.00 of copy is as fast as memory a
 the norm moves. Results are checked against float64 first; a wrong one is FAILED and makes the exit \
 status 1. Takes a few minutes.
 
+Backward passes compute the gradients of x, weight and bias by the statistics that the forward pass \
+saved; those named `dx` compute that of x alone, by statistics of their own. Mean-variance and Lp norm \
+have no backward pass.
+
 Examples:
   wgpu-norm bench
   wgpu-norm bench --norm layer rms --json now.json --plot now.svg
+  wgpu-norm bench --direction backward
   wgpu-norm bench --norm batch --shape 32x64x56x56 --channel-axis 1
   wgpu-norm bench --compare now.json";
+
+/// Which passes of a norm.
+#[derive(Clone, Copy, Debug, PartialEq, ValueEnum)]
+pub(crate) enum Directions {
+    /// Normalizing
+    Forward,
+    /// The gradients of that
+    Backward,
+    /// All there are
+    Both,
+}
 
 #[derive(Debug, Args)]
 #[command(after_help = DETAILS)]
@@ -27,6 +43,9 @@ pub(crate) struct Bench {
     /// Only these norms [default: all]
     #[arg(long, value_name = "NAME", num_args = 1..)]
     pub(crate) norm: Vec<NormName>,
+    /// Only forward or only backward passes
+    #[arg(long, value_name = "WHICH", default_value = "both")]
+    pub(crate) direction: Directions,
     /// Shapes of your own for each --norm, as in 4096x768
     #[arg(
         long,
@@ -42,7 +61,7 @@ pub(crate) struct Bench {
     /// With --shape: how many groups the channels are cut into, for group norm [default: 32]
     #[arg(long, value_name = "G", value_parser = groups, allow_hyphen_values = true, requires = "shape")]
     pub(crate) groups: Option<NonZeroUsize>,
-    /// Fewer rounds: seconds rather than minutes, and numbers to match
+    /// Fewer rounds: less time, and numbers to match
     #[arg(long)]
     pub(crate) quick: bool,
     /// Compile the norms' shaders without checks of indices and loops; the copies keep theirs
@@ -73,6 +92,11 @@ impl Bench {
         use NormName::{Batch, Group, Instance};
         let usage = |text: String| Err(Failure::Usage(text));
         let any = |norms: &[NormName]| self.norm.iter().any(|norm| norms.contains(norm));
+        if self.direction == Directions::Backward {
+            for &norm in &self.norm {
+                crate::usage::has_backward(norm, "--direction backward")?;
+            }
+        }
         if self.channel_axis.is_some() && !any(&[Group, Instance, Batch]) {
             return usage("--channel-axis belongs to group, instance and batch norm, and none is in --norm".to_owned());
         }

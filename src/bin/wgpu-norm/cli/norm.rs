@@ -103,6 +103,11 @@ impl NormOptions {
         self.channel_axis.unwrap_or(-1)
     }
 
+    /// How many of the last axes are normalized, by layer and RMS norm.
+    pub(crate) fn normalized(&self) -> usize {
+        self.normalized_shape.as_ref().map_or(1, |lengths| lengths.0.len())
+    }
+
     pub(crate) fn groups(&self) -> usize {
         self.groups.map_or(32, NonZeroUsize::get)
     }

@@ -2,8 +2,8 @@
 
 use clap::Args;
 
-use super::NormOptions;
 use super::values::{Dims, dims};
+use super::{NormName, NormOptions};
 use crate::failure::Failure;
 
 const DETAILS: &str = "\
@@ -11,10 +11,13 @@ Prints how a norm of this shape would run on the adapter: the block it becomes, 
 kernels and workgroups, what they read and write of the input and output, and the scratch that binding \
 allocates. Nothing is computed.
 
+With --backward it is the pass that computes the gradients of the input, the weight and the bias.
+
 Examples:
   wgpu-norm plan layer --shape 4096x768
   wgpu-norm plan group --shape 8x256x32x32 --channel-axis 1 --groups 16
-  wgpu-norm plan batch --shape 32x64x56x56 --channel-axis 1 --train --track --json";
+  wgpu-norm plan batch --shape 32x64x56x56 --channel-axis 1 --train --track --json
+  wgpu-norm plan layer --shape 4096x768 --backward --saved-statistics";
 
 #[derive(Debug, Args)]
 #[command(after_help = DETAILS)]
@@ -24,8 +27,14 @@ pub(crate) struct Plan {
     /// The shape of the input, as in 4096x768
     #[arg(long, value_name = "DIMS", value_parser = dims, allow_hyphen_values = true)]
     pub(crate) shape: Dims,
+    /// Of the gradients, rather than of the norm
+    #[arg(long, help_heading = "Gradients")]
+    pub(crate) backward: bool,
+    /// With --backward: by the statistics that the forward pass saved, rather than computed anew
+    #[arg(long, requires = "backward", help_heading = "Gradients")]
+    pub(crate) saved_statistics: bool,
     /// With --train: also update running statistics
-    #[arg(long, requires = "train", help_heading = "Batch norm")]
+    #[arg(long, requires = "train", conflicts_with = "backward", help_heading = "Batch norm")]
     pub(crate) track: bool,
     /// Use the adapter whose name has this in it, upper or lower case; see wgpu-norm adapters
     #[arg(long, value_name = "NAME", help_heading = "Running")]
@@ -38,6 +47,15 @@ pub(crate) struct Plan {
 impl Plan {
     /// Checks that every option has a meaning for the norm.
     pub(crate) fn check(&self) -> Result<(), Failure> {
-        crate::usage::belongs(self.norm.name, &crate::usage::of_norm(&self.norm))
+        crate::usage::belongs(self.norm.name, &crate::usage::of_norm(&self.norm))?;
+        if self.backward {
+            crate::usage::has_backward(self.norm.name, "--backward")?;
+        }
+        if self.saved_statistics && self.norm.name == NormName::Batch && !self.norm.train {
+            return Err(Failure::Usage(
+                "--saved-statistics needs --train: without it, batch norm goes by its running statistics".to_owned(),
+            ));
+        }
+        Ok(())
     }
 }

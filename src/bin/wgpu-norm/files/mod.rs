@@ -4,6 +4,7 @@
 //! length of the file before anything of the claimed size is allocated, so a truncated, corrupt
 //! or lying file ends in an error that names what is wrong.
 
+mod input;
 mod npy;
 mod npy_header;
 mod output;
@@ -17,7 +18,8 @@ use std::path::{Path, PathBuf};
 
 use ndarray::{ArrayD, IxDyn, ShapeBuilder as _};
 
-pub(crate) use self::output::{commit, targets};
+pub(crate) use self::input::Input;
+pub(crate) use self::output::{Written, commit, targets, write};
 use crate::failure::Failure;
 
 /// The element types that are read, as the end of a message.

@@ -45,6 +45,14 @@ pub(crate) struct Staged {
     file: NamedTempFile,
 }
 
+/// An output that has its name: what it is, where it lies and its shape.
+#[derive(Debug)]
+pub(crate) struct Written<'a> {
+    pub(crate) name: &'static str,
+    pub(crate) path: &'a Path,
+    pub(crate) shape: Vec<usize>,
+}
+
 /// What it takes to undo a rename.
 enum Undo {
     /// There was no such file.
@@ -190,6 +198,26 @@ fn write_npy(file: &mut BufWriter<&mut File>, values: &ArrayD<f32>, progress: &P
         }
     }
     writer.finish()
+}
+
+/// Writes arrays to the targets found for them, all or none. `asked` is what each target is, with its option and path;
+/// `values` is given what it is.
+pub(crate) fn write<'a, 'b>(
+    asked: &[(&'static str, &'static str, &'a Path)],
+    targets: Vec<Target>,
+    values: impl Fn(&str) -> Option<&'b ArrayD<f32>>,
+) -> Result<Vec<Written<'a>>, Failure> {
+    let mut staged = Vec::new();
+    let mut written = Vec::new();
+    for (&(name, option, path), target) in asked.iter().zip(targets) {
+        let Some(values) = values(name) else {
+            return Err(Failure::Failed(format!("the library gave no {name} for {option}, which is a bug")));
+        };
+        staged.push(target.stage(values)?);
+        written.push(Written { name, path, shape: values.shape().to_vec() });
+    }
+    commit(staged)?;
+    Ok(written)
 }
 
 /// The path that a chain of symbolic links leads to, whether or not it is there.

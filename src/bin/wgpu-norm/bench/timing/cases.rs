@@ -2,19 +2,42 @@
 
 use std::borrow::Cow;
 
-use wgpu_norm::{Norm, SpecError};
+use wgpu_norm::{Backward, Context, Norm, Plan, SpecError};
 
 use crate::kind::Kind;
 
-/// A norm of one shape.
+/// One pass of a norm of one shape.
 #[derive(Clone, Debug)]
 pub(crate) struct Case {
     pub(crate) kind: Kind,
     pub(crate) shape: Cow<'static, [usize]>,
+    pub(crate) direction: Direction,
+}
+
+/// Which pass it is, and from what.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) enum Direction {
+    Forward,
+    /// All gradients, by the statistics that the forward pass saved.
+    Backward,
+    /// The gradient of `x` alone, by statistics computed anew.
+    BackwardInput,
 }
 
 const fn case(kind: Kind, shape: &'static [usize]) -> Case {
-    Case { kind, shape: Cow::Borrowed(shape) }
+    pass(Direction::Forward, kind, shape)
+}
+
+const fn backward(kind: Kind, shape: &'static [usize]) -> Case {
+    pass(Direction::Backward, kind, shape)
+}
+
+const fn backward_input(kind: Kind, shape: &'static [usize]) -> Case {
+    pass(Direction::BackwardInput, kind, shape)
+}
+
+const fn pass(direction: Direction, kind: Kind, shape: &'static [usize]) -> Case {
+    Case { kind, shape: Cow::Borrowed(shape), direction }
 }
 
 const LAYER: Kind = Kind::Layer { ndim: 1 };
@@ -23,7 +46,7 @@ const FIRST: isize = 1;
 const LAST: isize = -1;
 const GROUPS: usize = wgpu_norm::GroupNorm::DEFAULT_NUM_GROUPS;
 
-static CASES: [Case; 25] = [
+static CASES: [Case; 42] = [
     case(LAYER, &[4096, 768]),
     case(LAYER, &[8192, 1024]),
     case(LAYER, &[2048, 4096]),
@@ -49,6 +72,23 @@ static CASES: [Case; 25] = [
     case(Kind::Mvn { axes: &[2, 3] }, &[32, 64, 56, 56]),
     case(Kind::Lp { p: 1, axes: &[-1] }, &[8192, 1024]),
     case(Kind::Lp { p: 2, axes: &[-1] }, &[8192, 1024]),
+    backward(LAYER, &[4096, 768]),
+    backward_input(LAYER, &[4096, 768]),
+    backward(LAYER, &[8192, 1024]),
+    backward(LAYER, &[2048, 4096]),
+    backward(LAYER, &[512, 16_384]),
+    backward(LAYER, &[65_536, 64]),
+    backward(LAYER, &[8, 3_000_000]),
+    backward(RMS, &[2048, 4096]),
+    backward_input(RMS, &[2048, 4096]),
+    backward(Kind::Group { groups: GROUPS, axis: FIRST }, &[8, 256, 32, 32]),
+    backward(Kind::Group { groups: GROUPS, axis: LAST }, &[8, 32, 32, 256]),
+    backward(Kind::Instance { axis: FIRST }, &[32, 64, 56, 56]),
+    backward(Kind::Instance { axis: LAST }, &[32, 56, 56, 64]),
+    backward(Kind::BatchTrain { axis: FIRST }, &[32, 64, 56, 56]),
+    backward(Kind::BatchTrain { axis: LAST }, &[100_352, 64]),
+    backward(Kind::BatchTrain { axis: LAST }, &[12_544, 256]),
+    backward(Kind::BatchEval { axis: FIRST }, &[32, 64, 56, 56]),
 ];
 
 /// All that are timed unless others are asked for.
@@ -56,9 +96,45 @@ pub(crate) fn all() -> Vec<Case> {
     CASES.to_vec()
 }
 
+impl Direction {
+    pub(crate) fn is_backward(self) -> bool {
+        self != Self::Forward
+    }
+
+    /// As `--json` has it.
+    pub(crate) fn name(self) -> &'static str {
+        if self.is_backward() { "backward" } else { "forward" }
+    }
+
+    /// What a backward pass computes.
+    pub(crate) fn gradients(self) -> &'static [&'static str] {
+        match self {
+            Self::Forward => &[],
+            Self::Backward => &["dx", "dweight", "dbias"],
+            Self::BackwardInput => &["dx"],
+        }
+    }
+}
+
 impl Case {
     pub(crate) fn norm(&self) -> Result<Box<dyn Norm>, SpecError> {
         self.kind.norm(&self.shape)
+    }
+
+    pub(crate) fn plan(&self, context: &Context) -> Result<Plan, SpecError> {
+        let norm = self.norm()?;
+        let wanted = match self.direction {
+            Direction::Forward => return context.plan(norm.as_ref()),
+            Direction::Backward if self.saves_statistics() => Backward::new().saved_statistics(),
+            Direction::Backward => Backward::new(),
+            Direction::BackwardInput => Backward::new().without_weight().without_bias(),
+        };
+        context.plan_backward(norm.as_ref(), wanted)
+    }
+
+    /// Whether it goes by statistics of a forward pass. Batch norm in eval mode is given its own.
+    pub(crate) fn saves_statistics(&self) -> bool {
+        self.direction == Direction::Backward && !matches!(self.kind, Kind::BatchEval { .. })
     }
 
     /// `LayerNorm`, `BatchNorm train`, `GroupNorm(32)`.

@@ -6,7 +6,7 @@ mod device;
 mod ring;
 mod subject;
 
-pub(crate) use cases::{Case, all};
+pub(crate) use cases::{Case, Direction, all};
 pub(crate) use clock::{Clock, Source};
 pub(crate) use device::Device;
 pub(crate) use ring::Ring;

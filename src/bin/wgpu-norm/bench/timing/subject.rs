@@ -1,6 +1,6 @@
 //! A case on the device, ready to be recorded.
 
-use ndarray::{ArrayD, IxDyn};
+use ndarray::{ArrayD, ArrayViewD, IxDyn};
 use wgpu_norm::reference;
 use wgpu_norm::{Bound, Error, Operands, Plan, View, wgpu};
 
@@ -10,18 +10,26 @@ use crate::numbers::Numbers;
 
 /// The data of a case, on the host.
 pub(crate) struct Tensors {
-    pub(crate) x: ArrayD<f32>,
+    x: ArrayD<f32>,
+    grad_output: Option<ArrayD<f32>>,
     parameters: Parameters,
 }
 
 pub(crate) struct Subject {
     pub(crate) ring: Ring,
+    /// Where a backward pass writes what has the shape of a parameter.
+    grad_weight: Option<wgpu::Buffer>,
+    grad_bias: Option<wgpu::Buffer>,
     bound: Vec<Bound>,
     next: usize,
 }
 
 /// Of the elements; their standard deviation is 1.
 const MEAN: f32 = 0.5;
+/// Of the gradient of y, so that its sums do not vanish.
+const MEAN_GRADIENT: f32 = 0.3;
+/// What offsets of bindings are multiples of, on any device.
+const ALIGNMENT: u64 = 256;
 
 impl Tensors {
     /// `parameters` is the shape of weight and bias.
@@ -32,39 +40,129 @@ impl Tensors {
         if matches!(case.kind, Kind::Rms { .. }) {
             parameters.bias = None;
         }
-        Self { x, parameters }
+        let grad_output = case.direction.is_backward().then(|| numbers.normal(&case.shape, MEAN_GRADIENT, 1.0));
+        Self { x, grad_output, parameters }
     }
 }
 
-impl Subject {
-    /// Bound once for each pair of the ring.
-    pub(crate) fn new(device: &Device, plan: &Plan, tensors: &Tensors) -> Result<Self, Trouble> {
-        let ring = Ring::new(device, tensors.x.as_slice().unwrap_or_default())?;
+/// What a norm takes beside the tensors of the ring.
+struct Uploaded {
+    weight: Option<wgpu::Buffer>,
+    bias: Option<wgpu::Buffer>,
+    running: Option<[wgpu::Buffer; 2]>,
+}
+
+impl Uploaded {
+    fn new(device: &Device, parameters: &Parameters) -> Self {
         let upload = |values: &Option<ArrayD<f32>>| {
             let contents: &[u8] = bytemuck::cast_slice(values.as_ref()?.as_slice()?);
             let buffer = device.buffer("parameters", contents.len() as u64);
             device.queue.write_buffer(&buffer, 0, contents);
             Some(buffer)
         };
-        let Parameters { weight, bias, running_mean, running_var } = &tensors.parameters;
+        let Parameters { weight, bias, running_mean, running_var } = parameters;
         let [weight, bias, mean, var] = [weight, bias, running_mean, running_var].map(upload);
+        Self { weight, bias, running: mean.zip(var).map(Into::into) }
+    }
+
+    fn forward<'a>(&'a self, mut operands: Operands<'a>) -> Operands<'a> {
+        if let Some(bias) = &self.bias {
+            operands = operands.bias(bias);
+        }
+        self.running(self.weight(operands))
+    }
+
+    fn weight<'a>(&'a self, operands: Operands<'a>) -> Operands<'a> {
+        match &self.weight {
+            Some(weight) => operands.weight(weight),
+            None => operands,
+        }
+    }
+
+    fn running<'a>(&'a self, operands: Operands<'a>) -> Operands<'a> {
+        match &self.running {
+            Some([mean, var]) => operands.running_mean(mean).running_var(var),
+            None => operands,
+        }
+    }
+}
+
+impl Subject {
+    /// Bound once for each turn of the ring.
+    pub(crate) fn new(device: &Device, case: &Case, plan: &Plan, tensors: &Tensors) -> Result<Self, Trouble> {
+        let grad_output = tensors.grad_output.as_ref().and_then(|values| values.as_slice());
+        let ring = Ring::new(device, tensors.x.as_slice().unwrap_or_default(), grad_output)?;
+        let uploaded = Uploaded::new(device, &tensors.parameters);
+        let mut subject = Self { ring, grad_weight: None, grad_bias: None, bound: Vec::new(), next: 0 };
+        if case.direction.is_backward() {
+            subject.bind_backward(device, case, plan, &uploaded)?;
+        } else {
+            for turn in 0..subject.ring.turns {
+                let operands = uploaded.forward(subject.forward(turn));
+                subject.bound.push(device.context.bind(plan, &operands).map_err(Error::from)?);
+            }
+        }
+        device.check()?;
+        Ok(subject)
+    }
+
+    fn forward(&self, turn: u64) -> Operands<'_> {
+        let at = self.ring.offset(turn);
+        Operands::new(View::new(&self.ring.x, at), View::new(&self.ring.out, at))
+    }
+
+    fn bind_backward(&mut self, device: &Device, case: &Case, plan: &Plan, uploaded: &Uploaded) -> Result<(), Trouble> {
+        let norm = case.norm().map_err(Error::from)?;
+        let bytes = 4 * norm.parameter_shape().iter().product::<usize>() as u64;
+        let gradient = |name| case.direction.gradients().contains(&name).then(|| device.buffer(name, bytes));
+        self.grad_weight = gradient("dweight");
+        self.grad_bias = gradient("dbias");
+        let statistics = match case.saves_statistics() {
+            true => Some(self.save_statistics(device, norm.as_ref(), uploaded)?),
+            false => None,
+        };
         let mut bound = Vec::new();
-        for pair in 0..ring.pairs {
-            let at = ring.offset(pair);
-            let mut operands = Operands::new(View::new(&ring.x, at), View::new(&ring.y, at));
-            if let Some(weight) = &weight {
-                operands = operands.weight(weight);
+        for turn in 0..self.ring.turns {
+            let at = self.ring.offset(turn);
+            let Some(grad_output) = &self.ring.grad_output else { continue };
+            let (grad_output, x) = (View::new(grad_output, at), View::new(&self.ring.x, at));
+            let mut operands = uploaded.weight(Operands::backward(grad_output, x));
+            operands = operands.grad_input(View::new(&self.ring.out, at));
+            if matches!(case.kind, Kind::BatchEval { .. }) {
+                operands = uploaded.running(operands);
             }
-            if let Some(bias) = &bias {
-                operands = operands.bias(bias);
+            if let Some(grad_weight) = &self.grad_weight {
+                operands = operands.grad_weight(grad_weight);
             }
-            if let (Some(mean), Some(var)) = (&mean, &var) {
-                operands = operands.running_mean(mean).running_var(var);
+            if let Some(grad_bias) = &self.grad_bias {
+                operands = operands.grad_bias(grad_bias);
+            }
+            if let Some((buffer, stride)) = &statistics {
+                operands = operands.statistics(View::new(buffer, turn * stride));
             }
             bound.push(device.context.bind(plan, &operands).map_err(Error::from)?);
         }
-        device.check()?;
-        Ok(Self { ring, bound, next: 0 })
+        self.bound = bound;
+        Ok(())
+    }
+
+    /// Those of the forward pass, for each turn of the ring, and how many bytes lie from one to the next.
+    fn save_statistics(
+        &self,
+        device: &Device,
+        norm: &dyn wgpu_norm::Norm,
+        uploaded: &Uploaded,
+    ) -> Result<(wgpu::Buffer, u64), Trouble> {
+        let plan = device.context.plan(norm).map_err(Error::from)?;
+        let groups: usize = norm.statistics_shape().iter().product();
+        let stride = (16 * groups as u64).next_multiple_of(ALIGNMENT);
+        let buffer = device.buffer("statistics", stride * self.ring.turns);
+        for turn in 0..self.ring.turns {
+            let operands = uploaded.forward(self.forward(turn)).statistics(View::new(&buffer, turn * stride));
+            let bound = device.context.bind(&plan, &operands).map_err(Error::from)?;
+            run(device, &bound)?;
+        }
+        Ok((buffer, stride))
     }
 
     /// Records the next so many of the ring.
@@ -80,17 +178,44 @@ impl Subject {
 
     /// Computes the first of the ring and gives its largest error, relative to the size of the terms.
     pub(crate) fn error(&self, device: &Device, case: &Case, tensors: &Tensors) -> Result<f64, Trouble> {
-        let mut encoder = device.device.create_command_encoder(&Default::default());
-        let mut pass = encoder.begin_compute_pass(&Default::default());
         if let Some(first) = self.bound.first() {
-            first.record(&mut pass);
+            run(device, first)?;
         }
-        drop(pass);
-        device.run(encoder)?;
-        let got = device.read(self.ring.first(&self.ring.y))?;
-        let got = ArrayD::from_shape_vec(IxDyn(&case.shape), got).map_err(|error| Trouble::device(&error))?;
-        let want = case.kind.oracle(&tensors.x, &tensors.parameters);
-        let worst = reference::largest_error(got.view(), want.y.view(), want.scale.view());
-        Ok(worst.map_or(0.0, |worst| worst.relative))
+        let out = self.ring.first();
+        let Some(grad_output) = &tensors.grad_output else {
+            let want = case.kind.oracle(&tensors.x, &tensors.parameters);
+            return largest(device, out, want.y.view(), want.scale.view());
+        };
+        let Some(want) = case.kind.gradients(&tensors.x, grad_output, &tensors.parameters) else {
+            return Ok(f64::INFINITY);
+        };
+        let mut error = largest(device, out, want.dx.view(), want.dx_scale.view())?;
+        for (got, want, scale) in
+            [(&self.grad_weight, &want.dweight, &want.dweight_scale), (&self.grad_bias, &want.dbias, &want.dbias_scale)]
+        {
+            if let Some(got) = got {
+                error = error.max(largest(device, got.slice(..), want.view(), scale.view())?);
+            }
+        }
+        Ok(error)
     }
+}
+
+fn run(device: &Device, bound: &Bound) -> Result<(), Trouble> {
+    let mut encoder = device.device.create_command_encoder(&Default::default());
+    bound.record(&mut encoder.begin_compute_pass(&Default::default()));
+    device.run(encoder)?;
+    Ok(())
+}
+
+/// The largest error of what lies there.
+fn largest(
+    device: &Device,
+    got: wgpu::BufferSlice<'_>,
+    want: ArrayViewD<'_, f64>,
+    scale: ArrayViewD<'_, f64>,
+) -> Result<f64, Trouble> {
+    let got =
+        ArrayD::from_shape_vec(IxDyn(want.shape()), device.read(got)?).map_err(|error| Trouble::device(&error))?;
+    Ok(reference::largest_error(got.view(), want, scale).map_or(0.0, |worst| worst.relative))
 }

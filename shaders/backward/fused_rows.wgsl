@@ -1,0 +1,20 @@
+// A whole group to a tile: statistics, sums and gradient in one dispatch, x and dy read and dx written once.
+@compute @workgroup_size(workgroup_size)
+fn main(invocation: Invocation) {
+    enter(invocation);
+    let index = tile_index(invocation);
+    // Lanes past the last group repeat it and store nothing: barriers and shuffles need them all.
+    let live = index < params.tiles;
+    let group = params.first_tile + min(index, params.tiles - 1u);
+    let base = group * params.s_count;
+    let weights = channel_of(group);
+    affine_begin(weights, 1.0);
+    let found = tile_gradients(base, params.s_count, group);
+    let statistics = found.statistics;
+    let slope = slope_of(statistics.z, statistics.w, found.sums.x, found.sums.y * statistics.z);
+    affine_begin(weights, 1.0);
+    store_gradients(base, 0u, params.s_count, Center(statistics.x, statistics.y), slope, live);
+    if live && lane_in_tile() == 0u {
+        keep_statistics(group, statistics);
+    }
+}

@@ -1,0 +1,34 @@
+// The sums of g and of g times the centred element over this lane's packs of a tile, whose centre is known. They run in
+// chains of 16, chains of 16 chains, and so once more, as in held_statistics.wgsl.
+fn known_sums(base: u32, s: u32, length: u32, center: Center) -> vec2<f32> {
+    var sum1 = Pack(0.0);
+    var sum2 = Pack(0.0);
+    var chain1 = Pack(0.0);
+    var chain2 = Pack(0.0);
+    var run1 = Pack(0.0);
+    var run2 = Pack(0.0);
+    for (var i = 0u; i < item_count(); i += TOGETHER) {
+        affine_take(i, length);
+        for (var j = 0u; j < TOGETHER; j++) {
+            let at = item_at(i + j);
+            if whole || at < length {
+                let g = affine(grad_output_load(base + at), s + at, j);
+                run1 += g;
+                run2 += g * centered(x_load(base + at), center);
+            }
+        }
+        if ((i + TOGETHER) & 15u) == 0u {
+            chain1 += run1;
+            chain2 += run2;
+            run1 = Pack(0.0);
+            run2 = Pack(0.0);
+        }
+        if ((i + TOGETHER) & 255u) == 0u {
+            sum1 += chain1;
+            sum2 += chain2;
+            chain1 = Pack(0.0);
+            chain2 = Pack(0.0);
+        }
+    }
+    return vec2<f32>(pack_sum(sum1 + (chain1 + run1)), pack_sum(sum2 + (chain2 + run2)));
+}

@@ -1,0 +1,126 @@
+//! Gradients of slices.
+
+use super::{Inputs, Role};
+use crate::backward::Backward;
+use crate::bind::shape;
+use crate::error::{BindError, Error};
+use crate::gpu::Gpu;
+use crate::norm::{Norm, Problem, count};
+
+/// The gradients that one backward pass computed: those it was planned for.
+#[derive(Debug, Clone, PartialEq)]
+#[non_exhaustive]
+pub struct Gradients<T> {
+    /// Of `x` (and of the residual, where there was one).
+    pub input: Option<T>,
+    /// Of `weight`, in its shape.
+    pub weight: Option<T>,
+    /// Of `bias`, in its shape.
+    pub bias: Option<T>,
+}
+
+impl Gpu {
+    /// Computes the gradients of `norm` on slices: `inputs` are the `x` of the forward pass, `grad_output`, and the `weight`
+    /// that was multiplied by. An empty `x` has gradients of 0 for weight and bias.
+    ///
+    /// ```
+    /// # fn main() -> Result<(), wgpu_norm::Error> {
+    /// use wgpu_norm::{Backward, Gpu, Inputs, RmsNorm};
+    ///
+    /// let gpu = Gpu::new_blocking()?;
+    /// let norm = RmsNorm::new(&[1, 2], &[2])?.eps(0.0);
+    /// let inputs = Inputs::new(&[3.0, 4.0][..]).grad_output(&[1.0, 1.0]);
+    /// let gradients = gpu.run_backward_blocking(&norm, Backward::new().without_bias(), inputs)?;
+    /// let dx = gradients.input.unwrap();
+    /// // Along x nothing changes: the gradient is perpendicular to it.
+    /// assert!((3.0 * dx[0] + 4.0 * dx[1]).abs() < 1e-6);
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// As [`Gpu::run`], and as [`Context::plan_backward`](crate::Context::plan_backward).
+    pub async fn run_backward(
+        &self,
+        norm: &dyn Norm,
+        wanted: Backward,
+        inputs: Inputs<&[f32]>,
+    ) -> Result<Gradients<Vec<f32>>, Error> {
+        let plan = self.context().plan_backward(norm, wanted)?;
+        let problem = &plan.problem;
+        inputs.check_presence_backward(problem)?;
+        inputs.check_lengths(problem, |given| given.len())?;
+        let results = planned(problem);
+        if plan.passes().is_empty() {
+            let nothing = |role: Role| {
+                results.contains(&role).then(|| {
+                    inputs.get(role).map_or_else(|| vec![0.0; count(shape(problem, role)) as usize], |old| old.to_vec())
+                })
+            };
+            return Ok(Gradients {
+                input: nothing(Role::GradInput),
+                weight: nothing(Role::GradWeight),
+                bias: nothing(Role::GradBias),
+            });
+        }
+        let mut fetched = self.dispatch(&plan, &inputs, &results).await?;
+        Ok(Gradients {
+            input: fetched.take(Role::GradInput),
+            weight: fetched.take(Role::GradWeight),
+            bias: fetched.take(Role::GradBias),
+        })
+    }
+
+    /// [`Gpu::run_backward`], blocking.
+    ///
+    /// # Errors
+    ///
+    /// As [`Gpu::run_backward`].
+    #[cfg(not(target_arch = "wasm32"))]
+    pub fn run_backward_blocking(
+        &self,
+        norm: &dyn Norm,
+        wanted: Backward,
+        inputs: Inputs<&[f32]>,
+    ) -> Result<Gradients<Vec<f32>>, Error> {
+        pollster::block_on(self.run_backward(norm, wanted, inputs))
+    }
+}
+
+/// The gradients that the plan computes.
+pub(super) fn planned(problem: &Problem) -> Vec<Role> {
+    let wanted = problem.gradients().into_iter();
+    wanted
+        .flat_map(|wanted| {
+            [(Role::GradInput, wanted.input), (Role::GradWeight, wanted.weight), (Role::GradBias, wanted.bias)]
+        })
+        .filter_map(|(role, planned)| planned.then_some(role))
+        .collect()
+}
+
+impl<T> Inputs<T> {
+    /// Refuses what the plan does not take, before anything is uploaded.
+    pub(super) fn check_presence_backward(&self, problem: &Problem) -> Result<(), BindError> {
+        let norm = problem.norm;
+        let results = planned(problem);
+        let accumulates = problem.gradients().is_some_and(|wanted| wanted.accumulate);
+        for role in [Role::GradWeight, Role::GradBias] {
+            let tensor = role.name();
+            match (self.get(role).is_some(), accumulates && results.contains(&role)) {
+                (false, true) => {
+                    return Err(BindError::Missing { norm, tensor, why: "the plan adds to it" });
+                }
+                (true, false) => {
+                    let why = "the plan adds to none; Backward::accumulate() does";
+                    return Err(BindError::Unexpected { norm, tensor, why });
+                }
+                _ => {}
+            }
+        }
+        super::presence(problem, |role| match role {
+            Role::Batches => self.batches.is_some(),
+            role => self.get(role).is_some() || self.asks(role) || results.contains(&role),
+        })
+    }
+}

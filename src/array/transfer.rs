@@ -1,0 +1,177 @@
+//! Up to the device, through a plan, and back.
+
+use super::Inputs;
+use crate::bind::{Operands, View, fill, shape};
+use crate::element::Element;
+use crate::error::{BindError, Error, RunError};
+use crate::gpu::Gpu;
+use crate::mapped::Mapped;
+use crate::norm::count;
+use crate::plan::Plan;
+use crate::scope::Scopes;
+use crate::shader::Role;
+
+/// What came back.
+pub(super) struct Fetched([Option<Vec<f32>>; Role::GIVEN.len()]);
+
+impl Fetched {
+    pub(super) fn take(&mut self, role: Role) -> Option<Vec<f32>> {
+        self.0.get_mut(role as usize).and_then(Option::take)
+    }
+}
+
+impl Gpu {
+    /// Runs a plan that is not empty. `results` are read back: those that are not given start out undefined.
+    pub(super) async fn dispatch(
+        &self,
+        plan: &Plan,
+        inputs: &Inputs<&[f32]>,
+        results: &[Role],
+    ) -> Result<Fetched, Error> {
+        let problem = &plan.problem;
+        let batches = inputs.batches.map(|batches| [batches]);
+        let mut buffers: [Option<wgpu::Buffer>; Role::GIVEN.len()] = Default::default();
+        for role in Role::GIVEN {
+            let bytes: Option<&[u8]> = match (role, &batches) {
+                (Role::Batches, Some(batches)) => Some(bytemuck::cast_slice(batches)),
+                _ => inputs.get(role).map(|values| bytemuck::cast_slice(values)),
+            };
+            // The uploaded copy of x is ours to overwrite, and so is that of the residual.
+            let place = match role {
+                Role::Y => buffers[Role::X as usize].clone(),
+                Role::ResidualOut if results.contains(&role) => buffers[Role::Residual as usize].clone(),
+                _ => None,
+            };
+            buffers[role as usize] = match place {
+                Some(place) => Some(place),
+                None if bytes.is_some() || results.contains(&role) => {
+                    let mut size = count(shape(problem, role)) * Element::F32.size();
+                    if role == Role::X {
+                        // Its last elements can then be read four at a time, however many there are.
+                        let quads = size.next_multiple_of(4 * Element::F32.size());
+                        size = quads.min(self.context().capabilities().max_buffer);
+                    }
+                    Some(self.upload(role.name(), bytes, size).await?)
+                }
+                None => None,
+            };
+        }
+        if !results.contains(&Role::Y) {
+            buffers[Role::Y as usize] = None;
+        }
+        let buffer = |role: Role| buffers.get(role as usize).and_then(Option::as_ref);
+        let views = Role::GIVEN.into_iter().filter_map(|role| Some((role, View::from(buffer(role)?))));
+        let operands = views.fold(Operands::none(), |operands, (role, view)| operands.with(role, view));
+        let bound = self.context().bind_async(plan, &operands).await.map_err(|error| match error {
+            BindError::DeviceLost { description } => RunError::DeviceLost { description }.into(),
+            error => Error::from(error),
+        })?;
+
+        let sources: Vec<_> = results.iter().filter_map(|&role| Some((role, role.name(), buffer(role)?))).collect();
+        let named: Vec<_> = sources.iter().map(|&(_, name, source)| (name, source)).collect();
+        let values = self.submit(|encoder| bound.record(&mut encoder.begin_compute_pass(&Default::default())), &named);
+        let mut fetched = Fetched(Default::default());
+        for ((role, ..), mut values) in sources.into_iter().zip(values.await?) {
+            values.truncate(count(shape(problem, role)) as usize);
+            fetched.0[role as usize] = Some(values);
+        }
+        Ok(fetched)
+    }
+
+    /// Submits what `record` records and reads `sources` back, in their order.
+    pub(crate) async fn submit(
+        &self,
+        record: impl FnOnce(&mut wgpu::CommandEncoder),
+        sources: &[(&'static str, &wgpu::Buffer)],
+    ) -> Result<Vec<Vec<f32>>, Error> {
+        let mut readbacks = Vec::new();
+        for (tensor, source) in sources {
+            readbacks.push(self.readback(tensor, source).await?);
+        }
+        // Nothing of the recording lives past an await, nor do the scopes.
+        let submitted = {
+            let scopes = Scopes::open(self.device());
+            let mut encoder = self.device().create_command_encoder(&Default::default());
+            record(&mut encoder);
+            for Readback { source, staging, .. } in &readbacks {
+                encoder.copy_buffer_to_buffer(source, 0, staging, 0, staging.size());
+            }
+            self.queue().submit([encoder.finish()]);
+            scopes.close()
+        };
+        if let Some(error) = submitted.await {
+            return Err(self.blame(RunError::Submit { description: error.to_string() }));
+        }
+        let mut values = Vec::new();
+        for readback in readbacks {
+            values.push(self.fetch(readback).await?);
+        }
+        Ok(values)
+    }
+
+    async fn upload(&self, tensor: &'static str, bytes: Option<&[u8]>, size: u64) -> Result<wgpu::Buffer, Error> {
+        let usage = wgpu::BufferUsages::STORAGE | wgpu::BufferUsages::COPY_SRC;
+        self.buffer(tensor, size, usage, bytes).await
+    }
+
+    async fn readback(&self, tensor: &'static str, source: &wgpu::Buffer) -> Result<Readback, Error> {
+        let usage = wgpu::BufferUsages::MAP_READ | wgpu::BufferUsages::COPY_DST;
+        let staging = self.buffer(tensor, source.size(), usage, None).await?;
+        Ok(Readback { tensor, source: source.clone(), staging })
+    }
+
+    /// A buffer of `size` bytes, starting with `bytes`.
+    pub(crate) async fn buffer(
+        &self,
+        tensor: &'static str,
+        size: u64,
+        usage: wgpu::BufferUsages,
+        bytes: Option<&[u8]>,
+    ) -> Result<wgpu::Buffer, Error> {
+        let scopes = Scopes::open(self.device());
+        let buffer = self.device().create_buffer(&wgpu::BufferDescriptor {
+            label: Some(tensor),
+            size,
+            usage,
+            mapped_at_creation: bytes.is_some(),
+        });
+        if let Some(bytes) = bytes {
+            fill(&buffer, bytes);
+        }
+        match scopes.close().await {
+            None => Ok(buffer),
+            Some(error) => Err(self.blame(RunError::Buffer { tensor, bytes: size, description: error.to_string() })),
+        }
+    }
+
+    async fn fetch(&self, readback: Readback) -> Result<Vec<f32>, Error> {
+        let Readback { tensor, staging, .. } = readback;
+        let failed = |description: String| RunError::Readback { tensor, description };
+        let mapped = Mapped::default();
+        let done = mapped.clone();
+        staging.map_async(wgpu::MapMode::Read, .., move |result| done.set(result));
+        // On native nobody else polls the device; on the web this does nothing and the callback comes by itself.
+        let polled = self.device().poll(wgpu::PollType::wait_indefinitely());
+        if let Err(error) = polled {
+            return Err(self.blame(failed(error.to_string())));
+        }
+        if let Err(error) = mapped.await {
+            return Err(self.blame(failed(error.to_string())));
+        }
+        let values = {
+            let range = staging.get_mapped_range(..).map_err(|error| failed(error.to_string()))?;
+            let mut values = vec![0.0f32; range.len() / size_of::<f32>()];
+            bytemuck::cast_slice_mut::<f32, u8>(&mut values).copy_from_slice(&range);
+            values
+        };
+        staging.unmap();
+        Ok(values)
+    }
+}
+
+/// A buffer on its way back.
+struct Readback {
+    tensor: &'static str,
+    source: wgpu::Buffer,
+    staging: wgpu::Buffer,
+}

@@ -1,0 +1,89 @@
+//! What a backward pass is to compute.
+
+/// Which gradients [`Context::plan_backward`](crate::Context::plan_backward) plans for, and from what.
+///
+/// Unless told otherwise: the gradients of `x`, `weight` and `bias` (of `x` alone where the norm takes no weight), with the
+/// statistics computed anew from `x`.
+///
+/// With `g = dy * weight` and means over a group, `dx = rstd * (g - mean(g) - xhat * mean(g * xhat))`; RMS norm has no
+/// `mean(g)`, and batch norm in eval mode is `dx = rstd * g`. `dweight` is the sum of `dy * xhat`, `dbias` that of `dy`.
+///
+/// ```
+/// # fn main() -> Result<(), wgpu_norm::Error> {
+/// use wgpu_norm::{Backward, Gpu, Inputs, LayerNorm};
+///
+/// let gpu = Gpu::new_blocking()?;
+/// let (x, dy) = ([1.0, 2.0, 3.0, 5.0, 5.0, 8.0], [1.0, 0.0, 0.0, 0.0, 1.0, 1.0]);
+/// let norm = LayerNorm::new(&[2, 3], &[3])?;
+/// let gradients = gpu.run_backward_blocking(&norm, Backward::new(), Inputs::new(&x[..]).grad_output(&dy))?;
+/// assert_eq!(gradients.bias.unwrap(), [1.0, 1.0, 1.0]);
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Backward {
+    pub(crate) input: bool,
+    pub(crate) weight: bool,
+    pub(crate) bias: bool,
+    pub(crate) saved: bool,
+    pub(crate) accumulate: bool,
+    /// Whether the gradient of `x` overwrites that of `y`: known when binding.
+    pub(crate) overwrites: bool,
+}
+
+impl Default for Backward {
+    fn default() -> Self {
+        Self { input: true, weight: true, bias: true, saved: false, accumulate: false, overwrites: false }
+    }
+}
+
+impl Backward {
+    /// All gradients there are.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Without the gradient of `x`: for the first layer of a network.
+    #[must_use]
+    pub fn without_input(mut self) -> Self {
+        self.input = false;
+        self
+    }
+
+    /// Without the gradient of `weight`.
+    #[must_use]
+    pub fn without_weight(mut self) -> Self {
+        self.weight = false;
+        self
+    }
+
+    /// Without the gradient of `bias`.
+    #[must_use]
+    pub fn without_bias(mut self) -> Self {
+        self.bias = false;
+        self
+    }
+
+    /// By the statistics that the forward pass wrote to [`Operands::statistics`](crate::Operands::statistics), which saves
+    /// reading `x` once more where groups do not fit a workgroup. Batch norm in eval mode has its running statistics and
+    /// takes none.
+    #[must_use]
+    pub fn saved_statistics(mut self) -> Self {
+        self.saved = true;
+        self
+    }
+
+    /// Adds the gradients of `weight` and `bias` to what is in their buffers: for batches that are cut into several. (To add
+    /// to the gradient of `x`, give its buffer as [`Operands::grad_residual`](crate::Operands::grad_residual) too.)
+    #[must_use]
+    pub fn accumulate(mut self) -> Self {
+        self.accumulate = true;
+        self
+    }
+
+    /// Whether weight or bias has a gradient to be computed.
+    pub(crate) fn parameters(self) -> bool {
+        self.weight || self.bias
+    }
+}

@@ -1,0 +1,61 @@
+//! The options that `wgpu-norm apply` and `wgpu-norm grad` share.
+
+use std::path::PathBuf;
+
+use clap::Args;
+
+use super::Device;
+use super::values::{device, finite};
+
+/// What a norm goes by beside its input, in either direction.
+#[derive(Debug, Args)]
+pub(crate) struct Given {
+    /// What the normalized values are multiplied by [default: 1]
+    #[arg(long, value_name = "FILE")]
+    pub(crate) weight: Option<PathBuf>,
+    /// What is added to each weight, for RMS norm [default: 0]
+    #[arg(
+        long,
+        value_name = "W",
+        value_parser = finite,
+        allow_hyphen_values = true,
+        help_heading = "Layer and RMS norm"
+    )]
+    pub(crate) weight_offset: Option<f32>,
+    /// The running mean, needed without --train
+    #[arg(long, value_name = "FILE", help_heading = "Batch norm")]
+    pub(crate) running_mean: Option<PathBuf>,
+    /// The running variance, needed without --train
+    #[arg(long, value_name = "FILE", help_heading = "Batch norm")]
+    pub(crate) running_var: Option<PathBuf>,
+}
+
+/// Where it runs, and what is told of it.
+#[derive(Debug, Args)]
+pub(crate) struct Run {
+    /// Also compute in float64 on the CPU, which takes a while, and print the largest error
+    #[arg(long, help_heading = "Running")]
+    pub(crate) check: bool,
+    /// Where to compute; gpu is the only choice so far
+    #[arg(
+        long,
+        env = "WGPU_NORM_DEVICE",
+        hide_env_values = true,
+        default_value = "gpu",
+        value_parser = device,
+        help_heading = "Running"
+    )]
+    pub(crate) device: Device,
+    /// Use the adapter whose name has this in it, upper or lower case; see wgpu-norm adapters
+    #[arg(long, value_name = "NAME", help_heading = "Running")]
+    pub(crate) adapter: Option<String>,
+    /// Print one JSON object
+    #[arg(long, help_heading = "Running")]
+    pub(crate) json: bool,
+}
+
+impl Given {
+    pub(crate) fn weight_offset(&self) -> f32 {
+        self.weight_offset.unwrap_or(0.0)
+    }
+}

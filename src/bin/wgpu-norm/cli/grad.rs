@@ -1,0 +1,87 @@
+//! The options of `wgpu-norm grad`.
+
+use std::path::{Path, PathBuf};
+
+use clap::Args;
+
+use super::values::eps;
+use super::{Given, NormOptions, Run};
+
+const DETAILS: &str = "\
+Computes what autograd would: from the input of a norm and the gradient of a loss with respect to its \
+result, the gradients with respect to the input, the weight and the bias. Only those that are saved are \
+computed. Layer, RMS, group, instance and batch norm have them.
+
+Files:
+  An input is a .npy file, or a tensor of a .safetensors file written file.safetensors:name. float32 \
+is taken as it is; float64, float16 and bfloat16 are converted to it, with a note. Outputs are \
+float32 .npy files. They are written all or none, and may overwrite inputs, which are read first.
+
+Shapes:
+  --grad-output has the shape of the input, and so has --save-grad-input. --weight has the normalized \
+shape (layer, rms) or one value per channel (group, instance, batch), and so have the running \
+statistics, --save-grad-weight and --save-grad-bias. Without --weight, the gradient of the weight is \
+that of a factor of 1.
+
+Batch norm:
+  With --train the gradients go through the statistics of the input; without, the running statistics \
+are constants.
+
+Output:
+  As that of wgpu-norm apply. If --check finds an error above 4e-6 of the size of the terms, the \
+gradients are written all the same, and the exit status is 1.
+
+Examples:
+  wgpu-norm grad layer --input x.npy --grad-output dy.npy --weight w.npy \\
+      --save-grad-input dx.npy --save-grad-weight dw.npy --save-grad-bias db.npy --check
+  wgpu-norm grad batch --input x.npy --grad-output dy.npy --channel-axis 1 --train \\
+      --save-grad-input dx.npy";
+
+#[derive(Debug, Args)]
+#[command(after_help = DETAILS, mut_arg("axes", |axes| axes.hide(true)), mut_arg("p", |p| p.hide(true)))]
+pub(crate) struct Grad {
+    #[command(flatten)]
+    pub(crate) norm: NormOptions,
+
+    /// The array that was normalized
+    #[arg(long, value_name = "FILE")]
+    pub(crate) input: PathBuf,
+    /// The gradient of the loss with respect to the result
+    #[arg(long, value_name = "FILE")]
+    pub(crate) grad_output: PathBuf,
+    #[command(flatten)]
+    pub(crate) given: Given,
+    /// What was added to the variance [default: 1e-5]
+    #[arg(long, value_parser = eps, allow_hyphen_values = true)]
+    pub(crate) eps: Option<f32>,
+    /// The .npy file to write the gradient of the input to
+    #[arg(long, value_name = "FILE")]
+    pub(crate) save_grad_input: Option<PathBuf>,
+    /// The .npy file to write the gradient of the weight to
+    #[arg(long, value_name = "FILE")]
+    pub(crate) save_grad_weight: Option<PathBuf>,
+    /// The .npy file to write the gradient of the bias to
+    #[arg(long, value_name = "FILE")]
+    pub(crate) save_grad_bias: Option<PathBuf>,
+
+    #[command(flatten)]
+    pub(crate) run: Run,
+}
+
+impl Grad {
+    pub(crate) fn eps(&self) -> f32 {
+        self.eps.unwrap_or(wgpu_norm::DEFAULT_EPS)
+    }
+
+    /// The name, the option and the path of each output that is asked for.
+    pub(crate) fn wanted(&self) -> Vec<(&'static str, &'static str, &Path)> {
+        [
+            ("grad_input", "--save-grad-input", &self.save_grad_input),
+            ("grad_weight", "--save-grad-weight", &self.save_grad_weight),
+            ("grad_bias", "--save-grad-bias", &self.save_grad_bias),
+        ]
+        .into_iter()
+        .filter_map(|(name, option, path)| Some((name, option, path.as_deref()?)))
+        .collect()
+    }
+}

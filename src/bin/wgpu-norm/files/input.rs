@@ -1,0 +1,42 @@
+//! An input of the command line: found before anything is read, read when its turn comes.
+
+use std::path::Path;
+
+use ndarray::ArrayD;
+
+use super::{Loaded, Location};
+use crate::failure::{Failure, note};
+
+/// The option that names an input, and where it lies.
+pub(crate) struct Input {
+    option: &'static str,
+    location: Location,
+}
+
+impl Input {
+    pub(crate) fn locate(option: &'static str, path: &Path) -> Result<Self, Failure> {
+        Ok(Self { option, location: Location::parse(option, path)? })
+    }
+
+    /// One that need not be given.
+    pub(crate) fn locate_optional(
+        option: &'static str,
+        path: Option<&impl AsRef<Path>>,
+    ) -> Result<Option<Self>, Failure> {
+        path.map(|path| Self::locate(option, path.as_ref())).transpose()
+    }
+
+    /// Reads it, and says on standard error if it was converted.
+    pub(crate) fn load(&self) -> Result<Loaded, Failure> {
+        let Self { option, location } = self;
+        let loaded = location.load(option)?;
+        if let Some(from) = loaded.converted_from {
+            note(&format!("{location} ({option}) is {from} and was converted to float32"));
+        }
+        Ok(loaded)
+    }
+
+    pub(crate) fn load_optional(input: Option<&Self>) -> Result<Option<ArrayD<f32>>, Failure> {
+        input.map(|input| input.load().map(|loaded| loaded.values)).transpose()
+    }
+}

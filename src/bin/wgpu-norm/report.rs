@@ -1,0 +1,143 @@
+//! What `wgpu-norm apply` and `wgpu-norm grad` tell when all is done.
+
+use std::path::Path;
+use std::time::Duration;
+
+use serde_json::{Map, Value, json};
+use wgpu_norm::reference::Deviation;
+use wgpu_norm::{Gpu, Plan};
+
+use crate::adapters;
+use crate::check::{Checked, TOLERANCE};
+use crate::failure::Failure;
+use crate::files::Written;
+
+pub(crate) struct Report<'a> {
+    /// What was computed, as in `layer norm`.
+    pub(crate) what: String,
+    pub(crate) norm: &'static str,
+    pub(crate) direction: &'static str,
+    /// In the order of the command line; the first has the shape that is told.
+    pub(crate) inputs: Vec<Read<'a>>,
+    pub(crate) gpu: &'a Gpu,
+    /// One line a pass.
+    pub(crate) plan: Vec<String>,
+    pub(crate) time: Duration,
+    pub(crate) outputs: Vec<Written<'a>>,
+    pub(crate) checked: Option<Vec<Checked>>,
+}
+
+/// An input that has been read.
+pub(crate) struct Read<'a> {
+    pub(crate) name: &'static str,
+    pub(crate) path: &'a Path,
+    pub(crate) shape: Vec<usize>,
+    /// The type that it was converted from.
+    pub(crate) converted_from: Option<&'static str>,
+}
+
+/// The passes in words. No batches are counted here.
+pub(crate) fn passes(plan: &Plan) -> Vec<String> {
+    plan.passes().iter().filter(|pass| pass.name() != "count_batch").map(ToString::to_string).collect()
+}
+
+impl Report<'_> {
+    /// Prints it, and fails if a check did.
+    pub(crate) fn print(&self, as_json: bool) -> Result<(), Failure> {
+        crate::print(&if as_json { self.json() } else { self.text() })?;
+        let failed: Vec<String> = self
+            .checked
+            .iter()
+            .flatten()
+            .filter(|checked| !checked.passed())
+            .map(|checked| {
+                let relative = checked.worst.as_ref().map_or(f64::INFINITY, |worst| worst.relative);
+                format!("{} is off by {relative:.1e}", checked.output)
+            })
+            .collect();
+        if failed.is_empty() {
+            return Ok(());
+        }
+        Err(Failure::Failed(format!(
+            "--check found more than rounding: {}, of the size of its terms, and {TOLERANCE:e} is the most that is \
+             taken for rounding; the outputs were written",
+            failed.join(", ")
+        )))
+    }
+
+    fn text(&self) -> String {
+        let shape = self.inputs.first().map(|input| input.shape.as_slice()).unwrap_or_default();
+        let milliseconds = self.time.as_secs_f64() * 1e3;
+        let mut text = format!("{} of {shape:?} in {milliseconds:.1} ms on {}\n", self.what, self.gpu.describe());
+        for pass in &self.plan {
+            text.push_str(&format!("plan: {pass}\n"));
+        }
+        for Checked { output, worst } in self.checked.iter().flatten() {
+            text.push_str(&match worst {
+                Some(worst) => format!(
+                    "check: {output} is off by at most {:.1e} of the size of its terms, at {:?}: {:?}, and {:?} in \
+                     float64\n",
+                    worst.relative, worst.index, worst.got as f32, worst.want
+                ),
+                None => format!("check: {output} is empty\n"),
+            });
+        }
+        text
+    }
+
+    fn json(&self) -> String {
+        let outputs: Map<String, Value> = self
+            .outputs
+            .iter()
+            .map(|Written { name, path, shape }| {
+                ((*name).to_owned(), json!({ "file": path.display().to_string(), "shape": shape }))
+            })
+            .collect();
+        let check = self.checked.as_ref().map(|checked| {
+            let errors: Map<String, Value> = checked
+                .iter()
+                .map(|Checked { output, worst }| ((*output).to_owned(), json_of(worst.as_ref())))
+                .collect();
+            json!({
+                "passed": checked.iter().all(Checked::passed),
+                "tolerance": TOLERANCE,
+                "largest_errors": errors,
+            })
+        });
+        let inputs: Map<String, Value> = self
+            .inputs
+            .iter()
+            .map(|Read { name, path, shape, converted_from }| {
+                let file = path.display().to_string();
+                ((*name).to_owned(), json!({ "file": file, "shape": shape, "converted_from": converted_from }))
+            })
+            .collect();
+        let mut object = json!({
+            "norm": self.norm,
+            "direction": self.direction,
+            "device": "gpu",
+            "adapter": adapters::identity(self.gpu.adapter_info()),
+            "plan": self.plan,
+            "seconds": self.time.as_secs_f64(),
+            "outputs": outputs,
+            "check": check,
+        });
+        if let Value::Object(object) = &mut object {
+            object.extend(inputs);
+        }
+        format!("{object}\n")
+    }
+}
+
+/// The largest error of an output. An infinite one has no number in JSON, and becomes null.
+fn json_of(worst: Option<&Deviation>) -> Value {
+    json!(worst.map(|worst| {
+        json!({
+            "relative": worst.relative,
+            "absolute": worst.absolute,
+            "index": worst.index,
+            "got": worst.got,
+            "want": worst.want,
+        })
+    }))
+}

@@ -1,0 +1,194 @@
+//! Batch normalization as a layer.
+
+use super::Layer;
+use super::options::sealed::Kind;
+use super::options::{Affine, Channels};
+use super::repr::{Bool, Float};
+use crate::error::{Error, LayerError};
+use crate::norm::{Average, BatchNorm, DEFAULT_EPS, Momentum, Norm, VarianceEstimator};
+
+/// Batch normalization with its parameters and running statistics: PyTorch's `BatchNorm1d` to `3d`.
+pub type BatchNormLayer = Layer<BatchNormOptions>;
+
+/// What a [`BatchNormLayer`] is made of.
+///
+/// | | channels | running variance | |
+/// |---|---|---|---|
+/// | [`BatchNormOptions::new`] | last | biased | |
+/// | [`BatchNormOptions::pytorch`] | axis 1 | unbiased | as `torch.nn.BatchNorm1d` to `3d` |
+/// | [`BatchNormOptions::onnx`] | axis 1 | biased | as `BatchNormalization`, whose momentum counts the other way |
+///
+/// ```
+/// # fn main() -> Result<(), wgpu_norm::Error> {
+/// use wgpu_norm::Gpu;
+/// use wgpu_norm::nn::{BatchNormLayer, BatchNormOptions};
+///
+/// let gpu = Gpu::new_blocking()?;
+/// let norm = BatchNormLayer::new_blocking(&gpu, BatchNormOptions::pytorch(64).dims(2))?;
+/// assert_eq!(
+///     format!("{norm:?}"),
+///     "BatchNorm2d(64, eps=1e-05, momentum=0.1, affine=True, bias=True, track_running_stats=True)"
+/// );
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Debug, Clone, PartialEq)]
+pub struct BatchNormOptions {
+    channels: Channels,
+    eps: f32,
+    momentum: Momentum,
+    estimator: VarianceEstimator,
+    affine: Affine,
+    track: bool,
+}
+
+impl BatchNormOptions {
+    /// For `num_features` channels along the last axis, with weight and bias, momentum 0.1 and biased running variance.
+    #[must_use]
+    pub fn new(num_features: usize) -> Self {
+        Self {
+            channels: Channels::last(num_features),
+            eps: DEFAULT_EPS,
+            momentum: Momentum::exponential(0.1),
+            estimator: VarianceEstimator::Biased,
+            affine: Affine::ALL,
+            track: true,
+        }
+    }
+
+    /// As PyTorch's: channels along axis 1, unbiased running variance.
+    #[must_use]
+    pub fn pytorch(num_features: usize) -> Self {
+        Self::new(num_features).channels_first().running_variance(VarianceEstimator::Unbiased)
+    }
+
+    /// As ONNX's `BatchNormalization`: channels along axis 1, momentum 0.9 in its way of counting.
+    #[must_use]
+    pub fn onnx(num_features: usize) -> Self {
+        Self::new(num_features).channels_first().momentum(Momentum::onnx(0.9))
+    }
+
+    /// What is added to the variance. Default 1e-5.
+    #[must_use]
+    pub fn eps(mut self, eps: f32) -> Self {
+        self.eps = eps;
+        self
+    }
+
+    /// How running statistics follow the batches: a number means what it means in PyTorch, and
+    /// [`Momentum::cumulative`] is its `None`. Default 0.1.
+    #[must_use]
+    pub fn momentum(mut self, momentum: impl Into<Momentum>) -> Self {
+        self.momentum = momentum.into();
+        self
+    }
+
+    /// Which variance goes into the running variance.
+    #[must_use]
+    pub fn running_variance(mut self, estimator: VarianceEstimator) -> Self {
+        self.estimator = estimator;
+        self
+    }
+
+    /// Whether it has weight and bias. Default true.
+    #[must_use]
+    pub fn affine(mut self, affine: bool) -> Self {
+        self.affine = Affine::new(affine, affine);
+        self
+    }
+
+    /// Whether it has a bias beside its weight. Default true.
+    #[must_use]
+    pub fn bias(mut self, bias: bool) -> Self {
+        self.affine = Affine::new(self.affine.weight, bias);
+        self
+    }
+
+    /// Whether it keeps running statistics. Without them it goes by those of the batch in evaluation too. Default true.
+    #[must_use]
+    pub fn track_running_stats(mut self, track: bool) -> Self {
+        self.track = track;
+        self
+    }
+
+    /// Channels along axis 1: `(N, C, *)`.
+    #[must_use]
+    pub fn channels_first(self) -> Self {
+        self.channel_axis(Channels::FIRST)
+    }
+
+    /// Channels along this axis; negative ones count from the last, which is the default.
+    #[must_use]
+    pub fn channel_axis(mut self, axis: isize) -> Self {
+        self.channels.axis = axis;
+        self
+    }
+
+    /// Takes what PyTorch's class of this number takes, and prints its name: `dims(2)` is `BatchNorm2d`, for inputs with four
+    /// axes. Otherwise any number of axes will do.
+    #[must_use]
+    pub fn dims(mut self, dims: usize) -> Self {
+        self.channels.dims = Some(dims);
+        self
+    }
+}
+
+impl Kind for BatchNormOptions {
+    fn name(&self) -> &'static str {
+        self.channels.class(["BatchNorm", "BatchNorm1d", "BatchNorm2d", "BatchNorm3d"])
+    }
+
+    fn repr(&self) -> String {
+        let momentum = match self.momentum.0 {
+            Average::Exponential { take, .. } => Float(take).to_string(),
+            Average::Cumulative => "None".to_owned(),
+        };
+        format!(
+            "{}, eps={}, momentum={momentum}, affine={}, bias={}, track_running_stats={}",
+            self.channels.count,
+            Float(self.eps),
+            Bool(self.affine.weight),
+            Bool(self.affine.bias),
+            Bool(self.track)
+        )
+    }
+
+    fn norm(&self, shape: &[usize], training: bool) -> Result<Box<dyn Norm>, Error> {
+        let (layer, rank) = (self.name(), shape.len());
+        self.channels.check(layer)?;
+        let must = match self.channels.dims {
+            Some(1) if rank != 2 && rank != 3 => Some("have 2 or 3 axes".to_owned()),
+            Some(dims) if dims > 1 && rank != dims + 2 => Some(format!("have {} axes", dims + 2)),
+            _ => None,
+        };
+        if let Some(must) = must {
+            return Err(LayerError::Input { layer, shape: shape.to_vec(), must }.into());
+        }
+        let norm = BatchNorm::new(shape, self.channels.axis)?
+            .eps(self.eps)
+            .momentum(self.momentum)
+            .running_variance(self.estimator);
+        self.channels.check_input(layer, &norm)?;
+        Ok(Box::new(match (self.track, training) {
+            (false, _) => norm.without_tracking(),
+            (true, true) => norm,
+            (true, false) => norm.eval(),
+        }))
+    }
+
+    fn example_shape(&self) -> Vec<usize> {
+        self.channels.example_shape()
+    }
+
+    fn parameter_shape(&self) -> Vec<usize> {
+        vec![self.channels.count]
+    }
+
+    fn affine(&self) -> Affine {
+        self.affine
+    }
+
+    fn tracks(&self) -> bool {
+        self.track
+    }
+}

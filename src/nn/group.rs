@@ -1,0 +1,115 @@
+//! Group normalization as a layer.
+
+use super::Layer;
+use super::options::sealed::Kind;
+use super::options::{Affine, Channels};
+use super::repr::{Bool, Float};
+use crate::error::Error;
+use crate::norm::{DEFAULT_EPS, GroupNorm, Norm};
+
+/// Group normalization with its parameters: PyTorch's `GroupNorm`.
+pub type GroupNormLayer = Layer<GroupNormOptions>;
+
+/// What a [`GroupNormLayer`] is made of.
+///
+/// ```
+/// # fn main() -> Result<(), wgpu_norm::Error> {
+/// use wgpu_norm::Gpu;
+/// use wgpu_norm::nn::{GroupNormLayer, GroupNormOptions};
+///
+/// let gpu = Gpu::new_blocking()?;
+/// let norm = GroupNormLayer::new_blocking(&gpu, GroupNormOptions::pytorch(3, 6))?;
+/// assert_eq!(format!("{norm:?}"), "GroupNorm(3, 6, eps=1e-05, affine=True, bias=True)");
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Debug, Clone, PartialEq)]
+pub struct GroupNormOptions {
+    num_groups: usize,
+    channels: Channels,
+    eps: f32,
+    affine: Affine,
+}
+
+impl GroupNormOptions {
+    /// For `num_channels` along the last axis in `num_groups` groups, with weight and bias.
+    #[must_use]
+    pub fn new(num_groups: usize, num_channels: usize) -> Self {
+        Self { num_groups, channels: Channels::last(num_channels), eps: DEFAULT_EPS, affine: Affine::ALL }
+    }
+
+    /// As PyTorch's and ONNX's: channels along axis 1.
+    #[must_use]
+    pub fn pytorch(num_groups: usize, num_channels: usize) -> Self {
+        Self::new(num_groups, num_channels).channels_first()
+    }
+
+    /// What is added to the variance. Default 1e-5.
+    #[must_use]
+    pub fn eps(mut self, eps: f32) -> Self {
+        self.eps = eps;
+        self
+    }
+
+    /// Whether it has weight and bias. Default true.
+    #[must_use]
+    pub fn affine(mut self, affine: bool) -> Self {
+        self.affine = Affine::new(affine, affine);
+        self
+    }
+
+    /// Whether it has a bias beside its weight. Default true.
+    #[must_use]
+    pub fn bias(mut self, bias: bool) -> Self {
+        self.affine = Affine::new(self.affine.weight, bias);
+        self
+    }
+
+    /// Channels along axis 1: `(N, C, *)`.
+    #[must_use]
+    pub fn channels_first(self) -> Self {
+        self.channel_axis(Channels::FIRST)
+    }
+
+    /// Channels along this axis; negative ones count from the last, which is the default.
+    #[must_use]
+    pub fn channel_axis(mut self, axis: isize) -> Self {
+        self.channels.axis = axis;
+        self
+    }
+}
+
+impl Kind for GroupNormOptions {
+    fn name(&self) -> &'static str {
+        "GroupNorm"
+    }
+
+    fn repr(&self) -> String {
+        format!(
+            "{}, {}, eps={}, affine={}, bias={}",
+            self.num_groups,
+            self.channels.count,
+            Float(self.eps),
+            Bool(self.affine.weight),
+            Bool(self.affine.bias)
+        )
+    }
+
+    fn norm(&self, shape: &[usize], _training: bool) -> Result<Box<dyn Norm>, Error> {
+        let norm = GroupNorm::new(shape, self.num_groups, self.channels.axis)?.eps(self.eps);
+        self.channels.check_input(self.name(), &norm)?;
+        Ok(Box::new(norm))
+    }
+
+    fn example_shape(&self) -> Vec<usize> {
+        self.channels.example_shape()
+    }
+
+    fn parameter_shape(&self) -> Vec<usize> {
+        vec![self.channels.count]
+    }
+
+    fn affine(&self) -> Affine {
+        self.affine
+    }
+}

@@ -1,0 +1,148 @@
+//! Instance normalization as a layer.
+
+use super::Layer;
+use super::options::sealed::Kind;
+use super::options::{Affine, Channels};
+use super::repr::{Bool, Float};
+use crate::error::{Error, LayerError};
+use crate::norm::{DEFAULT_EPS, InstanceNorm, Norm};
+
+/// Instance normalization with its parameters: PyTorch's `InstanceNorm1d` to `3d`.
+pub type InstanceNormLayer = Layer<InstanceNormOptions>;
+
+/// What an [`InstanceNormLayer`] is made of. It keeps no running statistics: PyTorch's `track_running_stats=True` for this
+/// norm, which normalizes by an average over instances, is not here.
+///
+/// ```
+/// # fn main() -> Result<(), wgpu_norm::Error> {
+/// use wgpu_norm::Gpu;
+/// use wgpu_norm::nn::{InstanceNormLayer, InstanceNormOptions};
+///
+/// let gpu = Gpu::new_blocking()?;
+/// let norm = InstanceNormLayer::new_blocking(&gpu, InstanceNormOptions::pytorch(3).dims(2).affine(true))?;
+/// assert_eq!(
+///     format!("{norm:?}"),
+///     "InstanceNorm2d(3, eps=1e-05, momentum=0.1, affine=True, bias=True, track_running_stats=False)"
+/// );
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Debug, Clone, PartialEq)]
+pub struct InstanceNormOptions {
+    channels: Channels,
+    eps: f32,
+    affine: Affine,
+}
+
+impl InstanceNormOptions {
+    /// For `num_features` channels along the last axis, without weight and bias, as in PyTorch.
+    #[must_use]
+    pub fn new(num_features: usize) -> Self {
+        Self { channels: Channels::last(num_features), eps: DEFAULT_EPS, affine: Affine::new(false, false) }
+    }
+
+    /// As PyTorch's and ONNX's (which always has weight and bias): channels along axis 1.
+    #[must_use]
+    pub fn pytorch(num_features: usize) -> Self {
+        Self::new(num_features).channels_first()
+    }
+
+    /// What is added to the variance. Default 1e-5.
+    #[must_use]
+    pub fn eps(mut self, eps: f32) -> Self {
+        self.eps = eps;
+        self
+    }
+
+    /// Whether it has weight and bias. Default false.
+    #[must_use]
+    pub fn affine(mut self, affine: bool) -> Self {
+        self.affine = Affine::new(affine, affine);
+        self
+    }
+
+    /// Whether it has a bias beside its weight. Default true, where there is a weight.
+    #[must_use]
+    pub fn bias(mut self, bias: bool) -> Self {
+        self.affine = Affine::new(self.affine.weight, bias);
+        self
+    }
+
+    /// Channels along axis 1: `(N, C, *)`.
+    #[must_use]
+    pub fn channels_first(self) -> Self {
+        self.channel_axis(Channels::FIRST)
+    }
+
+    /// Channels along this axis; negative ones count from the last, which is the default.
+    #[must_use]
+    pub fn channel_axis(mut self, axis: isize) -> Self {
+        self.channels.axis = axis;
+        self
+    }
+
+    /// Takes what PyTorch's class of this number takes, and prints its name: `dims(2)` is `InstanceNorm2d`, for inputs with
+    /// four axes, or three: one sample without the axis of the batch. Otherwise any number of axes will do, and the first is
+    /// the batch.
+    #[must_use]
+    pub fn dims(mut self, dims: usize) -> Self {
+        self.channels.dims = Some(dims);
+        self
+    }
+}
+
+impl Kind for InstanceNormOptions {
+    fn name(&self) -> &'static str {
+        self.channels.class(["InstanceNorm", "InstanceNorm1d", "InstanceNorm2d", "InstanceNorm3d"])
+    }
+
+    /// With the momentum that PyTorch's has, and makes no use of.
+    fn repr(&self) -> String {
+        format!(
+            "{}, eps={}, momentum=0.1, affine={}, bias={}, track_running_stats=False",
+            self.channels.count,
+            Float(self.eps),
+            Bool(self.affine.weight),
+            Bool(self.affine.bias)
+        )
+    }
+
+    fn norm(&self, shape: &[usize], _training: bool) -> Result<Box<dyn Norm>, Error> {
+        let (layer, rank) = (self.name(), shape.len());
+        self.channels.check(layer)?;
+        let batched;
+        let shape = match self.channels.dims {
+            Some(dims) if rank == dims + 1 => {
+                batched = [&[1], shape].concat();
+                &batched
+            }
+            Some(dims) if rank != dims + 2 => {
+                let must = format!("have {} axes, or {} for one sample", dims + 2, dims + 1);
+                return Err(LayerError::Input { layer, shape: shape.to_vec(), must }.into());
+            }
+            _ => shape,
+        };
+        let norm = InstanceNorm::new(shape, self.channels.axis)?.eps(self.eps);
+        self.channels.check_input(layer, &norm)?;
+        Ok(Box::new(norm))
+    }
+
+    fn example_shape(&self) -> Vec<usize> {
+        self.channels.example_shape()
+    }
+
+    fn parameter_shape(&self) -> Vec<usize> {
+        vec![self.channels.count]
+    }
+
+    fn affine(&self) -> Affine {
+        self.affine
+    }
+
+    /// To ignore them, as one may ignore other keys, would give other results than the model's.
+    #[cfg(feature = "safetensors")]
+    fn refused_keys(&self) -> Option<(&'static [&'static str], &'static str)> {
+        let keys = &["running_mean", "running_var", "num_batches_tracked"];
+        Some((keys, "instance norm keeps no running statistics here, PyTorch's track_running_stats=True for it"))
+    }
+}

@@ -1,0 +1,92 @@
+//! Layer normalization as a layer.
+
+use super::Layer;
+use super::options::Affine;
+use super::options::sealed::Kind;
+use super::repr::{Bool, Float, Tuple};
+use crate::error::Error;
+use crate::norm::{DEFAULT_EPS, LayerNorm, Norm};
+
+/// Layer normalization with its parameters: PyTorch's `LayerNorm`.
+pub type LayerNormLayer = Layer<LayerNormOptions>;
+
+/// What a [`LayerNormLayer`] is made of.
+///
+/// ```
+/// # fn main() -> Result<(), wgpu_norm::Error> {
+/// use wgpu_norm::Gpu;
+/// use wgpu_norm::nn::{LayerNormLayer, LayerNormOptions};
+///
+/// let gpu = Gpu::new_blocking()?;
+/// let norm = LayerNormLayer::new_blocking(&gpu, LayerNormOptions::new(&[768]).eps(1e-12))?;
+/// assert_eq!(format!("{norm:?}"), "LayerNorm((768,), eps=1e-12, elementwise_affine=True, bias=True)");
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Debug, Clone, PartialEq)]
+pub struct LayerNormOptions {
+    normalized_shape: Vec<usize>,
+    eps: f32,
+    affine: Affine,
+}
+
+impl LayerNormOptions {
+    /// Over the last axes, which are `normalized_shape`, with weight and bias: PyTorch's defaults.
+    #[must_use]
+    pub fn new(normalized_shape: &[usize]) -> Self {
+        Self { normalized_shape: normalized_shape.to_vec(), eps: DEFAULT_EPS, affine: Affine::ALL }
+    }
+
+    /// What is added to the variance. Default 1e-5.
+    #[must_use]
+    pub fn eps(mut self, eps: f32) -> Self {
+        self.eps = eps;
+        self
+    }
+
+    /// Whether it has weight and bias. Default true.
+    #[must_use]
+    pub fn elementwise_affine(mut self, affine: bool) -> Self {
+        self.affine = Affine::new(affine, affine);
+        self
+    }
+
+    /// Whether it has a bias beside its weight. Default true.
+    #[must_use]
+    pub fn bias(mut self, bias: bool) -> Self {
+        self.affine = Affine::new(self.affine.weight, bias);
+        self
+    }
+}
+
+impl Kind for LayerNormOptions {
+    fn name(&self) -> &'static str {
+        "LayerNorm"
+    }
+
+    fn repr(&self) -> String {
+        format!(
+            "{}, eps={}, elementwise_affine={}, bias={}",
+            Tuple(&self.normalized_shape),
+            Float(self.eps),
+            Bool(self.affine.weight),
+            Bool(self.affine.bias)
+        )
+    }
+
+    fn norm(&self, shape: &[usize], _training: bool) -> Result<Box<dyn Norm>, Error> {
+        Ok(Box::new(LayerNorm::new(shape, &self.normalized_shape)?.eps(self.eps)))
+    }
+
+    fn example_shape(&self) -> Vec<usize> {
+        [&[1], &self.normalized_shape[..]].concat()
+    }
+
+    fn parameter_shape(&self) -> Vec<usize> {
+        self.normalized_shape.clone()
+    }
+
+    fn affine(&self) -> Affine {
+        self.affine
+    }
+}

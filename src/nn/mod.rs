@@ -1,0 +1,71 @@
+//! Layers: norms that own their parameters, gradients and running statistics, on the GPU.
+//!
+//! A [`Layer`] is made once, of options that say what it is. It plans for a shape when that shape first comes, binds buffers
+//! when they first come, and after that records two or three dispatches and nothing else. `x`, `y` and their gradients stay
+//! the caller's, and so does the pass.
+//!
+//! | layer | options | PyTorch's |
+//! |---|---|---|
+//! | [`BatchNormLayer`] | [`BatchNormOptions`] | `BatchNorm1d`, `2d`, `3d` |
+//! | [`LayerNormLayer`] | [`LayerNormOptions`] | `LayerNorm` |
+//! | [`GroupNormLayer`] | [`GroupNormOptions`] | `GroupNorm` |
+//! | [`InstanceNormLayer`] | [`InstanceNormOptions`] | `InstanceNorm1d`, `2d`, `3d` |
+//! | [`RmsNormLayer`] | [`RmsNormOptions`] | `RMSNorm` |
+//! | [`AnyLayer`] | any of these | |
+//!
+//! With the feature `safetensors` they read and write checkpoints, under PyTorch's keys.
+//!
+//! One step of training, in one's own pass:
+//!
+//! ```
+//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! use wgpu_norm::nn::{LayerNormLayer, LayerNormOptions};
+//! use wgpu_norm::{Gpu, wgpu};
+//!
+//! # let gpu = Gpu::new_blocking()?;
+//! # let (device, queue) = (gpu.device().clone(), gpu.queue().clone());
+//! # let buffer = || device.create_buffer(&wgpu::BufferDescriptor {
+//! #     label: None, size: 32 * 64 * 4, usage: wgpu::BufferUsages::STORAGE, mapped_at_creation: false });
+//! # let (x, y, dy, dx) = (buffer(), buffer(), buffer(), buffer());
+//! let gpu = Gpu::from_device(&device, &queue); // one for all layers: it owns the pipelines
+//! let norm = LayerNormLayer::new_blocking(&gpu, LayerNormOptions::new(&[64]))?;
+//!
+//! let mut encoder = device.create_command_encoder(&Default::default());
+//! norm.record_zero_grad(&mut encoder);
+//! {
+//!     let mut pass = encoder.begin_compute_pass(&Default::default());
+//!     norm.forward(&mut pass, &[32, 64], &x, &y)?;
+//!     // ... the loss, which gives the gradient of y ...
+//!     norm.backward(&mut pass, &[32, 64], &dy, &x, &dx)?;
+//!     // ... and the optimizer, by norm.weight() and norm.grad_weight() ...
+//! }
+//! queue.submit([encoder.finish()]);
+//! # Ok(())
+//! # }
+//! ```
+
+mod arrays;
+mod batch;
+mod calls;
+mod group;
+mod instance;
+mod layer;
+mod module;
+mod options;
+mod recent;
+mod repr;
+mod rms;
+#[cfg(feature = "safetensors")]
+mod state;
+mod tensors;
+
+pub use batch::{BatchNormLayer, BatchNormOptions};
+pub use group::{GroupNormLayer, GroupNormOptions};
+pub use instance::{InstanceNormLayer, InstanceNormOptions};
+pub use layer::{LayerNormLayer, LayerNormOptions};
+pub use module::{AnyLayer, Layer};
+pub use options::LayerOptions;
+pub use rms::{RmsNormLayer, RmsNormOptions};
+#[cfg(feature = "safetensors")]
+pub use state::{IncompatibleKeys, StateDict, StateError, StateProblem, StateSource, StateTensor, Strictness};
+pub use tensors::{ParameterValues, RunningStatistics};

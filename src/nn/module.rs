@@ -1,0 +1,261 @@
+//! A layer: its options, what it owns, and its mode.
+
+use std::fmt;
+
+use super::calls::Calls;
+use super::options::LayerOptions;
+use super::tensors::{Parameter, ParameterValues, Running, RunningStatistics, Tensors};
+use crate::error::{Error, LayerError};
+use crate::gpu::Gpu;
+use crate::norm::count;
+
+/// A norm that owns its parameters, their gradients and its running statistics on the GPU. `K` are the options it is made of.
+///
+/// It starts in training mode, with weights of 1, biases of 0, gradients of 0, running means of 0 and running variances of 1.
+/// Its buffers are for everyone to read and write ([`Layer::weight`], [`Layer::grad_weight`]) and stay the same ones for as
+/// long as it lives.
+///
+/// `Debug` prints what PyTorch (2.15) prints for such a layer.
+pub struct Layer<K> {
+    pub(super) options: K,
+    pub(super) gpu: Gpu,
+    pub(super) tensors: Tensors,
+    pub(super) training: bool,
+    pub(super) calls: Calls,
+}
+
+/// A layer of any kind, for networks that choose it at run time: [`Layer::into_any`].
+///
+/// ```
+/// # fn main() -> Result<(), wgpu_norm::Error> {
+/// use wgpu_norm::Gpu;
+/// use wgpu_norm::nn::{AnyLayer, BatchNormLayer, BatchNormOptions, RmsNormLayer, RmsNormOptions};
+///
+/// let gpu = Gpu::new_blocking()?;
+/// let layers: [AnyLayer; 2] = [
+///     BatchNormLayer::new_blocking(&gpu, BatchNormOptions::new(8))?.into_any(),
+///     RmsNormLayer::new_blocking(&gpu, RmsNormOptions::new(&[8]))?.into_any(),
+/// ];
+/// for layer in &layers {
+///     assert!(layer.run_blocking(&[2, 8], &[1.0; 16])?.iter().all(|y| y.is_finite()));
+/// }
+/// # Ok(())
+/// # }
+/// ```
+pub type AnyLayer = Layer<Box<dyn LayerOptions>>;
+
+impl<K: LayerOptions> Layer<K> {
+    /// Makes the layer's buffers on the device of `gpu`, whose pipelines it shares with all that are made of it.
+    /// [`Gpu::from_device`] is one on a device of the caller's.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Spec`] or [`Error::Layer`] for an option outside its range, [`Error::Run`] where the device has no room.
+    pub async fn new(gpu: &Gpu, options: K) -> Result<Self, Error> {
+        let layer = options.name();
+        if count(&options.parameter_shape()) == 0 {
+            let (option, must) = ("its number of features", "at least 1");
+            return Err(LayerError::Option { layer, option, value: 0, must }.into());
+        }
+        // Checks what the options say before any input does.
+        options.norm(&options.example_shape(), true)?.lower()?;
+        let tensors = Tensors::new(gpu, &options).await?;
+        Ok(Self { options, gpu: gpu.clone(), tensors, training: true, calls: Calls::default() })
+    }
+
+    /// [`Layer::new`], blocking.
+    ///
+    /// # Errors
+    ///
+    /// As [`Layer::new`].
+    #[cfg(not(target_arch = "wasm32"))]
+    pub fn new_blocking(gpu: &Gpu, options: K) -> Result<Self, Error> {
+        pollster::block_on(Self::new(gpu, options))
+    }
+
+    /// The same layer, with its kind known at run time only.
+    #[must_use]
+    pub fn into_any(self) -> AnyLayer
+    where
+        K: 'static,
+    {
+        let Self { options, gpu, tensors, training, calls } = self;
+        Layer { options: Box::new(options), gpu, tensors, training, calls }
+    }
+
+    /// What it is made of.
+    #[must_use]
+    pub fn options(&self) -> &K {
+        &self.options
+    }
+
+    /// Training mode: batch norm goes by the statistics of the batch and updates its running statistics, and forward passes
+    /// save what backward passes need.
+    pub fn train(&mut self) {
+        self.training = true;
+    }
+
+    /// Evaluation: batch norm goes by its running statistics, and nothing is saved. (A backward pass is still right, and
+    /// computes the statistics anew.)
+    pub fn eval(&mut self) {
+        self.training = false;
+    }
+
+    /// Whether it is in training mode.
+    #[must_use]
+    pub fn is_training(&self) -> bool {
+        self.training
+    }
+
+    /// What is multiplied by, where the layer has a weight.
+    #[must_use]
+    pub fn weight(&self) -> Option<&wgpu::Buffer> {
+        self.tensors.weight.as_ref().map(|weight| &weight.value)
+    }
+
+    /// What is added, where the layer has a bias.
+    #[must_use]
+    pub fn bias(&self) -> Option<&wgpu::Buffer> {
+        self.tensors.bias.as_ref().map(|bias| &bias.value)
+    }
+
+    /// The gradient of the weight, which backward passes add to.
+    #[must_use]
+    pub fn grad_weight(&self) -> Option<&wgpu::Buffer> {
+        self.tensors.weight.as_ref().map(|weight| &weight.gradient)
+    }
+
+    /// The gradient of the bias, which backward passes add to.
+    #[must_use]
+    pub fn grad_bias(&self) -> Option<&wgpu::Buffer> {
+        self.tensors.bias.as_ref().map(|bias| &bias.gradient)
+    }
+
+    /// Batch norm's running mean.
+    #[must_use]
+    pub fn running_mean(&self) -> Option<&wgpu::Buffer> {
+        self.tensors.running.as_ref().map(|running| &running.mean)
+    }
+
+    /// Batch norm's running variance.
+    #[must_use]
+    pub fn running_var(&self) -> Option<&wgpu::Buffer> {
+        self.tensors.running.as_ref().map(|running| &running.var)
+    }
+
+    /// How many batches batch norm's running statistics have seen: one `u32`.
+    #[must_use]
+    pub fn num_batches_tracked(&self) -> Option<&wgpu::Buffer> {
+        self.tensors.running.as_ref().map(|running| &running.batches)
+    }
+
+    /// Records that the gradients of weight and bias become 0: before the pass that adds to them.
+    pub fn record_zero_grad(&self, encoder: &mut wgpu::CommandEncoder) {
+        for gradient in self.tensors.gradients() {
+            encoder.clear_buffer(gradient, 0, None);
+        }
+    }
+
+    /// Submits [`Layer::record_zero_grad`] at once: what the caller submits from here on starts at 0.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Run`] if the device is lost.
+    pub async fn zero_grad(&self) -> Result<(), Error> {
+        self.gpu.submit(|encoder| self.record_zero_grad(encoder), &[]).await.map(drop)
+    }
+
+    /// [`Layer::zero_grad`], blocking.
+    ///
+    /// # Errors
+    ///
+    /// As [`Layer::zero_grad`].
+    #[cfg(not(target_arch = "wasm32"))]
+    pub fn zero_grad_blocking(&self) -> Result<(), Error> {
+        pollster::block_on(self.zero_grad())
+    }
+
+    /// Reads weight and bias back, after all that was submitted before.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Run`] if the device has no room or is lost.
+    pub async fn parameters(&self) -> Result<ParameterValues, Error> {
+        self.read(["weight", "bias"], |parameter| &parameter.value).await
+    }
+
+    /// [`Layer::parameters`], blocking.
+    ///
+    /// # Errors
+    ///
+    /// As [`Layer::parameters`].
+    #[cfg(not(target_arch = "wasm32"))]
+    pub fn parameters_blocking(&self) -> Result<ParameterValues, Error> {
+        pollster::block_on(self.parameters())
+    }
+
+    /// Reads the gradients of weight and bias back, after all that was submitted before.
+    ///
+    /// # Errors
+    ///
+    /// As [`Layer::parameters`].
+    pub async fn gradients(&self) -> Result<ParameterValues, Error> {
+        self.read(["grad_weight", "grad_bias"], |parameter| &parameter.gradient).await
+    }
+
+    /// [`Layer::gradients`], blocking.
+    ///
+    /// # Errors
+    ///
+    /// As [`Layer::parameters`].
+    #[cfg(not(target_arch = "wasm32"))]
+    pub fn gradients_blocking(&self) -> Result<ParameterValues, Error> {
+        pollster::block_on(self.gradients())
+    }
+
+    /// Reads batch norm's running statistics back, after all that was submitted before. None where the layer keeps none.
+    ///
+    /// # Errors
+    ///
+    /// As [`Layer::parameters`].
+    pub async fn running_statistics(&self) -> Result<Option<RunningStatistics>, Error> {
+        let Some(Running { mean, var, batches }) = &self.tensors.running else { return Ok(None) };
+        let sources = [("running_mean", mean), ("running_var", var), ("num_batches_tracked", batches)];
+        let mut values = self.gpu.submit(|_| {}, &sources).await?.into_iter();
+        let mut next = || values.next().unwrap_or_default();
+        Ok(Some(RunningStatistics {
+            mean: next(),
+            var: next(),
+            num_batches_tracked: next().first().map_or(0, |count| count.to_bits()),
+        }))
+    }
+
+    /// [`Layer::running_statistics`], blocking.
+    ///
+    /// # Errors
+    ///
+    /// As [`Layer::parameters`].
+    #[cfg(not(target_arch = "wasm32"))]
+    pub fn running_statistics_blocking(&self) -> Result<Option<RunningStatistics>, Error> {
+        pollster::block_on(self.running_statistics())
+    }
+
+    async fn read(
+        &self,
+        names: [&'static str; 2],
+        of: impl Fn(&Parameter) -> &wgpu::Buffer,
+    ) -> Result<ParameterValues, Error> {
+        let Tensors { weight, bias, .. } = &self.tensors;
+        let given = [weight, bias].into_iter().zip(names);
+        let sources: Vec<_> = given.filter_map(|(parameter, name)| Some((name, of(parameter.as_ref()?)))).collect();
+        let mut values = self.gpu.submit(|_| {}, &sources).await?.into_iter();
+        let weight = weight.as_ref().and_then(|_| values.next());
+        Ok(ParameterValues { weight, bias: bias.as_ref().and_then(|_| values.next()) })
+    }
+}
+
+impl<K: LayerOptions> fmt::Debug for Layer<K> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}({})", self.options.name(), self.options.repr())
+    }
+}

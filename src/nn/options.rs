@@ -1,0 +1,171 @@
+//! What the layers have in common, and where they differ.
+
+use std::fmt;
+
+use crate::error::{Error, LayerError};
+use crate::norm::Norm;
+
+/// What a [`Layer`](super::Layer) is made of: implemented by the options of this module, and by nothing outside it.
+pub trait LayerOptions: sealed::Kind {}
+
+impl<K: sealed::Kind + ?Sized> LayerOptions for K {}
+
+pub(crate) mod sealed {
+    use super::{Affine, Error, Norm, fmt};
+
+    /// One kind of layer.
+    pub trait Kind: fmt::Debug + Send + Sync {
+        /// The name of PyTorch's class.
+        fn name(&self) -> &'static str;
+
+        /// What PyTorch prints between the brackets.
+        fn repr(&self) -> String;
+
+        /// The norm of an input of this shape.
+        fn norm(&self, shape: &[usize], training: bool) -> Result<Box<dyn Norm>, Error>;
+
+        /// A shape that such a layer takes.
+        fn example_shape(&self) -> Vec<usize>;
+
+        /// The shape of weight, bias and running statistics.
+        fn parameter_shape(&self) -> Vec<usize>;
+
+        /// Which parameters it has.
+        fn affine(&self) -> Affine;
+
+        /// Whether it keeps running statistics.
+        fn tracks(&self) -> bool {
+            false
+        }
+
+        /// What is multiplied by before anything is learned.
+        fn initial_weight(&self) -> f32 {
+            1.0
+        }
+
+        /// Keys of a state dict that say that the layer is another than this, and why.
+        #[cfg(feature = "safetensors")]
+        fn refused_keys(&self) -> Option<(&'static [&'static str], &'static str)> {
+            None
+        }
+    }
+}
+
+impl sealed::Kind for Box<dyn LayerOptions> {
+    fn name(&self) -> &'static str {
+        (**self).name()
+    }
+
+    fn repr(&self) -> String {
+        (**self).repr()
+    }
+
+    fn norm(&self, shape: &[usize], training: bool) -> Result<Box<dyn Norm>, Error> {
+        (**self).norm(shape, training)
+    }
+
+    fn example_shape(&self) -> Vec<usize> {
+        (**self).example_shape()
+    }
+
+    fn parameter_shape(&self) -> Vec<usize> {
+        (**self).parameter_shape()
+    }
+
+    fn affine(&self) -> Affine {
+        (**self).affine()
+    }
+
+    fn tracks(&self) -> bool {
+        (**self).tracks()
+    }
+
+    fn initial_weight(&self) -> f32 {
+        (**self).initial_weight()
+    }
+
+    #[cfg(feature = "safetensors")]
+    fn refused_keys(&self) -> Option<(&'static [&'static str], &'static str)> {
+        (**self).refused_keys()
+    }
+}
+
+/// Which parameters a layer has. There is no bias without a weight, as in PyTorch.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Affine {
+    pub(super) weight: bool,
+    pub(super) bias: bool,
+}
+
+impl Affine {
+    pub(super) const ALL: Self = Self { weight: true, bias: true };
+
+    pub(super) fn new(affine: bool, bias: bool) -> Self {
+        Self { weight: affine, bias: affine && bias }
+    }
+}
+
+/// Where the channels of an input are.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(super) struct Channels {
+    pub(super) count: usize,
+    pub(super) axis: isize,
+    /// How many axes of positions there are, where that is fixed.
+    pub(super) dims: Option<usize>,
+}
+
+impl Channels {
+    pub(super) const LAST: isize = -1;
+    pub(super) const FIRST: isize = 1;
+
+    pub(super) fn last(count: usize) -> Self {
+        Self { count, axis: Self::LAST, dims: None }
+    }
+
+    /// One of PyTorch's three classes, if the rank is fixed.
+    pub(super) fn class(self, names: [&'static str; 4]) -> &'static str {
+        let [any, one, two, three] = names;
+        match self.dims {
+            Some(1) => one,
+            Some(2) => two,
+            Some(3) => three,
+            _ => any,
+        }
+    }
+
+    /// Refuses a number of axes that is none of PyTorch's classes.
+    pub(super) fn check(self, layer: &'static str) -> Result<(), Error> {
+        match self.dims {
+            Some(dims) if !(1..=3).contains(&dims) => Err(LayerError::Option {
+                layer,
+                option: "dims",
+                value: dims,
+                must: "1, 2 or 3, as in BatchNorm1d to BatchNorm3d",
+            }
+            .into()),
+            _ => Ok(()),
+        }
+    }
+
+    /// A shape with these channels and one of everything else.
+    pub(super) fn example_shape(self) -> Vec<usize> {
+        let least = if self.axis < 0 { self.axis.unsigned_abs() } else { self.axis.unsigned_abs() + 1 };
+        // An axis or a number of axes beyond any reason is refused by whoever takes this shape.
+        let mut shape = vec![1; self.dims.map_or(least.max(2), |dims| dims.saturating_add(2)).min(8)];
+        let rank = shape.len();
+        let place = if self.axis < 0 { rank.checked_add_signed(self.axis) } else { Some(self.axis.unsigned_abs()) };
+        if let Some(length) = place.and_then(|place| shape.get_mut(place)) {
+            *length = self.count;
+        }
+        shape
+    }
+
+    /// Refuses an input that has other channels than the layer.
+    pub(super) fn check_input(self, layer: &'static str, norm: &dyn Norm) -> Result<(), Error> {
+        if norm.parameter_shape() == [self.count] {
+            return Ok(());
+        }
+        let must = format!("have {} channels along axis {}", self.count, self.axis);
+        Err(LayerError::Input { layer, shape: norm.shape().to_vec(), must }.into())
+    }
+}

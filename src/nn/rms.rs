@@ -1,0 +1,122 @@
+//! Root mean square normalization as a layer.
+
+use super::Layer;
+use super::options::Affine;
+use super::options::sealed::Kind;
+use super::repr::{Bool, Float, Tuple};
+use crate::error::Error;
+use crate::norm::{DEFAULT_EPS, Norm, RmsNorm};
+
+/// Root mean square normalization with its weight: PyTorch's `RMSNorm`.
+pub type RmsNormLayer = Layer<RmsNormOptions>;
+
+/// What an [`RmsNormLayer`] is made of.
+///
+/// ```
+/// # fn main() -> Result<(), wgpu_norm::Error> {
+/// use wgpu_norm::Gpu;
+/// use wgpu_norm::nn::{RmsNormLayer, RmsNormOptions};
+///
+/// let gpu = Gpu::new_blocking()?;
+/// let norm = RmsNormLayer::new_blocking(&gpu, RmsNormOptions::pytorch(&[4096]))?;
+/// assert_eq!(format!("{norm:?}"), "RMSNorm((4096,), eps=None, elementwise_affine=True)");
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Debug, Clone, PartialEq)]
+pub struct RmsNormOptions {
+    normalized_shape: Vec<usize>,
+    /// PyTorch's `None` is the distance from 1 to the next number.
+    eps: Option<f32>,
+    weight_offset: f32,
+    affine: Affine,
+}
+
+impl RmsNormOptions {
+    /// Over the last axes, which are `normalized_shape`, with a weight and no bias, and `eps` 1e-5 as in ONNX.
+    #[must_use]
+    pub fn new(normalized_shape: &[usize]) -> Self {
+        Self {
+            normalized_shape: normalized_shape.to_vec(),
+            eps: Some(DEFAULT_EPS),
+            weight_offset: 0.0,
+            affine: Affine { weight: true, bias: false },
+        }
+    }
+
+    /// As PyTorch's, whose `eps` of `None` is [`f32::EPSILON`].
+    #[must_use]
+    pub fn pytorch(normalized_shape: &[usize]) -> Self {
+        Self { eps: None, ..Self::new(normalized_shape) }
+    }
+
+    /// What is added to the mean square. Default 1e-5.
+    #[must_use]
+    pub fn eps(mut self, eps: f32) -> Self {
+        self.eps = Some(eps);
+        self
+    }
+
+    /// Multiplies by `weight_offset + weight`: 1 for models that store a zero-centred weight, as Gemma does, and the weight
+    /// then starts at 0. Default 0.
+    #[must_use]
+    pub fn weight_offset(mut self, weight_offset: f32) -> Self {
+        self.weight_offset = weight_offset;
+        self
+    }
+
+    /// Whether it has a weight. Default true.
+    #[must_use]
+    pub fn elementwise_affine(mut self, affine: bool) -> Self {
+        self.affine = Affine { weight: affine, bias: false };
+        self
+    }
+
+    /// Whether it has a bias beside its weight, which PyTorch's has not. Default false.
+    #[must_use]
+    pub fn bias(mut self, bias: bool) -> Self {
+        self.affine = Affine::new(self.affine.weight, bias);
+        self
+    }
+}
+
+impl Kind for RmsNormOptions {
+    fn name(&self) -> &'static str {
+        "RMSNorm"
+    }
+
+    /// With what PyTorch's does not have only where it is used.
+    fn repr(&self) -> String {
+        let eps = self.eps.map_or_else(|| "None".to_owned(), |eps| Float(eps).to_string());
+        let shape = Tuple(&self.normalized_shape);
+        let mut text = format!("{shape}, eps={eps}, elementwise_affine={}", Bool(self.affine.weight));
+        if self.affine.bias {
+            text.push_str(", bias=True");
+        }
+        if self.weight_offset != 0.0 {
+            text.push_str(&format!(", weight_offset={}", Float(self.weight_offset)));
+        }
+        text
+    }
+
+    fn norm(&self, shape: &[usize], _training: bool) -> Result<Box<dyn Norm>, Error> {
+        let norm = RmsNorm::new(shape, &self.normalized_shape)?;
+        Ok(Box::new(norm.eps(self.eps.unwrap_or(f32::EPSILON)).weight_offset(self.weight_offset)))
+    }
+
+    fn example_shape(&self) -> Vec<usize> {
+        [&[1], &self.normalized_shape[..]].concat()
+    }
+
+    fn parameter_shape(&self) -> Vec<usize> {
+        self.normalized_shape.clone()
+    }
+
+    fn affine(&self) -> Affine {
+        self.affine
+    }
+
+    fn initial_weight(&self) -> f32 {
+        1.0 - self.weight_offset
+    }
+}

@@ -1,0 +1,445 @@
+//! State dicts: a layer's tensors under PyTorch's keys.
+
+use std::borrow::Cow;
+use std::collections::BTreeMap;
+use std::fmt;
+
+use half::{bf16, f16};
+use safetensors::tensor::TensorView;
+use safetensors::{Dtype, SafeTensors, View};
+
+use super::Layer;
+use super::options::LayerOptions;
+use crate::error::{Dims, Error, RunError};
+use crate::norm::count;
+use crate::scope::Scopes;
+
+/// Tensors by key, as [`Layer::state_dict`] gives them. Those of several layers are put together by
+/// [`extend`](Extend::extend), and [`safetensors::serialize`] makes the bytes of a file of them.
+pub type StateDict = BTreeMap<String, StateTensor>;
+
+/// One tensor of a state dict, on the CPU.
+#[derive(Debug, Clone, PartialEq)]
+pub struct StateTensor {
+    dtype: Dtype,
+    shape: Vec<usize>,
+    bytes: Vec<u8>,
+}
+
+impl StateTensor {
+    /// Of these values in f32, row-major. None if the shape is that of another number of values.
+    #[must_use]
+    pub fn f32(shape: &[usize], values: &[f32]) -> Option<Self> {
+        let bytes = values.iter().flat_map(|value| value.to_le_bytes()).collect();
+        (count(shape) == values.len() as u64).then(|| Self { dtype: Dtype::F32, shape: shape.to_vec(), bytes })
+    }
+
+    /// A number as PyTorch keeps one: a tensor without axes, in i64.
+    #[must_use]
+    pub fn number(number: i64) -> Self {
+        Self { dtype: Dtype::I64, shape: Vec::new(), bytes: number.to_le_bytes().to_vec() }
+    }
+
+    /// Its shape.
+    #[must_use]
+    pub fn shape(&self) -> &[usize] {
+        &self.shape
+    }
+
+    /// Its values in f32, of f32, f16, bf16 and f64. None of another type, and where an f64 is beyond what f32 can hold.
+    #[must_use]
+    pub fn values(&self) -> Option<Vec<f32>> {
+        floats(self.dtype, &self.bytes)?.ok()
+    }
+}
+
+impl From<TensorView<'_>> for StateTensor {
+    fn from(view: TensorView<'_>) -> Self {
+        Self { dtype: view.dtype(), shape: view.shape().to_vec(), bytes: view.data().to_vec() }
+    }
+}
+
+impl View for &StateTensor {
+    fn dtype(&self) -> Dtype {
+        self.dtype
+    }
+
+    fn shape(&self) -> &[usize] {
+        &self.shape
+    }
+
+    fn data(&self) -> Cow<'_, [u8]> {
+        Cow::Borrowed(&self.bytes)
+    }
+
+    fn data_len(&self) -> usize {
+        self.bytes.len()
+    }
+}
+
+/// Where [`Layer::load_state_dict`] takes tensors from: a [`StateDict`], or [`SafeTensors`], which reads from bytes that may be
+/// a file's in memory and copies nothing but what the layer takes.
+pub trait StateSource: sealed::Source {}
+
+impl<S: sealed::Source> StateSource for S {}
+
+mod sealed {
+    use super::{Dtype, SafeTensors, StateDict};
+
+    /// A tensor's type, shape and bytes.
+    pub(super) type Found<'a> = (Dtype, &'a [usize], &'a [u8]);
+
+    pub trait Source {
+        fn keys(&self) -> Vec<&str>;
+        fn find(&self, key: &str, then: &mut dyn FnMut(Found<'_>)) -> bool;
+    }
+
+    impl Source for StateDict {
+        fn keys(&self) -> Vec<&str> {
+            self.keys().map(String::as_str).collect()
+        }
+
+        fn find(&self, key: &str, then: &mut dyn FnMut(Found<'_>)) -> bool {
+            self.get(key).map(|tensor| then((tensor.dtype, &tensor.shape, &tensor.bytes))).is_some()
+        }
+    }
+
+    impl Source for SafeTensors<'_> {
+        fn keys(&self) -> Vec<&str> {
+            self.names()
+        }
+
+        fn find(&self, key: &str, then: &mut dyn FnMut(Found<'_>)) -> bool {
+            self.tensor(key).map(|view| then((view.dtype(), view.shape(), view.data()))).is_ok()
+        }
+    }
+}
+
+/// Whether a state dict must have a layer's keys and no others.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+pub enum Strictness {
+    /// It must, or nothing is loaded: PyTorch's `strict=True`.
+    #[default]
+    Strict,
+    /// What is missing stays as it is, and what is unexpected is left out: PyTorch's `strict=False`. A tensor of another
+    /// shape is an error still.
+    Lenient,
+}
+
+/// What a lenient load did without: PyTorch's `_IncompatibleKeys`.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[non_exhaustive]
+pub struct IncompatibleKeys {
+    /// Keys of the layer that the state dict has not.
+    pub missing: Vec<String>,
+    /// Keys of the state dict that the layer has not.
+    pub unexpected: Vec<String>,
+}
+
+/// A state dict that does not fit its layer: all that is wrong with it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct StateError {
+    /// The layer.
+    pub layer: &'static str,
+    /// Every problem, by key.
+    pub problems: Vec<StateProblem>,
+}
+
+/// What is wrong with one key of a state dict.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum StateProblem {
+    /// The layer has it, the state dict has not.
+    #[error("{key} is missing")]
+    Missing {
+        /// The key, with its prefix.
+        key: String,
+    },
+    /// The state dict has it, the layer has not.
+    #[error("{key} is unexpected")]
+    Unexpected {
+        /// The key, with its prefix.
+        key: String,
+    },
+    /// It says that the layer is another, so to leave it out would be wrong as well.
+    #[error("{key} is refused: {why}")]
+    Refused {
+        /// The key, with its prefix.
+        key: String,
+        /// What it would need.
+        why: &'static str,
+    },
+    /// It has another shape.
+    #[error("{key}: its shape is {} but must be {}", Dims(.shape), Dims(.must))]
+    Shape {
+        /// The key, with its prefix.
+        key: String,
+        /// What was given.
+        shape: Vec<usize>,
+        /// What it must be.
+        must: Vec<usize>,
+    },
+    /// It is of a type that does not convert.
+    #[error("{key}: its type is {dtype} but must be {must}")]
+    Type {
+        /// The key, with its prefix.
+        key: String,
+        /// What was given, as safetensors calls it.
+        dtype: String,
+        /// What it must be.
+        must: &'static str,
+    },
+    /// A number in it cannot be held here.
+    #[error("{key}: it has {value}, but must be {must}")]
+    Value {
+        /// The key, with its prefix.
+        key: String,
+        /// What was given.
+        value: String,
+        /// What it must be.
+        must: &'static str,
+    },
+}
+
+impl std::error::Error for StateError {}
+
+impl fmt::Display for StateError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: the state dict does not fit", self.layer)?;
+        for (number, problem) in self.problems.iter().enumerate() {
+            write!(f, "{} {problem}", if number == 0 { ":" } else { ";" })?;
+        }
+        Ok(())
+    }
+}
+
+/// A buffer of the layer, and how it is saved.
+struct Entry<'a> {
+    name: &'static str,
+    buffer: &'a wgpu::Buffer,
+    shape: Vec<usize>,
+    /// A number, not floats.
+    counts: bool,
+}
+
+/// What goes into a buffer.
+enum Loaded {
+    Floats(Vec<f32>),
+    Count(u32),
+}
+
+impl<K: LayerOptions> Layer<K> {
+    /// Reads the layer's state back: `weight` and `bias`, and batch norm's `running_mean`, `running_var` and
+    /// `num_batches_tracked`, as PyTorch names and shapes them, each name behind `prefix` (which ends with a dot, or is empty).
+    ///
+    /// ```
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// use wgpu_norm::nn::{BatchNormLayer, BatchNormOptions, LayerNormLayer, LayerNormOptions, Strictness};
+    /// use wgpu_norm::{Gpu, safetensors};
+    ///
+    /// let gpu = Gpu::new_blocking()?;
+    /// let norm = BatchNormLayer::new_blocking(&gpu, BatchNormOptions::new(4))?;
+    /// let head = LayerNormLayer::new_blocking(&gpu, LayerNormOptions::new(&[8]))?;
+    /// let mut state = norm.state_dict_blocking("norm.")?;
+    /// state.extend(head.state_dict_blocking("head.")?);
+    /// assert!(state.keys().eq([
+    ///     "head.bias", "head.weight",
+    ///     "norm.bias", "norm.num_batches_tracked", "norm.running_mean", "norm.running_var", "norm.weight",
+    /// ]));
+    /// let bytes = safetensors::serialize(&state, None)?; // std::fs::write("model.safetensors", bytes)?
+    ///
+    /// let tensors = safetensors::SafeTensors::deserialize(&bytes)?;
+    /// norm.load_state_dict_blocking(&tensors, "norm.", Strictness::Strict)?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Run`] if the device has no room or is lost.
+    pub async fn state_dict(&self, prefix: &str) -> Result<StateDict, Error> {
+        let entries = self.entries();
+        let sources: Vec<_> = entries.iter().map(|entry| (entry.name, entry.buffer)).collect();
+        let values = self.gpu.submit(|_| {}, &sources).await?;
+        let tensors = entries.into_iter().zip(values).filter_map(|(entry, values)| {
+            let tensor = match values.first() {
+                Some(count) if entry.counts => StateTensor::number(count.to_bits().into()),
+                _ => StateTensor::f32(&entry.shape, &values)?,
+            };
+            Some((format!("{prefix}{}", entry.name), tensor))
+        });
+        Ok(tensors.collect())
+    }
+
+    /// [`Layer::state_dict`], blocking.
+    ///
+    /// # Errors
+    ///
+    /// As [`Layer::state_dict`].
+    #[cfg(not(target_arch = "wasm32"))]
+    pub fn state_dict_blocking(&self, prefix: &str) -> Result<StateDict, Error> {
+        pollster::block_on(self.state_dict(prefix))
+    }
+
+    /// Takes the layer's state from the keys behind `prefix`, which ends with a dot, or is empty: then the state dict is of
+    /// this layer alone. What is submitted from here on goes by it. f16, bf16 and f64 become f32.
+    ///
+    /// As in PyTorch, a batch norm keeps its count where `num_batches_tracked` is missing, as it is in old checkpoints, and
+    /// that is no error.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::State`] with everything that does not fit, and then nothing is loaded; [`Error::Run`] if the device is lost.
+    pub async fn load_state_dict(
+        &self,
+        tensors: &impl StateSource,
+        prefix: &str,
+        strictness: Strictness,
+    ) -> Result<IncompatibleKeys, Error> {
+        let (loaded, incompatible) = self.fitting(tensors, prefix, strictness)?;
+        let written = {
+            let scopes = Scopes::open(self.gpu.device());
+            for (buffer, values) in &loaded {
+                match values {
+                    Loaded::Floats(values) => self.gpu.queue().write_buffer(buffer, 0, bytemuck::cast_slice(values)),
+                    Loaded::Count(count) => self.gpu.queue().write_buffer(buffer, 0, bytemuck::bytes_of(count)),
+                }
+            }
+            scopes.close()
+        };
+        match written.await {
+            None => Ok(incompatible),
+            Some(error) => Err(self.gpu.blame(RunError::Submit { description: error.to_string() })),
+        }
+    }
+
+    /// [`Layer::load_state_dict`], blocking.
+    ///
+    /// # Errors
+    ///
+    /// As [`Layer::load_state_dict`].
+    #[cfg(not(target_arch = "wasm32"))]
+    pub fn load_state_dict_blocking(
+        &self,
+        tensors: &impl StateSource,
+        prefix: &str,
+        strictness: Strictness,
+    ) -> Result<IncompatibleKeys, Error> {
+        pollster::block_on(self.load_state_dict(tensors, prefix, strictness))
+    }
+
+    fn entries(&self) -> Vec<Entry<'_>> {
+        let named = [
+            ("weight", self.weight()),
+            ("bias", self.bias()),
+            ("running_mean", self.running_mean()),
+            ("running_var", self.running_var()),
+            ("num_batches_tracked", self.num_batches_tracked()),
+        ];
+        let entry = |(name, buffer): (&'static str, Option<_>)| {
+            let counts = name == "num_batches_tracked";
+            let shape = if counts { Vec::new() } else { self.options.parameter_shape() };
+            Some(Entry { name, buffer: buffer?, shape, counts })
+        };
+        named.into_iter().filter_map(entry).collect()
+    }
+
+    /// What to write where, or everything that is wrong.
+    fn fitting(
+        &self,
+        tensors: &impl StateSource,
+        prefix: &str,
+        strictness: Strictness,
+    ) -> Result<(Vec<(&wgpu::Buffer, Loaded)>, IncompatibleKeys), StateError> {
+        let (mut loaded, mut problems, mut incompatible) = (Vec::new(), Vec::new(), IncompatibleKeys::default());
+        let entries = self.entries();
+        for entry in &entries {
+            let key = format!("{prefix}{}", entry.name);
+            let mut result = None;
+            let found = tensors.find(&key, &mut |(dtype, shape, bytes)| {
+                result = Some(if shape == entry.shape {
+                    entry.read(&key, dtype, bytes)
+                } else {
+                    let (shape, must) = (shape.to_vec(), entry.shape.clone());
+                    Err(StateProblem::Shape { key: key.clone(), shape, must })
+                });
+            });
+            match result {
+                Some(Ok(values)) => loaded.push((entry.buffer, values)),
+                Some(Err(problem)) => problems.push(problem),
+                None if !found && !entry.counts => incompatible.missing.push(key),
+                None => {}
+            }
+        }
+        let (refused, why) = self.options.refused_keys().unwrap_or_default();
+        for key in tensors.keys() {
+            let Some(name) = key.strip_prefix(prefix) else { continue };
+            let key = key.to_owned();
+            if refused.contains(&name) {
+                problems.push(StateProblem::Refused { key, why });
+            } else if !entries.iter().any(|entry| entry.name == name) {
+                incompatible.unexpected.push(key);
+            }
+        }
+        incompatible.unexpected.sort();
+        if strictness == Strictness::Strict {
+            let missing = incompatible.missing.iter().map(|key| StateProblem::Missing { key: key.clone() });
+            let unexpected = incompatible.unexpected.iter().map(|key| StateProblem::Unexpected { key: key.clone() });
+            problems = missing.chain(unexpected).chain(problems).collect();
+        }
+        if !problems.is_empty() {
+            return Err(StateError { layer: self.options.name(), problems });
+        }
+        Ok((loaded, incompatible))
+    }
+}
+
+impl Entry<'_> {
+    fn read(&self, key: &str, dtype: Dtype, bytes: &[u8]) -> Result<Loaded, StateProblem> {
+        let key = || key.to_owned();
+        if self.counts {
+            let must = "an integer";
+            let wrong = || StateProblem::Type { key: key(), dtype: dtype.to_string(), must };
+            let number = integer(dtype, bytes).ok_or_else(wrong)?;
+            return u32::try_from(number).map(Loaded::Count).map_err(|_| {
+                let must = "in 0 to 4294967295";
+                StateProblem::Value { key: key(), value: number.to_string(), must }
+            });
+        }
+        let must = "F32, F16, BF16 or F64";
+        let wrong = || StateProblem::Type { key: key(), dtype: dtype.to_string(), must };
+        floats(dtype, bytes).ok_or_else(wrong)?.map(Loaded::Floats).map_err(|value| {
+            let must = "in the range of f32";
+            StateProblem::Value { key: key(), value: format!("{value:e}"), must }
+        })
+    }
+}
+
+/// The values in f32, or the first that is beyond it. None of a type that holds no such numbers.
+fn floats(dtype: Dtype, bytes: &[u8]) -> Option<Result<Vec<f32>, f64>> {
+    fn each<const N: usize, T>(bytes: &[u8], value: impl Fn([u8; N]) -> T) -> impl Iterator<Item = T> {
+        bytes.chunks_exact(N).filter_map(|chunk| chunk.try_into().ok()).map(value)
+    }
+    let narrowed = |value: f64| {
+        let narrow = value as f32;
+        if narrow.is_infinite() && value.is_finite() { Err(value) } else { Ok(narrow) }
+    };
+    Some(match dtype {
+        Dtype::F32 => Ok(each(bytes, f32::from_le_bytes).collect()),
+        Dtype::F16 => Ok(each(bytes, |two| f16::from_le_bytes(two).to_f32()).collect()),
+        Dtype::BF16 => Ok(each(bytes, |two| bf16::from_le_bytes(two).to_f32()).collect()),
+        Dtype::F64 => each(bytes, f64::from_le_bytes).map(narrowed).collect(),
+        _ => return None,
+    })
+}
+
+fn integer(dtype: Dtype, bytes: &[u8]) -> Option<i128> {
+    Some(match dtype {
+        Dtype::I64 => i64::from_le_bytes(bytes.try_into().ok()?).into(),
+        Dtype::U64 => u64::from_le_bytes(bytes.try_into().ok()?).into(),
+        Dtype::I32 => i32::from_le_bytes(bytes.try_into().ok()?).into(),
+        Dtype::U32 => u32::from_le_bytes(bytes.try_into().ok()?).into(),
+        _ => return None,
+    })
+}

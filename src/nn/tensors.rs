@@ -1,0 +1,95 @@
+//! What a layer owns on the GPU.
+
+use super::options::sealed::Kind;
+use crate::error::Error;
+use crate::gpu::Gpu;
+use crate::norm::count;
+
+/// Values of a weight and a bias, or of their gradients.
+#[derive(Debug, Clone, PartialEq, Default)]
+#[non_exhaustive]
+pub struct ParameterValues {
+    /// Of the weight, where the layer has one.
+    pub weight: Option<Vec<f32>>,
+    /// Of the bias, where the layer has one.
+    pub bias: Option<Vec<f32>>,
+}
+
+/// Values of batch norm's running statistics.
+#[derive(Debug, Clone, PartialEq)]
+#[non_exhaustive]
+pub struct RunningStatistics {
+    /// One mean a channel.
+    pub mean: Vec<f32>,
+    /// One variance a channel.
+    pub var: Vec<f32>,
+    /// How many batches they have seen.
+    pub num_batches_tracked: u32,
+}
+
+/// The buffers. They stay where they are for as long as the layer lives, so what is bound to them stays bound.
+#[derive(Debug)]
+pub(super) struct Tensors {
+    pub(super) weight: Option<Parameter>,
+    pub(super) bias: Option<Parameter>,
+    pub(super) running: Option<Running>,
+}
+
+#[derive(Debug)]
+pub(super) struct Parameter {
+    pub(super) value: wgpu::Buffer,
+    pub(super) gradient: wgpu::Buffer,
+}
+
+#[derive(Debug)]
+pub(super) struct Running {
+    pub(super) mean: wgpu::Buffer,
+    pub(super) var: wgpu::Buffer,
+    pub(super) batches: wgpu::Buffer,
+}
+
+impl Tensors {
+    pub(super) async fn new(gpu: &Gpu, kind: &dyn Kind) -> Result<Self, Error> {
+        let length = count(&kind.parameter_shape()) as usize;
+        let affine = kind.affine();
+        let mut tensors = Self { weight: None, bias: None, running: None };
+        if affine.weight {
+            tensors.weight = Some(Parameter::new(gpu, ["weight", "grad_weight"], kind.initial_weight(), length).await?);
+        }
+        if affine.bias {
+            tensors.bias = Some(Parameter::new(gpu, ["bias", "grad_bias"], 0.0, length).await?);
+        }
+        if kind.tracks() {
+            tensors.running = Some(Running {
+                mean: filled(gpu, "running_mean", 0.0, length).await?,
+                var: filled(gpu, "running_var", 1.0, length).await?,
+                // A count of 0 has the bits of 0.0.
+                batches: filled(gpu, "num_batches_tracked", 0.0, 1).await?,
+            });
+        }
+        Ok(tensors)
+    }
+
+    pub(super) fn gradients(&self) -> impl Iterator<Item = &wgpu::Buffer> {
+        self.weight.iter().chain(&self.bias).map(|parameter| &parameter.gradient)
+    }
+}
+
+impl Parameter {
+    async fn new(gpu: &Gpu, names: [&'static str; 2], initial: f32, length: usize) -> Result<Self, Error> {
+        let [value, gradient] = names;
+        Ok(Self {
+            value: filled(gpu, value, initial, length).await?,
+            gradient: filled(gpu, gradient, 0.0, length).await?,
+        })
+    }
+}
+
+/// For the layer, and for the optimizer and whoever else the caller has.
+const USAGE: wgpu::BufferUsages =
+    wgpu::BufferUsages::STORAGE.union(wgpu::BufferUsages::COPY_SRC).union(wgpu::BufferUsages::COPY_DST);
+
+async fn filled(gpu: &Gpu, tensor: &'static str, value: f32, length: usize) -> Result<wgpu::Buffer, Error> {
+    let values = vec![value; length];
+    gpu.buffer(tensor, size_of_val(&values[..]) as u64, USAGE, Some(bytemuck::cast_slice(&values))).await
+}

@@ -1,0 +1,350 @@
+//! The passes of a backward pass: sums over groups, from which the gradient of `x` follows element by element, and sums
+//! over all elements that share a weight, which are the gradients of weight and bias.
+//!
+//! Where elements of one group that share a weight make runs, sums over those runs serve both: weighted and added up by
+//! group, or as they are by weight.
+
+use super::{
+    GroupIndex, Maker, Mapping, Pass, Schedule, Span, StatisticsBy, Team, Traversal, Window, Work, columns, merge,
+    window,
+};
+use crate::backward::Backward;
+use crate::block::{AffineIndex, Block};
+use crate::error::SpecError;
+use crate::norm::Source;
+use crate::shader::{Affine, Hold, Kernel, Known};
+
+/// Runs of elements that share a weight, in groups that lie in one piece, that are too short to leave a sum each.
+const SHORT_RUN: u64 = 16;
+
+impl Mapping {
+    /// The same tensor with the elements that share a weight as what is reduced: `K` is the weights.
+    fn by_weight(&self) -> Self {
+        let Self { block: Block { b, r, k, s }, index, .. } = *self;
+        let weights_of_b = if index.b_mul > 0 { index.b_mod } else { 1 };
+        let run = index.s_div.min(s).max(1);
+        let runs = s / run;
+        Self {
+            block: Block { b: b / weights_of_b, r, k: weights_of_b * k * runs, s: run },
+            index: AffineIndex::NONE,
+            groups: GroupIndex { b_step: weights_of_b * k, rows: r.max(1), k_div: runs },
+        }
+    }
+
+    pub(super) fn without_weights(self) -> Self {
+        Self { index: AffineIndex::NONE, ..self }
+    }
+
+    /// With `B` as rows: no sum for each `b`.
+    fn with_rows_of_b(self) -> Self {
+        let Self { block, groups, .. } = self;
+        Self {
+            block: Block { b: 1, r: block.b * block.r, ..block },
+            groups: GroupIndex { rows: block.r.max(1), ..groups },
+            ..self
+        }
+    }
+}
+
+/// Groups whose statistics are kept in scratch at a time, where nothing but their number makes it large.
+const SLAB: u64 = 1 << 18;
+
+/// Elements of a row for which a lane of a GPU keeps sums besides the elements: 4 quads.
+const MOST_SUMMED: u32 = 16;
+
+/// Lanes that keep a GPU busy, one row after the other.
+const TEAM_LANES: u64 = 1 << 15;
+
+/// How the gradients of weight and bias are summed up.
+#[derive(Clone, Copy, PartialEq)]
+enum Way {
+    /// A sum for each run of elements of one group that share a weight.
+    Runs,
+    /// By columns over the rows of all groups.
+    Rows,
+}
+
+impl Maker<'_> {
+    pub(super) fn backward(&self, wanted: Backward) -> Result<Schedule, SpecError> {
+        let parameters = wanted.parameters();
+        if self.problem.block.elements() == 0 {
+            let mut schedule = Schedule::empty("empty, the gradients of weight and bias are 0");
+            if parameters && self.problem.parameters() > 0 {
+                schedule.partial_sums = 1;
+                schedule.passes.push(self.by_weight().no_parameters()?);
+            }
+            return Ok(schedule);
+        }
+        let running = self.problem.source == Source::Running;
+        let fused = wanted.input && !running && self.fuses_rows();
+        if let Some(schedule) = self.fused_parameters(wanted).filter(|_| fused && parameters).transpose()? {
+            return Ok(schedule);
+        }
+        let group_sums = wanted.input && !running && !fused;
+        let first = !running && !wanted.saved && (group_sums || (parameters && (!wanted.input || wanted.overwrites)));
+        let mut schedule = Schedule::empty(self.why_backward(fused, first));
+        if running {
+            schedule.passes.push(self.running_statistics()?);
+        } else if first {
+            let (stats, merge) = self.statistics()?;
+            schedule.partials = self.problem.block.groups() * merge.work.partials;
+            schedule.passes.extend([stats, merge]);
+        }
+        if !wanted.saved && (running || first || (fused && parameters)) {
+            schedule.statistics = self.problem.block.groups();
+        }
+        let known = wanted.saved || first;
+        if fused && !known && parameters && self.problem.block.groups() > SLAB {
+            return self.by_slabs(schedule);
+        }
+        if fused && !known {
+            schedule.passes.push(Pass { known: Known::Nothing, ..self.fused(Kernel::BackwardFusedRows)? });
+        }
+        self.sums(&mut schedule, parameters, group_sums.then_some(Known::Merged))?;
+        if fused && known {
+            schedule.passes.push(self.fused(Kernel::BackwardFusedRows)?);
+        } else if wanted.input && !fused {
+            schedule.passes.push(self.backward_apply(running)?);
+        }
+        Ok(schedule)
+    }
+
+    /// All gradients of rows in one dispatch, where a lane of a GPU has registers left for the sums of its elements.
+    fn fused_parameters(&self, wanted: Backward) -> Option<Result<Schedule, SpecError>> {
+        let rows = self.mapping.has_same_parameters() && self.affine_of_rows() == Affine::Element;
+        if self.capabilities.software || !rows {
+            return None;
+        }
+        let pass = match self.fused(Kernel::BackwardFusedParameters) {
+            Ok(pass) => pass,
+            Err(error) => return Some(Err(error)),
+        };
+        let Hold::Registers(items) = pass.hold else { return None };
+        if items * pass.width.elements() > MOST_SUMMED || pass.windows.len() > 1 {
+            return None;
+        }
+        Some(self.in_rounds(pass, wanted))
+    }
+
+    fn in_rounds(&self, pass: Pass, wanted: Backward) -> Result<Schedule, SpecError> {
+        let rows = self.problem.block.groups();
+        let of_workgroup = u64::from(pass.team.workgroup_size / pass.team.lanes);
+        let workgroups = (TEAM_LANES / u64::from(pass.team.workgroup_size)).min(rows.div_ceil(of_workgroup));
+        let teams = (workgroups * of_workgroup).min(rows);
+        let work = Work { parts: rows.div_ceil(teams), row_tiles: teams, ..pass.work };
+        let grid = self.grid(workgroups)?;
+        let windows = pass.windows.iter().map(|window| Window { grid, ..*window }).collect();
+        let known = if wanted.saved { Known::Merged } else { Known::Nothing };
+        let mut schedule =
+            Schedule::empty("groups are rows that fit registers, x and dy are read once for all gradients");
+        let weights = self.by_weight();
+        let width = weights.mapping.block.k;
+        schedule.partial_sums = teams * width;
+        schedule.passes.push(Pass { known, work, windows, ..pass });
+        let work = Work { partials: teams, inner_count: 1, outer_stride: width, k_stride: 1, ..Work::default() };
+        schedule.passes.push(weights.merge_parameters(work)?);
+        Ok(schedule)
+    }
+
+    /// Many short groups: some rows at a time leave their statistics, and the sums over these rows follow at once, so that
+    /// scratch does not grow with the rows.
+    fn by_slabs(&self, mut schedule: Schedule) -> Result<Schedule, SpecError> {
+        let weights = self.by_weight();
+        let sums = weights.weight_sums(Way::Rows)?;
+        let fused = Pass { known: Known::Nothing, ..self.fused(Kernel::BackwardFusedRows)? };
+        let Block { r: rows, k, s, .. } = sums.mapping.block;
+        let groups_of_row = sums.mapping.groups.b_step;
+        let (line, across) = (k * s, sums.work.column_blocks);
+        let rows_of_tile = sums.work.row_lanes * sums.work.tile_length;
+        let most = (SLAB / groups_of_row).min(window::most_elements(self.capabilities) / line);
+        let step = (most / rows_of_tile).max(1) * rows_of_tile;
+        schedule.statistics = step * groups_of_row;
+        schedule.partial_sums = sums.sums();
+        for row in (0..rows).step_by(step as usize) {
+            let count = step.min(rows - row);
+            let elements = Span { first: row * line, length: count * line };
+            let window = |first: u64, count: u64, workgroups: u64| {
+                let first_group = row * groups_of_row;
+                Ok(Window { grid: self.grid(workgroups)?, first, count, elements, parameters: None, first_group })
+            };
+            let groups = count * groups_of_row;
+            let of_workgroup = u64::from(fused.team.workgroup_size / fused.team.lanes);
+            let windows = vec![window(row * groups_of_row, groups, groups.div_ceil(of_workgroup))?];
+            schedule.passes.push(Pass { windows, ..fused.clone() });
+            let tiles = count.div_ceil(rows_of_tile) * across;
+            let windows = vec![window(row / rows_of_tile * across, tiles, tiles)?];
+            schedule.passes.push(Pass { windows, ..sums.clone() });
+        }
+        schedule.passes.push(weights.merge_parameters(sums.by_parameter())?);
+        Ok(schedule)
+    }
+
+    /// Adds the passes that sum up: for weight and bias, and for groups, where those sums go as `for_groups` says.
+    pub(super) fn sums(
+        &self,
+        schedule: &mut Schedule,
+        parameters: bool,
+        for_groups: Option<Known>,
+    ) -> Result<(), SpecError> {
+        let weights = self.by_weight();
+        let contiguous = self.problem.block.r == 1;
+        let way = if contiguous && weights.mapping.block.s < SHORT_RUN { Way::Rows } else { Way::Runs };
+        // Then the sums of runs are there for the groups too.
+        let from_runs = way == Way::Runs;
+        if for_groups == Some(Known::Merged) {
+            schedule.sums = self.problem.block.groups();
+        }
+        if parameters || (for_groups.is_some() && from_runs) {
+            let sums = weights.weight_sums(way)?;
+            schedule.partial_sums = sums.sums();
+            let (by_parameter, by_group) = (sums.by_parameter(), sums.by_group());
+            schedule.passes.push(sums);
+            if parameters {
+                schedule.passes.push(weights.merge_parameters(by_parameter)?);
+            }
+            if let Some(known) = for_groups.filter(|_| from_runs) {
+                schedule.passes.push(Pass { known, ..weights.merge_weighted(by_group)? });
+            }
+        }
+        if let Some(known) = for_groups.filter(|_| !from_runs) {
+            let pass = self.rows(Kernel::SumsRows)?;
+            let sums = Pass { hold: Hold::None, affine: self.affine_of_rows(), ..pass };
+            schedule.partial_sums = schedule.partial_sums.max(sums.sums());
+            let merge = self.merge_sums(sums.work.parts)?;
+            schedule.passes.extend([sums, Pass { known, ..merge }]);
+        }
+        Ok(())
+    }
+
+    pub(super) fn by_weight(&self) -> Self {
+        Maker { mapping: self.mapping.by_weight(), ..*self }
+    }
+
+    /// Gradients of 0, where there is nothing to sum up.
+    pub(super) fn no_parameters(&self) -> Result<Pass, SpecError> {
+        self.merge_parameters(Work { inner_count: 1, ..Work::default() })
+    }
+
+    fn why_backward(&self, fused: bool, first: bool) -> &'static str {
+        match (fused, self.problem.source) {
+            (true, _) if self.capabilities.software => {
+                "groups are contiguous and stay in a cache, x and dy are read once from memory for dx"
+            }
+            (true, _) => "groups are contiguous and fit registers, x and dy are read once for dx",
+            (false, Source::Running) => "the statistics are given, dx is dy times a factor",
+            _ if first => "x is read for its statistics, x and dy for sums, and again for dx",
+            _ => "the statistics are saved, x and dy are read for sums, and again for dx",
+        }
+    }
+
+    /// The sums of dy and dy * xhat that share a weight.
+    fn weight_sums(&self, way: Way) -> Result<Pass, SpecError> {
+        if way == Way::Rows {
+            let make = Maker { mapping: self.mapping.with_rows_of_b(), ..*self };
+            let by = if make.mapping.groups.b_step == 1 { StatisticsBy::Row } else { StatisticsBy::Both };
+            let block = &make.mapping.block;
+            let tiling = columns::Tiling::unfolded(block, self.capabilities, self.width, self.tuning);
+            return Ok(Pass { statistics_by: by, ..make.columns_by(Kernel::ChannelSumsColumns, &tiling)? });
+        }
+        match self.traversal() {
+            Traversal::Rows => {
+                let pass = self.rows(Kernel::ChannelSumsRows)?;
+                Ok(Pass { hold: Hold::None, affine: Affine::Constant, ..pass })
+            }
+            Traversal::Columns => self.columns(Kernel::ChannelSumsColumns),
+        }
+    }
+
+    /// `self` goes by weight.
+    fn merge_parameters(&self, work: Work) -> Result<Pass, SpecError> {
+        let team = merge::team(work.partials, self.capabilities);
+        let block = Block { b: 1, ..self.mapping.block };
+        let mapping = Mapping { block, ..self.mapping.without_weights() };
+        Maker { mapping, ..*self }.small(Kernel::MergeParameters, team, work, self.problem.parameters())
+    }
+
+    /// `self` goes by weight.
+    fn merge_weighted(&self, work: Work) -> Result<Pass, SpecError> {
+        let team = merge::team(work.partials, self.capabilities);
+        let GroupIndex { b_step, k_div, .. } = self.mapping.groups;
+        let index = AffineIndex { b_mod: 1, b_mul: 0, k_mul: k_div, s_div: work.inner_count / k_div };
+        let mapping = Mapping { block: Block { k: b_step, ..self.mapping.block }, index, ..self.mapping };
+        Maker { mapping, ..*self }.small(Kernel::MergeWeighted, team, work, self.problem.block.groups())
+    }
+
+    /// Of groups that lie in one piece, from `parts` partial sums each.
+    fn merge_sums(&self, parts: u64) -> Result<Pass, SpecError> {
+        let work = Work {
+            partials: parts,
+            inner_count: parts,
+            outer_stride: parts,
+            b_stride: self.mapping.block.k * parts,
+            k_stride: parts,
+            ..Work::default()
+        };
+        let team = merge::team(parts, self.capabilities);
+        let mapping = self.mapping.without_weights();
+        Maker { mapping, ..*self }.small(Kernel::MergeSums, team, work, self.problem.block.groups())
+    }
+
+    pub(super) fn backward_apply(&self, running: bool) -> Result<Pass, SpecError> {
+        let traversal = self.traversal();
+        let pass = match traversal {
+            Traversal::Rows => self.rows(Kernel::BackwardApplyRows)?,
+            Traversal::Columns => self.columns(Kernel::BackwardApplyColumns)?,
+        };
+        let hold = if traversal == Traversal::Rows { Hold::None } else { pass.hold };
+        let known = if running { Known::Running } else { Known::Merged };
+        Ok(Pass { known, hold, affine: self.affine_of_rows(), team: pass.team.silent(), ..pass })
+    }
+}
+
+impl Pass {
+    /// How many partial sums it leaves.
+    fn sums(&self) -> u64 {
+        let Block { b, r, k, s } = self.mapping.block;
+        if self.kernel.by_columns() { b * self.tiles_of_b() * k * s } else { b * r * k * self.work.parts }
+    }
+
+    /// Columns: the partials of one column of one `b`. Folded rows leave one each.
+    fn tiles_of_b(&self) -> u64 {
+        let Block { k, s, .. } = self.mapping.block;
+        self.work.row_tiles * self.work.pitch / (k * s)
+    }
+
+    /// Where the partial sums of one weight lie.
+    fn by_parameter(&self) -> Work {
+        let Block { b, r, k, s } = self.mapping.block;
+        let (lines, inner) =
+            if self.kernel.by_columns() { (b * self.tiles_of_b(), s) } else { (b * r, self.work.parts) };
+        Work {
+            partials: lines * inner,
+            inner_count: inner,
+            outer_stride: k * inner,
+            k_stride: inner,
+            ..Work::default()
+        }
+    }
+
+    /// Where the partial sums of one group lie, those of its weights next to each other.
+    fn by_group(&self) -> Work {
+        let Block { r, k, s, .. } = self.mapping.block;
+        let (lines, unit) = if self.kernel.by_columns() { (self.tiles_of_b(), s) } else { (r, self.work.parts) };
+        let inner = self.mapping.groups.k_div * unit;
+        Work {
+            partials: lines * inner,
+            inner_count: inner,
+            outer_stride: k * unit,
+            b_stride: lines * k * unit,
+            k_stride: inner,
+            ..Work::default()
+        }
+    }
+}
+
+impl Team {
+    /// Where nothing is reduced, nothing is exchanged.
+    pub(super) fn silent(self) -> Self {
+        Self { reduction: super::Reduction::Alone, across_subgroups: false, ..self }
+    }
+}

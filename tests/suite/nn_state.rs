@@ -1,0 +1,324 @@
+//! Checkpoints: those PyTorch wrote, and what PyTorch makes of them in float64; ours, and all that can be wrong with one.
+//!
+//! `tests/golden/nn/generate.py` wrote the files and says what they are.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::PathBuf;
+
+use wgpu_norm::ndarray::{ArrayD, IxDyn};
+use wgpu_norm::nn::{
+    AnyLayer, BatchNormLayer, BatchNormOptions, GroupNormLayer, GroupNormOptions, InstanceNormLayer,
+    InstanceNormOptions, LayerNormLayer, LayerNormOptions, RmsNormLayer, RmsNormOptions, StateDict, StateTensor,
+    Strictness,
+};
+use wgpu_norm::safetensors::{self, Dtype, SafeTensors, tensor::TensorView};
+use wgpu_norm::{Error, Gpu, Momentum};
+
+use crate::support::{close, gpu, gpus};
+
+fn golden(name: &str) -> Vec<u8> {
+    let path = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/golden/nn").join(name);
+    fs::read(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
+}
+
+/// A tensor of float64, or one of float32 widened.
+fn wide(tensors: &SafeTensors<'_>, key: &str) -> Option<ArrayD<f64>> {
+    let view = tensors.tensor(key).ok()?;
+    let values = match view.dtype() {
+        Dtype::F64 => view.data().chunks_exact(8).map(|b| f64::from_le_bytes(b.try_into().unwrap())).collect(),
+        Dtype::F32 => {
+            view.data().chunks_exact(4).map(|b| f64::from(f32::from_le_bytes(b.try_into().unwrap()))).collect()
+        }
+        other => panic!("{key}: {other}"),
+    };
+    Some(ArrayD::from_shape_vec(IxDyn(view.shape()), values).unwrap())
+}
+
+fn single(tensors: &SafeTensors<'_>, key: &str) -> ArrayD<f32> {
+    wide(tensors, key).unwrap_or_else(|| panic!("no {key}")).mapv(|v| v as f32)
+}
+
+/// The layers of `generate.py`, as a user would write them here.
+fn layers(gpu: &Gpu) -> BTreeMap<&'static str, AnyLayer> {
+    let batch = |options| BatchNormLayer::new_blocking(gpu, options).unwrap().into_any();
+    let layer = |options| LayerNormLayer::new_blocking(gpu, options).unwrap().into_any();
+    let group = |options| GroupNormLayer::new_blocking(gpu, options).unwrap().into_any();
+    let instance = |options| InstanceNormLayer::new_blocking(gpu, options).unwrap().into_any();
+    let rms = |options| RmsNormLayer::new_blocking(gpu, options).unwrap().into_any();
+    BTreeMap::from([
+        ("batch1d", batch(BatchNormOptions::pytorch(5).dims(1))),
+        ("batch1d_positions", batch(BatchNormOptions::pytorch(3).dims(1).eps(1e-3))),
+        ("batch2d", batch(BatchNormOptions::pytorch(4).dims(2).momentum(0.25))),
+        ("batch3d", batch(BatchNormOptions::pytorch(3).dims(3))),
+        ("batch_cumulative", batch(BatchNormOptions::pytorch(5).dims(1).momentum(Momentum::cumulative()))),
+        ("batch_no_bias", batch(BatchNormOptions::pytorch(5).dims(1).bias(false))),
+        ("layer", layer(LayerNormOptions::new(&[12]))),
+        ("layer_two", layer(LayerNormOptions::new(&[4, 6]).eps(1e-12))),
+        ("layer_no_bias", layer(LayerNormOptions::new(&[12]).bias(false))),
+        ("group", group(GroupNormOptions::pytorch(3, 6))),
+        ("instance1d", instance(InstanceNormOptions::pytorch(4).dims(1).affine(true))),
+        ("instance2d", instance(InstanceNormOptions::pytorch(3).dims(2).affine(true))),
+        ("rms", rms(RmsNormOptions::pytorch(&[12]))),
+        ("rms_eps", rms(RmsNormOptions::pytorch(&[4, 6]).eps(1e-6))),
+        // Those without state.
+        ("batch_plain", batch(BatchNormOptions::pytorch(64).dims(2).eps(0.0).affine(false).track_running_stats(false))),
+        ("layer_plain", layer(LayerNormOptions::new(&[2, 3]).elementwise_affine(false))),
+        ("group_plain", group(GroupNormOptions::pytorch(1, 4).eps(1e-4).affine(false))),
+        ("group_no_bias", group(GroupNormOptions::pytorch(2, 4).bias(false))),
+        ("instance_plain", instance(InstanceNormOptions::pytorch(7).dims(3).eps(2.5e-7))),
+        ("rms_plain", rms(RmsNormOptions::pytorch(&[3]).elementwise_affine(false))),
+    ])
+}
+
+/// The layers that the checkpoint is of, loaded.
+fn loaded(gpu: &Gpu, checkpoint: &SafeTensors<'_>) -> BTreeMap<&'static str, AnyLayer> {
+    let mut layers = layers(gpu);
+    layers.retain(|name, _| checkpoint.names().iter().any(|key| key.starts_with(&format!("{name}."))));
+    for (name, layer) in &layers {
+        let incompatible = layer.load_state_dict_blocking(checkpoint, &format!("{name}."), Strictness::Strict).unwrap();
+        assert_eq!(incompatible, Default::default());
+    }
+    assert_eq!(layers.len(), 14);
+    layers
+}
+
+/// Within the promise, by the largest magnitude of the tensor.
+fn check(what: &str, got: &ArrayD<f32>, want: &ArrayD<f64>) {
+    let most = want.iter().fold(0.0f64, |most, v| v.abs().max(most));
+    close(what, got, want, &ArrayD::from_elem(want.raw_dim(), most));
+}
+
+#[test]
+fn a_checkpoint_of_pytorchs_gives_pytorchs_results() {
+    let (checkpoint, expected) = (golden("checkpoint.safetensors"), golden("expected.safetensors"));
+    let checkpoint = SafeTensors::deserialize(&checkpoint).unwrap();
+    let expected = SafeTensors::deserialize(&expected).unwrap();
+    for (label, gpu) in gpus() {
+        for suffix in ["", "_eval"] {
+            for (name, mut layer) in loaded(gpu, &checkpoint) {
+                if suffix == "_eval" {
+                    layer.eval();
+                }
+                let what = |tensor: &str| format!("{tensor}{suffix} of {name} {label}");
+                let want = |tensor: &str| wide(&expected, &format!("{name}.{tensor}{suffix}")).unwrap();
+                let x = single(&expected, &format!("{name}.x"));
+                let grad_output = single(&expected, &format!("{name}.grad_output"));
+                check(&what("y"), &layer.run_array_blocking(x.view()).unwrap(), &want("y"));
+                let grad_input = layer.run_backward_array_blocking(grad_output.view(), x.view()).unwrap();
+                check(&what("grad_input"), &grad_input, &want("grad_input"));
+                let gradients = layer.gradients_blocking().unwrap();
+                for (tensor, got) in [("grad_weight", gradients.weight), ("grad_bias", gradients.bias)] {
+                    let Some(got) = got else {
+                        assert!(wide(&expected, &format!("{name}.{tensor}{suffix}")).is_none(), "{name}");
+                        continue;
+                    };
+                    let want = want(tensor);
+                    check(&what(tensor), &ArrayD::from_shape_vec(want.raw_dim(), got).unwrap(), &want);
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn three_training_steps_give_pytorchs_running_statistics() {
+    let (checkpoint, expected) = (golden("checkpoint.safetensors"), golden("expected.safetensors"));
+    let checkpoint = SafeTensors::deserialize(&checkpoint).unwrap();
+    let expected = SafeTensors::deserialize(&expected).unwrap();
+    let mut tracked = 0;
+    for (name, layer) in loaded(gpu(), &checkpoint) {
+        let x = single(&expected, &format!("{name}.x"));
+        for batch in [x.clone(), &x * 2.0, &x + 1.0] {
+            layer.run_array_blocking(batch.view()).unwrap();
+        }
+        let running = layer.running_statistics_blocking().unwrap();
+        let Some(running) = running else { continue };
+        tracked += 1;
+        assert_eq!(running.num_batches_tracked, 10, "{name}");
+        for (tensor, got) in [("running_mean", running.mean), ("running_var", running.var)] {
+            let want = wide(&expected, &format!("{name}.{tensor}")).unwrap();
+            check(&format!("{tensor} of {name}"), &ArrayD::from_shape_vec(want.raw_dim(), got).unwrap(), &want);
+        }
+    }
+    assert_eq!(tracked, 6);
+}
+
+#[test]
+fn debug_is_pytorchs_repr() {
+    let want: BTreeMap<String, String> = serde_json::from_slice(&golden("repr.json")).unwrap();
+    let got: BTreeMap<String, String> =
+        layers(gpu()).into_iter().map(|(name, layer)| (name.to_owned(), format!("{layer:?}"))).collect();
+    assert_eq!(got, want);
+}
+
+#[test]
+fn other_types_convert_as_in_pytorch() {
+    let expected = golden("expected.safetensors");
+    let expected = SafeTensors::deserialize(&expected).unwrap();
+    for dtype in ["f16", "bf16", "f64"] {
+        let bytes = golden(&format!("checkpoint_{dtype}.safetensors"));
+        let checkpoint = SafeTensors::deserialize(&bytes).unwrap();
+        let layers = loaded(gpu(), &checkpoint);
+        let state = layers["batch1d"].state_dict_blocking("batch1d.").unwrap();
+        assert_eq!(state.len(), 5);
+        for (key, tensor) in &state {
+            if key.ends_with("num_batches_tracked") {
+                assert_eq!(*tensor, StateTensor::number(7));
+                continue;
+            }
+            let want: Vec<f32> = single(&expected, &format!("{dtype}.{key}")).iter().copied().collect();
+            assert_eq!(tensor.values().unwrap(), want, "{dtype} {key}");
+        }
+    }
+}
+
+/// Key by key, type, shape and bytes.
+#[test]
+fn what_is_saved_is_what_pytorch_saves() {
+    let bytes = golden("checkpoint.safetensors");
+    let checkpoint = SafeTensors::deserialize(&bytes).unwrap();
+    let mut state = StateDict::new();
+    for (name, layer) in loaded(gpu(), &checkpoint) {
+        state.extend(layer.state_dict_blocking(&format!("{name}.")).unwrap());
+    }
+    let want: StateDict = checkpoint.tensors().into_iter().map(|(key, view)| (key, StateTensor::from(view))).collect();
+    assert_eq!(state, want);
+    // By way of a file.
+    let ours = safetensors::serialize(&state, None).unwrap();
+    let ours = SafeTensors::deserialize(&ours).unwrap();
+    for (key, view) in checkpoint.tensors() {
+        assert_eq!(ours.tensor(&key).unwrap(), view, "{key}");
+    }
+    // And without one.
+    let fresh = layers(gpu());
+    fresh["batch2d"].load_state_dict_blocking(&state, "batch2d.", Strictness::Strict).unwrap();
+    let again = fresh["batch2d"].state_dict_blocking("").unwrap();
+    assert!(again.iter().all(|(key, tensor)| state[&format!("batch2d.{key}")] == *tensor));
+}
+
+fn f32s(shape: &[usize], value: f32) -> StateTensor {
+    StateTensor::f32(shape, &vec![value; shape.iter().product()]).unwrap()
+}
+
+/// Of a batch norm of four channels, behind `norm.`.
+fn state() -> StateDict {
+    let mut state: StateDict = ["weight", "bias", "running_mean", "running_var"]
+        .map(|name| (format!("norm.{name}"), f32s(&[4], 3.0)))
+        .into_iter()
+        .collect();
+    state.insert("norm.num_batches_tracked".to_owned(), StateTensor::number(9));
+    state.insert("other.weight".to_owned(), f32s(&[2], 1.0));
+    state
+}
+
+fn batch() -> BatchNormLayer {
+    BatchNormLayer::new_blocking(gpu(), BatchNormOptions::new(4)).unwrap()
+}
+
+#[test]
+fn everything_that_does_not_fit_is_listed_and_nothing_is_loaded() {
+    let layer = batch();
+    let before = layer.state_dict_blocking("").unwrap();
+    let mut state = state();
+    state.remove("norm.bias");
+    state.insert("norm.scale".to_owned(), f32s(&[4], 0.0));
+    state.insert("norm.running_mean".to_owned(), f32s(&[5], 0.0));
+    let bytes = [0; 4];
+    let view = TensorView::new(Dtype::I8, vec![4], &bytes).unwrap();
+    state.insert("norm.running_var".to_owned(), view.into());
+    state.insert("norm.num_batches_tracked".to_owned(), StateTensor::number(-1));
+    let error = layer.load_state_dict_blocking(&state, "norm.", Strictness::Strict).unwrap_err();
+    assert_eq!(
+        error.to_string(),
+        "BatchNorm: the state dict does not fit: norm.bias is missing; norm.scale is unexpected; norm.running_mean: its \
+         shape is [5] but must be [4]; norm.running_var: its type is I8 but must be F32, F16, BF16 or F64; \
+         norm.num_batches_tracked: it has -1, but must be in 0 to 4294967295"
+    );
+    let Error::State(error) = error else { panic!("{error:?}") };
+    assert_eq!(error.problems.len(), 5);
+    assert_eq!(layer.state_dict_blocking("").unwrap(), before);
+}
+
+#[test]
+fn strict_or_not() {
+    let layer = batch();
+    let mut given = state();
+    given.remove("norm.bias");
+    given.insert("norm.scale".to_owned(), f32s(&[4], 0.0));
+    let incompatible = layer.load_state_dict_blocking(&given, "norm.", Strictness::Lenient).unwrap();
+    assert_eq!(incompatible.missing, ["norm.bias"]);
+    assert_eq!(incompatible.unexpected, ["norm.scale"]);
+    let parameters = layer.parameters_blocking().unwrap();
+    assert_eq!((parameters.weight.unwrap(), parameters.bias.unwrap()), (vec![3.0; 4], vec![0.0; 4]));
+    assert_eq!(layer.running_statistics_blocking().unwrap().unwrap().num_batches_tracked, 9);
+    // Another shape is no layer of that kind, whatever one puts up with.
+    given.insert("norm.weight".to_owned(), f32s(&[2, 2], 0.0));
+    let error = layer.load_state_dict_blocking(&given, "norm.", Strictness::Lenient).unwrap_err();
+    assert_eq!(
+        error.to_string(),
+        "BatchNorm: the state dict does not fit: norm.weight: its shape is [2, 2] but must be [4]"
+    );
+    // Without a prefix the whole of it is the layer's.
+    let error = layer.load_state_dict_blocking(&state(), "", Strictness::Strict).unwrap_err();
+    let Error::State(error) = error else { panic!("{error:?}") };
+    assert_eq!(error.problems.len(), 4 + 6, "{error}");
+    let own: StateDict =
+        state().into_iter().filter_map(|(key, tensor)| Some((key.strip_prefix("norm.")?.to_owned(), tensor))).collect();
+    layer.load_state_dict_blocking(&own, "", Strictness::Strict).unwrap();
+}
+
+/// PyTorch counts since 0.4, and loads what is older.
+#[test]
+fn an_old_checkpoint_has_no_count() {
+    let layer = batch();
+    layer.load_state_dict_blocking(&state(), "norm.", Strictness::Strict).unwrap();
+    let mut old = state();
+    old.remove("norm.num_batches_tracked");
+    let incompatible = layer.load_state_dict_blocking(&old, "norm.", Strictness::Strict).unwrap();
+    assert_eq!(incompatible, Default::default());
+    assert_eq!(layer.running_statistics_blocking().unwrap().unwrap().num_batches_tracked, 9);
+}
+
+#[test]
+fn numbers_that_no_buffer_holds() {
+    let layer = batch();
+    let refused = |key: &str, tensor: StateTensor| {
+        let mut state = state();
+        state.insert(key.to_owned(), tensor);
+        layer.load_state_dict_blocking(&state, "norm.", Strictness::Lenient).unwrap_err().to_string()
+    };
+    let huge: Vec<u8> = [1.0, 2.0, 1e300, f64::INFINITY].iter().flat_map(|v: &f64| v.to_le_bytes()).collect();
+    let view = TensorView::new(Dtype::F64, vec![4], &huge).unwrap();
+    assert!(StateTensor::from(view.clone()).values().is_none());
+    assert!(refused("norm.weight", view.into()).contains("norm.weight: it has 1e300, but must be in the range of f32"));
+    let count = "norm.num_batches_tracked";
+    assert!(refused(count, StateTensor::number(1 << 32)).contains("4294967296"));
+    assert!(refused(count, f32s(&[], 1.0)).contains("its type is F32 but must be an integer"));
+    assert!(refused(count, f32s(&[1], 1.0)).contains("its shape is [1] but must be []"));
+    assert!(StateTensor::f32(&[3], &[1.0; 4]).is_none());
+    assert_eq!(f32s(&[2, 3], 1.0).shape(), [2, 3]);
+    // An infinity is a number of f32 too.
+    let infinite: Vec<u8> = [f64::INFINITY; 4].iter().flat_map(|v| v.to_le_bytes()).collect();
+    let mut state = state();
+    state.insert("norm.weight".to_owned(), TensorView::new(Dtype::F64, vec![4], &infinite).unwrap().into());
+    layer.load_state_dict_blocking(&state, "norm.", Strictness::Strict).unwrap();
+}
+
+/// To leave them out would give other results than the model's, so nobody may.
+#[test]
+fn running_statistics_of_instances_are_refused() {
+    let layer = InstanceNormLayer::new_blocking(gpu(), InstanceNormOptions::new(4).affine(true)).unwrap();
+    for strictness in [Strictness::Strict, Strictness::Lenient] {
+        let error = layer.load_state_dict_blocking(&state(), "norm.", strictness).unwrap_err().to_string();
+        for key in ["norm.running_mean", "norm.running_var", "norm.num_batches_tracked"] {
+            assert!(error.contains(&format!("{key} is refused: instance norm keeps no running statistics")), "{error}");
+        }
+        assert!(error.contains("track_running_stats=True"), "{error}");
+    }
+    // Those of a batch norm that keeps none can be left out, as in PyTorch.
+    let untracked = BatchNormOptions::new(4).track_running_stats(false);
+    let layer = BatchNormLayer::new_blocking(gpu(), untracked).unwrap();
+    let incompatible = layer.load_state_dict_blocking(&state(), "norm.", Strictness::Lenient).unwrap();
+    assert_eq!(incompatible.unexpected.len(), 3);
+}

@@ -1,0 +1,198 @@
+//! Batches in several parts: moments and sums that are merged give what the whole batch gives.
+
+use wgpu_norm::ndarray::{ArrayD, Axis, Slice, concatenate};
+use wgpu_norm::{
+    Backward, BatchNorm, Gpu, GroupNorm, LayerNorm, Moments, Norm, Operands, RmsNorm, SpecError, VarianceEstimator,
+};
+
+use crate::backward::Gradient;
+use crate::device::{Tensor, run};
+use crate::support::{Kind, close, gpu, gpus};
+
+fn flat(array: &ArrayD<f32>) -> Vec<f32> {
+    array.iter().copied().collect()
+}
+
+/// The batch in parts of so many samples.
+fn parts(array: &ArrayD<f32>, sizes: &[usize]) -> Vec<ArrayD<f32>> {
+    let mut start = 0;
+    let part = |&size: &usize| {
+        start += size;
+        array.slice_axis(Axis(0), Slice::from(start - size..start)).to_owned()
+    };
+    sizes.iter().map(part).collect()
+}
+
+fn joined(parts: &[ArrayD<f32>]) -> ArrayD<f32> {
+    concatenate(Axis(0), &parts.iter().map(|part| part.view()).collect::<Vec<_>>()).unwrap()
+}
+
+fn norm(shape: &[usize], axis: usize) -> BatchNorm {
+    BatchNorm::new(shape, axis as isize).unwrap().running_variance(VarianceEstimator::Unbiased)
+}
+
+fn moments_of(gpu: &Gpu, norm: &dyn Norm, x: &[f32]) -> Vec<f32> {
+    let x = Tensor::new(gpu, x);
+    let moments = Tensor::unwritten(gpu, 4 * norm.statistics_shape().iter().product::<usize>());
+    let plan = gpu.context().plan_moments(norm).unwrap();
+    run(gpu, &plan, &Operands::of(x.view()).moments(moments.view()));
+    moments.read()
+}
+
+/// A batch over `sizes.len()` devices, each with its part.
+fn synchronized(gpu: &Gpu, gradient: &Gradient, axis: usize, sizes: &[usize]) {
+    let whole = &gradient.case;
+    let want = whole.kind.oracle(whole);
+    let want_back = gradient.oracle();
+    let channels = whole.x.shape()[axis];
+    let (xs, dys) = (parts(&whole.x, sizes), parts(&gradient.dy, sizes));
+    let (weight, bias) = (flat(whole.weight.as_ref().unwrap()), flat(whole.bias.as_ref().unwrap()));
+    let (weight, bias) = (Tensor::new(gpu, &weight), Tensor::new(gpu, &bias));
+    let count = sizes.len();
+    let gathered: Vec<f32> = xs.iter().flat_map(|x| moments_of(gpu, &norm(x.shape(), axis), &flat(x))).collect();
+    let gathered = Tensor::new(gpu, &gathered);
+
+    let (mut ys, mut saved, mut running) = (Vec::new(), Vec::new(), Vec::new());
+    for x in &xs {
+        let plan = gpu.context().plan_from_moments(&norm(x.shape(), axis), count).unwrap();
+        let (input, y) = (Tensor::new(gpu, &flat(x)), Tensor::unwritten(gpu, x.len()));
+        let statistics = Tensor::unwritten(gpu, 4 * channels);
+        let [mean, var] = [0.0, 1.0].map(|start| Tensor::new(gpu, &vec![start; channels]));
+        let operands = Operands::new(input.view(), y.view()).weight(weight.view()).bias(bias.view());
+        let operands = operands.moments(gathered.view()).statistics(statistics.view());
+        run(gpu, &plan, &operands.running_mean(mean.view()).running_var(var.view()));
+        ys.push(ArrayD::from_shape_vec(x.shape(), y.read()).unwrap());
+        saved.push(statistics);
+        running.push((mean.bits(), var.bits()));
+    }
+    let what = format!("{:?} in {sizes:?} along {axis}", whole.x.shape());
+    close(&format!("y of {what}"), &joined(&ys), &want.y, &want.scale);
+    assert!(running.iter().all(|statistics| statistics == &running[0]), "{what}");
+    let (n, batch) = (whole.x.len() / channels, want.variance.unwrap());
+    for (c, &var) in running[0].1.iter().enumerate() {
+        let unbiased = if n > 1 { batch[c] * n as f64 / (n as f64 - 1.0) } else { batch[c] };
+        let (got, want) = (f64::from(f32::from_bits(var)), 0.9 + 0.1 * unbiased);
+        assert!((got - want).abs() <= 4e-6 * want, "{got} {want} {what}");
+    }
+
+    // The sums of all parts, as they are and added up.
+    let (mut sums, mut dweight, mut dbias) = (Vec::new(), vec![0.0f64; channels], vec![0.0f64; channels]);
+    for ((x, dy), statistics) in xs.iter().zip(&dys).zip(&saved) {
+        let plan = gpu.context().plan_backward_sums(&norm(x.shape(), axis), Backward::new()).unwrap();
+        let (input, grad) = (Tensor::new(gpu, &flat(x)), Tensor::new(gpu, &flat(dy)));
+        let [grad_weight, grad_bias] = [(); 2].map(|()| Tensor::unwritten(gpu, channels));
+        let part = Tensor::unwritten(gpu, 2 * channels);
+        let operands = Operands::backward(grad.view(), input.view()).weight(weight.view());
+        let operands = operands.statistics(statistics.view()).sums(part.view());
+        run(gpu, &plan, &operands.grad_weight(grad_weight.view()).grad_bias(grad_bias.view()));
+        sums.push(part.read());
+        dweight.iter_mut().zip(grad_weight.read()).for_each(|(sum, v)| *sum += f64::from(v));
+        dbias.iter_mut().zip(grad_bias.read()).for_each(|(sum, v)| *sum += f64::from(v));
+    }
+    let as_array = |values: Vec<f64>| ArrayD::from_shape_vec(vec![channels], values).unwrap().mapv(|v| v as f32);
+    close(&format!("dweight of {what}"), &as_array(dweight), &want_back.dweight, &want_back.dweight_scale);
+    close(&format!("dbias of {what}"), &as_array(dbias), &want_back.dbias, &want_back.dbias_scale);
+    let added: Vec<f32> = (0..2 * channels).map(|at| sums.iter().map(|part| part[at]).sum()).collect();
+    for (given, sums) in [(count, sums.concat()), (1, added)] {
+        let sums = Tensor::new(gpu, &sums);
+        let mut dxs = Vec::new();
+        for ((x, dy), statistics) in xs.iter().zip(&dys).zip(&saved) {
+            let plan = gpu.context().plan_backward_from_sums(&norm(x.shape(), axis), given).unwrap();
+            let (input, grad) = (Tensor::new(gpu, &flat(x)), Tensor::new(gpu, &flat(dy)));
+            let dx = Tensor::unwritten(gpu, x.len());
+            let operands = Operands::backward(grad.view(), input.view()).weight(weight.view());
+            run(gpu, &plan, &operands.statistics(statistics.view()).sums(sums.view()).grad_input(dx.view()));
+            dxs.push(ArrayD::from_shape_vec(x.shape(), dx.read()).unwrap());
+        }
+        close(&format!("dx of {what} by {given}"), &joined(&dxs), &want_back.dx, &want_back.dx_scale);
+    }
+}
+
+#[test]
+fn parts_of_a_batch_give_what_the_whole_gives() {
+    for (shape, axis) in [(vec![37, 6], 1), (vec![37, 4, 25], 1), (vec![37, 25, 3], 2)] {
+        for mean in [0.0, 1e6] {
+            let gradient = Gradient::new(Kind::BatchTrain { axis }, &shape, mean);
+            for sizes in [vec![37], vec![20, 17], vec![1, 36], vec![0, 30, 7], vec![2, 3, 5, 7, 11, 9]] {
+                synchronized(gpu(), &gradient, axis, &sizes);
+            }
+            synchronized(&gpus()[2].1, &gradient, axis, &[20, 17]);
+        }
+    }
+}
+
+/// On the CPU as on the GPU, whatever the order and the cuts.
+#[test]
+fn moments_merge_in_any_order() {
+    let gradient = Gradient::new(Kind::BatchTrain { axis: 1 }, &[90, 5], 1e6);
+    let x = &gradient.case.x;
+    let of = |part: &ArrayD<f32>| -> Vec<Moments> {
+        let words = moments_of(gpu(), &norm(part.shape(), 1), &flat(part));
+        bytemuck::cast_slice(&words).to_vec()
+    };
+    let whole = of(x);
+    for (c, moments) in whole.iter().enumerate() {
+        let column: Vec<f32> = x.index_axis(Axis(1), c).iter().copied().collect();
+        let want = Moments::of(&column);
+        assert_eq!(moments.count, 90);
+        assert!((moments.mean() - want.mean()).abs() < 1e-6, "{moments:?} {want:?}");
+        assert!((moments.variance() / want.variance() - 1.0).abs() < 4e-6, "{moments:?} {want:?}");
+    }
+    for sizes in [vec![1, 89], vec![30, 30, 30], vec![0, 7, 80, 3], vec![89, 0, 1]] {
+        let parts: Vec<Vec<Moments>> = parts(x, &sizes).iter().map(of).collect();
+        let merge = |order: &mut dyn Iterator<Item = &Vec<Moments>>, c: usize| {
+            order.fold(Moments::default(), |merged, part| merged.merge(part[c]).unwrap())
+        };
+        for (c, want) in whole.iter().enumerate() {
+            for merged in [merge(&mut parts.iter(), c), merge(&mut parts.iter().rev(), c)] {
+                assert_eq!(merged.count, want.count);
+                assert!((merged.mean() - want.mean()).abs() < 1e-6, "{merged:?} {want:?} {sizes:?}");
+                assert!((merged.variance() / want.variance() - 1.0).abs() < 4e-6, "{merged:?} {want:?} {sizes:?}");
+            }
+        }
+    }
+}
+
+/// Any norm's groups may be in parts: those of a row, say.
+#[test]
+fn moments_of_every_norm_are_those_of_its_groups() {
+    let shape = [3, 8, 10];
+    let norms: [Box<dyn Norm>; 3] = [
+        Box::new(LayerNorm::new(&shape, &[10]).unwrap()),
+        Box::new(GroupNorm::channels_first(&shape, 2).unwrap()),
+        Box::new(RmsNorm::new(&shape, &[10]).unwrap()),
+    ];
+    let x = flat(&Gradient::new(Kind::Layer { ndim: 1 }, &shape, 100.0).case.x);
+    for norm in &norms {
+        let words = moments_of(gpu(), norm.as_ref(), &x);
+        let moments: &[Moments] = bytemuck::cast_slice(&words);
+        let size = x.len() / moments.len();
+        for (group, got) in x.chunks(size).zip(moments) {
+            let want = Moments::of(group);
+            let squares: f64 = group.iter().map(|&v| f64::from(v).powi(2)).sum();
+            let (mean, m2) = if norm.name() == "RmsNorm" { (0.0, squares) } else { (want.mean(), f64::from(want.m2)) };
+            assert_eq!(got.count as usize, size);
+            assert!((got.mean() - mean).abs() < 1e-5, "{} {got:?}", norm.name());
+            assert!((f64::from(got.m2) / m2 - 1.0).abs() < 4e-6, "{} {got:?} {m2}", norm.name());
+        }
+    }
+}
+
+#[test]
+fn what_has_no_moments_is_refused() {
+    let context = gpu().context();
+    let eval = BatchNorm::new(&[4, 3], 1).unwrap().eval();
+    let refused = |error: SpecError| assert!(matches!(error, SpecError::RunningMoments { .. }), "{error}");
+    refused(context.plan_moments(&eval).unwrap_err());
+    refused(context.plan_from_moments(&eval, 2).unwrap_err());
+    refused(context.plan_backward_sums(&eval, Backward::new()).unwrap_err());
+    refused(context.plan_backward_from_sums(&eval, 2).unwrap_err());
+    let train = BatchNorm::new(&[4, 3], 1).unwrap();
+    for error in
+        [context.plan_from_moments(&train, 0).unwrap_err(), context.plan_backward_from_sums(&train, 0).unwrap_err()]
+    {
+        assert!(error.to_string().contains("parts is 0 but must be at least 1"), "{error}");
+    }
+    let plan = context.plan_from_moments(&train, usize::MAX);
+    assert!(matches!(plan.unwrap_err(), SpecError::Parts { .. }));
+}
