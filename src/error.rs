@@ -377,6 +377,24 @@ pub enum LayerError {
         /// What it must be like.
         must: String,
     },
+    /// Something was asked of a layer that needs running statistics, and it keeps none.
+    #[error("{layer}: it keeps no running statistics, without which nothing can be folded")]
+    Untracked {
+        /// The layer.
+        layer: &'static str,
+    },
+    /// The weights or biases before a layer are not one for each of its channels.
+    #[error("{layer}: {tensor} has {length} elements but must have {must}")]
+    Fold {
+        /// The layer.
+        layer: &'static str,
+        /// The tensor.
+        tensor: &'static str,
+        /// The elements given.
+        length: usize,
+        /// How many there must be.
+        must: String,
+    },
 }
 
 /// Any failure of this library.

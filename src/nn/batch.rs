@@ -131,6 +131,11 @@ impl BatchNormOptions {
         self.channels.dims = Some(dims);
         self
     }
+
+    /// What is added to the variance.
+    pub(super) fn epsilon(&self) -> f32 {
+        self.eps
+    }
 }
 
 impl Kind for BatchNormOptions {

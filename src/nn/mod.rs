@@ -47,6 +47,7 @@
 mod arrays;
 mod batch;
 mod calls;
+mod fold;
 mod group;
 mod instance;
 mod layer;
@@ -60,6 +61,7 @@ mod state;
 mod tensors;
 
 pub use batch::{BatchNormLayer, BatchNormOptions};
+pub use fold::Folded;
 pub use group::{GroupNormLayer, GroupNormOptions};
 pub use instance::{InstanceNormLayer, InstanceNormOptions};
 pub use layer::{LayerNormLayer, LayerNormOptions};

@@ -229,6 +229,12 @@ enum Loaded {
     Count(u32),
 }
 
+/// What a state dict has for a layer, which it fits.
+struct Fitting<'a> {
+    loaded: Vec<(&'a wgpu::Buffer, Loaded)>,
+    incompatible: IncompatibleKeys,
+}
+
 impl<K: LayerOptions> Layer<K> {
     /// Reads the layer's state back: `weight` and `bias`, and batch norm's `running_mean`, `running_var` and
     /// `num_batches_tracked`, as PyTorch names and shapes them, each name behind `prefix` (which ends with a dot, or is empty).
@@ -297,7 +303,7 @@ impl<K: LayerOptions> Layer<K> {
         prefix: &str,
         strictness: Strictness,
     ) -> Result<IncompatibleKeys, Error> {
-        let (loaded, incompatible) = self.fitting(tensors, prefix, strictness)?;
+        let Fitting { loaded, incompatible } = self.fitting(tensors, prefix, strictness)?;
         let written = {
             let scopes = Scopes::open(self.gpu.device());
             for (buffer, values) in &loaded {
@@ -351,7 +357,7 @@ impl<K: LayerOptions> Layer<K> {
         tensors: &impl StateSource,
         prefix: &str,
         strictness: Strictness,
-    ) -> Result<(Vec<(&wgpu::Buffer, Loaded)>, IncompatibleKeys), StateError> {
+    ) -> Result<Fitting<'_>, StateError> {
         let (mut loaded, mut problems, mut incompatible) = (Vec::new(), Vec::new(), IncompatibleKeys::default());
         let entries = self.entries();
         for entry in &entries {
@@ -391,7 +397,7 @@ impl<K: LayerOptions> Layer<K> {
         if !problems.is_empty() {
             return Err(StateError { layer: self.options.name(), problems });
         }
-        Ok((loaded, incompatible))
+        Ok(Fitting { loaded, incompatible })
     }
 }
 

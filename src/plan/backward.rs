@@ -5,8 +5,8 @@
 //! group, or as they are by weight.
 
 use super::{
-    GroupIndex, Maker, Mapping, Pass, Schedule, Span, StatisticsBy, Team, Traversal, Window, Work, columns, merge,
-    window,
+    GroupIndex, Maker, Mapping, Pass, Schedule, Span, StatisticsBy, Team, Traversal, Width, Window, Work, columns,
+    merge, window,
 };
 use crate::backward::Backward;
 use crate::block::{AffineIndex, Block};
@@ -120,7 +120,9 @@ impl Maker<'_> {
             Err(error) => return Some(Err(error)),
         };
         let Hold::Registers(items) = pass.hold else { return None };
-        if items * pass.width.elements() > MOST_SUMMED || pass.windows.len() > 1 {
+        // Single elements need more registers than those of a quad.
+        let most = if pass.width == Width::Quad { MOST_SUMMED } else { MOST_SUMMED / 2 };
+        if items * pass.width.elements() > most || pass.windows.len() > 1 {
             return None;
         }
         Some(self.in_rounds(pass, wanted))

@@ -84,7 +84,7 @@ impl Tiling {
         if capabilities.software {
             Self::software(length, tiles, width, tensors, capabilities, tuning)
         } else {
-            Self::hardware(length, width, capabilities)
+            Self::hardware(length, width, tensors, capabilities)
         }
     }
 
@@ -129,7 +129,7 @@ impl Tiling {
         Self { team: team.normal(), hold, length, items, span, together: most.min(MOST_SHARERS), sharers }
     }
 
-    fn hardware(length: u64, width: Width, capabilities: &Capabilities) -> Self {
+    fn hardware(length: u64, width: Width, tensors: u64, capabilities: &Capabilities) -> Self {
         let quads = length.div_ceil(4);
         let largest = capabilities.largest_workgroup();
         let subgroup = capabilities.subgroup().map(|lanes| lanes.min(largest));
@@ -146,7 +146,12 @@ impl Tiling {
         };
         let quads = quads.div_ceil(u64::from(lanes)).next_power_of_two();
         let items = quads * (4 / u64::from(width.elements()));
-        let hold = Hold::Registers(items as u32);
+        // What registers do not hold is read again, from a cache where the row is in one.
+        let hold = if quads * tensors <= MOST_QUADS {
+            Hold::Registers(items as u32)
+        } else {
+            Hold::Stream(if width == Width::Quad { CHUNK_QUADS } else { CHUNK_SCALARS })
+        };
         Self { team: team.normal(), hold, length, items, span: 1, together: 1, sharers: 1 }
     }
 

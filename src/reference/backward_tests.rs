@@ -286,7 +286,7 @@ fn gradients_of_empty_arrays() {
                 assert_eq!(out.dx.shape(), shape, "{kind:?}");
                 assert_eq!(out.dx_scale.shape(), shape, "{kind:?}");
                 for sums in [out.dweight, out.dbias, out.dweight_scale, out.dbias_scale] {
-                    assert_eq!(sums, ArrayD::zeros(&parameter_shape[..]), "{kind:?} {shape:?}");
+                    assert_eq!(sums, ArrayD::<f64>::zeros(&parameter_shape[..]), "{kind:?} {shape:?}");
                 }
             }
         }

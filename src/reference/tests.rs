@@ -199,7 +199,7 @@ fn only_a_batch_and_channels() {
     // Every value is its own group.
     let instance = instance_norm(x.view(), 1, None, None, 1e-5);
     assert_eq!(instance.mean.unwrap(), x);
-    assert_eq!(instance.y, ArrayD::zeros(&[2, 4][..]));
+    assert_eq!(instance.y, ArrayD::<f64>::zeros(&[2, 4][..]));
 }
 
 #[test]

@@ -203,8 +203,13 @@ fn holds(kernel: Kernel, width: Width) -> Vec<Hold> {
         }
         Kernel::BackwardFusedParameters => [1, 2, 4].map(|quads| Hold::Registers(quads * 4 / wide)).to_vec(),
         Kernel::FusedRows | Kernel::StatsRows | Kernel::BackwardFusedRows => {
-            let registers = [1, 2, 4, 8, 16].map(|quads| Hold::Registers(quads * 4 / wide));
-            registers.into_iter().chain([Hold::Stream(if wide == 1 { 16 } else { 8 })]).collect()
+            // Of two tensors half as much is kept.
+            let most = if kernel == Kernel::BackwardFusedRows { 8 } else { 16 };
+            let quads = [1, 2, 4, 8, 16].into_iter().filter(|&quads| quads <= most);
+            quads
+                .map(|quads| Hold::Registers(quads * 4 / wide))
+                .chain([Hold::Stream(if wide == 1 { 16 } else { 8 })])
+                .collect()
         }
         Kernel::StatsColumns | Kernel::ApplyColumns | Kernel::ChannelSumsColumns | Kernel::BackwardApplyColumns => {
             let spans = if wide == 1 { &[1, 4, 16][..] } else { &[1, 4] };

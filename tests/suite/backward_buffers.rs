@@ -260,6 +260,10 @@ fn large_and_many() {
         (Kind::Layer { ndim: 1 }, vec![3, 65_537]),
         // The longest row, and most iterations, of one lane.
         (Kind::Layer { ndim: 1 }, vec![260, 16_383]),
+        // As a GPU, more than registers hold.
+        (Kind::Layer { ndim: 1 }, vec![3, 12_288]),
+        (Kind::Rms { ndim: 1, offset: 0.0 }, vec![3, 12_289]),
+        (Kind::Instance { axis: 1 }, vec![1, 2, 10_000]),
         // More groups than leave their statistics at once.
         (Kind::Layer { ndim: 1 }, vec![600_011, 3]),
         (Kind::Group { groups: 2, axis: 1 }, vec![300_007, 4]),

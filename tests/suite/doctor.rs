@@ -23,9 +23,11 @@ fn the_doctor_trusts_this_adapter() {
     }
     for norm in ["layer", "rms", "group", "instance", "batch, training", "batch, eval", "mvn", "lp, p = 1", "lp, p = 2"]
     {
-        let mut rows = text.lines().filter(|line| line.starts_with(&format!("{norm}, "))).peekable();
-        assert!(rows.peek().is_some(), "no {norm} in\n{text}");
-        assert!(rows.all(|row| row.ends_with("  ok")), "{text}");
+        let rows: Vec<&str> = text.lines().filter(|line| line.starts_with(&format!("{norm}, "))).collect();
+        let gradients = rows.iter().filter(|row| row.starts_with(&format!("{norm}, gradients, "))).count();
+        assert!(rows.len() > gradients, "no {norm} in\n{text}");
+        assert_eq!(gradients > 0, !norm.contains("mvn") && !norm.contains("lp"), "{norm} in\n{text}");
+        assert!(rows.iter().all(|row| row.ends_with("  ok")), "{text}");
     }
 }
 
@@ -47,15 +49,43 @@ fn its_json_is_one_object_with_every_check() {
     assert_eq!(all("data").len(), 6);
     let layouts = BTreeSet::from(["channels between", "channels first", "channels last", "columns", "rows"]);
     assert_eq!(all("layout"), layouts);
-    for way in ["as planned", "in windows", "out of place"] {
-        assert!(all("way").contains(way), "{way}");
+    assert_eq!(all("direction"), BTreeSet::from(["backward", "forward"]));
+    let without = gpu().context().capabilities().subgroup_sizes.is_some().then_some("without subgroups");
+    let shared = ["as planned", "in windows"].into_iter().chain(without);
+    for (direction, way) in shared
+        .flat_map(|way| [("forward", way), ("backward", way)])
+        .chain([("forward", "out of place"), ("backward", "dx over dy")])
+    {
+        assert!(checks.iter().any(|check| check["direction"] == direction && check["way"] == way), "{direction} {way}");
     }
-    if gpu().context().capabilities().subgroup_sizes.is_some() {
-        assert!(all("way").contains("without subgroups"));
+    // Wrong arithmetic shows at this mean, in each norm's gradients.
+    for norm in ["layer", "rms", "group", "instance", "batch, training", "batch, eval"] {
+        let far =
+            |check: &&Value| check["direction"] == "backward" && check["norm"] == norm && check["data"] == "mean 1e6";
+        let layouts: BTreeSet<_> = checks.iter().filter(far).map(|check| check["layout"].to_string()).collect();
+        assert!(layouts.len() >= if ["layer", "rms"].contains(&norm) { 1 } else { 2 }, "{norm}: {layouts:?}");
     }
     let plans = all("plan").into_iter().collect::<Vec<_>>().join(", ");
-    for kernel in ["fused_rows", "stats_rows", "stats_columns", "merge", "count_batch", "apply_rows", "apply_columns"] {
-        assert!(plans.contains(kernel), "no {kernel} in {plans}");
+    for kernel in [
+        "fused_rows",
+        "stats_rows",
+        "stats_columns",
+        "merge",
+        "count_batch",
+        "apply_rows",
+        "apply_columns",
+        "backward_fused_rows",
+        "sums_rows",
+        "channel_sums_rows",
+        "channel_sums_columns",
+        "merge_sums",
+        "merge_parameters",
+        "merge_weighted_sums",
+        "running_statistics",
+        "backward_apply_rows",
+        "backward_apply_columns",
+    ] {
+        assert!(plans.split(", ").any(|plan| plan == kernel), "no {kernel} in {plans}");
     }
 }
 

@@ -55,6 +55,30 @@ fn demo() {
     assert!(folder.path().join("before_after.png").exists());
 }
 
+/// It fails by itself where it learns too little, or where the model that it saved is not the one that it trained.
+#[test]
+fn train() {
+    let folder = tempfile::tempdir().unwrap();
+    let arguments = ["--epochs", "5", "--norm", "batch", "--output"].map(Path::new);
+    let output = run("train", &[&arguments[..], &[folder.path()]].concat());
+    let stdout = String::from_utf8_lossy(&output.stdout);
+    assert!(output.status.success(), "{stdout}{}", String::from_utf8_lossy(&output.stderr));
+    let svg = fs::read_to_string(folder.path().join("loss.svg")).unwrap();
+    let text: Vec<String> = roxmltree::Document::parse(&svg)
+        .unwrap()
+        .descendants()
+        .filter(|node| node.has_tag_name("text"))
+        .map(|node| node.text().unwrap().trim().to_owned())
+        .collect();
+    assert!(text.contains(&"batch norm".to_owned()) && text.contains(&"no norm".to_owned()), "{text:?}");
+    let model = fs::read(folder.path().join("model.safetensors")).unwrap();
+    let model = wgpu_norm::safetensors::SafeTensors::deserialize(&model).unwrap();
+    // 5 epochs of 1437 images, 64 at a time.
+    let batches = model.tensor("norm7.num_batches_tracked").unwrap();
+    assert_eq!(batches.data(), 115u64.to_le_bytes());
+    assert_eq!(model.tensor("linear8.weight").unwrap().shape(), [10, 48]);
+}
+
 #[test]
 fn shaders() {
     let folder = tempfile::tempdir().unwrap();

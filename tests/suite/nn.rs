@@ -498,3 +498,78 @@ fn momentum_in_words() {
     assert!(layer(BatchNormOptions::new(3).momentum(Momentum::cumulative())).contains("momentum=None"));
     assert!(layer(BatchNormOptions::new(3)).starts_with("BatchNorm(3, eps=1e-05, momentum=0.1,"));
 }
+
+/// A convolution of a row of `positions`, in f64: `weight` is `[out, in, 3]`, without padding.
+fn convolve(weight: &[f64], bias: &[f64], x: &[f64], inputs: usize, positions: usize) -> Vec<f64> {
+    let mut y = Vec::new();
+    for (out, bias) in bias.iter().enumerate() {
+        for at in 0..positions - 2 {
+            let tap = |i: usize| weight[out * inputs * 3 + i] * x[i / 3 * positions + at + i % 3];
+            y.push(bias + (0..inputs * 3).map(tap).sum::<f64>());
+        }
+    }
+    y
+}
+
+/// The folded layer, in f64, is the norm in f64 of the layer before: what is lost is the rounding of its weights, which
+/// the input makes the more of the further it is from 0.
+#[test]
+fn folding_is_the_norm_after_a_convolution_or_a_linear_layer() {
+    let gpu = gpu();
+    let (inputs, outputs, positions) = (5, 4, 9);
+    let places = positions - 2;
+    let wide = |values: &[f32]| -> Vec<f64> { values.iter().map(|&v| f64::from(v)).collect() };
+    // How far the input is from 0, and the errors there may and must be.
+    for (distance, most, least) in [(0.0, 1e-6, 0.0), (100.0, 1e-4, 1e-7), (1e5, 0.1, 1e-4)] {
+        let mut data = Data::new(31);
+        let weight = data.normal(&[outputs, inputs, 3], 0.2, 0.5);
+        let bias = data.normal(&[outputs], 0.0, 1.0);
+        let x = wide(data.normal(&[inputs, positions], distance, 1.0).as_slice().unwrap());
+        for given in [Some(bias.as_slice().unwrap()), None] {
+            let before = given.map_or(vec![0.0; outputs], wide);
+            let y = convolve(&wide(weight.as_slice().unwrap()), &before, &x, inputs, positions);
+            let y = ArrayD::from_shape_vec(IxDyn(&[1, outputs, places]), y).unwrap();
+            // Running statistics as they are after training on such data.
+            let seen = reference::batch_norm_train(y.view(), 1, None, None, 1e-3);
+            let (mean, var) = (seen.mean.unwrap().mapv(|v| v as f32), seen.variance.unwrap().mapv(|v| v as f32));
+            let options = BatchNormOptions::pytorch(outputs).eps(1e-3);
+            let norm = BatchNormLayer::new_blocking(gpu, options).unwrap();
+            let (scale, shift) = (data.normal(&[outputs], 1.0, 0.2), data.normal(&[outputs], 0.0, 0.5));
+            write(gpu, norm.weight().unwrap(), &scale);
+            write(gpu, norm.bias().unwrap(), &shift);
+            write(gpu, norm.running_mean().unwrap(), &mean);
+            write(gpu, norm.running_var().unwrap(), &var);
+
+            let folded = norm.fold_into_blocking(weight.as_slice().unwrap(), given).unwrap();
+
+            let got = convolve(&wide(&folded.weight), &wide(&folded.bias), &x, inputs, positions);
+            let [mean, var, scale, shift] = [mean, var, scale, shift].map(|values| values.mapv(f64::from));
+            let (scale, shift, eps) = (Some(scale.view()), Some(shift.view()), f64::from(1e-3f32));
+            let want = reference::batch_norm_eval(y.view(), 1, mean.view(), var.view(), scale, shift, eps);
+            let worst = got.iter().zip(&want.y).fold(0.0f64, |worst, (got, want)| worst.max((got - want).abs()));
+            assert!((least..most).contains(&worst), "{worst} at {distance}");
+        }
+    }
+    // As a linear layer of 15 inputs, the same weights fold the same.
+    let norm = BatchNormLayer::new_blocking(gpu, BatchNormOptions::new(4).affine(false)).unwrap();
+    let folded = norm.fold_into_blocking(&[2.0; 60], None).unwrap();
+    let factor = 1.0 / (1.0 + f64::from(1e-5f32)).sqrt();
+    assert!(folded.weight.iter().all(|&w| w == (2.0 * factor) as f32));
+    assert_eq!(folded.bias, [0.0; 4]);
+}
+
+#[test]
+fn what_does_not_fold() {
+    let gpu = gpu();
+    let norm = BatchNormLayer::new_blocking(gpu, BatchNormOptions::new(4)).unwrap();
+    let error = |weight: &[f32], bias: Option<&[f32]>| norm.fold_into_blocking(weight, bias).unwrap_err();
+    for weight in [&[1.0; 10][..], &[]] {
+        let error = error(weight, None);
+        assert!(matches!(error, Error::Layer(LayerError::Fold { .. })), "{error:?}");
+        says(&error, &["BatchNorm: weight has", &weight.len().to_string(), "each of 4 output channels"]);
+    }
+    says(&error(&[1.0; 8], Some(&[1.0; 8])), &["BatchNorm: bias has 8", "4, one for each"]);
+    let untracked = BatchNormOptions::new(4).track_running_stats(false);
+    let untracked = BatchNormLayer::new_blocking(gpu, untracked).unwrap();
+    says(&untracked.fold_into_blocking(&[1.0; 8], None).unwrap_err(), &["BatchNorm: it keeps no running statistics"]);
+}

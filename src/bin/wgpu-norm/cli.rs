@@ -65,9 +65,10 @@ included. If --check finds an error above 4e-6 of the size of the terms, the out
 the same, and the exit status is 1.";
 
 const DOCTOR_DETAILS: &str = "\
-Probes what floating point does on the adapter, then holds every norm against a float64 computation \
-of the same: in every layout, planned in every way this adapter can be planned for, on data that wrong \
-arithmetic cannot get right. Takes seconds. The exit status is 0 if the adapter can be trusted, 1 if \
+Probes what floating point does on the adapter, then holds every norm and its gradients against a float64 \
+computation of the same: in every layout, planned in every way this adapter can be planned for, on data \
+that wrong arithmetic cannot get right. Takes seconds, and the first time as long as the driver compiles \
+some hundred shaders. The exit status is 0 if the adapter can be trusted, 1 if \
 not. docs/doctor.md has more.";
 
 /// Normalize arrays on the GPU, and differentiate that: layer, RMS, group, instance, batch, mean-variance, L1 and L2 norm.
@@ -86,7 +87,7 @@ pub(crate) enum Command {
     Grad(Box<Grad>),
     /// List the adapters of this machine, and which one is used
     Adapters(Adapters),
-    /// Check every norm on an adapter, and say whether to trust it
+    /// Check every norm and its gradients on an adapter, and say whether to trust it
     Doctor(Doctor),
     /// Show how a norm would run here, without data
     Plan(Plan),

@@ -1,6 +1,7 @@
 //! `wgpu-norm doctor`: whether to trust the library on this adapter.
 
 mod cases;
+mod given;
 mod own_buffers;
 mod verdict;
 
@@ -13,7 +14,8 @@ use crate::cli::Doctor;
 use crate::failure::{Failure, chain, one_line};
 use crate::progress::Progress;
 use crate::specify;
-use cases::{CASES, Case, Data, Given};
+use cases::{CASES, Case, Data};
+use given::Given;
 use verdict::{Outcome, Verdict, Way};
 
 /// The binding that tensors are cut to for [`Way::Windows`]: a row of 16,384 elements, wherever it starts.
@@ -63,6 +65,7 @@ fn ways(gpu: &Gpu, probe: &Probe) -> Vec<(Way, Gpu)> {
     windows.max_binding = windows.max_binding.min(WINDOW_BYTES);
     add(Way::Windows, windows);
     ways.push((Way::OutOfPlace, gpu.clone()));
+    ways.push((Way::OverDy, gpu.clone()));
     ways
 }
 
@@ -70,15 +73,19 @@ fn ways(gpu: &Gpu, probe: &Probe) -> Vec<(Way, Gpu)> {
 fn examine(gpu: &Gpu, probe: &Probe) -> Result<Vec<Outcome>, Failure> {
     let ways = ways(gpu, probe);
     let bytes = |case: &Case| case.shape.iter().fold(4, |bytes, &length| bytes * length as u64);
-    let progress = Progress::bytes("checking every norm".to_owned(), CASES.iter().map(bytes).sum());
+    let progress = Progress::bytes("checking every norm and gradient".to_owned(), CASES.iter().map(bytes).sum());
     let mut outcomes = Vec::new();
     for case in &CASES {
         let bug = |error: &wgpu_norm::SpecError| Failure::Failed(format!("{}: {}", case.name(), chain(error)));
         let norm = case.norm().map_err(|error| bug(&error))?;
-        let planned = gpu.context().plan(norm.as_ref()).map_err(|error| bug(&error))?;
+        let planned = case.plan(gpu, norm.as_ref(), Way::Planned).map_err(|error| bug(&error))?;
         let given: Vec<Given> = Data::ALL.iter().map(|&data| case.given(&norm.parameter_shape(), data)).collect();
         for (way, gpu) in &ways {
-            let plan = match gpu.context().plan(norm.as_ref()) {
+            // Norms and gradients lie in one's own buffers each in a way of their own.
+            if *way == if case.backward { Way::OutOfPlace } else { Way::OverDy } {
+                continue;
+            }
+            let plan = match case.plan(gpu, norm.as_ref(), *way) {
                 Ok(plan) => plan,
                 // A row that no window holds.
                 Err(_) if *way == Way::Windows => continue,
@@ -93,13 +100,7 @@ fn examine(gpu: &Gpu, probe: &Probe) -> Result<Vec<Outcome>, Failure> {
                 if *way == Way::OutOfPlace && given.data != Data::FarMean {
                     continue;
                 }
-                let error = match way {
-                    Way::OutOfPlace => own_buffers::run(gpu, norm.as_ref(), given).map(|y| given.error_of_y(&y)),
-                    _ => gpu
-                        .run_array_blocking(norm.as_ref(), given.inputs())
-                        .map(|out| given.error(&out))
-                        .map_err(|error| chain(&error)),
-                };
+                let error = given.error(gpu, norm.as_ref(), *way);
                 outcomes.push(Outcome { case, plan: kernels(&plan), way: *way, data: given.data, error });
             }
         }

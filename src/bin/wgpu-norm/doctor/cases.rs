@@ -1,24 +1,28 @@
-//! What is computed: every norm, in every layout, on data that wrong arithmetic cannot get right.
+//! What is computed: every norm and its gradients, in every layout, on data that wrong arithmetic cannot get right.
 
-use ndarray::{ArrayD, ArrayViewD};
-use wgpu_norm::reference::{self, Forward};
-use wgpu_norm::{Inputs, Norm, Outputs, SpecError};
+use wgpu_norm::{Backward, Gpu, Norm, Plan, SpecError};
 
-use crate::kind::{Kind, Parameters, TAKE, wide};
-use crate::numbers::Numbers;
+use super::given::Given;
+use super::verdict::Way;
+use crate::kind::Kind;
 
-/// A norm of one shape.
+/// A norm of one shape, or its gradients.
 #[derive(Debug)]
 pub(crate) struct Case {
     /// The norm's name, as `wgpu-norm apply` takes it, and more where that is not all.
     pub(crate) norm: &'static str,
+    pub(crate) backward: bool,
     pub(crate) layout: &'static str,
-    kind: Kind,
+    pub(crate) kind: Kind,
     pub(crate) shape: &'static [usize],
 }
 
 const fn case(norm: &'static str, layout: &'static str, kind: Kind, shape: &'static [usize]) -> Case {
-    Case { norm, layout, kind, shape }
+    Case { norm, backward: false, layout, kind, shape }
+}
+
+const fn backward(norm: &'static str, layout: &'static str, kind: Kind, shape: &'static [usize]) -> Case {
+    Case { norm, backward: true, layout, kind, shape }
 }
 
 const FIRST: &str = "channels first";
@@ -29,7 +33,7 @@ const COLUMNS: &str = "columns";
 
 /// Widths are multiples of four and not; rows from those that one lane takes alone to those that no workgroup holds; most
 /// tensors do not fit the windows of [`WINDOW_BYTES`](super::WINDOW_BYTES).
-pub(crate) static CASES: [Case; 36] = [
+pub(crate) static CASES: [Case; 53] = [
     case("layer", ROWS, Kind::Layer { ndim: 1 }, &[700, 31]),
     case("layer", ROWS, Kind::Layer { ndim: 1 }, &[300, 64]),
     case("layer", ROWS, Kind::Layer { ndim: 1 }, &[300, 200]),
@@ -66,6 +70,24 @@ pub(crate) static CASES: [Case; 36] = [
     case("lp, p = 2", COLUMNS, Kind::Lp { p: 2, axes: &[0] }, &[2000, 12]),
     case("lp, p = 2", COLUMNS, Kind::Lp { p: 2, axes: &[1] }, &[4, 3, 40, 41]),
     case("mvn", COLUMNS, Kind::Mvn { axes: &[1] }, &[4, 8, 40, 40]),
+    // Pipelines take long to compile: few, in all that plans differ by.
+    backward("layer", ROWS, Kind::Layer { ndim: 1 }, &[700, 31]),
+    backward("layer", ROWS, Kind::Layer { ndim: 1 }, &[33, 768]),
+    backward("layer", ROWS, Kind::Layer { ndim: 1 }, &[2, 33_333]),
+    backward("rms", ROWS, Kind::Rms { weight_offset: 1.0 }, &[19, 1001]),
+    backward("rms", ROWS, Kind::Rms { weight_offset: 0.0 }, &[2, 40_000]),
+    backward("group", FIRST, Kind::Group { groups: 8, axis: 1 }, &[4, 32, 15, 15]),
+    backward("group", FIRST, Kind::Group { groups: 2, axis: 1 }, &[1, 4, 132, 130]),
+    backward("group", MIDDLE, Kind::Group { groups: 8, axis: 2 }, &[4, 15, 32, 15]),
+    backward("group", LAST, Kind::Group { groups: 8, axis: 3 }, &[4, 16, 16, 32]),
+    backward("instance", FIRST, Kind::Instance { axis: 1 }, &[4, 12, 20, 20]),
+    backward("instance", MIDDLE, Kind::Instance { axis: 2 }, &[4, 20, 12, 20]),
+    backward("instance", LAST, Kind::Instance { axis: 3 }, &[4, 20, 20, 12]),
+    backward("batch, training", FIRST, Kind::BatchTrain { axis: 1 }, &[9, 3, 27, 27]),
+    backward("batch, training", MIDDLE, Kind::BatchTrain { axis: 2 }, &[8, 14, 12, 14]),
+    backward("batch, training", LAST, Kind::BatchTrain { axis: 1 }, &[6001, 3]),
+    backward("batch, eval", FIRST, Kind::BatchEval { axis: 1 }, &[9, 3, 27, 27]),
+    backward("batch, eval", LAST, Kind::BatchEval { axis: 3 }, &[8, 14, 14, 12]),
 ];
 
 /// What the elements are.
@@ -105,124 +127,32 @@ impl Data {
     }
 }
 
-/// How many batches the running statistics have seen before.
-const BATCHES: u32 = 7;
-
-/// A case with its data, and what float64 says.
-pub(crate) struct Given {
-    kind: Kind,
-    pub(crate) data: Data,
-    pub(crate) x: ArrayD<f32>,
-    pub(crate) parameters: Parameters,
-    want: Forward,
-}
-
 impl Case {
-    /// `layer, rows, 33x768`.
+    /// `layer, rows, 33x768`, `layer, gradients, rows, 33x768`.
     pub(crate) fn name(&self) -> String {
         let shape: Vec<String> = self.shape.iter().map(ToString::to_string).collect();
-        format!("{}, {}, {}", self.norm, self.layout, shape.join("x"))
+        let direction = if self.backward { ", gradients" } else { "" };
+        format!("{}{direction}, {}, {}", self.norm, self.layout, shape.join("x"))
     }
 
     pub(crate) fn norm(&self) -> Result<Box<dyn Norm>, SpecError> {
         self.kind.norm(self.shape)
     }
 
+    /// Which gradients, and by which statistics.
+    pub(crate) fn wanted(&self, way: Way) -> Backward {
+        match (way, self.kind) {
+            (Way::OverDy, kind) if !matches!(kind, Kind::BatchEval { .. }) => Backward::new().saved_statistics(),
+            _ => Backward::new(),
+        }
+    }
+
+    pub(crate) fn plan(&self, gpu: &Gpu, norm: &dyn Norm, way: Way) -> Result<Plan, SpecError> {
+        if self.backward { gpu.context().plan_backward(norm, self.wanted(way)) } else { gpu.context().plan(norm) }
+    }
+
     /// The case with data. `parameters` is the shape of weight and bias.
-    pub(crate) fn given(&self, parameters: &[usize], data: Data) -> Given {
-        let mut numbers = Numbers::of(self.shape);
-        let mean = match data {
-            Data::FarMean | Data::Constant => 1e6,
-            _ => 0.0,
-        };
-        let mut x = numbers.normal(self.shape, mean, if data == Data::Constant { 0.0 } else { 1.0 });
-        let (place, value) = match data {
-            Data::Outlier => (0, Some(1e6)),
-            Data::Nan => (x.len() / 2, Some(f32::NAN)),
-            Data::Infinity => (x.len() / 2, Some(f32::INFINITY)),
-            _ => (0, None),
-        };
-        if let (Some(element), Some(value)) = (x.iter_mut().nth(place), value) {
-            *element = value;
-        }
-        let parameters = self.kind.parameters(parameters, mean, &mut numbers);
-        let want = self.kind.oracle(&x, &parameters);
-        Given { kind: self.kind, data, x, parameters, want }
+    pub(crate) fn given(&'static self, parameters: &[usize], data: Data) -> Given {
+        Given::new(self, parameters, data)
     }
-}
-
-impl Given {
-    /// All that the norm takes and gives.
-    pub(crate) fn inputs(&self) -> Inputs<ArrayViewD<'_, f32>> {
-        let Parameters { weight, bias, running_mean, running_var } = &self.parameters;
-        let mut inputs = Inputs::new(self.x.view());
-        if let (Some(weight), Some(bias)) = (weight, bias) {
-            inputs = inputs.weight(weight.view()).bias(bias.view());
-        }
-        if let (Some(mean), Some(var)) = (running_mean, running_var) {
-            inputs = inputs.running_mean(mean.view()).running_var(var.view());
-        }
-        if matches!(self.kind, Kind::BatchTrain { .. }) {
-            inputs = inputs.num_batches_tracked(BATCHES);
-        }
-        if !matches!(self.kind, Kind::BatchEval { .. }) {
-            inputs = inputs.with_rstd();
-            if self.want.mean.is_some() {
-                inputs = inputs.with_mean();
-            }
-        }
-        inputs
-    }
-
-    /// The largest relative error of all outputs; infinite where something is NaN that should not be.
-    pub(crate) fn error(&self, out: &Outputs<ArrayD<f32>>) -> f64 {
-        let want = &self.want;
-        let mut most = self.error_of_y(&out.y);
-        let mut hold = |got: &ArrayD<f32>, want: &ArrayD<f64>, scale: &ArrayD<f64>| {
-            most = most.max(error(got, want, scale));
-        };
-        // A mean is as exact as the largest number it is of.
-        let largest = self.x.iter().filter(|v| v.is_finite()).fold(0.0, |most: f32, v| most.max(v.abs()));
-        let largest = f64::from(largest);
-        if let (Some(got), Some(mean)) = (&out.mean, &want.mean) {
-            hold(got, mean, &ArrayD::from_elem(mean.shape(), largest));
-        }
-        if let Some(got) = &out.rstd {
-            hold(got, &want.rstd, &want.rstd);
-        }
-        if matches!(self.kind, Kind::BatchTrain { .. }) {
-            let variance = want.variance.as_ref().map(|variance| {
-                let count = self.x.len().checked_div(variance.len()).unwrap_or(0);
-                reference::unbiased(variance.view(), count)
-            });
-            for (got, old, batch, least) in [
-                (&out.running_mean, &self.parameters.running_mean, &want.mean, largest),
-                (&out.running_var, &self.parameters.running_var, &variance, 0.0),
-            ] {
-                if let (Some(got), Some(old), Some(batch)) = (got, old, batch) {
-                    let (old, take) = (wide(old), f64::from(TAKE));
-                    let want = reference::update_running(old.view(), batch.view(), 1.0 - take, take);
-                    let mut scale = old.mapv(|value| ((1.0 - take) * value).abs());
-                    scale.zip_mut_with(batch, |scale, value| *scale = scale.max(take * value.abs().max(least)));
-                    hold(got, &want, &scale);
-                }
-            }
-            if out.num_batches_tracked != Some(BATCHES + 1) {
-                return f64::INFINITY;
-            }
-        }
-        most
-    }
-
-    pub(crate) fn error_of_y(&self, y: &ArrayD<f32>) -> f64 {
-        error(y, &self.want.y, &self.want.scale)
-    }
-}
-
-fn error(got: &ArrayD<f32>, want: &ArrayD<f64>, scale: &ArrayD<f64>) -> f64 {
-    // The oracle insists on equal shapes.
-    if got.shape() != want.shape() || scale.shape() != want.shape() {
-        return f64::INFINITY;
-    }
-    reference::largest_error(got.view(), want.view(), scale.view()).map_or(0.0, |worst| worst.relative)
 }

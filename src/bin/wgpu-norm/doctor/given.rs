@@ -1,0 +1,179 @@
+//! A case with its data, held against float64.
+
+use ndarray::{ArrayD, ArrayViewD};
+use wgpu_norm::reference::{self, Backward, Forward};
+use wgpu_norm::{Gpu, Inputs, Norm, Outputs};
+
+use super::cases::{Case, Data};
+use super::own_buffers;
+use super::verdict::Way;
+use crate::failure::chain;
+use crate::kind::{Kind, Parameters, TAKE, wide};
+use crate::numbers::Numbers;
+
+/// How many batches the running statistics have seen before.
+const BATCHES: u32 = 7;
+
+/// A case with its data, and what float64 says.
+pub(crate) struct Given {
+    case: &'static Case,
+    pub(crate) data: Data,
+    pub(crate) x: ArrayD<f32>,
+    pub(crate) parameters: Parameters,
+    want: Want,
+}
+
+enum Want {
+    Norm(Box<Forward>),
+    /// For this gradient of `y`.
+    Gradients(ArrayD<f32>, Box<Backward>),
+}
+
+impl Given {
+    /// `parameters` is the shape of weight and bias.
+    pub(super) fn new(case: &'static Case, parameters: &[usize], data: Data) -> Self {
+        let mut numbers = Numbers::of(case.shape);
+        let mean = match data {
+            Data::FarMean | Data::Constant => 1e6,
+            _ => 0.0,
+        };
+        let mut x = numbers.normal(case.shape, mean, if data == Data::Constant { 0.0 } else { 1.0 });
+        let (place, value) = match data {
+            Data::Outlier => (0, Some(1e6)),
+            Data::Nan => (x.len() / 2, Some(f32::NAN)),
+            Data::Infinity => (x.len() / 2, Some(f32::INFINITY)),
+            _ => (0, None),
+        };
+        if let (Some(element), Some(value)) = (x.iter_mut().nth(place), value) {
+            *element = value;
+        }
+        let parameters = case.kind.parameters(parameters, mean, &mut numbers);
+        // A mean of its own, so that sums of it do not vanish.
+        let dy = case.backward.then(|| numbers.normal(case.shape, 0.3, 1.0));
+        let gradients = dy.and_then(|dy| {
+            let want = case.kind.gradients(&x, &dy, &parameters)?;
+            Some(Want::Gradients(dy, Box::new(want)))
+        });
+        let want = gradients.unwrap_or_else(|| Want::Norm(Box::new(case.kind.oracle(&x, &parameters))));
+        Self { case, data, x, parameters, want }
+    }
+
+    /// The largest relative error of all that is computed; infinite where something is NaN that should not be.
+    pub(crate) fn error(&self, gpu: &Gpu, norm: &dyn Norm, way: Way) -> Result<f64, String> {
+        match (&self.want, way) {
+            (Want::Norm(want), Way::OutOfPlace) => {
+                let y = own_buffers::y(gpu, norm, self)?;
+                Ok(error(&y, &want.y, &want.scale))
+            }
+            (Want::Norm(want), _) => {
+                let out = gpu.run_array_blocking(norm, self.inputs(want)).map_err(|error| chain(&error))?;
+                Ok(self.error_of_norm(want, &out))
+            }
+            (Want::Gradients(dy, want), Way::OverDy) => {
+                let got = own_buffers::gradients(gpu, norm, self.case.wanted(way), self, dy)?;
+                Ok(error_of_gradients(want, got.each_ref().map(Some)))
+            }
+            (Want::Gradients(dy, want), _) => {
+                let inputs = self.backward_inputs(dy);
+                let got = gpu
+                    .run_backward_array_blocking(norm, self.case.wanted(way), inputs)
+                    .map_err(|error| chain(&error))?;
+                Ok(error_of_gradients(want, [&got.input, &got.weight, &got.bias].map(Option::as_ref)))
+            }
+        }
+    }
+
+    /// All that the norm takes and gives.
+    fn inputs(&self, want: &Forward) -> Inputs<ArrayViewD<'_, f32>> {
+        let Parameters { weight, bias, running_mean, running_var } = &self.parameters;
+        let mut inputs = Inputs::new(self.x.view());
+        if let (Some(weight), Some(bias)) = (weight, bias) {
+            inputs = inputs.weight(weight.view()).bias(bias.view());
+        }
+        if let (Some(mean), Some(var)) = (running_mean, running_var) {
+            inputs = inputs.running_mean(mean.view()).running_var(var.view());
+        }
+        if matches!(self.case.kind, Kind::BatchTrain { .. }) {
+            inputs = inputs.num_batches_tracked(BATCHES);
+        }
+        if !self.is_eval() {
+            inputs = inputs.with_rstd();
+            if want.mean.is_some() {
+                inputs = inputs.with_mean();
+            }
+        }
+        inputs
+    }
+
+    fn backward_inputs<'a>(&'a self, dy: &'a ArrayD<f32>) -> Inputs<ArrayViewD<'a, f32>> {
+        let Parameters { weight, running_mean, running_var, .. } = &self.parameters;
+        let mut inputs = Inputs::new(self.x.view()).grad_output(dy.view());
+        if let Some(weight) = weight {
+            inputs = inputs.weight(weight.view());
+        }
+        if let (true, Some(mean), Some(var)) = (self.is_eval(), running_mean, running_var) {
+            inputs = inputs.running_mean(mean.view()).running_var(var.view());
+        }
+        inputs
+    }
+
+    /// Whether the running statistics are what is normalized by.
+    pub(super) fn is_eval(&self) -> bool {
+        matches!(self.case.kind, Kind::BatchEval { .. })
+    }
+
+    fn error_of_norm(&self, want: &Forward, out: &Outputs<ArrayD<f32>>) -> f64 {
+        let mut most = error(&out.y, &want.y, &want.scale);
+        let mut hold = |got: &ArrayD<f32>, want: &ArrayD<f64>, scale: &ArrayD<f64>| {
+            most = most.max(error(got, want, scale));
+        };
+        // A mean is as exact as the largest number it is of.
+        let largest = self.x.iter().filter(|v| v.is_finite()).fold(0.0, |most: f32, v| most.max(v.abs()));
+        let largest = f64::from(largest);
+        if let (Some(got), Some(mean)) = (&out.mean, &want.mean) {
+            hold(got, mean, &ArrayD::from_elem(mean.shape(), largest));
+        }
+        if let Some(got) = &out.rstd {
+            hold(got, &want.rstd, &want.rstd);
+        }
+        if matches!(self.case.kind, Kind::BatchTrain { .. }) {
+            let variance = want.variance.as_ref().map(|variance| {
+                let count = self.x.len().checked_div(variance.len()).unwrap_or(0);
+                reference::unbiased(variance.view(), count)
+            });
+            for (got, old, batch, least) in [
+                (&out.running_mean, &self.parameters.running_mean, &want.mean, largest),
+                (&out.running_var, &self.parameters.running_var, &variance, 0.0),
+            ] {
+                if let (Some(got), Some(old), Some(batch)) = (got, old, batch) {
+                    let (old, take) = (wide(old), f64::from(TAKE));
+                    let want = reference::update_running(old.view(), batch.view(), 1.0 - take, take);
+                    let mut scale = old.mapv(|value| ((1.0 - take) * value).abs());
+                    scale.zip_mut_with(batch, |scale, value| *scale = scale.max(take * value.abs().max(least)));
+                    hold(got, &want, &scale);
+                }
+            }
+            if out.num_batches_tracked != Some(BATCHES + 1) {
+                return f64::INFINITY;
+            }
+        }
+        most
+    }
+}
+
+/// Of `x`, weight and bias; one that is not there is infinitely wrong.
+fn error_of_gradients(want: &Backward, got: [Option<&ArrayD<f32>>; 3]) -> f64 {
+    let want = [(&want.dx, &want.dx_scale), (&want.dweight, &want.dweight_scale), (&want.dbias, &want.dbias_scale)];
+    want.into_iter()
+        .zip(got)
+        .map(|((want, scale), got)| got.map_or(f64::INFINITY, |got| error(got, want, scale)))
+        .fold(0.0, f64::max)
+}
+
+fn error(got: &ArrayD<f32>, want: &ArrayD<f64>, scale: &ArrayD<f64>) -> f64 {
+    // The oracle insists on equal shapes.
+    if got.shape() != want.shape() || scale.shape() != want.shape() {
+        return f64::INFINITY;
+    }
+    reference::largest_error(got.view(), want.view(), scale.view()).map_or(0.0, |worst| worst.relative)
+}
