@@ -4,6 +4,7 @@ mod accuracy;
 mod backward;
 mod bench;
 mod buffers;
+mod coming_from;
 mod command;
 mod command_files;
 mod command_plan;
