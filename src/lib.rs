@@ -148,7 +148,7 @@ pub use ndarray;
 pub use safetensors;
 pub use wgpu;
 
-/// Runs the README's Rust with the other doc tests.
-#[cfg(doctest)]
+/// Runs the README's Rust with the other doc tests, where there is all that it uses.
+#[cfg(all(doctest, feature = "safetensors"))]
 #[doc = include_str!("../README.md")]
 struct Readme;

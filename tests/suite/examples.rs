@@ -63,6 +63,12 @@ fn train() {
     let output = run("train", &[&arguments[..], &[folder.path()]].concat());
     let stdout = String::from_utf8_lossy(&output.stdout);
     assert!(output.status.success(), "{stdout}{}", String::from_utf8_lossy(&output.stderr));
+    // PyTorch's, from the same weights on the same batches: `examples/train/pytorch.py --epochs 5`.
+    for (name, want) in [("batch norm: ", 0.0881), ("no norm: ", 0.3369)] {
+        let line = stdout.lines().find_map(|line| line.strip_prefix(name)).unwrap();
+        let loss = line.split("loss ").nth(1).unwrap().split(',').next().unwrap().parse::<f64>().unwrap();
+        assert!((loss - want).abs() < 0.05 * want, "{line}");
+    }
     let svg = fs::read_to_string(folder.path().join("loss.svg")).unwrap();
     let text: Vec<String> = roxmltree::Document::parse(&svg)
         .unwrap()

@@ -6,6 +6,7 @@ mod backward_buffers;
 mod backward_properties;
 mod bench;
 mod buffers;
+mod coming_from;
 mod command;
 mod command_files;
 mod command_grad;

@@ -6,9 +6,15 @@ use std::io::BufReader;
 use std::path::PathBuf;
 
 use serde_json::Value;
-use wgpu_norm::ndarray::ArrayD;
+use wgpu_norm::ndarray::{Array1, ArrayD};
+use wgpu_norm::nn::{
+    AnyLayer, BatchNormLayer, BatchNormOptions, GroupNormLayer, GroupNormOptions, InstanceNormLayer,
+    InstanceNormOptions, LayerNormLayer, LayerNormOptions, RmsNormLayer, RmsNormOptions, StateDict, StateTensor,
+    Strictness,
+};
 use wgpu_norm::{
-    BatchNorm, GroupNorm, Inputs, InstanceNorm, LayerNorm, LpNorm, MeanVarianceNorm, Momentum, Norm, RmsNorm, reference,
+    BatchNorm, Gpu, GroupNorm, Inputs, InstanceNorm, LayerNorm, LpNorm, MeanVarianceNorm, Momentum, Norm, RmsNorm,
+    reference,
 };
 
 use crate::support::{self, gpus, largest};
@@ -97,6 +103,52 @@ impl Case {
     }
 }
 
+impl Case {
+    /// The layer that the README names for the operator, with the case's tensors; none where there is no such layer.
+    fn layer(&self, gpu: &Gpu, shape: &[usize]) -> Option<AnyLayer> {
+        let eps = self.attributes["epsilon"].as_f64().map_or(1e-5, |eps| eps as f32);
+        let axis = self.integer("axis").unwrap_or(-1);
+        let normalized = || &shape[if axis < 0 { shape.len() - axis.unsigned_abs() } else { axis.unsigned_abs() }..];
+        let mut layer = match self.operator.as_str() {
+            "LayerNormalization" => {
+                let options = LayerNormOptions::new(normalized()).eps(eps).bias(self.tensor("bias").is_some());
+                LayerNormLayer::new_blocking(gpu, options).unwrap().into_any()
+            }
+            "RMSNormalization" => {
+                RmsNormLayer::new_blocking(gpu, RmsNormOptions::new(normalized()).eps(eps)).unwrap().into_any()
+            }
+            "GroupNormalization" => {
+                let groups = self.integer("num_groups").unwrap().unsigned_abs();
+                let options = GroupNormOptions::pytorch(groups, shape[1]).eps(eps);
+                GroupNormLayer::new_blocking(gpu, options).unwrap().into_any()
+            }
+            "InstanceNormalization" => {
+                let options = InstanceNormOptions::pytorch(shape[1]).affine(true).eps(eps);
+                InstanceNormLayer::new_blocking(gpu, options).unwrap().into_any()
+            }
+            "BatchNormalization" => {
+                let mut options = BatchNormOptions::onnx(shape[1]).eps(eps);
+                if let Some(momentum) = self.attributes["momentum"].as_f64() {
+                    options = options.momentum(Momentum::onnx(momentum as f32));
+                }
+                BatchNormLayer::new_blocking(gpu, options).unwrap().into_any()
+            }
+            _ => return None,
+        };
+        if !self.trains() {
+            layer.eval();
+        }
+        let tensors = ["weight", "bias", "running_mean", "running_var"].into_iter().filter_map(|key| {
+            let values = self.tensor(key)?;
+            let (shape, values) = (values.shape().to_vec(), values.into_iter().collect::<Vec<_>>());
+            Some((key.to_owned(), StateTensor::f32(&shape, &values).unwrap()))
+        });
+        // ONNX counts no batches.
+        layer.load_state_dict_blocking(&tensors.collect::<StateDict>(), "", Strictness::Strict).unwrap();
+        Some(layer)
+    }
+}
+
 fn folder() -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/onnx")
 }
@@ -170,4 +222,28 @@ fn onnx_node_tests() {
             ("RMSNormalization", 19),
         ]
     );
+}
+
+#[test]
+fn onnx_node_tests_as_layers() {
+    let mut layers = 0;
+    for case in cases() {
+        let x = case.tensor("x").expect("every case has an x");
+        let Some(layer) = case.layer(support::gpu(), x.shape()) else { continue };
+        layers += 1;
+        let check = |key: &str, got: ArrayD<f32>, bias: Option<ArrayD<f32>>| {
+            let want = case.tensor(key).unwrap();
+            let scale = bias.iter().chain([&want]).map(largest).fold(0.0, f64::max);
+            let scale = ArrayD::from_elem(want.raw_dim(), scale);
+            let worst = reference::largest_error(got.view(), want.mapv(f64::from).view(), scale.view()).unwrap();
+            assert!(worst.relative <= TOLERANCE, "{key} of {}\n{worst:?}", case.name);
+        };
+        check("y", layer.run_array_blocking(x.view()).unwrap(), case.tensor("bias"));
+        if case.trains() {
+            let running = layer.running_statistics_blocking().unwrap().unwrap();
+            check("running_mean_out", running.mean.into_iter().collect::<Array1<f32>>().into_dyn(), None);
+            check("running_var_out", running.var.into_iter().collect::<Array1<f32>>().into_dyn(), None);
+        }
+    }
+    assert_eq!(layers, 46);
 }
