@@ -315,10 +315,10 @@ impl Schedule {
         let schedule = match problem.task {
             Task::Forward => make.forward()?,
             Task::Moments => make.moments()?,
-            Task::FromMoments { parts } => make.from_moments(parts)?,
+            Task::FromMoments { parts } => make.by_moments(parts)?,
             Task::Backward(wanted) => make.backward(wanted)?,
             Task::BackwardSums(wanted) => make.backward_sums(wanted)?,
-            Task::FromSums { parts, .. } => make.from_sums(parts)?,
+            Task::FromSums { parts, .. } => make.by_sums(parts)?,
         };
         let Self { partials, statistics, partial_sums, sums, .. } = schedule;
         capabilities.check_binding(problem.norm, "scratch for partial statistics", partials * RECORD)?;

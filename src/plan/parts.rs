@@ -24,7 +24,7 @@ impl Maker<'_> {
         Ok(self.unless_without_groups(schedule))
     }
 
-    pub(super) fn from_moments(&self, parts: u64) -> Result<Schedule, SpecError> {
+    pub(super) fn by_moments(&self, parts: u64) -> Result<Schedule, SpecError> {
         let mut schedule = Schedule::empty("the moments are given, x is read once");
         let track = matches!(self.problem.source, Source::Tracked(_));
         schedule.statistics = self.problem.block.groups();
@@ -52,7 +52,7 @@ impl Maker<'_> {
         Ok(schedule)
     }
 
-    pub(super) fn from_sums(&self, parts: u64) -> Result<Schedule, SpecError> {
+    pub(super) fn by_sums(&self, parts: u64) -> Result<Schedule, SpecError> {
         let mut schedule = Schedule::empty("statistics and sums are given, x and dy are read once");
         if self.problem.block.elements() > 0 {
             schedule.sums = self.problem.block.groups();
