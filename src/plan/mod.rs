@@ -463,6 +463,7 @@ impl Maker<'_> {
         let ragged = self.ragged
             && kernel.may_be_ragged()
             && self.capabilities.software
+            && self.capabilities.binds_twice
             && self.capabilities.max_storage_buffers >= BUFFERS_OF_RAGGED
             && s > rows::SHORT_RAGGED
             && (s_div == 1 || s_div >= 4);

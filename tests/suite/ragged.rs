@@ -284,6 +284,7 @@ fn odd_rows_are_planned_four_wide() {
     }
     assert!(line(&software, &[300, 15]).contains("1-wide"));
     assert!(line(&changed(|c| (c.software, c.max_storage_buffers) = (true, 7)), &[300, 767]).contains("1-wide"));
+    assert!(line(&changed(|c| (c.software, c.binds_twice) = (true, false)), &[300, 767]).contains("1-wide"));
     assert!(line(&changed(|c| c.software = false), &[300, 767]).contains("1-wide"));
     // Weights that change within a pack more than once.
     let norm = Kind::Group { groups: 2, axis: 1 }.norm(&[300, 18, 3], 1e-5);
