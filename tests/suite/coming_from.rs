@@ -3,8 +3,8 @@
 
 use wgpu_norm::ndarray::{ArrayD, IxDyn};
 use wgpu_norm::nn::{
-    BatchNormLayer, BatchNormOptions, GroupNormOptions, InstanceNormOptions, LayerNormLayer, LayerNormOptions,
-    RmsNormLayer, RmsNormOptions, RunningStatistics,
+    BatchNormLayer, BatchNormOptions, GroupNormOptions, InstanceNormLayer, InstanceNormOptions, LayerNormLayer,
+    LayerNormOptions, RmsNormLayer, RmsNormOptions, RunningStatistics,
 };
 use wgpu_norm::reference;
 use wgpu_norm::{BatchNorm, Inputs, Momentum, VarianceEstimator};
@@ -115,6 +115,24 @@ fn one_value_a_channel() {
     let layer = BatchNormLayer::new_blocking(gpu(), BatchNormOptions::pytorch(3)).unwrap();
     assert_eq!(layer.run_blocking(&[1, 3], &[5.0, 6.0, 7.0]).unwrap(), [0.0; 3]);
     assert_eq!(layer.running_statistics_blocking().unwrap().unwrap().var, [0.9; 3]);
+}
+
+#[test]
+fn what_layers_start_with() {
+    let gpu = gpu();
+    let batch = BatchNormLayer::new_blocking(gpu, BatchNormOptions::new(2)).unwrap();
+    let parameters = batch.parameters_blocking().unwrap();
+    assert_eq!((parameters.weight, parameters.bias), (Some(vec![1.0; 2]), Some(vec![0.0; 2])));
+    let gradients = batch.gradients_blocking().unwrap();
+    assert_eq!((gradients.weight, gradients.bias), (Some(vec![0.0; 2]), Some(vec![0.0; 2])));
+    assert!(batch.is_training());
+    let instance = InstanceNormLayer::new_blocking(gpu, InstanceNormOptions::new(2)).unwrap();
+    assert!(instance.weight().is_none() && instance.bias().is_none());
+    let rms = RmsNormLayer::new_blocking(gpu, RmsNormOptions::new(&[2])).unwrap();
+    assert!(rms.weight().is_some() && rms.bias().is_none());
+    // A weight that is added to 1 starts at 0.
+    let centred = RmsNormLayer::new_blocking(gpu, RmsNormOptions::new(&[2]).weight_offset(1.0)).unwrap();
+    assert_eq!(centred.parameters_blocking().unwrap().weight, Some(vec![0.0; 2]));
 }
 
 /// The specification for those who call `torch.nn.functional`, the layer for those who have modules.
