@@ -12,7 +12,7 @@ use burn::tensor::{Device, Tensor, TensorData};
 use wgpu_norm::Gpu;
 
 use super::{Call, Peer, locked_version};
-use crate::case::{Case, EPS, GROUPS, Kind, MOMENTUM};
+use crate::case::{Case, Direction, EPS, GROUPS, Kind, MOMENTUM};
 use crate::data::Tensors;
 
 /// Results are kept to the end of a batch, for fusion may leave out what nobody reads; but not more than this.
@@ -42,6 +42,9 @@ impl Peer for Burn {
     }
 
     fn prepare(&mut self, case: &Case, tensors: &Tensors) -> Result<Box<dyn Call + '_>, Box<dyn Error>> {
+        if case.direction == Direction::Both {
+            return Err("no gradients by burn yet".into());
+        }
         // What makes batch norm train is a device that could differentiate.
         let device = match case.kind {
             Kind::BatchTrain => self.device.clone().autodiff(),
@@ -129,9 +132,9 @@ impl<const D: usize> Forward<D> {
 }
 
 impl<const D: usize> Call for Forward<D> {
-    fn result(&mut self) -> Result<Vec<f32>, Box<dyn Error>> {
+    fn results(&mut self) -> Result<Vec<Vec<f32>>, Box<dyn Error>> {
         let data = self.forward().try_into_data().map_err(|error| format!("{error:?}"))?;
-        data.try_into_vec().map_err(|error| format!("{error:?}").into())
+        Ok(vec![data.try_into_vec().map_err(|error| format!("{error:?}"))?])
     }
 
     fn run(&mut self, calls: u32) -> Result<f64, Box<dyn Error>> {
