@@ -1,8 +1,8 @@
 """PyTorch's norms on the CPU, for the table of peers: one JSON request a line on standard input, one answer each.
 
-{"prepare": {...}}  a norm and the files (raw float32) of its arrays
-{"result": FILE}    one call, its result written to FILE
-{"run": N}          the seconds that N calls take together
+{"prepare": {...}}      a norm and the files (raw float32) of its arrays; with dy, the gradients as well
+{"results": [FILE...]}  one call, its results written to these files
+{"run": N}              the seconds that N calls take together
 """
 
 import json
@@ -16,7 +16,7 @@ import torch.nn.functional as F
 
 
 def prepare(request):
-    """The call, without arguments."""
+    """The call, without arguments, and whether it is one for inference mode."""
 
     shape = request["shape"]
     channels = shape[-1 if request["channels_last"] else 1]
@@ -27,26 +27,42 @@ def prepare(request):
     x = load("x", prod(shape)).reshape(shape)
     weight, bias = load("weight", channels), load("bias", channels)
     running = load("running_mean", channels), load("running_var", channels)
-    eps, width, norm = request["eps"], x.shape[-1:], request["norm"]
+    forward = norm(request, x, weight, bias, running)
+    if request["dy"] is None:
+        return lambda: [forward()], True
+
+    dy = load("dy", prod(shape)).reshape(shape)
+    leaves = [x, weight, bias] if request["has_bias"] else [x, weight]
+    for leaf in leaves:
+        leaf.requires_grad_()
+    return lambda: torch.autograd.grad(forward(), leaves, dy), False
+
+
+def norm(request, x, weight, bias, running):
+    """The forward pass, without arguments."""
+
+    eps, width, name = request["eps"], x.shape[-1:], request["norm"]
     # Channels last is, to torch, a memory format of NCHW: neither way is a copy.
     last = request["channels_last"] and x.dim() == 4
 
-    if norm == "layer":
+    if name == "layer":
         return lambda: F.layer_norm(x, width, weight, bias, eps)
-    if norm == "rms":
+    if name == "rms":
         return lambda: F.rms_norm(x, width, weight, eps)
-    if norm == "batch-train":
+    if name == "batch-train":
         return lambda: F.batch_norm(x, *running, weight, bias, True, request["momentum"], eps)
-    if norm == "batch-eval":
+    if name == "batch-eval":
         return lambda: F.batch_norm(x, *running, weight, bias, False, request["momentum"], eps)
-    if norm == "group" and last:
-        groups, x = request["groups"], x.permute(0, 3, 1, 2)
-        return lambda: F.group_norm(x, groups, weight, bias, eps).permute(0, 2, 3, 1).contiguous()
-    if norm == "group":
+    if name == "group" and last:
+        groups = request["groups"]
+        return lambda: (
+            F.group_norm(x.permute(0, 3, 1, 2), groups, weight, bias, eps).permute(0, 2, 3, 1).contiguous()
+        )
+    if name == "group":
         return lambda: F.group_norm(x, request["groups"], weight, bias, eps)
-    if norm == "instance":
+    if name == "instance":
         return lambda: F.instance_norm(x, weight=weight, bias=bias, eps=eps)
-    raise ValueError(norm)
+    raise ValueError(name)
 
 
 def run(call, times):
@@ -56,19 +72,20 @@ def run(call, times):
     return perf_counter() - start
 
 
-@torch.inference_mode()
 def serve():
-    call = None
+    call, inference = None, True
     for line in sys.stdin:
         request = json.loads(line)
         answer = {}
         if "prepare" in request:
-            call = prepare(request["prepare"])
-        elif "result" in request:
-            y = call().flatten()
-            torch.from_file(request["result"], shared=True, size=y.numel(), dtype=torch.float32).copy_(y)
-        elif "run" in request:
-            answer["seconds"] = run(call, request["run"])
+            call, inference = prepare(request["prepare"])
+        with torch.inference_mode(inference):
+            if "results" in request:
+                for path, result in zip(request["results"], call(), strict=True):
+                    flat = result.flatten()
+                    torch.from_file(path, shared=True, size=flat.numel(), dtype=torch.float32).copy_(flat)
+            elif "run" in request:
+                answer["seconds"] = run(call, request["run"])
         print(json.dumps(answer), flush=True)
 
 

@@ -1,9 +1,10 @@
-//! The rows of the table: which norm of which shape, and what it should give.
+//! The rows of the table: which norm of which shape in which direction, and what it should give.
 
 use std::fmt;
 
 use clap::ValueEnum;
-use wgpu_norm::reference::{self, Forward};
+use wgpu_norm::ndarray::{ArrayD, arr1};
+use wgpu_norm::reference::{self, Backward, Forward};
 use wgpu_norm::{DEFAULT_EPS, GroupNorm};
 
 use crate::data::Tensors;
@@ -36,43 +37,75 @@ impl fmt::Display for Kind {
     }
 }
 
+#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Direction {
+    /// The result alone
+    Forward,
+    /// The result, then the gradients of x, weight and bias: a training step's share
+    Both,
+}
+
+impl fmt::Display for Direction {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            Self::Forward => "forward",
+            Self::Both => "forward + backward",
+        })
+    }
+}
+
 /// A norm of a shape. Layer and RMS norm take the last axis, which then is the channel axis, too.
 #[derive(Clone, Copy)]
 pub struct Case {
     pub kind: Kind,
     pub shape: &'static [usize],
     pub channel_axis: usize,
+    pub direction: Direction,
 }
 
 pub fn all() -> Vec<Case> {
-    let rows = |kind, shape: &'static [usize]| Case { kind, shape, channel_axis: shape.len() - 1 };
-    let images = |kind, shape| Case { kind, shape, channel_axis: 1 };
-    vec![
-        rows(Kind::Layer, &[4096, 768]),
-        rows(Kind::Layer, &[8192, 1024]),
-        rows(Kind::Layer, &[2048, 4096]),
-        rows(Kind::Layer, &[512, 16384]),
-        rows(Kind::Layer, &[65536, 64]),
-        rows(Kind::Layer, &[200_000, 8]),
-        rows(Kind::Layer, &[8, 3_000_000]),
-        rows(Kind::Layer, &[4, 8, 64]),
-        rows(Kind::Rms, &[2048, 4096]),
-        rows(Kind::BatchTrain, &[100_352, 64]),
-        rows(Kind::BatchTrain, &[12544, 256]),
-        images(Kind::BatchTrain, &[32, 64, 56, 56]),
-        rows(Kind::BatchEval, &[100_352, 64]),
-        rows(Kind::BatchEval, &[12544, 256]),
-        images(Kind::BatchEval, &[32, 64, 56, 56]),
-        images(Kind::Group, &[8, 256, 32, 32]),
-        rows(Kind::Group, &[8, 32, 32, 256]),
-        images(Kind::Instance, &[32, 64, 56, 56]),
+    let direction = Direction::Forward;
+    let rows = |kind, shape: &'static [usize]| Case { kind, shape, channel_axis: shape.len() - 1, direction };
+    let images = |kind, shape| Case { kind, shape, channel_axis: 1, direction };
+    // With the gradients of all, the table would take more than twice as long as without any.
+    let forward = |case| vec![case];
+    let both = |case| vec![case, Case { direction: Direction::Both, ..case }];
+    [
+        both(rows(Kind::Layer, &[4096, 768])),
+        forward(rows(Kind::Layer, &[8192, 1024])),
+        both(rows(Kind::Layer, &[2048, 4096])),
+        both(rows(Kind::Layer, &[512, 16384])),
+        both(rows(Kind::Layer, &[65536, 64])),
+        both(rows(Kind::Layer, &[200_000, 8])),
+        forward(rows(Kind::Layer, &[8, 3_000_000])),
+        both(rows(Kind::Layer, &[4, 8, 64])),
+        both(rows(Kind::Rms, &[2048, 4096])),
+        forward(rows(Kind::BatchTrain, &[100_352, 64])),
+        both(rows(Kind::BatchTrain, &[12544, 256])),
+        both(images(Kind::BatchTrain, &[32, 64, 56, 56])),
+        forward(rows(Kind::BatchEval, &[100_352, 64])),
+        both(rows(Kind::BatchEval, &[12544, 256])),
+        both(images(Kind::BatchEval, &[32, 64, 56, 56])),
+        both(images(Kind::Group, &[8, 256, 32, 32])),
+        both(rows(Kind::Group, &[8, 32, 32, 256])),
+        both(images(Kind::Instance, &[32, 64, 56, 56])),
     ]
+    .concat()
+}
+
+/// One result of a case, and what its errors are measured against.
+pub struct Wanted {
+    pub values: ArrayD<f64>,
+    pub scale: ArrayD<f64>,
 }
 
 impl Case {
-    /// The norm and the shape, which no two cases share.
+    /// The norm, the shape and what is more than forward, which no two cases share.
     pub fn name(&self) -> String {
-        format!("{} {}", self.kind, self.shape())
+        match self.direction {
+            Direction::Forward => format!("{} {}", self.kind, self.shape()),
+            Direction::Both => format!("{} {} {}", self.kind, self.shape(), self.direction),
+        }
     }
 
     /// The lengths of the axes, and where the channels are if that is a question.
@@ -94,9 +127,25 @@ impl Case {
         self.channel_axis == self.shape.len() - 1
     }
 
-    /// The same in float64.
-    pub fn oracle(&self, tensors: &Tensors) -> Forward {
-        let double = |values: &[f32]| wgpu_norm::ndarray::arr1(values).mapv(f64::from).into_dyn();
+    pub fn has_bias(&self) -> bool {
+        self.kind != Kind::Rms
+    }
+
+    /// The same in float64: `y`, or the gradients of `x`, weight and, if there is one, bias.
+    pub fn oracle(&self, tensors: &Tensors) -> Vec<Wanted> {
+        let Some(dy) = &tensors.dy else {
+            let Forward { y, scale, .. } = self.forward(tensors);
+            return vec![Wanted { values: y, scale }];
+        };
+        let Backward { dx, dx_scale, dweight, dweight_scale, dbias, dbias_scale, .. } = self.backward(tensors, dy);
+        let mut wanted = vec![Wanted { values: dx, scale: dx_scale }, Wanted { values: dweight, scale: dweight_scale }];
+        if self.has_bias() {
+            wanted.push(Wanted { values: dbias, scale: dbias_scale });
+        }
+        wanted
+    }
+
+    fn forward(&self, tensors: &Tensors) -> Forward {
         let x = tensors.x.mapv(f64::from);
         let (x, axis) = (x.view(), self.channel_axis);
         let (weight, bias) = (double(&tensors.weight), double(&tensors.bias));
@@ -113,4 +162,25 @@ impl Case {
             Kind::Instance => reference::instance_norm(x, axis, w, b, EPS),
         }
     }
+    fn backward(&self, tensors: &Tensors, dy: &ArrayD<f32>) -> Backward {
+        let (x, dy) = (tensors.x.mapv(f64::from), dy.mapv(f64::from));
+        let (x, dy, axis) = (x.view(), dy.view(), self.channel_axis);
+        let weight = double(&tensors.weight);
+        let w = Some(weight.view());
+        match self.kind {
+            Kind::Layer => reference::layer_norm_backward(x, dy, 1, w, EPS),
+            Kind::Rms => reference::rms_norm_backward(x, dy, 1, w, EPS, 0.0),
+            Kind::BatchTrain => reference::batch_norm_train_backward(x, dy, axis, w, EPS),
+            Kind::BatchEval => {
+                let (mean, var) = (double(&tensors.running_mean), double(&tensors.running_var));
+                reference::batch_norm_eval_backward(x, dy, axis, mean.view(), var.view(), w, EPS)
+            }
+            Kind::Group => reference::group_norm_backward(x, dy, axis, GROUPS, w, EPS),
+            Kind::Instance => reference::instance_norm_backward(x, dy, axis, w, EPS),
+        }
+    }
+}
+
+fn double(values: &[f32]) -> ArrayD<f64> {
+    arr1(values).mapv(f64::from).into_dyn()
 }

@@ -5,7 +5,7 @@ use rand::{RngExt as _, SeedableRng as _};
 use rand_distr::{Distribution as _, StandardNormal};
 use wgpu_norm::ndarray::ArrayD;
 
-use crate::case::Case;
+use crate::case::{Case, Direction};
 
 pub struct Tensors {
     pub x: ArrayD<f32>,
@@ -14,24 +14,27 @@ pub struct Tensors {
     pub bias: Vec<f32>,
     pub running_mean: Vec<f32>,
     pub running_var: Vec<f32>,
+    /// The gradient of `y`, where there is a backward pass.
+    pub dy: Option<ArrayD<f32>>,
 }
 
 impl Tensors {
     /// Data of standard deviation 1 around a mean, and running statistics that fit them.
     pub fn around(mean: f32, case: &Case) -> Self {
         let mut random = StdRng::seed_from_u64(7);
-        let x = ArrayD::from_shape_simple_fn(case.shape, || {
-            let x: f32 = StandardNormal.sample(&mut random);
-            mean + x
-        });
+        let x = normal(mean, case.shape, &mut random);
         let mut channels =
             |from: f32, to: f32| (0..case.channels()).map(|_| random.random_range(from..to)).collect::<Vec<_>>();
-        Self {
-            x,
-            weight: channels(0.5, 1.5),
-            bias: channels(-0.5, 0.5),
-            running_mean: channels(mean - 0.25, mean + 0.25),
-            running_var: channels(0.8, 1.2),
-        }
+        let (weight, bias) = (channels(0.5, 1.5), channels(-0.5, 0.5));
+        let (running_mean, running_var) = (channels(mean - 0.25, mean + 0.25), channels(0.8, 1.2));
+        let dy = (case.direction == Direction::Both).then(|| normal(0.3, case.shape, &mut random));
+        Self { x, weight, bias, running_mean, running_var, dy }
     }
+}
+
+fn normal(mean: f32, shape: &[usize], random: &mut StdRng) -> ArrayD<f32> {
+    ArrayD::from_shape_simple_fn(shape, || {
+        let value: f32 = StandardNormal.sample(random);
+        mean + value
+    })
 }

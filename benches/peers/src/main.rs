@@ -17,7 +17,7 @@ use std::time::Duration;
 use clap::{Parser, Subcommand};
 use indicatif::{ProgressBar, ProgressStyle};
 
-use case::{Case, Kind};
+use case::{Case, Direction, Kind};
 use child::Child;
 use peer::Name;
 use table::Row;
@@ -29,6 +29,9 @@ struct Args {
     /// Only these norms
     #[arg(long, value_delimiter = ',')]
     norm: Vec<Kind>,
+    /// Only these directions
+    #[arg(long, value_delimiter = ',')]
+    direction: Vec<Direction>,
     /// Only cases with this in their name, as in "LayerNorm 4096x768"
     #[arg(long, value_name = "SUBSTR", default_value = "")]
     case: String,
@@ -80,6 +83,7 @@ fn all(args: &Args) -> Result<(), Box<dyn Error>> {
     let cases: Vec<Case> = case::all()
         .into_iter()
         .filter(|case| args.norm.is_empty() || args.norm.contains(&case.kind))
+        .filter(|case| args.direction.is_empty() || args.direction.contains(&case.direction))
         .filter(|case| case.name().to_lowercase().contains(&args.case.to_lowercase()))
         .collect();
     if cases.is_empty() {

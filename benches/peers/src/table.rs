@@ -2,11 +2,12 @@
 
 use std::fmt::Write as _;
 
+use clap::ValueEnum as _;
 use comfy_table::presets::ASCII_MARKDOWN;
 use comfy_table::{CellAlignment, ContentArrangement, Table};
 use serde_json::{Value, json};
 
-use crate::case::Case;
+use crate::case::{Case, Direction};
 use crate::measure::BATCHES;
 use crate::one::{Outcome, Report};
 use crate::peer::Name;
@@ -18,9 +19,9 @@ pub struct Row {
     pub report: Report,
 }
 
-const HEADER: [&str; 8] = ["norm", "shape", "by", "time", "/ ours", "error", "at mean 1e6", "remark"];
+const HEADER: [&str; 9] = ["norm", "shape", "direction", "by", "time", "/ ours", "error", "at mean 1e6", "remark"];
 /// The columns that hold numbers.
-const NUMBERS: std::ops::Range<usize> = 3..7;
+const NUMBERS: std::ops::Range<usize> = 4..8;
 /// A longer reason is cut here; the JSON has the whole.
 const REASON: usize = 80;
 
@@ -35,7 +36,8 @@ pub fn text(rows: &[Row]) -> String {
     }
     let mut text = format!(
         "{table}\n\ntime: of one call, the median of {BATCHES} batches. error: the largest |error| / scale against float64, \
-         with data\nof standard deviation 1 and mean 1; at mean 1e6 the same with that mean.\n\n"
+         with data\nof standard deviation 1 and mean 1; at mean 1e6 the same with that mean. That of a backward pass is the largest \
+         of its\ngradients, each against its own scale.\n\n"
     );
     for peer in peers(rows) {
         let _ = writeln!(text, "{}", summary(peer, rows));
@@ -53,6 +55,7 @@ pub fn json(rows: &[Row]) -> Value {
                 "norm": word(&row.case.kind),
                 "shape": row.case.shape,
                 "channel_axis": row.case.channel_axis,
+                "direction": word(&row.case.direction),
                 "peer": word(&row.peer),
                 "ratio": ratio(row, rows),
                 "result": row.report.outcome,
@@ -62,7 +65,7 @@ pub fn json(rows: &[Row]) -> Value {
     json!({ "peers": about, "rows": rows })
 }
 
-fn cells(row: &Row, rows: &[Row]) -> [String; 8] {
+fn cells(row: &Row, rows: &[Row]) -> [String; 9] {
     let error = |error: &f64| format!("{error:.1e}");
     let (time, errors, remark) = match &row.report.outcome {
         Outcome::Timed { error: near, error_at_mean_1e6: far, seconds, .. } => {
@@ -81,7 +84,8 @@ fn cells(row: &Row, rows: &[Row]) -> [String; 8] {
         None => remark,
     };
     let name = row.peer.to_string();
-    [row.case.kind.to_string(), row.case.shape(), name, time, ratio, near, far, remark]
+    let Case { kind, direction, .. } = &row.case;
+    [kind.to_string(), row.case.shape(), direction.to_string(), name, time, ratio, near, far, remark]
 }
 
 fn seconds(row: &Row) -> Option<f64> {
@@ -115,11 +119,16 @@ fn about(peer: Name, rows: &[Row]) -> Option<&str> {
 fn summary(peer: Name, rows: &[Row]) -> String {
     let of_peer: Vec<&Row> = rows.iter().filter(|row| row.peer == peer).collect();
     let mut text = format!("{peer} {}", about(peer, rows).unwrap_or("was never ready"));
-    let ratios: Vec<f64> = of_peer.iter().filter_map(|row| ratio(row, rows)).collect();
-    if peer != Name::Ours && !ratios.is_empty() {
+    for &direction in Direction::value_variants() {
+        let of_direction = of_peer.iter().filter(|row| row.case.direction == direction);
+        let ratios: Vec<f64> = of_direction.filter_map(|row| ratio(row, rows)).collect();
+        if peer == Name::Ours || ratios.is_empty() {
+            continue;
+        }
         let mean = (ratios.iter().map(|ratio| ratio.ln()).sum::<f64>() / ratios.len() as f64).exp();
         let slower = ratios.iter().filter(|&&ratio| ratio > 1.0).count();
-        let _ = write!(text, "; slower in {slower} of {}, geometric mean of time / ours {mean:.2}", ratios.len());
+        let count = ratios.len();
+        let _ = write!(text, "; {direction} slower in {slower} of {count}, geometric mean of time / ours {mean:.2}");
     }
     let count = |of: fn(&Outcome) -> bool| of_peer.iter().filter(|row| of(&row.report.outcome)).count();
     for (count, what) in [

@@ -43,8 +43,8 @@ pub trait Peer {
 
 /// A norm with its data in place.
 pub trait Call {
-    /// One call's result, in the order of `x`.
-    fn result(&mut self) -> Result<Vec<f32>, Box<dyn Error>>;
+    /// One call's results: `y`, or the gradients of `x`, weight and, if there is one, bias. In the order of `x`.
+    fn results(&mut self) -> Result<Vec<Vec<f32>>, Box<dyn Error>>;
 
     /// The seconds that so many calls take together, from the first to the end of the last.
     fn run(&mut self, calls: u32) -> Result<f64, Box<dyn Error>>;

@@ -3,14 +3,14 @@
 use std::error::Error;
 use std::fs;
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
 use super::{Call, NotInstalled, Peer};
-use crate::case::{Case, EPS, GROUPS, Kind, MOMENTUM};
+use crate::case::{Case, Direction, EPS, GROUPS, Kind, MOMENTUM};
 use crate::data::Tensors;
 
 const SCRIPT: &str = include_str!("../../torch_bench.py");
@@ -78,6 +78,10 @@ impl Peer for Torch {
     }
 
     fn prepare(&mut self, case: &Case, tensors: &Tensors) -> Result<Box<dyn Call + '_>, Box<dyn Error>> {
+        let dy = match &tensors.dy {
+            Some(dy) => Some(self.write("dy", dy.as_slice().ok_or("dy is not row-major")?)?),
+            None => None,
+        };
         let request = json!({
             "norm": match case.kind {
                 Kind::Layer => "layer",
@@ -88,6 +92,7 @@ impl Peer for Torch {
                 Kind::Instance => "instance",
             },
             "shape": case.shape,
+            "has_bias": case.has_bias(),
             "channels_last": case.channels_last(),
             "groups": GROUPS,
             "eps": EPS,
@@ -97,21 +102,29 @@ impl Peer for Torch {
             "bias": self.write("bias", &tensors.bias)?,
             "running_mean": self.write("mean", &tensors.running_mean)?,
             "running_var": self.write("var", &tensors.running_var)?,
+            "dy": dy,
         });
         self.ask(&json!({ "prepare": request }))?;
-        Ok(Box::new(Prepared { torch: self }))
+        let results: &[&str] = match (case.direction, case.has_bias()) {
+            (Direction::Forward, _) => &["y"],
+            (Direction::Both, true) => &["dx", "dweight", "dbias"],
+            (Direction::Both, false) => &["dx", "dweight"],
+        };
+        Ok(Box::new(Prepared { torch: self, results }))
     }
 }
 
 struct Prepared<'a> {
     torch: &'a mut Torch,
+    results: &'static [&'static str],
 }
 
 impl Call for Prepared<'_> {
-    fn result(&mut self) -> Result<Vec<f32>, Box<dyn Error>> {
-        let path = self.torch.files.path().join("y");
-        self.torch.ask(&json!({ "result": path }))?;
-        Ok(bytemuck::pod_collect_to_vec(&fs::read(path)?))
+    fn results(&mut self) -> Result<Vec<Vec<f32>>, Box<dyn Error>> {
+        let folder = self.torch.files.path();
+        let paths: Vec<PathBuf> = self.results.iter().map(|name| folder.join(name)).collect();
+        self.torch.ask(&json!({ "results": paths }))?;
+        paths.iter().map(|path| Ok(bytemuck::pod_collect_to_vec(&fs::read(path)?))).collect()
     }
 
     fn run(&mut self, calls: u32) -> Result<f64, Box<dyn Error>> {
