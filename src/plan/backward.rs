@@ -5,14 +5,14 @@
 //! group, or as they are by weight.
 
 use super::{
-    GroupIndex, Maker, Mapping, Pass, Schedule, Span, StatisticsBy, Team, Traversal, Width, Window, Work, columns,
-    merge, window,
+    GroupIndex, Maker, Mapping, Pass, Schedule, Span, StatisticsBy, Team, Traversal, Window, Work, columns, merge,
+    window,
 };
 use crate::backward::Backward;
 use crate::block::{AffineIndex, Block};
 use crate::error::SpecError;
 use crate::norm::Source;
-use crate::shader::{Affine, Hold, Kernel, Known};
+use crate::shader::{Affine, Hold, Kernel, Known, Reduction, Width};
 
 /// Runs of elements that share a weight, in groups that lie in one piece, that are too short to leave a sum each.
 const SHORT_RUN: u64 = 16;
@@ -347,6 +347,6 @@ impl Pass {
 impl Team {
     /// Where nothing is reduced, nothing is exchanged.
     pub(super) fn silent(self) -> Self {
-        Self { reduction: super::Reduction::Alone, across_subgroups: false, ..self }
+        Self { reduction: Reduction::Alone, across_subgroups: false, ..self }
     }
 }

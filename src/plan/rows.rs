@@ -1,6 +1,6 @@
 //! Tiles along the contiguous `S`: how many lanes share one, and what each holds.
 
-use super::{Capabilities, Team, Tuning, Work};
+use super::{Capabilities, Team, Tuning, Turns, Work};
 use crate::shader::{Hold, Reduction, Width};
 
 /// Quads of four elements that one lane can hold in registers.
@@ -160,13 +160,13 @@ impl Tiling {
     }
 
     /// How the lanes take turns; `even` where every tile is as long as the first.
-    pub(super) fn turns(&self, width: Width, even: bool) -> super::Turns {
+    pub(super) fn turns(&self, width: Width, even: bool) -> Turns {
         let covered = u64::from(self.team.lanes) * self.items * u64::from(width.elements());
         let full = match self.hold {
             Hold::Stream(items) => self.items.is_multiple_of(u64::from(items)),
             _ => true,
         };
-        super::Turns {
+        Turns {
             span: self.span as u32,
             together: self.together as u32,
             // Ragged rows count their whole packs by themselves.

@@ -1,0 +1,146 @@
+//! The passes of a forward pass: fused where a group fits the lanes of a workgroup, or in stages.
+
+use super::{Maker, Pass, Schedule, Team, Traversal, Work, columns, merge, rows, window};
+use crate::block::Block;
+use crate::error::SpecError;
+use crate::norm::Source;
+use crate::shader::{Hold, Kernel, Known};
+
+/// What the last pass of a plan in stages binds: `x`, `y`, `weight`, `bias` and statistics, running ones as two tensors.
+const BUFFERS_OF_APPLY: u32 = 5;
+const BUFFERS_OF_EVAL: u32 = 6;
+
+impl Maker<'_> {
+    pub(super) fn forward(&self) -> Result<Schedule, SpecError> {
+        let Self { problem, capabilities, .. } = *self;
+        let block = &problem.block;
+        if block.elements() == 0 {
+            return Ok(Schedule::empty("empty, nothing to do"));
+        }
+        let make = self;
+        let traversal = self.traversal();
+        let mut schedule = Schedule::empty(self.why(traversal));
+        match problem.source {
+            Source::Running if capabilities.max_storage_buffers >= BUFFERS_OF_EVAL => {
+                schedule.passes.push(make.apply(traversal, Known::Running)?);
+            }
+            Source::Running => {
+                schedule.statistics = block.groups();
+                schedule.passes.push(make.running_statistics()?);
+                schedule.passes.extend(make.ending(traversal)?);
+            }
+            Source::Batch if make.fuses_rows() => schedule.passes.push(make.fused(Kernel::FusedRows)?),
+            Source::Batch if make.fuses_columns() => schedule.passes.push(make.columns(Kernel::FusedColumns)?),
+            Source::Batch | Source::Tracked(_) => {
+                let tracked = matches!(problem.source, Source::Tracked(_));
+                let (stats, merge) = make.statistics()?;
+                let merge = Pass { track: tracked, ..merge };
+                schedule.partials = block.groups() * merge.work.partials;
+                schedule.statistics = block.groups();
+                schedule.passes.extend([stats, merge]);
+                if tracked {
+                    // After every lane of the merge has read the count.
+                    schedule.passes.push(make.count_batch()?);
+                }
+                schedule.passes.extend(make.ending(traversal)?);
+            }
+        }
+        Ok(schedule)
+    }
+
+    pub(super) fn why(&self, traversal: Traversal) -> &'static str {
+        match (self.problem.source, traversal) {
+            (Source::Running, _) => "the statistics are given, x is read once",
+            (Source::Batch, _) if self.fuses_rows() && self.capabilities.software => {
+                "groups are contiguous and stay in a cache, x is read once from memory"
+            }
+            (Source::Batch, _) if self.fuses_rows() => "groups are contiguous and fit registers, x is read once",
+            (Source::Batch, _) if self.fuses_columns() => "groups are columns that fit registers, x is read once",
+            (Source::Batch, Traversal::Rows) if self.problem.block.r == 1 => {
+                "groups are too large for a workgroup: their parts are merged, x is read twice"
+            }
+            (_, Traversal::Rows) => "groups are long runs: each leaves statistics to merge, x is read twice",
+            (_, Traversal::Columns) => "groups are short runs in many rows: read by columns, merged, x is read twice",
+        }
+    }
+
+    /// Whether a group lies in one piece and is held by the lanes of a workgroup.
+    pub(super) fn fuses_rows(&self) -> bool {
+        let Block { r, s, .. } = self.problem.block;
+        r == 1 && s <= rows::longest_fused(self.problem.block.groups(), self.capabilities, self.tuning)
+    }
+
+    /// Whether a group is a column that one lane holds.
+    pub(super) fn fuses_columns(&self) -> bool {
+        let Block { r, k, s, .. } = self.problem.block;
+        s == 1 && r <= columns::LONGEST_FUSED && r * k <= window::most_elements(self.capabilities)
+    }
+
+    /// The last pass by merged statistics, in two where the device has too few bindings for all tensors at once.
+    pub(super) fn ending(&self, traversal: Traversal) -> Result<Vec<Pass>, SpecError> {
+        if !self.problem.affine || self.capabilities.max_storage_buffers >= BUFFERS_OF_APPLY {
+            return Ok(vec![self.apply(traversal, Known::Merged)?]);
+        }
+        Ok(vec![self.apply(traversal, Known::Scaled)?, self.apply(traversal, Known::Nothing)?])
+    }
+
+    pub(super) fn apply(&self, traversal: Traversal, known: Known) -> Result<Pass, SpecError> {
+        let pass = match traversal {
+            Traversal::Rows => self.rows(Kernel::ApplyRows)?,
+            Traversal::Columns => self.columns(Kernel::ApplyColumns)?,
+        };
+        let hold = if traversal == Traversal::Rows { Hold::None } else { pass.hold };
+        Ok(Pass { known, hold, affine: self.affine_of_rows(), team: pass.team.silent(), ..pass })
+    }
+
+    /// Partial statistics, and their merge.
+    pub(super) fn statistics(&self) -> Result<(Pass, Pass), SpecError> {
+        let stats = match self.traversal() {
+            Traversal::Rows => self.rows(Kernel::StatsRows)?,
+            Traversal::Columns => self.columns(Kernel::StatsColumns)?,
+        };
+        let merge = self.merge(&stats)?;
+        Ok((stats, merge))
+    }
+
+    pub(super) fn merge(&self, stats: &Pass) -> Result<Pass, SpecError> {
+        let Block { r, k, s, .. } = self.problem.block;
+        let groups = self.problem.block.groups();
+        let work = if stats.kernel == Kernel::StatsColumns {
+            // Folded rows leave a partial each.
+            let tiles = stats.work.row_tiles * stats.work.pitch / (k * s);
+            Work {
+                partials: tiles * s,
+                inner_count: s,
+                outer_stride: k * s,
+                b_stride: tiles * k * s,
+                ..Work::default()
+            }
+        } else {
+            let parts = stats.work.parts;
+            Work {
+                partials: r * parts,
+                inner_count: parts,
+                outer_stride: k * parts,
+                b_stride: r * k * parts,
+                ..Work::default()
+            }
+        };
+        // A group's partials of one row, or one run, are neighbours; then come those of the next k.
+        let work = Work { k_stride: work.inner_count, ..work };
+        let team = merge::team(work.partials, self.capabilities);
+        self.small(Kernel::Merge, team, work, groups)
+    }
+
+    pub(super) fn count_batch(&self) -> Result<Pass, SpecError> {
+        self.small(Kernel::CountBatch, Team::apart(1), Work::default(), 1)
+    }
+
+    /// Running statistics as those of a merge.
+    pub(super) fn running_statistics(&self) -> Result<Pass, SpecError> {
+        let team = Team::apart(self.capabilities.workgroup_size(64, 1));
+        let channels = self.problem.block.groups();
+        let pass = self.small(Kernel::RunningStatistics, team, Work::default(), channels)?;
+        Ok(Pass { known: Known::Running, ..pass })
+    }
+}

@@ -1,0 +1,179 @@
+//! What the passes of every plan are made by.
+
+use super::window::{self, Layout};
+use super::{
+    Capabilities, Grid, Mapping, Pass, Span, StatisticsBy, Team, Traversal, Tuning, Turns, Window, Work, columns, rows,
+};
+use crate::error::SpecError;
+use crate::norm::Problem;
+use crate::shader::{Affine, Hold, Kernel, Known, Width};
+
+/// What a pass over ragged rows binds at most: `x`, `y` twice, `weight`, `bias`, `mean`, `rstd` and `statistics`.
+const BUFFERS_OF_RAGGED: u32 = 8;
+
+/// Makes the passes of one schedule.
+#[derive(Clone, Copy)]
+pub(super) struct Maker<'a> {
+    pub(super) problem: &'a Problem,
+    pub(super) mapping: Mapping,
+    pub(super) capabilities: &'a Capabilities,
+    pub(super) tuning: Tuning,
+    /// The widest loads the alignment of the tensors allows.
+    pub(super) width: Width,
+    pub(super) ragged: bool,
+}
+
+impl Maker<'_> {
+    pub(super) fn traversal(&self) -> Traversal {
+        Traversal::of(&self.mapping.block, self.capabilities, self.width, self.tuning)
+    }
+
+    pub(super) fn grid(&self, workgroups: u64) -> Result<Grid, SpecError> {
+        Grid::new(self.problem.norm, workgroups, self.capabilities)
+    }
+
+    /// A pass over `count` tiles that lie in no tensor of the size of `x`.
+    pub(super) fn small(&self, kernel: Kernel, team: Team, work: Work, count: u64) -> Result<Pass, SpecError> {
+        let grid = self.grid(count.div_ceil(u64::from(team.workgroup_size / team.lanes)))?;
+        let elements = Span { first: 0, length: 0 };
+        let window = Window { grid, first: 0, count, elements, parameters: None, first_group: 0 };
+        Ok(Pass { width: Width::Scalar, ..self.pass(kernel, team, Work { tiles: count, ..work }, vec![window]) })
+    }
+
+    pub(super) fn pass(&self, kernel: Kernel, team: Team, work: Work, windows: Vec<Window>) -> Pass {
+        Pass {
+            kernel,
+            width: self.width,
+            hold: Hold::None,
+            affine: Affine::Constant,
+            known: Known::Merged,
+            track: false,
+            team,
+            turns: Turns { span: 1, together: 1, whole: false },
+            mapping: self.mapping,
+            statistics_by: StatisticsBy::Column,
+            work,
+            windows,
+        }
+    }
+
+    /// The windows of a pass by rows.
+    pub(super) fn windows(&self, layout: &Layout, tiling: &rows::Tiling) -> Result<Vec<Window>, SpecError> {
+        let mut windows =
+            window::cut(self.problem.norm, layout, self.capabilities, |tiles| self.grid(tiling.workgroups(tiles)))?;
+        // Parameters that fit a binding are bound whole.
+        let whole = self.problem.parameters() <= window::most_elements(self.capabilities);
+        if whole || self.mapping.index.s_div != 1 {
+            windows.iter_mut().for_each(|window| window.parameters = None);
+        }
+        Ok(windows)
+    }
+
+    /// Quads of a row may not straddle two runs of `S`, nor two weights. Ragged ones may, at a cost that pays on software
+    /// adapters, where single elements cost most; gradients take no part in it.
+    pub(super) fn width_of_rows(&self, kernel: Kernel) -> Width {
+        let s_div = self.mapping.index.s_div;
+        let s = self.mapping.block.s;
+        let aligned = s.is_multiple_of(4) && (s_div == 1 || s_div >= s || s_div.is_multiple_of(4));
+        if aligned && self.width != Width::Scalar {
+            return self.width;
+        }
+        let ragged = self.ragged
+            && kernel.may_be_ragged()
+            && self.capabilities.software
+            && self.capabilities.binds_twice
+            && self.capabilities.max_storage_buffers >= BUFFERS_OF_RAGGED
+            && s > rows::SHORT_RAGGED
+            && (s_div == 1 || s_div >= 4);
+        if ragged { Width::Ragged } else { Width::Scalar }
+    }
+
+    pub(super) fn affine_of_rows(&self) -> Affine {
+        match self.mapping.index.s_div {
+            1 => Affine::Element,
+            s_div if s_div >= self.mapping.block.s => Affine::Constant,
+            _ => Affine::Divided,
+        }
+    }
+
+    pub(super) fn fused(&self, kernel: Kernel) -> Result<Pass, SpecError> {
+        let block = &self.problem.block;
+        let width = self.width_of_rows(kernel);
+        let tiling =
+            rows::Tiling::new(block.s, block.groups(), width, kernel.tensors_held(), self.capabilities, self.tuning);
+        let work = Work { tiles: block.groups(), parts: 1, tile_length: block.s, ..tiling.work() };
+        let windows =
+            self.windows(&Layout { units: block.groups(), length: block.s, parts: 1, tile: block.s }, &tiling)?;
+        let turns = tiling.turns(width, true);
+        let affine = self.affine_of_rows();
+        let pass = Pass { width, hold: tiling.hold(), affine, turns, ..self.pass(kernel, tiling.team, work, windows) };
+        // Lanes side by side have groups of other b and k, whose weights must be the same.
+        let same = self.problem.affine && self.mapping.has_same_parameters();
+        Ok(match tiling.sharing(self.capabilities).filter(|_| affine == Affine::Element && same) {
+            Some((team, together)) => Pass { affine: Affine::Shared, team, turns: Turns { together, ..turns }, ..pass },
+            None if affine == Affine::Divided && tiling.steps(width, self.mapping.index.s_div) => {
+                Pass { affine: Affine::Stepped, ..pass }
+            }
+            None => pass,
+        })
+    }
+
+    pub(super) fn rows(&self, kernel: Kernel) -> Result<Pass, SpecError> {
+        let block = &self.mapping.block;
+        let width = self.width_of_rows(kernel);
+        let parts = rows::parts(block.s, self.capabilities);
+        // Tiles of one length, and a multiple of four so that each starts aligned.
+        let tile_length = block.s.div_ceil(parts).next_multiple_of(4).min(block.s);
+        let parts = block.s.div_ceil(tile_length);
+        let tiles = block.groups() * block.r * parts;
+        let tiling =
+            rows::Tiling::new(tile_length, tiles, width, kernel.tensors_held(), self.capabilities, self.tuning);
+        let work = Work { tiles, parts, tile_length, ..tiling.work() };
+        let layout = Layout { units: block.groups() * block.r, length: block.s, parts, tile: tile_length };
+        let pass = self.pass(kernel, tiling.team, work, self.windows(&layout, &tiling)?);
+        Ok(Pass { width, hold: tiling.hold(), turns: tiling.turns(width, parts * tile_length == block.s), ..pass })
+    }
+
+    pub(super) fn columns(&self, kernel: Kernel) -> Result<Pass, SpecError> {
+        let fused = kernel == Kernel::FusedColumns;
+        let tiling = if fused {
+            columns::Tiling::fused(&self.mapping.block, self.capabilities, self.width)
+        } else {
+            columns::Tiling::new(&self.mapping.block, self.capabilities, self.width, self.tuning)
+        };
+        self.columns_by(kernel, &tiling)
+    }
+
+    pub(super) fn columns_by(&self, kernel: Kernel, tiling: &columns::Tiling) -> Result<Pass, SpecError> {
+        let block = &self.mapping.block;
+        let fused = kernel == Kernel::FusedColumns;
+        let workgroups = tiling.workgroups(block);
+        let rows = tiling.row_lanes * tiling.rows_per_lane;
+        let tall = Layout {
+            units: block.b,
+            length: tiling.rows * tiling.pitch,
+            parts: tiling.rows.div_ceil(rows),
+            tile: rows * tiling.pitch,
+        };
+        let across = tiling.column_blocks;
+        let mut windows = window::cut(self.problem.norm, &tall, self.capabilities, |tiles| self.grid(tiles * across))?;
+        // The kernel counts workgroups, of which there are `across` to a tile.
+        for window in &mut windows {
+            (window.first, window.count) = (window.first * across, window.count * across);
+            window.parameters = None;
+        }
+        let work = Work {
+            tiles: workgroups,
+            tile_length: tiling.rows_per_lane,
+            column_lanes: tiling.column_lanes,
+            row_lanes: tiling.row_lanes,
+            column_blocks: tiling.column_blocks,
+            row_tiles: tiling.row_tiles,
+            rows: tiling.rows,
+            pitch: tiling.pitch,
+            ..Work::default()
+        };
+        let pass = self.pass(kernel, Team::apart(tiling.workgroup_size), work, windows);
+        Ok(Pass { width: tiling.width, hold: tiling.hold(fused), ..pass })
+    }
+}

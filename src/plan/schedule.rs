@@ -1,0 +1,82 @@
+//! The passes of a plan, and what they leave to each other.
+
+use super::{Capabilities, Maker, Mapping, Pass, Tuning};
+use crate::element::Element;
+use crate::error::SpecError;
+use crate::norm::{Problem, Task};
+use crate::shader::Width;
+
+/// The passes of a plan, in order, at one vector width.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Schedule {
+    pub(crate) passes: Vec<Pass>,
+    /// Why these, in a few words.
+    pub(crate) why: &'static str,
+    /// Partials that the first pass leaves for the merge, 16 bytes each.
+    pub(crate) partials: u64,
+    /// Groups whose statistics the merge leaves for the last pass, 16 bytes each.
+    pub(crate) statistics: u64,
+    /// Partial sums of a backward pass, and those of its groups, 8 bytes each.
+    pub(crate) partial_sums: u64,
+    pub(crate) sums: u64,
+}
+
+/// Bytes of a stored partial, and of a group's stored statistics.
+pub(crate) const RECORD: u64 = 16;
+
+/// Bytes of two stored sums.
+pub(crate) const PAIR: u64 = 8;
+
+/// What the tensors there are allow.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Loads {
+    /// All that may be read by quads start at a multiple of four elements.
+    pub(crate) quads: bool,
+    /// There is no residual, of which ragged rows know nothing.
+    pub(crate) ragged: bool,
+}
+
+impl Loads {
+    pub(crate) const ANY: Self = Self { quads: true, ragged: true };
+}
+
+impl Schedule {
+    pub(crate) fn new(
+        problem: &Problem,
+        capabilities: &Capabilities,
+        tuning: Tuning,
+        loads: Loads,
+    ) -> Result<Self, SpecError> {
+        let width = if loads.quads { Width::Quad } else { Width::Scalar };
+        let make = Maker { problem, mapping: Mapping::of(problem), capabilities, tuning, width, ragged: loads.ragged };
+        capabilities.check_buffer(problem.norm, "x", problem.block.elements() * Element::F32.size())?;
+        let schedule = match problem.task {
+            Task::Forward => make.forward()?,
+            Task::Moments => make.moments()?,
+            Task::FromMoments { parts } => make.by_moments(parts)?,
+            Task::Backward(wanted) => make.backward(wanted)?,
+            Task::BackwardSums(wanted) => make.backward_sums(wanted)?,
+            Task::FromSums { parts, .. } => make.by_sums(parts)?,
+        };
+        let Self { partials, statistics, partial_sums, sums, .. } = schedule;
+        capabilities.check_binding(problem.norm, "scratch for partial statistics", partials * RECORD)?;
+        capabilities.check_binding(problem.norm, "scratch for statistics", statistics * RECORD)?;
+        capabilities.check_binding(problem.norm, "scratch for partial sums", partial_sums * PAIR)?;
+        capabilities.check_binding(problem.norm, "scratch for sums", sums * PAIR)?;
+        Ok(schedule)
+    }
+
+    /// Nothing to do yet.
+    pub(super) fn empty(why: &'static str) -> Self {
+        Self { passes: Vec::new(), why, partials: 0, statistics: 0, partial_sums: 0, sums: 0 }
+    }
+
+    /// Whether it does for tensors that allow no other loads.
+    pub(crate) fn suits(&self, loads: Loads) -> bool {
+        self.passes.iter().all(|pass| match pass.width {
+            Width::Scalar => true,
+            Width::Quad => loads.quads,
+            Width::Ragged => loads.ragged,
+        })
+    }
+}
