@@ -66,8 +66,9 @@ struct Params {
     group_k: u32,
     // Not 0 where gradients of parameters are added to what is there.
     accumulate: u32,
-    unused_1: u32,
-    unused_2: u32,
+    // The first partial in scratch, negated.
+    partials_start: u32,
+    unused: u32,
 }
 
 @group(0) @binding(0) var<uniform> params: Params;

@@ -377,8 +377,10 @@ impl Binder<'_> {
             for window in &pass.windows {
                 let start = |role: Role| match self.range(role, window) {
                     Some(range) => range.start,
-                    // In scratch, the statistics of a few groups at a time.
-                    None if role == Role::Stats => 0u32.wrapping_sub(window.first_group as u32),
+                    // In scratch, those of a few groups at a time.
+                    None if matches!(role, Role::Stats | Role::Partials) => {
+                        0u32.wrapping_sub(window.first_record as u32)
+                    }
                     None => 0,
                 };
                 let params = Params::new(self.problem, pass, window, start);

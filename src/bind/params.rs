@@ -74,8 +74,8 @@ params! {
     group_rows: u32,
     group_k: u32,
     accumulate: u32,
-    unused_1: u32,
-    unused_2: u32,
+    partials_start: u32,
+    unused: u32,
 }
 
 /// Sizes that the planner keeps below 2^32; `s_div` alone may be "never", which any larger number is as well.
@@ -134,6 +134,7 @@ impl Params {
             grad_residual_start: start(Role::GradResidual),
             moments_start: start(Role::Moments),
             sums_start: start(Role::Sums),
+            partials_start: start(Role::Partials),
             group_b: narrow(groups.b_step),
             group_rows: narrow(groups.rows),
             group_k: narrow(groups.k_div),

@@ -76,9 +76,13 @@ impl Maker<'_> {
             return Ok(schedule);
         }
         let running = self.problem.source == Source::Running;
-        let fused = wanted.input && !running && self.fuses_rows();
+        let rows = !running && self.fuses_rows();
+        let fused = wanted.input && rows;
         if let Some(schedule) = self.fused_parameters(wanted).filter(|_| fused && parameters).transpose()? {
             return Ok(schedule);
+        }
+        if rows && !wanted.saved && parameters && self.problem.block.groups() > SLAB {
+            return self.by_slabs(wanted);
         }
         let group_sums = wanted.input && !running && !fused;
         let first = !running && !wanted.saved && (group_sums || (parameters && (!wanted.input || wanted.overwrites)));
@@ -94,9 +98,6 @@ impl Maker<'_> {
             schedule.statistics = self.problem.block.groups();
         }
         let known = wanted.saved || first;
-        if fused && !known && parameters && self.problem.block.groups() > SLAB {
-            return self.by_slabs(schedule);
-        }
         if fused && !known {
             schedule.passes.push(Pass { known: Known::Nothing, ..self.fused(Kernel::BackwardFusedRows)? });
         }
@@ -150,32 +151,48 @@ impl Maker<'_> {
 
     /// Many short groups: some rows at a time leave their statistics, and the sums over these rows follow at once, so that
     /// scratch does not grow with the rows.
-    fn by_slabs(&self, mut schedule: Schedule) -> Result<Schedule, SpecError> {
+    fn by_slabs(&self, wanted: Backward) -> Result<Schedule, SpecError> {
         let weights = self.by_weight();
         let sums = weights.weight_sums(Way::Rows)?;
-        let fused = Pass { known: Known::Nothing, ..self.fused(Kernel::BackwardFusedRows)? };
+        // The gradient of x first, which leaves the statistics; or last, where it overwrites what the sums read.
+        let ahead = wanted.input && !wanted.overwrites;
+        let mut schedule = Schedule::empty(self.why_backward(wanted.input, !ahead));
+        let fused = self.fused(Kernel::BackwardFusedRows)?;
+        let (stats, merge) = self.statistics()?;
         let Block { r: rows, k, s, .. } = sums.mapping.block;
         let groups_of_row = sums.mapping.groups.b_step;
         let (line, across) = (k * s, sums.work.column_blocks);
         let rows_of_tile = sums.work.row_lanes * sums.work.tile_length;
         let most = (SLAB / groups_of_row).min(window::most_elements(self.capabilities) / line);
         let step = (most / rows_of_tile).max(1) * rows_of_tile;
-        schedule.statistics = step * groups_of_row;
+        let (groups_of_step, parts) = (step.min(rows) * groups_of_row, stats.work.parts);
+        schedule.statistics = groups_of_step;
+        schedule.partials = if ahead { 0 } else { groups_of_step * parts };
         schedule.partial_sums = sums.sums();
         for row in (0..rows).step_by(step as usize) {
             let count = step.min(rows - row);
             let elements = Span { first: row * line, length: count * line };
-            let window = |first: u64, count: u64, workgroups: u64| {
-                let first_group = row * groups_of_row;
-                Ok(Window { grid: self.grid(workgroups)?, first, count, elements, parameters: None, first_group })
+            let (first, groups) = (row * groups_of_row, count * groups_of_row);
+            let window = |first: u64, count: u64, of_workgroup: u64, first_record: u64| {
+                let grid = self.grid(count.div_ceil(of_workgroup))?;
+                Ok(vec![Window { grid, first, count, elements, parameters: None, first_record }])
             };
-            let groups = count * groups_of_row;
-            let of_workgroup = u64::from(fused.team.workgroup_size / fused.team.lanes);
-            let windows = vec![window(row * groups_of_row, groups, groups.div_ceil(of_workgroup))?];
-            schedule.passes.push(Pass { windows, ..fused.clone() });
-            let tiles = count.div_ceil(rows_of_tile) * across;
-            let windows = vec![window(row / rows_of_tile * across, tiles, tiles)?];
+            let of_team = |team: &Team| u64::from(team.workgroup_size / team.lanes);
+            let fused = Pass { windows: window(first, groups, of_team(&fused.team), first)?, ..fused.clone() };
+            if ahead {
+                schedule.passes.push(Pass { known: Known::Nothing, ..fused.clone() });
+            } else {
+                let first = first * parts;
+                let windows = window(first, groups * parts, of_team(&stats.team), first)?;
+                schedule.passes.push(Pass { windows, ..stats.clone() });
+                let windows = window(0, groups, of_team(&merge.team), 0)?;
+                schedule.passes.push(Pass { windows, ..merge.clone() });
+            }
+            let windows = window(row / rows_of_tile * across, count.div_ceil(rows_of_tile) * across, 1, first)?;
             schedule.passes.push(Pass { windows, ..sums.clone() });
+            if wanted.overwrites {
+                schedule.passes.push(fused);
+            }
         }
         schedule.passes.push(weights.merge_parameters(sums.by_parameter())?);
         Ok(schedule)

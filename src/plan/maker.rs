@@ -36,7 +36,7 @@ impl Maker<'_> {
     pub(super) fn small(&self, kernel: Kernel, team: Team, work: Work, count: u64) -> Result<Pass, SpecError> {
         let grid = self.grid(count.div_ceil(u64::from(team.workgroup_size / team.lanes)))?;
         let elements = Span { first: 0, length: 0 };
-        let window = Window { grid, first: 0, count, elements, parameters: None, first_group: 0 };
+        let window = Window { grid, first: 0, count, elements, parameters: None, first_record: 0 };
         Ok(Pass { width: Width::Scalar, ..self.pass(kernel, team, Work { tiles: count, ..work }, vec![window]) })
     }
 

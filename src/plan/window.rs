@@ -16,8 +16,8 @@ pub(crate) struct Window {
     pub(crate) elements: Span,
     /// What it binds of weight and bias, if it lies within one run of `S` and they run along it.
     pub(crate) parameters: Option<Span>,
-    /// The group whose statistics are the first in scratch.
-    pub(crate) first_group: u64,
+    /// What is the first in scratch: the group whose statistics, or the tile whose partial.
+    pub(crate) first_record: u64,
 }
 
 /// `length` elements from `first` on.
@@ -76,7 +76,7 @@ pub(super) fn cut(
                 count: count * parts,
                 elements: Span { first: unit * length, length: count * length },
                 parameters: None,
-                first_group: 0,
+                first_record: 0,
             });
         }
         return Ok(windows);
@@ -99,7 +99,7 @@ pub(super) fn cut(
                 count,
                 elements: Span { first: unit * length + within.first, ..within },
                 parameters: Some(within),
-                first_group: 0,
+                first_record: 0,
             });
         }
     }

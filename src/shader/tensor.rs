@@ -312,11 +312,12 @@ impl Stored {
         }
     }
 
-    /// Where element `i` of `role` is: tensors of the user start somewhere in their binding, scratch at 0.
+    /// Where element `i` of `role` is: tensors of the user start somewhere in their binding, and partials may be those of a
+    /// few groups; other scratch starts at 0.
     fn place(self, role: Role) -> String {
         let name = role.shader_name();
         match self {
-            _ if !Role::GIVEN.contains(&role) => "i".to_owned(),
+            _ if !Role::GIVEN.contains(&role) && role != Role::Partials => "i".to_owned(),
             Self::Packed(Width::Quad | Width::Ragged) => format!("(params.{name}_start + i) >> 2u"),
             _ => format!("params.{name}_start + i"),
         }

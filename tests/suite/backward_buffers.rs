@@ -26,20 +26,20 @@ fn flat(array: &ArrayD<f32>) -> Vec<f32> {
 }
 
 /// The tensors of one backward pass, from one offset on.
-struct Buffers<'a> {
+pub struct Buffers<'a> {
     gpu: &'a Gpu,
     norm: Box<dyn Norm>,
     x: Tensor<'a>,
-    dy: Tensor<'a>,
+    pub dy: Tensor<'a>,
     weight: Tensor<'a>,
     running: Option<[Tensor<'a>; 2]>,
-    dx: Tensor<'a>,
-    dweight: Tensor<'a>,
-    dbias: Tensor<'a>,
+    pub dx: Tensor<'a>,
+    pub dweight: Tensor<'a>,
+    pub dbias: Tensor<'a>,
 }
 
 impl<'a> Buffers<'a> {
-    fn new(gpu: &'a Gpu, gradient: &Gradient, offset: usize) -> Self {
+    pub fn new(gpu: &'a Gpu, gradient: &Gradient, offset: usize) -> Self {
         let Case { x, weight, running_mean, running_var, .. } = &gradient.case;
         let at = |values: &ArrayD<f32>| Tensor::at(gpu, offset, &flat(values));
         let weight = weight.as_ref().unwrap();
@@ -56,7 +56,7 @@ impl<'a> Buffers<'a> {
         }
     }
 
-    fn operands(&self) -> Operands<'_> {
+    pub fn operands(&self) -> Operands<'_> {
         let operands = Operands::backward(self.dy.view(), self.x.view()).weight(self.weight.view());
         let operands = match &self.running {
             Some([mean, var]) => operands.running_mean(mean.view()).running_var(var.view()),
@@ -65,7 +65,7 @@ impl<'a> Buffers<'a> {
         operands.grad_weight(self.dweight.view()).grad_bias(self.dbias.view())
     }
 
-    fn run(&self, wanted: Backward, operands: &Operands<'_>) {
+    pub fn run(&self, wanted: Backward, operands: &Operands<'_>) {
         run(self.gpu, &self.gpu.context().plan_backward(self.norm.as_ref(), wanted).unwrap(), operands);
     }
 

@@ -4,6 +4,7 @@ mod accuracy;
 mod backward;
 mod backward_buffers;
 mod backward_properties;
+mod backward_slabs;
 mod bench;
 mod buffers;
 mod coming_from;
