@@ -4,12 +4,7 @@
 //! Only dispatches are timed: buffers are bound once, and an iteration is one recording. The throughput is that of what
 //! the plan's `bytes_moved` counts.
 
-// The command reads more of these.
-#[allow(dead_code)]
-#[path = "../src/bin/wgpu-norm/kind.rs"]
-mod kind;
-#[path = "../src/bin/wgpu-norm/numbers.rs"]
-mod numbers;
+// The command reads more of it.
 #[allow(dead_code, unused_imports)]
 #[path = "../src/bin/wgpu-norm/bench/timing/mod.rs"]
 mod timing;

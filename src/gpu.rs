@@ -287,7 +287,10 @@ fn describe(info: &wgpu::AdapterInfo) -> String {
         wgpu::DeviceType::Other => "other",
     };
     let driver = format!("{} {}", info.driver, info.driver_info);
-    format!("{}, {:?}, {kind}, driver {}", info.name, info.backend, driver.trim())
+    // Browsers keep most of it to themselves.
+    let name = if info.name.is_empty() { "an adapter without a name" } else { &info.name };
+    let driver = if driver.trim().is_empty() { String::new() } else { format!(", driver {}", driver.trim()) };
+    format!("{name}, {:?}, {kind}{driver}", info.backend)
 }
 
 /// What was looked for and what there is, with what to do where there is nothing.
@@ -306,7 +309,9 @@ fn explain(adapters: &[wgpu::Adapter], wanted: Option<&str>) -> String {
         return format!("wgpu found none, and the environment chooses where it looks: {}", set.join(", "));
     }
     if adapters.is_empty() {
-        return if cfg!(target_os = "linux") {
+        return if cfg!(target_arch = "wasm32") {
+            "wgpu found none: this browser has no WebGPU here, or it is turned off".to_owned()
+        } else if cfg!(target_os = "linux") {
             "wgpu found none. Install a Vulkan driver; without a GPU, Mesa's software Vulkan will do: on Debian or Ubuntu \
              `apt-get install -y --no-install-recommends mesa-vulkan-drivers`"
                 .to_owned()

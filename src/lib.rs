@@ -57,6 +57,7 @@
 //! | `&[f32]` and a shape | [`Gpu::run`], [`Gpu::run_blocking`](Gpu#method.run_blocking) | [`Gpu::run_backward`] |
 //! | `ndarray` views (feature `ndarray`) | `Gpu::run_array`, `Gpu::run_array_blocking` | `Gpu::run_backward_array` |
 //! | one of several parts of a batch | [`Context::plan_moments`], [`Context::plan_from_moments`] | [`Context::plan_backward_sums`], [`Context::plan_backward_from_sums`] |
+//! | a GPU that you do not know (feature `ndarray`) | `Gpu::examine`: every norm against float64, there | the same |
 //! | `.npy` or `.safetensors` files | the command `wgpu-norm` (feature `cli`): `apply` | `grad` |
 //!
 //! Plain names are async; their `_blocking` twins are absent on wasm32. On native the futures poll the device
@@ -99,7 +100,7 @@
 //! | feature | |
 //! |---|---|
 //! | `backends` (default) | Vulkan, Metal, DX12 and WebGPU; off, choose wgpu's backends yourself |
-//! | `ndarray` | views in and out, and the oracle `reference` |
+//! | `ndarray` | views in and out, the oracle `reference`, and `doctor`, which compares every norm with it |
 //! | `safetensors` | checkpoints of the layers in [`nn`], under PyTorch's keys |
 //! | `cli` | the command `wgpu-norm` |
 //! | `gles` | wgpu's OpenGL backend as well |
@@ -111,6 +112,8 @@ mod backward;
 mod bind;
 mod block;
 mod context;
+#[cfg(feature = "ndarray")]
+pub mod doctor;
 mod element;
 mod error;
 mod gpu;
@@ -122,6 +125,9 @@ mod plan;
 mod probe;
 #[cfg(feature = "ndarray")]
 pub mod reference;
+#[cfg(feature = "ndarray")]
+#[doc(hidden)]
+pub mod sample;
 mod scope;
 mod shader;
 

@@ -1,5 +1,5 @@
 //! `wgpu-norm doctor`, and the probe it goes by. That a wrong result would be reported is tested where the verdict is
-//! made, in `src/bin/wgpu-norm/doctor/verdict.rs`.
+//! made, in `src/doctor/verdict.rs`.
 
 use std::collections::BTreeSet;
 
@@ -12,10 +12,14 @@ use crate::support::{Case, Kind, TOLERANCE, gpu};
 /// Whatever adapter the suite runs on has passed it, so the doctor must trust it.
 #[test]
 fn the_doctor_trusts_this_adapter() {
-    let folder = Folder::new();
-    let ended = folder.succeed("doctor");
-    assert_eq!(ended.stderr, "");
-    let text = &ended.stdout;
+    let mut told = Vec::new();
+    let report = gpu().examine_blocking(|done, all| told.push((done, all))).unwrap();
+    assert!(report.is_trusted() && report.verdict().starts_with("Trust it: in all "), "{report}");
+    assert!(report.checks.iter().all(|check| check.passed() && check.error().is_ok()), "{report}");
+    let all = told.last().map(|&(_, all)| all);
+    assert!(told.is_sorted() && told.iter().all(|&(_, bytes)| Some(bytes) == all), "{told:?}");
+    assert_eq!((told.first().map(|&(done, _)| done), told.last().map(|&(done, _)| done)), (Some(0), all));
+    let text = &report.to_string();
     assert!(text.starts_with(&gpu().describe()), "{text}");
     assert!(text.lines().last().is_some_and(|verdict| verdict.starts_with("Trust it: in all ")), "{text}");
     for fact in ["(x - shift) - delta", "denormals", "a * b + c", "a / b, sqrt(a)", "NaN, infinities", "loops"] {

@@ -18,7 +18,6 @@ use crate::check::TOLERANCE;
 use crate::cli::{Bench, Directions, NormName};
 use crate::failure::{Failure, chain};
 use crate::files;
-use crate::kind::Kind;
 use crate::progress::Progress;
 use crate::specify;
 use compare::Comparison;
@@ -26,6 +25,7 @@ use copy::Copies;
 use report::{Copy, Outcome, Report, Row, Speed};
 use rounds::{Effort, measure};
 use timing::{Case, Clock, Device, Direction, Subject, Tensors, Trouble};
+use wgpu_norm::sample::Kind;
 
 pub(crate) fn run(options: &Bench) -> Result<(), Failure> {
     options.check()?;

@@ -8,7 +8,7 @@ use wgpu_norm::{Gradients, Outputs};
 use crate::apply::Arrays;
 use crate::cli::{Apply, Estimator, Grad, NormName};
 use crate::grad;
-use crate::kind::{from_front, wide};
+use wgpu_norm::sample::{from_front, wide};
 
 /// How far one output is off at most.
 pub(crate) struct Checked {

@@ -9,8 +9,6 @@ mod doctor;
 mod failure;
 mod files;
 mod grad;
-mod kind;
-mod numbers;
 mod plan;
 mod progress;
 mod report;

@@ -4,7 +4,7 @@ use std::borrow::Cow;
 
 use wgpu_norm::{Backward, Context, Norm, Plan, SpecError};
 
-use crate::kind::Kind;
+use wgpu_norm::sample::{self, Kind};
 
 /// One pass of a norm of one shape.
 #[derive(Clone, Debug)]
@@ -165,7 +165,7 @@ impl Case {
                 // Of two axes the second is both: positions are folded into the first.
                 if axis == LAST || axis + 1 == self.shape.len() as isize {
                     "channels_last"
-                } else if crate::kind::from_front(axis, self.shape.len()) <= 1 {
+                } else if sample::from_front(axis, self.shape.len()) <= 1 {
                     "channels_first"
                 } else {
                     "channels_between"

@@ -5,8 +5,7 @@ use wgpu_norm::reference;
 use wgpu_norm::{Bound, Error, Operands, Plan, View, wgpu};
 
 use super::{Case, Device, Ring, Trouble};
-use crate::kind::{Kind, Parameters};
-use crate::numbers::Numbers;
+use wgpu_norm::sample::{Kind, Numbers, Parameters};
 
 /// The data of a case, on the host.
 pub(crate) struct Tensors {

@@ -1,21 +1,25 @@
-//! A norm by the arguments that the library and the oracle both take.
+//! A norm by the arguments that the library and the oracle both take, with random data: what the doctor and the command's
+//! bench are made of.
+
+mod numbers;
+
+pub use numbers::Numbers;
 
 use ndarray::ArrayD;
-use wgpu_norm::reference::{self, Backward, Forward};
-use wgpu_norm::{
+
+use crate::reference::{self, Backward, Forward};
+use crate::{
     BatchNorm, GroupNorm, InstanceNorm, LayerNorm, LpNorm, MeanVarianceNorm, Momentum, Norm, RmsNorm, SpecError,
     VarianceEstimator,
 };
 
-use crate::numbers::Numbers;
-
-pub(crate) const EPS: f32 = 1e-5;
+pub const EPS: f32 = 1e-5;
 /// How much of the running statistics a batch replaces.
-pub(crate) const TAKE: f32 = 0.1;
+pub const TAKE: f32 = 0.1;
 
 /// Axes count from the last where they are negative.
 #[derive(Clone, Copy, Debug)]
-pub(crate) enum Kind {
+pub enum Kind {
     Layer { ndim: usize },
     Rms { weight_offset: f32 },
     Group { groups: usize, axis: isize },
@@ -28,16 +32,16 @@ pub(crate) enum Kind {
 
 /// What a norm takes beside `x`, each where it takes it.
 #[derive(Debug)]
-pub(crate) struct Parameters {
-    pub(crate) weight: Option<ArrayD<f32>>,
-    pub(crate) bias: Option<ArrayD<f32>>,
-    pub(crate) running_mean: Option<ArrayD<f32>>,
-    pub(crate) running_var: Option<ArrayD<f32>>,
+pub struct Parameters {
+    pub weight: Option<ArrayD<f32>>,
+    pub bias: Option<ArrayD<f32>>,
+    pub running_mean: Option<ArrayD<f32>>,
+    pub running_var: Option<ArrayD<f32>>,
 }
 
 impl Kind {
     /// Of `x` of this shape.
-    pub(crate) fn norm(self, shape: &[usize]) -> Result<Box<dyn Norm>, SpecError> {
+    pub fn norm(self, shape: &[usize]) -> Result<Box<dyn Norm>, SpecError> {
         let last = |ndim: usize| shape.split_at(shape.len().saturating_sub(ndim)).1;
         Ok(match self {
             Self::Layer { ndim } => Box::new(LayerNorm::new(shape, last(ndim))?.eps(EPS)),
@@ -60,7 +64,7 @@ impl Kind {
     }
 
     /// Random ones of this shape, that of weight and bias, for data of this mean and a standard deviation of 1.
-    pub(crate) fn parameters(self, shape: &[usize], mean: f32, numbers: &mut Numbers) -> Parameters {
+    pub fn parameters(self, shape: &[usize], mean: f32, numbers: &mut Numbers) -> Parameters {
         let affine = !matches!(self, Self::Mvn { .. } | Self::Lp { .. });
         let running = matches!(self, Self::BatchTrain { .. } | Self::BatchEval { .. });
         Parameters {
@@ -72,12 +76,12 @@ impl Kind {
     }
 
     /// Whether the library computes its gradients.
-    pub(crate) fn has_backward(self) -> bool {
+    pub fn has_backward(self) -> bool {
         !matches!(self, Self::Mvn { .. } | Self::Lp { .. })
     }
 
     /// The norm in float64. The arrays must be such as the library takes.
-    pub(crate) fn oracle(self, x: &ArrayD<f32>, parameters: &Parameters) -> Forward {
+    pub fn oracle(self, x: &ArrayD<f32>, parameters: &Parameters) -> Forward {
         let x = wide(x);
         let Parameters { weight, bias, running_mean, running_var } = parameters;
         let [weight, bias, mean, var] = [weight, bias, running_mean, running_var].map(|array| array.as_ref().map(wide));
@@ -103,7 +107,7 @@ impl Kind {
     }
 
     /// Its gradients in float64, for a norm that has a backward pass. The arrays must be such as the library takes.
-    pub(crate) fn gradients(self, x: &ArrayD<f32>, dy: &ArrayD<f32>, parameters: &Parameters) -> Option<Backward> {
+    pub fn gradients(self, x: &ArrayD<f32>, dy: &ArrayD<f32>, parameters: &Parameters) -> Option<Backward> {
         let (x, dy, eps) = (wide(x), wide(dy), f64::from(EPS));
         let (x, dy) = (x.view(), dy.view());
         let Parameters { weight, running_mean, running_var, .. } = parameters;
@@ -127,11 +131,11 @@ impl Kind {
 }
 
 /// In float64.
-pub(crate) fn wide(values: &ArrayD<f32>) -> ArrayD<f64> {
+pub fn wide(values: &ArrayD<f32>) -> ArrayD<f64> {
     values.mapv(f64::from)
 }
 
 /// An axis, counted from the first; the library has refused those that are not there.
-pub(crate) fn from_front(axis: isize, rank: usize) -> usize {
+pub fn from_front(axis: isize, rank: usize) -> usize {
     if axis < 0 { rank.saturating_add_signed(axis) } else { axis.unsigned_abs() }
 }

@@ -1,163 +1,87 @@
 //! What the checks amount to: the table, and whether to trust the adapter.
 
-use serde_json::{Value, json};
-use wgpu_norm::Probe;
-
-use super::cases::{Case, Data};
-use crate::check::TOLERANCE;
-
-/// How a case is planned and bound.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Way {
-    Planned,
-    Probed,
-    WithoutSubgroups,
-    Windows,
-    OutOfPlace,
-    /// Gradients by statistics that the forward pass saved, that of `x` over that of `y`.
-    OverDy,
-}
-
-impl Way {
-    pub(crate) const ALL: [Self; 6] =
-        [Self::Planned, Self::Probed, Self::WithoutSubgroups, Self::Windows, Self::OutOfPlace, Self::OverDy];
-
-    pub(crate) fn name(self) -> &'static str {
-        match self {
-            Self::Planned => "as planned",
-            Self::Probed => "as probed",
-            Self::WithoutSubgroups => "without subgroups",
-            Self::Windows => "in windows",
-            Self::OutOfPlace => "out of place",
-            Self::OverDy => "dx over dy",
-        }
-    }
-}
-
-/// One case, one way, on one kind of data.
-#[derive(Clone, Debug)]
-pub(crate) struct Outcome {
-    pub(crate) case: &'static Case,
-    /// The names of the kernels.
-    pub(crate) plan: String,
-    pub(crate) way: Way,
-    pub(crate) data: Data,
-    /// The largest error relative to scale, or why there is none.
-    pub(crate) error: Result<f64, String>,
-}
-
-impl Outcome {
-    pub(crate) fn passed(&self) -> bool {
-        self.error.as_ref().is_ok_and(|&error| error <= TOLERANCE)
-    }
-
-    fn size(&self) -> f64 {
-        self.error.as_ref().map_or(f64::INFINITY, |&error| error)
-    }
-
-    fn text(&self) -> String {
-        let error = match &self.error {
-            Ok(error) => format!("off by {error:.1e}"),
-            Err(error) => error.clone(),
-        };
-        format!("{} ({}, {}): {error}", self.case.name(), self.way.name(), self.data.name())
-    }
-
-    pub(crate) fn json(&self) -> Value {
-        json!({
-            "norm": self.case.norm,
-            "direction": if self.case.backward { "backward" } else { "forward" },
-            "layout": self.case.layout,
-            "shape": self.case.shape,
-            "plan": self.plan,
-            "way": self.way.name(),
-            "data": self.data.name(),
-            // An infinite error has no number in JSON, and becomes null.
-            "error": self.error.as_ref().ok(),
-            "trouble": self.error.as_ref().err(),
-            "passed": self.passed(),
-        })
-    }
-}
+use super::check::{Check, Way};
+use crate::probe::Probe;
+use crate::reference::TOLERANCE;
 
 /// What to make of it all.
-#[derive(Debug, PartialEq)]
-pub(crate) struct Verdict {
-    pub(crate) trusted: bool,
-    pub(crate) words: String,
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct Verdict {
+    pub(super) trusted: bool,
+    pub(super) words: String,
 }
 
 /// How many failures are named one by one.
 const NAMED: usize = 5;
 
 /// `hidden` is whether plans hide subtractions here without having been told by a probe.
-pub(crate) fn judge(probe: &Probe, hidden: bool, outcomes: &[Outcome]) -> Verdict {
+pub(super) fn judge(probe: &Probe, hidden: bool, checks: &[Check]) -> Verdict {
     let not = |words: String| Verdict { trusted: false, words };
-    let failed: Vec<&Outcome> = outcomes.iter().filter(|outcome| !outcome.passed()).collect();
+    let failed: Vec<&Check> = checks.iter().filter(|check| !check.passed()).collect();
     let unsafe_rule = !hidden && !probe.keeps_subtractions();
     if !probe.keeps_hidden() {
         return not(format!(
             "Do not trust it: even arithmetic that is hidden from the compiler is not computed as written, and every norm \
              needs that.{}",
-            list(&failed, outcomes.len())
+            list(&failed, checks.len())
         ));
     }
     if !probe.runs_loops() {
         return not(format!(
             "Do not trust it: an invocation stops after {} iterations, and large tensors need more.{}",
             probe.iterations.min(probe.iterations_of_two),
-            list(&failed, outcomes.len())
+            list(&failed, checks.len())
         ));
     }
-    if unsafe_rule && !failed.iter().any(|outcome| outcome.way == Way::Probed) {
+    if unsafe_rule && !failed.iter().any(|check| check.way == Way::Probed) {
         return not(format!(
             "Do not trust what Gpu::new and Context::new plan here: they take (x - shift) - delta for safe as it is written, \
              and it is not. Plans by the probe, as Gpu::probed and Capabilities::after make them, passed every check.{}",
-            list(&failed, outcomes.len())
+            list(&failed, checks.len())
         ));
     }
     if !failed.is_empty() {
-        let finite = failed.iter().all(|outcome| !outcome.data.is_finite());
+        let finite = failed.iter().all(|check| !check.data.is_finite());
         let advice = if finite {
             "Trust it with finite data only: NaN or infinities do not come out as in float64."
         } else {
             "Do not trust it."
         };
-        return not(format!("{advice}{}{}", list(&failed, outcomes.len()), unharmed(&failed, outcomes)));
+        return not(format!("{advice}{}{}", list(&failed, checks.len()), unharmed(&failed, checks)));
     }
-    if outcomes.is_empty() {
+    if checks.is_empty() {
         return not("Do not trust it: nothing was checked.".to_owned());
     }
     Verdict {
         trusted: true,
         words: format!(
             "Trust it: in all {} checks, every norm and gradient was within {TOLERANCE:e} of float64.",
-            outcomes.len()
+            checks.len()
         ),
     }
 }
 
 /// What failed, the worst first.
-fn list(failed: &[&Outcome], checks: usize) -> String {
+fn list(failed: &[&Check], all: usize) -> String {
     if failed.is_empty() {
         return String::new();
     }
     let mut worst = failed.to_vec();
     worst.sort_by(|a, b| b.size().total_cmp(&a.size()));
-    let named: Vec<String> = worst.iter().take(NAMED).map(|outcome| outcome.text()).collect();
+    let named: Vec<String> = worst.iter().take(NAMED).map(|check| check.text()).collect();
     let more = match failed.len().saturating_sub(NAMED) {
         0 => String::new(),
         more => format!("; and {more} more"),
     };
-    format!(" {} of {checks} checks failed: {}{more}.", failed.len(), named.join("; "))
+    format!(" {} of {all} checks failed: {}{more}.", failed.len(), named.join("; "))
 }
 
 /// Ways in which nothing failed, where that is not just for want of checks.
-fn unharmed(failed: &[&Outcome], outcomes: &[Outcome]) -> String {
+fn unharmed(failed: &[&Check], checks: &[Check]) -> String {
     let passed: Vec<&str> = Way::ALL
         .into_iter()
-        .filter(|&way| outcomes.iter().any(|outcome| outcome.way == way))
-        .filter(|&way| !failed.iter().any(|outcome| outcome.way == way))
+        .filter(|&way| checks.iter().any(|check| check.way == way))
+        .filter(|&way| !failed.iter().any(|check| check.way == way))
         .map(Way::name)
         .collect();
     if passed.is_empty() { String::new() } else { format!(" Nothing failed {}.", passed.join(", ")) }
@@ -179,19 +103,19 @@ fn without_merges(plan: &str) -> String {
 }
 
 /// The table, a line for each case and plan.
-pub(crate) fn table(outcomes: &[Outcome]) -> String {
+pub(super) fn table(checks: &[Check]) -> String {
     let mut rows: Vec<Row> = Vec::new();
-    for outcome in outcomes {
-        let what = outcome.case.name();
-        let plan = without_merges(&outcome.plan);
+    for check in checks {
+        let what = check.case.name();
+        let plan = without_merges(&check.plan);
         let known = rows.iter_mut().find(|row| row.what == what && row.plan == plan);
         match known {
             Some(row) => {
                 row.checks += 1;
-                row.error = row.error.max(outcome.size());
-                row.passed &= outcome.passed();
+                row.error = row.error.max(check.size());
+                row.passed &= check.passed();
             }
-            None => rows.push(Row { what, plan, checks: 1, error: outcome.size(), passed: outcome.passed() }),
+            None => rows.push(Row { what, plan, checks: 1, error: check.size(), passed: check.passed() }),
         }
     }
     let width = |text: fn(&Row) -> usize, least: usize| rows.iter().map(text).max().unwrap_or(0).max(least);
@@ -208,22 +132,22 @@ pub(crate) fn table(outcomes: &[Outcome]) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::super::cases::CASES;
+    use super::super::cases::{CASES, Data};
     use super::*;
 
     /// What this machine's probe found, made flawless; nothing but the library makes one.
     fn probe() -> Probe {
-        let mut probe = wgpu_norm::Gpu::new_blocking().and_then(|gpu| gpu.probe_blocking()).unwrap();
+        let mut probe = crate::Gpu::new_blocking().and_then(|gpu| gpu.probe_blocking()).unwrap();
         (probe.plain_error, probe.hidden_error, probe.two_sum_error) = (0.0, 0.0, 0.0);
         probe
     }
 
-    fn outcome(way: Way, data: Data, error: f64) -> Outcome {
-        Outcome { case: &CASES[0], plan: "fused_rows".to_owned(), way, data, error: Ok(error) }
+    fn check(way: Way, data: Data, error: f64) -> Check {
+        Check { case: &CASES[0], plan: "fused_rows".to_owned(), way, data, error: Ok(error) }
     }
 
-    fn good() -> Vec<Outcome> {
-        vec![outcome(Way::Planned, Data::Zero, 1e-7), outcome(Way::WithoutSubgroups, Data::FarMean, 4e-6)]
+    fn good() -> Vec<Check> {
+        vec![check(Way::Planned, Data::Zero, 1e-7), check(Way::WithoutSubgroups, Data::FarMean, 4e-6)]
     }
 
     fn refused(verdict: &Verdict, words: &[&str]) {
@@ -244,35 +168,34 @@ mod tests {
     #[test]
     fn a_wrong_result_is_reported() {
         for error in [4.1e-6, 0.03, f64::INFINITY, f64::NAN] {
-            let mut outcomes = good();
-            outcomes.push(outcome(Way::Planned, Data::FarMean, error));
-            let verdict = judge(&probe(), false, &outcomes);
+            let mut checks = good();
+            checks.push(check(Way::Planned, Data::FarMean, error));
+            let verdict = judge(&probe(), false, &checks);
             refused(
                 &verdict,
                 &["Do not trust it. 1 of 3", "700x31 (as planned, mean 1e6)", "Nothing failed without subgroups"],
             );
-            assert!(table(&outcomes).contains("FAIL"));
+            assert!(table(&checks).contains("FAIL"));
         }
-        let mut outcomes = good();
-        outcomes
-            .push(Outcome { error: Err("the device was lost".to_owned()), ..outcome(Way::Windows, Data::Zero, 0.0) });
-        refused(&judge(&probe(), false, &outcomes), &["Do not", "in windows", "the device was lost"]);
+        let mut checks = good();
+        checks.push(Check { error: Err("the device was lost".to_owned()), ..check(Way::Windows, Data::Zero, 0.0) });
+        refused(&judge(&probe(), false, &checks), &["Do not", "in windows", "the device was lost"]);
         assert!(!table(&good()).contains("FAIL"));
     }
 
     #[test]
     fn the_worst_failures_are_named_and_the_others_counted() {
-        let outcomes: Vec<Outcome> = (1..=9).map(|i| outcome(Way::Planned, Data::Zero, f64::from(i))).collect();
-        let verdict = judge(&probe(), true, &outcomes);
+        let checks: Vec<Check> = (1..=9).map(|i| check(Way::Planned, Data::Zero, f64::from(i))).collect();
+        let verdict = judge(&probe(), true, &checks);
         refused(&verdict, &["9 of 9 checks failed", "off by 9.0e0; ", "off by 5.0e0; and 4 more."]);
         assert!(!verdict.words.contains("off by 4.0e0"), "{verdict:?}");
     }
 
     #[test]
     fn wrong_with_nan_only_is_right_with_numbers() {
-        let mut outcomes = good();
-        outcomes.push(outcome(Way::Planned, Data::Nan, f64::INFINITY));
-        refused(&judge(&probe(), true, &outcomes), &["Trust it with finite data only"]);
+        let mut checks = good();
+        checks.push(check(Way::Planned, Data::Nan, f64::INFINITY));
+        refused(&judge(&probe(), true, &checks), &["Trust it with finite data only"]);
     }
 
     #[test]
@@ -280,11 +203,11 @@ mod tests {
         let mut probe = probe();
         probe.plain_error = 0.03;
         assert!(judge(&probe, true, &good()).trusted);
-        let mut outcomes = good();
-        outcomes.push(outcome(Way::Probed, Data::FarMean, 1e-7));
-        refused(&judge(&probe, false, &outcomes), &["Gpu::new", "Gpu::probed", "passed every check"]);
-        outcomes.push(outcome(Way::Probed, Data::FarMean, 1.0));
-        refused(&judge(&probe, false, &outcomes), &["Do not trust it. 1 of 4"]);
+        let mut checks = good();
+        checks.push(check(Way::Probed, Data::FarMean, 1e-7));
+        refused(&judge(&probe, false, &checks), &["Gpu::new", "Gpu::probed", "passed every check"]);
+        checks.push(check(Way::Probed, Data::FarMean, 1.0));
+        refused(&judge(&probe, false, &checks), &["Do not trust it. 1 of 4"]);
         probe.two_sum_error = 0.01;
         refused(&judge(&probe, true, &good()), &["even arithmetic that is hidden"]);
         probe.two_sum_error = 0.0;
@@ -295,11 +218,11 @@ mod tests {
     /// Ways of one plan share a line, whatever it merges by.
     #[test]
     fn lines_are_cases_and_plans() {
-        let mut outcomes = good();
+        let mut checks = good();
         for plan in ["stats_rows, merge", "stats_rows"] {
-            outcomes.push(Outcome { plan: plan.to_owned(), ..outcome(Way::Windows, Data::Zero, 1e-6) });
+            checks.push(Check { plan: plan.to_owned(), ..check(Way::Windows, Data::Zero, 1e-6) });
         }
-        let table = table(&outcomes);
+        let table = table(&checks);
         assert_eq!(table.lines().count(), 3, "{table}");
         assert!(!table.contains("merge"), "{table}");
         let widths: Vec<usize> = table.lines().skip(1).map(str::len).collect();

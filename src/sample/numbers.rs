@@ -3,16 +3,16 @@
 use ndarray::{ArrayD, IxDyn};
 
 /// Seeded by the number it holds.
-pub(crate) struct Numbers(pub(crate) u64);
+pub struct Numbers(u64);
 
 impl Numbers {
     /// Of a seed that goes by the shape.
-    pub(crate) fn of(shape: &[usize]) -> Self {
+    pub fn of(shape: &[usize]) -> Self {
         Self(shape.iter().fold(1, |seed: u64, &length| seed.wrapping_mul(31).wrapping_add(length as u64)))
     }
 
     /// Near enough to normal: the sum of four uniforms.
-    pub(crate) fn normal(&mut self, shape: &[usize], mean: f32, std: f32) -> ArrayD<f32> {
+    pub fn normal(&mut self, shape: &[usize], mean: f32, std: f32) -> ArrayD<f32> {
         ArrayD::from_shape_simple_fn(IxDyn(shape), || {
             let sum: f64 = (0..4).map(|_| self.uniform() - 0.5).sum();
             (f64::from(mean) + f64::from(std) * sum * 3f64.sqrt()) as f32

@@ -1,25 +1,26 @@
 //! A case with its data, held against float64.
 
 use ndarray::{ArrayD, ArrayViewD};
-use wgpu_norm::reference::{self, Backward, Forward};
-use wgpu_norm::{Gpu, Inputs, Norm, Outputs};
 
 use super::cases::{Case, Data};
+use super::check::Way;
 use super::own_buffers;
-use super::verdict::Way;
-use crate::failure::chain;
-use crate::kind::{Kind, Parameters, TAKE, wide};
-use crate::numbers::Numbers;
+use crate::array::{Inputs, Outputs};
+use crate::error::Error;
+use crate::gpu::Gpu;
+use crate::norm::Norm;
+use crate::reference::{self, Backward, Forward};
+use crate::sample::{Kind, Numbers, Parameters, TAKE, wide};
 
 /// How many batches the running statistics have seen before.
 const BATCHES: u32 = 7;
 
 /// A case with its data, and what float64 says.
-pub(crate) struct Given {
+pub(super) struct Given {
     case: &'static Case,
-    pub(crate) data: Data,
-    pub(crate) x: ArrayD<f32>,
-    pub(crate) parameters: Parameters,
+    pub(super) data: Data,
+    pub(super) x: ArrayD<f32>,
+    pub(super) parameters: Parameters,
     want: Want,
 }
 
@@ -59,26 +60,29 @@ impl Given {
     }
 
     /// The largest relative error of all that is computed; infinite where something is NaN that should not be.
-    pub(crate) fn error(&self, gpu: &Gpu, norm: &dyn Norm, way: Way) -> Result<f64, String> {
+    pub(super) async fn error(&self, gpu: &Gpu, norm: &dyn Norm, way: Way) -> Result<f64, Error> {
         match (&self.want, way) {
             (Want::Norm(want), Way::OutOfPlace) => {
-                let y = own_buffers::y(gpu, norm, self)?;
-                Ok(error(&y, &want.y, &want.scale))
+                let y = own_buffers::y(gpu, norm, self).await?;
+                Ok(error_of_values(y, &want.y, &want.scale))
             }
             (Want::Norm(want), _) => {
-                let out = gpu.run_array_blocking(norm, self.inputs(want)).map_err(|error| chain(&error))?;
+                let out = gpu.run_array(norm, self.inputs(want)).await?;
                 Ok(self.error_of_norm(want, &out))
             }
             (Want::Gradients(dy, want), Way::OverDy) => {
-                let got = own_buffers::gradients(gpu, norm, self.case.wanted(way), self, dy)?;
-                Ok(error_of_gradients(want, got.each_ref().map(Some)))
+                let got = own_buffers::gradients(gpu, norm, self.case.wanted(way), self, dy).await?;
+                let errors = of_gradients(want).into_iter().zip(got);
+                Ok(errors.map(|((want, scale), got)| error_of_values(got, want, scale)).fold(0.0, f64::max))
             }
             (Want::Gradients(dy, want), _) => {
                 let inputs = self.backward_inputs(dy);
-                let got = gpu
-                    .run_backward_array_blocking(norm, self.case.wanted(way), inputs)
-                    .map_err(|error| chain(&error))?;
-                Ok(error_of_gradients(want, [&got.input, &got.weight, &got.bias].map(Option::as_ref)))
+                let got = gpu.run_backward_array(norm, self.case.wanted(way), inputs).await?;
+                let errors = of_gradients(want).into_iter().zip([got.input, got.weight, got.bias]);
+                // One that is not there is infinitely wrong.
+                Ok(errors
+                    .map(|((want, scale), got)| got.map_or(f64::INFINITY, |got| error(&got, want, scale)))
+                    .fold(0.0, f64::max))
             }
         }
     }
@@ -161,13 +165,14 @@ impl Given {
     }
 }
 
-/// Of `x`, weight and bias; one that is not there is infinitely wrong.
-fn error_of_gradients(want: &Backward, got: [Option<&ArrayD<f32>>; 3]) -> f64 {
-    let want = [(&want.dx, &want.dx_scale), (&want.dweight, &want.dweight_scale), (&want.dbias, &want.dbias_scale)];
-    want.into_iter()
-        .zip(got)
-        .map(|((want, scale), got)| got.map_or(f64::INFINITY, |got| error(got, want, scale)))
-        .fold(0.0, f64::max)
+/// Of `x`, weight and bias, each with its scale.
+fn of_gradients(want: &Backward) -> [(&ArrayD<f64>, &ArrayD<f64>); 3] {
+    [(&want.dx, &want.dx_scale), (&want.dweight, &want.dweight_scale), (&want.dbias, &want.dbias_scale)]
+}
+
+/// As [`error`], of what a buffer held.
+fn error_of_values(got: Vec<f32>, want: &ArrayD<f64>, scale: &ArrayD<f64>) -> f64 {
+    ArrayD::from_shape_vec(want.raw_dim(), got).map_or(f64::INFINITY, |got| error(&got, want, scale))
 }
 
 fn error(got: &ArrayD<f32>, want: &ArrayD<f64>, scale: &ArrayD<f64>) -> f64 {

@@ -1,20 +1,23 @@
 //! What is computed: every norm and its gradients, in every layout, on data that wrong arithmetic cannot get right.
 
-use wgpu_norm::{Backward, Gpu, Norm, Plan, SpecError};
-
+use super::check::Way;
 use super::given::Given;
-use super::verdict::Way;
-use crate::kind::Kind;
+use crate::backward::Backward;
+use crate::error::SpecError;
+use crate::gpu::Gpu;
+use crate::norm::Norm;
+use crate::plan::Plan;
+use crate::sample::Kind;
 
 /// A norm of one shape, or its gradients.
 #[derive(Debug)]
-pub(crate) struct Case {
+pub(super) struct Case {
     /// The norm's name, as `wgpu-norm apply` takes it, and more where that is not all.
-    pub(crate) norm: &'static str,
-    pub(crate) backward: bool,
-    pub(crate) layout: &'static str,
-    pub(crate) kind: Kind,
-    pub(crate) shape: &'static [usize],
+    pub(super) norm: &'static str,
+    pub(super) backward: bool,
+    pub(super) layout: &'static str,
+    pub(super) kind: Kind,
+    pub(super) shape: &'static [usize],
 }
 
 const fn case(norm: &'static str, layout: &'static str, kind: Kind, shape: &'static [usize]) -> Case {
@@ -33,7 +36,7 @@ const COLUMNS: &str = "columns";
 
 /// Widths are multiples of four and not; rows from those that one lane takes alone to those that no workgroup holds; most
 /// tensors do not fit the windows of [`WINDOW_BYTES`](super::WINDOW_BYTES).
-pub(crate) static CASES: [Case; 53] = [
+pub(super) static CASES: [Case; 53] = [
     case("layer", ROWS, Kind::Layer { ndim: 1 }, &[700, 31]),
     case("layer", ROWS, Kind::Layer { ndim: 1 }, &[300, 64]),
     case("layer", ROWS, Kind::Layer { ndim: 1 }, &[300, 200]),
@@ -92,7 +95,7 @@ pub(crate) static CASES: [Case; 53] = [
 
 /// What the elements are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Data {
+pub(super) enum Data {
     /// Standard deviation 1 around 0.
     Zero,
     /// Standard deviation 1 around 1e6, where a mean kept as one float32 is off by 0.03.
@@ -108,10 +111,10 @@ pub(crate) enum Data {
 }
 
 impl Data {
-    pub(crate) const ALL: [Self; 6] =
+    pub(super) const ALL: [Self; 6] =
         [Self::Zero, Self::FarMean, Self::Outlier, Self::Constant, Self::Nan, Self::Infinity];
 
-    pub(crate) fn name(self) -> &'static str {
+    pub(super) fn name(self) -> &'static str {
         match self {
             Self::Zero => "mean 0",
             Self::FarMean => "mean 1e6",
@@ -122,37 +125,37 @@ impl Data {
         }
     }
 
-    pub(crate) fn is_finite(self) -> bool {
+    pub(super) fn is_finite(self) -> bool {
         !matches!(self, Self::Nan | Self::Infinity)
     }
 }
 
 impl Case {
     /// `layer, rows, 33x768`, `layer, gradients, rows, 33x768`.
-    pub(crate) fn name(&self) -> String {
+    pub(super) fn name(&self) -> String {
         let shape: Vec<String> = self.shape.iter().map(ToString::to_string).collect();
         let direction = if self.backward { ", gradients" } else { "" };
         format!("{}{direction}, {}, {}", self.norm, self.layout, shape.join("x"))
     }
 
-    pub(crate) fn norm(&self) -> Result<Box<dyn Norm>, SpecError> {
+    pub(super) fn norm(&self) -> Result<Box<dyn Norm>, SpecError> {
         self.kind.norm(self.shape)
     }
 
     /// Which gradients, and by which statistics.
-    pub(crate) fn wanted(&self, way: Way) -> Backward {
+    pub(super) fn wanted(&self, way: Way) -> Backward {
         match (way, self.kind) {
             (Way::OverDy, kind) if !matches!(kind, Kind::BatchEval { .. }) => Backward::new().saved_statistics(),
             _ => Backward::new(),
         }
     }
 
-    pub(crate) fn plan(&self, gpu: &Gpu, norm: &dyn Norm, way: Way) -> Result<Plan, SpecError> {
+    pub(super) fn plan(&self, gpu: &Gpu, norm: &dyn Norm, way: Way) -> Result<Plan, SpecError> {
         if self.backward { gpu.context().plan_backward(norm, self.wanted(way)) } else { gpu.context().plan(norm) }
     }
 
     /// The case with data. `parameters` is the shape of weight and bias.
-    pub(crate) fn given(&'static self, parameters: &[usize], data: Data) -> Given {
+    pub(super) fn given(&'static self, parameters: &[usize], data: Data) -> Given {
         Given::new(self, parameters, data)
     }
 }

@@ -1,0 +1,113 @@
+//! One check: a case, planned and bound one way, on one kind of data.
+
+use super::cases::{Case, Data};
+use crate::reference::TOLERANCE;
+
+/// How a case is planned and bound.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Way {
+    Planned,
+    Probed,
+    WithoutSubgroups,
+    Windows,
+    OutOfPlace,
+    /// Gradients by statistics that the forward pass saved, that of `x` over that of `y`.
+    OverDy,
+}
+
+impl Way {
+    pub(super) const ALL: [Self; 6] =
+        [Self::Planned, Self::Probed, Self::WithoutSubgroups, Self::Windows, Self::OutOfPlace, Self::OverDy];
+
+    pub(super) fn name(self) -> &'static str {
+        match self {
+            Self::Planned => "as planned",
+            Self::Probed => "as probed",
+            Self::WithoutSubgroups => "without subgroups",
+            Self::Windows => "in windows",
+            Self::OutOfPlace => "out of place",
+            Self::OverDy => "dx over dy",
+        }
+    }
+}
+
+/// One norm, or its gradients, of one shape: planned and bound one way, on one kind of data, and compared with float64.
+#[derive(Clone, Debug)]
+pub struct Check {
+    pub(super) case: &'static Case,
+    pub(super) plan: String,
+    pub(super) way: Way,
+    pub(super) data: Data,
+    pub(super) error: Result<f64, String>,
+}
+
+impl Check {
+    /// The norm: `layer`, `batch, training`, ...
+    #[must_use]
+    pub fn norm(&self) -> &'static str {
+        self.case.norm
+    }
+
+    /// Whether it is of the gradients.
+    #[must_use]
+    pub fn is_backward(&self) -> bool {
+        self.case.backward
+    }
+
+    /// `rows`, `channels first`, ...
+    #[must_use]
+    pub fn layout(&self) -> &'static str {
+        self.case.layout
+    }
+
+    /// The shape of `x`.
+    #[must_use]
+    pub fn shape(&self) -> &'static [usize] {
+        self.case.shape
+    }
+
+    /// The kernels it ran as, in order.
+    #[must_use]
+    pub fn plan(&self) -> &str {
+        &self.plan
+    }
+
+    /// How it was planned and bound: `as planned`, `without subgroups`, ...
+    #[must_use]
+    pub fn way(&self) -> &'static str {
+        self.way.name()
+    }
+
+    /// What the elements were: `mean 1e6`, `NaN in a group`, ...
+    #[must_use]
+    pub fn data(&self) -> &'static str {
+        self.data.name()
+    }
+
+    /// The largest error of all that was computed, relative to its scale; infinite where there is NaN that should not be.
+    ///
+    /// # Errors
+    ///
+    /// Why nothing was computed, in words.
+    pub fn error(&self) -> Result<f64, &str> {
+        self.error.as_ref().map(|&error| error).map_err(String::as_str)
+    }
+
+    /// Whether the error is rounding: at most [`TOLERANCE`].
+    #[must_use]
+    pub fn passed(&self) -> bool {
+        self.error.as_ref().is_ok_and(|&error| error <= TOLERANCE)
+    }
+
+    pub(super) fn size(&self) -> f64 {
+        self.error.as_ref().map_or(f64::INFINITY, |&error| error)
+    }
+
+    pub(super) fn text(&self) -> String {
+        let error = match &self.error {
+            Ok(error) => format!("off by {error:.1e}"),
+            Err(error) => error.clone(),
+        };
+        format!("{} ({}, {}): {error}", self.case.name(), self.way.name(), self.data.name())
+    }
+}

@@ -1,0 +1,67 @@
+//! Chromium, without a window.
+
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitStatus, Stdio};
+
+use tempfile::TempDir;
+
+use crate::Result;
+
+const NAMES: [&str; 4] = ["chromium", "chromium-browser", "google-chrome", "google-chrome-stable"];
+
+/// The one that is named, or the first in `PATH`.
+pub fn find(named: Option<&Path>) -> Result<PathBuf> {
+    if let Some(named) = named {
+        return if named.is_file() {
+            Ok(named.to_owned())
+        } else {
+            Err(format!("--browser is {}, where there is no file", named.display()).into())
+        };
+    }
+    let folders = std::env::var_os("PATH").unwrap_or_default();
+    let mut all = std::env::split_paths(&folders).flat_map(|folder| NAMES.map(|name| folder.join(name)));
+    all.find(|path| path.is_file()).ok_or_else(|| {
+        format!(
+            "none of {} is in PATH: on Debian `apt-get install chromium` brings one; --browser names another",
+            NAMES.join(", ")
+        )
+        .into()
+    })
+}
+
+/// A browser that ends with this.
+pub struct Opened {
+    process: Child,
+    /// Gone when the browser is.
+    _profile: TempDir,
+}
+
+impl Opened {
+    pub fn new(browser: &Path, address: &str) -> Result<Self> {
+        let profile = tempfile::tempdir()?;
+        let process = Command::new(browser)
+            // It opens no page but ours; root has no sandbox.
+            .args(["--headless=new", "--no-sandbox", "--disable-quic", "--no-first-run"])
+            .args(["--disable-background-networking", "--disable-component-update", "--disable-sync"])
+            .args(["--enable-unsafe-webgpu", "--use-webgpu-adapter=swiftshader", "--enable-features=Vulkan"])
+            .arg(format!("--user-data-dir={}", profile.path().display()))
+            .arg(address)
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .map_err(|error| format!("{}: {error}", browser.display()))?;
+        Ok(Self { process, _profile: profile })
+    }
+
+    pub fn ended(&mut self) -> Result<Option<ExitStatus>> {
+        Ok(self.process.try_wait()?)
+    }
+}
+
+impl Drop for Opened {
+    fn drop(&mut self) {
+        // It may have ended by itself.
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+}
