@@ -125,6 +125,7 @@ mod plan;
 mod probe;
 #[cfg(feature = "ndarray")]
 pub mod reference;
+/// For the command and the benchmark of this package; no part of what versions promise.
 #[cfg(feature = "ndarray")]
 #[doc(hidden)]
 pub mod sample;

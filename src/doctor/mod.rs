@@ -34,7 +34,7 @@ pub struct Report {
     pub gpu: String,
     /// What its arithmetic does.
     pub probe: Probe,
-    /// Whether plans hide subtractions from the compiler here, without having been told to by the probe.
+    /// Whether this `Gpu` plans such that subtractions are hidden from the compiler.
     pub hides_subtractions: bool,
     /// Every check, in the order of cases.
     pub checks: Vec<Check>,

@@ -29,7 +29,7 @@ pub const DEFAULT_EPS: f32 = 1e-5;
 /// A norm, its shape and its parameters: what [`Context::plan`](crate::Context::plan) plans.
 ///
 /// Implemented by the norms of this crate, and by nothing outside it.
-pub trait Norm: sealed::Lower {
+pub trait Norm: sealed::Lower + Send + Sync {
     /// The norm's name, as in error messages.
     fn name(&self) -> &'static str;
 

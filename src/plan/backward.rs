@@ -81,7 +81,8 @@ impl Maker<'_> {
         if let Some(schedule) = self.fused_parameters(wanted).filter(|_| fused && parameters).transpose()? {
             return Ok(schedule);
         }
-        if rows && !wanted.saved && parameters && self.problem.block.groups() > SLAB {
+        let many = self.problem.block.groups() > SLAB && self.by_weight().way() == Way::Rows;
+        if rows && !wanted.saved && parameters && many {
             return self.by_slabs(wanted);
         }
         let group_sums = wanted.input && !running && !fused;
@@ -153,14 +154,14 @@ impl Maker<'_> {
     /// scratch does not grow with the rows.
     fn by_slabs(&self, wanted: Backward) -> Result<Schedule, SpecError> {
         let weights = self.by_weight();
-        let sums = weights.weight_sums(Way::Rows)?;
+        let groups_of_row = weights.mapping.groups.b_step;
+        let sums = weights.sums_of_rows((SLAB / groups_of_row).max(1))?;
         // The gradient of x first, which leaves the statistics; or last, where it overwrites what the sums read.
         let ahead = wanted.input && !wanted.overwrites;
         let mut schedule = Schedule::empty(self.why_backward(wanted.input, !ahead));
         let fused = self.fused(Kernel::BackwardFusedRows)?;
         let (stats, merge) = self.statistics()?;
         let Block { r: rows, k, s, .. } = sums.mapping.block;
-        let groups_of_row = sums.mapping.groups.b_step;
         let (line, across) = (k * s, sums.work.column_blocks);
         let rows_of_tile = sums.work.row_lanes * sums.work.tile_length;
         let most = (SLAB / groups_of_row).min(window::most_elements(self.capabilities) / line);
@@ -206,8 +207,7 @@ impl Maker<'_> {
         for_groups: Option<Known>,
     ) -> Result<(), SpecError> {
         let weights = self.by_weight();
-        let contiguous = self.problem.block.r == 1;
-        let way = if contiguous && weights.mapping.block.s < SHORT_RUN { Way::Rows } else { Way::Runs };
+        let way = weights.way();
         // Then the sums of runs are there for the groups too.
         let from_runs = way == Way::Runs;
         if for_groups == Some(Known::Merged) {
@@ -259,11 +259,7 @@ impl Maker<'_> {
     /// The sums of dy and dy * xhat that share a weight.
     fn weight_sums(&self, way: Way) -> Result<Pass, SpecError> {
         if way == Way::Rows {
-            let make = Maker { mapping: self.mapping.with_rows_of_b(), ..*self };
-            let by = if make.mapping.groups.b_step == 1 { StatisticsBy::Row } else { StatisticsBy::Both };
-            let block = &make.mapping.block;
-            let tiling = columns::Tiling::unfolded(block, self.capabilities, self.width, self.tuning);
-            return Ok(Pass { statistics_by: by, ..make.columns_by(Kernel::ChannelSumsColumns, &tiling)? });
+            return self.sums_of_rows(u64::MAX);
         }
         match self.traversal() {
             Traversal::Rows => {
@@ -272,6 +268,23 @@ impl Maker<'_> {
             }
             Traversal::Columns => self.columns(Kernel::ChannelSumsColumns),
         }
+    }
+
+    /// By columns, tiles of no more rows than `most_rows`. `self` goes by weight.
+    fn sums_of_rows(&self, most_rows: u64) -> Result<Pass, SpecError> {
+        let make = Maker { mapping: self.mapping.with_rows_of_b(), ..*self };
+        let by = if make.mapping.groups.b_step == 1 { StatisticsBy::Row } else { StatisticsBy::Both };
+        let block = &make.mapping.block;
+        let tiling = columns::Tiling::unfolded(block, self.capabilities, self.width, self.tuning, most_rows);
+        Ok(Pass { statistics_by: by, ..make.columns_by(Kernel::ChannelSumsColumns, &tiling)? })
+    }
+
+    /// `self` goes by weight.
+    fn way(&self) -> Way {
+        let Block { b, r, s, .. } = self.mapping.block;
+        // Rows leave a sum for each element of one, runs a sum each.
+        let rows = self.problem.block.r == 1 && s < SHORT_RUN && s <= b * r;
+        if rows { Way::Rows } else { Way::Runs }
     }
 
     /// `self` goes by weight.

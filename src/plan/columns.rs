@@ -57,15 +57,27 @@ impl Tiling {
     /// `width` is the widest loads that the tensors allow.
     pub(super) fn new(block: &Block, capabilities: &Capabilities, width: Width, tuning: Tuning) -> Self {
         let fold_most = if tuning == Tuning::BatchInvariant { 1 } else { MOST_FOLD };
-        Self::folding(block, capabilities, width, tuning, fold_most)
+        Self::folding(block, capabilities, width, tuning, [fold_most, u64::MAX])
     }
 
-    /// With each row for itself, as their statistics differ.
-    pub(super) fn unfolded(block: &Block, capabilities: &Capabilities, width: Width, tuning: Tuning) -> Self {
-        Self::folding(block, capabilities, width, tuning, 1)
+    /// With each row for itself, as their statistics differ, and `most_rows` to a tile.
+    pub(super) fn unfolded(
+        block: &Block,
+        capabilities: &Capabilities,
+        width: Width,
+        tuning: Tuning,
+        most_rows: u64,
+    ) -> Self {
+        Self::folding(block, capabilities, width, tuning, [1, most_rows])
     }
 
-    fn folding(block: &Block, capabilities: &Capabilities, width: Width, tuning: Tuning, fold_most: u64) -> Self {
+    fn folding(
+        block: &Block,
+        capabilities: &Capabilities,
+        width: Width,
+        tuning: Tuning,
+        [fold_most, most_rows]: [u64; 2],
+    ) -> Self {
         let (columns, software) = (block.k * block.s, capabilities.software);
         let (width, fold, span) = layout(columns, block.r, width, software, fold_most);
         let (rows, pitch) = (block.r / fold, columns * fold);
@@ -73,7 +85,7 @@ impl Tiling {
         let strips = pitch / (u64::from(width.elements()) * span);
         let column_lanes = strips.min(u64::from(workgroup_size));
         // No lane without a chunk of rows, if the others can do its work; and no more rows than a binding holds.
-        let most = (most_elements(capabilities) / pitch).max(1);
+        let most = (most_elements(capabilities) / pitch).min(most_rows).max(1);
         let (row_lanes, rows_per_lane) = if tuning == Tuning::BatchInvariant {
             (1, INVARIANT_ROWS)
         } else {

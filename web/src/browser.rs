@@ -12,8 +12,10 @@ const NAMES: [&str; 4] = ["chromium", "chromium-browser", "google-chrome", "goog
 /// The one that is named, or the first in `PATH`.
 pub fn find(named: Option<&Path>) -> Result<PathBuf> {
     if let Some(named) = named {
-        return if named.is_file() {
-            Ok(named.to_owned())
+        // In full, or a bare name would be looked for in `PATH`; and as it is, since a link's name can matter.
+        let path = std::path::absolute(named)?;
+        return if path.is_file() {
+            Ok(path)
         } else {
             Err(format!("--browser is {}, where there is no file", named.display()).into())
         };
