@@ -155,7 +155,10 @@ impl Maker<'_> {
     fn by_slabs(&self, wanted: Backward) -> Result<Schedule, SpecError> {
         let weights = self.by_weight();
         let groups_of_row = weights.mapping.groups.b_step;
-        let sums = weights.sums_of_rows((SLAB / groups_of_row).max(1))?;
+        // Each tile has the statistics of its rows in scratch at a time, and leaves a sum for each element of a row: where
+        // even few rows are many groups, as much of one as of the other.
+        let Block { b, r, s, .. } = weights.mapping.block;
+        let sums = weights.sums_of_rows((SLAB / groups_of_row).max((b * r * s / 2).isqrt()).max(1))?;
         // The gradient of x first, which leaves the statistics; or last, where it overwrites what the sums read.
         let ahead = wanted.input && !wanted.overwrites;
         let mut schedule = Schedule::empty(self.why_backward(wanted.input, !ahead));

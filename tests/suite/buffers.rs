@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 
 use wgpu_norm::{
-    BatchNorm, Bound, Capabilities, Context, Gpu, GroupNorm, InstanceNorm, LayerNorm, Momentum, Norm, Operands, Plan,
-    RmsNorm, View, wgpu,
+    Backward, BatchNorm, Bound, Capabilities, Context, Gpu, GroupNorm, Inputs, InstanceNorm, LayerNorm, Momentum, Norm,
+    Operands, Plan, RmsNorm, View, wgpu,
 };
 
 use crate::support::{Data, gpu, gpus};
@@ -761,3 +761,14 @@ const _: () = {
     crosses_threads::<LayerNorm>();
     crosses_threads::<wgpu_norm::Error>();
 };
+
+/// Any executor takes them, one of several threads too. Nothing is run.
+fn _futures_cross_threads(gpu: &Gpu, norm: &dyn Norm, plan: &Plan, operands: &Operands<'_>) {
+    const fn crosses<T: Send>(_: &T) {}
+    crosses(&Gpu::new());
+    crosses(&gpu.run(norm, Inputs::new(&[][..])));
+    crosses(&gpu.run_backward(norm, Backward::new(), Inputs::new(&[][..])));
+    crosses(&gpu.examine(|_, _| {}));
+    crosses(&gpu.probe());
+    crosses(&gpu.context().bind_async(plan, operands));
+}
