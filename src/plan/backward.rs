@@ -104,7 +104,9 @@ impl Maker<'_> {
         }
         self.sums(&mut schedule, parameters, group_sums.then_some(Known::Merged))?;
         if fused && known {
-            schedule.passes.push(self.fused(Kernel::BackwardFusedRows)?);
+            // Where it overwrites dy, as where it does not, to the same bits.
+            let known = if wanted.saved { Known::Merged } else { Known::Nothing };
+            schedule.passes.push(Pass { known, ..self.fused(Kernel::BackwardFusedRows)? });
         } else if wanted.input && !fused {
             schedule.passes.push(self.backward_apply(running)?);
         }
@@ -182,9 +184,10 @@ impl Maker<'_> {
                 Ok(vec![Window { grid, first, count, elements, parameters: None, first_record }])
             };
             let of_team = |team: &Team| u64::from(team.workgroup_size / team.lanes);
-            let fused = Pass { windows: window(first, groups, of_team(&fused.team), first)?, ..fused.clone() };
+            let windows = window(first, groups, of_team(&fused.team), first)?;
+            let fused = Pass { known: Known::Nothing, windows, ..fused.clone() };
             if ahead {
-                schedule.passes.push(Pass { known: Known::Nothing, ..fused.clone() });
+                schedule.passes.push(fused.clone());
             } else {
                 let first = first * parts;
                 let windows = window(first, groups * parts, of_team(&stats.team), first)?;

@@ -84,22 +84,27 @@ fn in_place_is_out_of_place_bit_for_bit() {
             let inside = Buffers::new(gpu, &gradient, 0);
             inside.run(Backward::new(), &inside.operands().grad_input(inside.dy.view()));
             let what = format!("{kind:?} {shape:?} {label}");
-            // Computed first, statistics are merged from other parts.
-            let near = |got: &[u32], want: &[u32], scale: f64| {
-                got.iter().zip(want).all(|(&got, &want)| {
-                    let (got, want) = (f64::from(f32::from_bits(got)), f64::from(f32::from_bits(want)));
-                    (got - want).abs() <= TOLERANCE * scale
-                })
-            };
             let want = gradient.oracle();
-            let scale = want.dx_scale.iter().copied().fold(0.0, f64::max);
-            assert!(near(&inside.dy.bits(), &apart.dx.bits(), scale), "{what}");
+            assert_eq!(inside.dy.bits(), apart.dx.bits(), "{what}");
+            // Computed first, the statistics that weight's go by can be those of other parts.
             close(
                 &format!("dweight of {what}"),
                 &ArrayD::from_shape_vec(want.dweight.shape(), inside.dweight.read()).unwrap(),
                 &want.dweight,
                 &want.dweight_scale,
             );
+            if !gradient.is_eval() {
+                let inputs = Inputs::new(gradient.case.x.view()).with_statistics();
+                let forward = gpu.run_array_blocking(apart.norm.as_ref(), inputs).unwrap();
+                let saved = Tensor::at(gpu, 0, &flat(&forward.statistics.unwrap()));
+                let by_saved = |buffers: &Buffers<'_>, dx: &Tensor<'_>| {
+                    let operands = buffers.operands().statistics(saved.view()).grad_input(dx.view());
+                    buffers.run(Backward::new().saved_statistics(), &operands);
+                    (dx.bits(), buffers.parameters())
+                };
+                let fresh = Buffers::new(gpu, &gradient, 0);
+                assert_eq!(by_saved(&fresh, &fresh.dx), by_saved(&fresh, &fresh.dy), "{what}, saved");
+            }
             let dx_alone = Buffers::new(gpu, &gradient, 0);
             let alone = |buffers: &Buffers<'_>, dx: &Tensor<'_>| {
                 let operands = Operands::backward(buffers.dy.view(), buffers.x.view()).weight(buffers.weight.view());
