@@ -87,7 +87,7 @@ impl Maker<'_> {
         }
         let group_sums = wanted.input && !running && !fused;
         let first = !running && !wanted.saved && (group_sums || (parameters && (!wanted.input || wanted.overwrites)));
-        let mut schedule = Schedule::empty(self.why_backward(fused, first));
+        let mut schedule = Schedule::empty(self.why_backward(wanted, fused, first));
         if running {
             schedule.passes.push(self.running_statistics()?);
         } else if first {
@@ -163,7 +163,7 @@ impl Maker<'_> {
         let sums = weights.sums_of_rows((SLAB / groups_of_row).max((b * r * s / 2).isqrt()).max(1))?;
         // The gradient of x first, which leaves the statistics; or last, where it overwrites what the sums read.
         let ahead = wanted.input && !wanted.overwrites;
-        let mut schedule = Schedule::empty(self.why_backward(wanted.input, !ahead));
+        let mut schedule = Schedule::empty(self.why_backward(wanted, wanted.input, !ahead));
         let fused = self.fused(Kernel::BackwardFusedRows)?;
         let (stats, merge) = self.statistics()?;
         let Block { r: rows, k, s, .. } = sums.mapping.block;
@@ -250,13 +250,16 @@ impl Maker<'_> {
         self.merge_parameters(Work { inner_count: 1, ..Work::default() })
     }
 
-    fn why_backward(&self, fused: bool, first: bool) -> &'static str {
+    fn why_backward(&self, wanted: Backward, fused: bool, first: bool) -> &'static str {
         match (fused, self.problem.source) {
             (true, _) if self.capabilities.software => {
                 "groups are contiguous and stay in a cache, x and dy are read once from memory for dx"
             }
             (true, _) => "groups are contiguous and fit registers, x and dy are read once for dx",
-            (false, Source::Running) => "the statistics are given, dx is dy times a factor",
+            (false, Source::Running) if wanted.input => "the statistics are given, dx is dy times a factor",
+            (false, Source::Running) => "the statistics are given, x and dy are read for sums",
+            _ if !wanted.input && first => "x is read for its statistics, x and dy for sums",
+            _ if !wanted.input => "the statistics are saved, x and dy are read for sums",
             _ if first => "x is read for its statistics, x and dy for sums, and again for dx",
             _ => "the statistics are saved, x and dy are read for sums, and again for dx",
         }

@@ -43,7 +43,7 @@ impl Opened {
         let profile = tempfile::tempdir()?;
         let process = Command::new(browser)
             // It opens no page but ours; root has no sandbox.
-            .args(["--headless=new", "--no-sandbox", "--disable-quic", "--no-first-run"])
+            .args(["--headless=new", "--no-sandbox", "--disable-dev-shm-usage", "--disable-quic", "--no-first-run"])
             .args(["--disable-background-networking", "--disable-component-update", "--disable-sync"])
             .args(["--enable-unsafe-webgpu", "--use-webgpu-adapter=swiftshader", "--enable-features=Vulkan"])
             .arg(format!("--user-data-dir={}", profile.path().display()))
