@@ -1,7 +1,10 @@
 //! Chromium, without a window.
 
+use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
+use std::thread;
+use std::time::Duration;
 
 use tempfile::TempDir;
 
@@ -34,8 +37,7 @@ pub fn find(named: Option<&Path>) -> Result<PathBuf> {
 /// A browser that ends with this.
 pub struct Opened {
     process: Child,
-    /// Gone when the browser is.
-    _profile: TempDir,
+    profile: TempDir,
 }
 
 impl Opened {
@@ -52,7 +54,7 @@ impl Opened {
             .stderr(Stdio::null())
             .spawn()
             .map_err(|error| format!("{}: {error}", browser.display()))?;
-        Ok(Self { process, _profile: profile })
+        Ok(Self { process, profile })
     }
 
     pub fn ended(&mut self) -> Result<Option<ExitStatus>> {
@@ -65,5 +67,10 @@ impl Drop for Opened {
         // It may have ended by itself.
         let _ = self.process.kill();
         let _ = self.process.wait();
+        // Its other processes end a little later, and write until then.
+        for _ in 0..10 {
+            thread::sleep(Duration::from_millis(100));
+            let _ = fs::remove_dir_all(self.profile.path());
+        }
     }
 }
