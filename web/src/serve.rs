@@ -21,14 +21,16 @@ pub struct Found {
 /// Bytes of the longest report that is read.
 const LONGEST: u64 = 1 << 20;
 
+/// What requests must be addressed to.
+const HOSTS: [&str; 2] = ["localhost", "127.0.0.1"];
+
 /// Where the page says that it may send a report: other pages in the browser cannot read that.
 const SECRET: &str = "SECRET";
 
 struct Site {
     page: Page,
     index: String,
-    /// What requests must be addressed to, so that no name elsewhere leads here.
-    hosts: [String; 2],
+    port: u16,
     destination: String,
 }
 
@@ -42,7 +44,7 @@ pub fn start(page: Page, port: u16, found: impl Fn(Found) + Send + Sync + 'stati
     let site = Arc::new(Site {
         page,
         index: include_str!("index.html").replace(SECRET, &secret),
-        hosts: ["localhost", "127.0.0.1"].map(|host| format!("{host}:{port}")),
+        port,
         destination: format!("/found/{secret}"),
     });
     let found = Arc::new(found);
@@ -63,8 +65,11 @@ pub fn start(page: Page, port: u16, found: impl Fn(Found) + Send + Sync + 'stati
 impl Site {
     /// Gives what the page sent, if that is what the request is.
     fn answer(&self, mut request: Request) -> Option<Found> {
-        let host = request.headers().iter().find(|header| header.field.equiv("Host"));
-        let ours = host.is_some_and(|host| self.hosts.iter().any(|own| own == host.value.as_str()));
+        // No name elsewhere leads here. Browsers leave out port 80.
+        let ours = request.headers().iter().find(|header| header.field.equiv("Host")).is_some_and(|host| {
+            let host = host.value.as_str();
+            HOSTS.contains(&host.strip_suffix(&format!(":{}", self.port)).unwrap_or(host))
+        });
         let file = match request.url() {
             "/" => Some((self.index.as_bytes(), "text/html; charset=utf-8")),
             "/web.js" => Some((&self.page.script[..], "text/javascript; charset=utf-8")),
