@@ -16,7 +16,7 @@ use crate::context::{Context, Pipelines};
 use crate::element::Element;
 use crate::error::BindError;
 use crate::norm::Problem;
-use crate::plan::{Capabilities, Loads, PAIR, Pass, Plan, RECORD, Schedule, Span, Window};
+use crate::plan::{Capabilities, PAIR, Pass, Plan, RECORD, Schedule, Span, Window};
 use crate::scope::{Scopes, is_lost};
 use crate::shader::Role;
 use params::Params;
@@ -153,8 +153,7 @@ impl Context {
         let chooser =
             Chooser { problem: &plan.problem, capabilities: &plan.capabilities, given: Given::Later(expected) };
         let overwriting = plan.problem.overwriting(expected.coincide(Role::GradInput, Role::GradOutput));
-        let loads = Loads { quads: true, ragged: !has_residual(|role| expected.has(&plan.problem, role)) };
-        let changed = plan.changed(overwriting.as_ref(), loads)?;
+        let changed = plan.changed(overwriting.as_ref(), true)?;
         let schedule = changed.as_ref().unwrap_or(&plan.schedule);
         let scopes = Scopes::open(self.device());
         let mut pipelines = Pipelines::new();
@@ -191,11 +190,7 @@ impl Context {
         self.check_own(plan)?;
         check::operands(problem, operands)?;
         let overwriting = problem.overwriting(operands.coincide(Role::GradInput, Role::GradOutput));
-        let loads = Loads {
-            quads: quads_are_aligned(problem, operands),
-            ragged: !has_residual(|role| operands.get(role).is_some()),
-        };
-        let changed = plan.changed(overwriting.as_ref(), loads)?;
+        let changed = plan.changed(overwriting.as_ref(), quads_are_aligned(problem, operands))?;
         let schedule = changed.as_ref().unwrap_or(&plan.schedule);
         let chooser = Chooser { problem, capabilities: &plan.capabilities, given: Given::Now(operands) };
         let binder = Binder { context: self, capabilities: &plan.capabilities, problem, operands, chooser };
@@ -210,18 +205,13 @@ impl Context {
 
 impl Plan {
     /// Its passes planned anew, where what is bound asks for others.
-    fn changed(&self, overwriting: Option<&Problem>, loads: Loads) -> Result<Option<Schedule>, BindError> {
-        if overwriting.is_none() && self.schedule.suits(loads) {
+    fn changed(&self, overwriting: Option<&Problem>, quads: bool) -> Result<Option<Schedule>, BindError> {
+        if overwriting.is_none() && (quads || !self.schedule.needs_quads()) {
             return Ok(None);
         }
         let problem = overwriting.unwrap_or(&self.problem);
-        Schedule::new(problem, &self.capabilities, self.tuning, loads).map(Some).map_err(BindError::Limit)
+        Schedule::new(problem, &self.capabilities, self.tuning, quads).map(Some).map_err(BindError::Limit)
     }
-}
-
-/// Whether a residual is added, or a sum with one kept.
-fn has_residual(has: impl Fn(Role) -> bool) -> bool {
-    has(Role::Residual) || has(Role::ResidualOut)
 }
 
 /// Whether every tensor that is read or written four elements at a time starts at a multiple of four.

@@ -2,10 +2,9 @@
 
 use super::{Expected, Operands};
 use crate::context::PipelineKey;
-use crate::element::Element;
 use crate::norm::{Centering, Problem};
-use crate::plan::{Capabilities, Pass, Schedule, Window};
-use crate::shader::{Access, Constants, Kernel, Known, Role, TensorBinding, Variant, Width, bind_words};
+use crate::plan::{Capabilities, Pass, Schedule};
+use crate::shader::{Access, Constants, Kernel, Known, Role, TensorBinding, Variant};
 
 /// The tensors there are, or will be.
 #[derive(Clone, Copy)]
@@ -74,54 +73,18 @@ impl<'a> Chooser<'a> {
         let written = |role: Role| {
             roles.iter().any(|&(other, written)| written && (other == role || self.given.share_a_buffer(role, other)))
         };
-        let mut tensors: Vec<TensorBinding> = roles
+        roles
             .iter()
             .filter(|&&(role, _)| present(role))
             .map(|&(role, _)| TensorBinding {
                 role,
                 access: if written(role) { Access::ReadWrite } else { Access::Read },
-                words: false,
             })
-            .collect();
-        if pass.width == Width::Ragged {
-            let most = self.capabilities.max_storage_buffers as usize;
-            bind_words(&mut tensors, pass.affine, !self.has_quads_of_x(pass), self.has_quads_of_weights(), most);
-        }
-        tensors
-    }
-
-    /// Whether `x` can be read by quads: those that its last elements are in must lie in its buffer as a whole.
-    fn has_quads_of_x(self, pass: &Pass) -> bool {
-        let size = Element::F32.size();
-        let (offset, end) = match self.given {
-            Given::Now(operands) => match operands.get(Role::X) {
-                Some(x) => (x.offset, x.buffer.size()),
-                None => return false,
-            },
-            Given::Later(_) => (0, self.problem.block.elements() * size),
-        };
-        let last = |window: &Window| offset + (window.elements.first + window.elements.length) * size;
-        pass.windows.iter().all(|window| last(window).next_multiple_of(4 * size) <= end)
-    }
-
-    /// Whether weight and bias of every fourth element of a row start a quad.
-    fn has_quads_of_weights(self) -> bool {
-        let aligned = match self.given {
-            Given::Now(operands) => [Role::Weight, Role::Bias]
-                .iter()
-                .all(|&role| operands.get(role).is_none_or(|view| view.is_quad_aligned())),
-            Given::Later(_) => true,
-        };
-        let (index, k) = (&self.problem.index, self.problem.block.k);
-        aligned && index.b_mul.is_multiple_of(4) && (k == 1 || index.k_mul.is_multiple_of(4))
+            .collect()
     }
 
     /// The tensor of this pass that exactly overwrites another, which is read through its binding.
     fn read_through(self, pass: &Pass, role: Role) -> Option<Role> {
-        if role == Role::X && pass.width == Width::Ragged && !self.has_quads_of_x(pass) {
-            // Word by word, by a binding of its own.
-            return None;
-        }
         let written = pass.kernel.roles(pass.known).iter().filter(|&&(_, written)| written);
         let overwrites = |by: Role| by.may_overwrite().contains(&role) && self.given.coincide(by, role);
         written.map(|&(by, _)| by).find(|&by| self.given.has(self.problem, by) && overwrites(by))

@@ -13,8 +13,6 @@ pub struct Capabilities {
     pub software: bool,
     /// Whether the shader compiler may reassociate floating-point subtractions, so that they must be hidden from it.
     pub reassociates: bool,
-    /// Whether one tensor may be bound twice in a dispatch, both times to be written: browsers refuse that.
-    pub binds_twice: bool,
     /// Most invocations of a workgroup.
     pub max_invocations: u32,
     /// Most workgroups along one dimension of a dispatch.
@@ -39,7 +37,6 @@ impl Capabilities {
             subgroup_sizes: None,
             software: false,
             reassociates: true,
-            binds_twice: true,
             max_invocations: limits
                 .max_compute_invocations_per_workgroup
                 .min(limits.max_compute_workgroup_size_x)
@@ -66,7 +63,6 @@ impl Capabilities {
             // Metal and HLSL compile with fast math, and Vulkan drivers fold more than one would think. Software
             // Vulkan pays most for the disguise, and is what the test suite runs on without it.
             reassociates: !(info.backend == wgpu::Backend::Vulkan && info.device_type == wgpu::DeviceType::Cpu),
-            binds_twice: info.backend != wgpu::Backend::BrowserWebGpu,
             ..Self::from_limits(&device.limits())
         }
     }

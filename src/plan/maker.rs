@@ -8,9 +8,6 @@ use crate::error::SpecError;
 use crate::norm::Problem;
 use crate::shader::{Affine, Hold, Kernel, Known, Width};
 
-/// What a pass over ragged rows binds at most: `x`, `y` twice, `weight`, `bias`, `mean`, `rstd` and `statistics`.
-const BUFFERS_OF_RAGGED: u32 = 8;
-
 /// Makes the passes of one schedule.
 #[derive(Clone, Copy)]
 pub(super) struct Maker<'a> {
@@ -20,7 +17,6 @@ pub(super) struct Maker<'a> {
     pub(super) tuning: Tuning,
     /// The widest loads the alignment of the tensors allows.
     pub(super) width: Width,
-    pub(super) ragged: bool,
 }
 
 impl Maker<'_> {
@@ -69,23 +65,12 @@ impl Maker<'_> {
         Ok(windows)
     }
 
-    /// Quads of a row may not straddle two runs of `S`, nor two weights. Ragged ones may, at a cost that pays on software
-    /// adapters, where single elements cost most; gradients take no part in it.
-    pub(super) fn width_of_rows(&self, kernel: Kernel) -> Width {
+    /// Quads of a row may not straddle two runs of `S`, nor two weights.
+    pub(super) fn width_of_rows(&self) -> Width {
         let s_div = self.mapping.index.s_div;
         let s = self.mapping.block.s;
         let aligned = s.is_multiple_of(4) && (s_div == 1 || s_div >= s || s_div.is_multiple_of(4));
-        if aligned && self.width != Width::Scalar {
-            return self.width;
-        }
-        let ragged = self.ragged
-            && kernel.may_be_ragged()
-            && self.capabilities.software
-            && self.capabilities.binds_twice
-            && self.capabilities.max_storage_buffers >= BUFFERS_OF_RAGGED
-            && s > rows::SHORT_RAGGED
-            && (s_div == 1 || s_div >= 4);
-        if ragged { Width::Ragged } else { Width::Scalar }
+        if aligned { self.width } else { Width::Scalar }
     }
 
     pub(super) fn affine_of_rows(&self) -> Affine {
@@ -98,7 +83,7 @@ impl Maker<'_> {
 
     pub(super) fn fused(&self, kernel: Kernel) -> Result<Pass, SpecError> {
         let block = &self.problem.block;
-        let width = self.width_of_rows(kernel);
+        let width = self.width_of_rows();
         let tiling =
             rows::Tiling::new(block.s, block.groups(), width, kernel.tensors_held(), self.capabilities, self.tuning);
         let work = Work { tiles: block.groups(), parts: 1, tile_length: block.s, ..tiling.work() };
@@ -120,7 +105,7 @@ impl Maker<'_> {
 
     pub(super) fn rows(&self, kernel: Kernel) -> Result<Pass, SpecError> {
         let block = &self.mapping.block;
-        let width = self.width_of_rows(kernel);
+        let width = self.width_of_rows();
         let parts = rows::parts(block.s, self.capabilities);
         // Tiles of one length, and a multiple of four so that each starts aligned.
         let tile_length = block.s.div_ceil(parts).next_multiple_of(4).min(block.s);

@@ -22,7 +22,7 @@ use maker::Maker;
 pub(crate) use pass::Mapping;
 pub use pass::Pass;
 use pass::{GroupIndex, StatisticsBy, Team, Turns, Work};
-pub(crate) use schedule::{Loads, PAIR, RECORD, Schedule};
+pub(crate) use schedule::{PAIR, RECORD, Schedule};
 use traversal::Traversal;
 pub use tuning::Tuning;
 pub(crate) use window::{Span, Window};
@@ -46,7 +46,7 @@ pub struct Plan {
 
 impl Plan {
     pub(crate) fn new(problem: Problem, capabilities: &Capabilities, tuning: Tuning) -> Result<Self, SpecError> {
-        let schedule = Schedule::new(&problem, capabilities, tuning, Loads::ANY)?;
+        let schedule = Schedule::new(&problem, capabilities, tuning, true)?;
         Ok(Self { problem, capabilities: capabilities.clone(), tuning, schedule })
     }
 

@@ -27,9 +27,6 @@ const MOST_PACKS: u64 = 16;
 /// subgroup share what they load of the weights. With fewer, cores would stand idle.
 const MANY_TILES: u64 = 256;
 
-/// Rows of no more elements are not read as ragged quads: one by one they stay in registers.
-pub(super) const SHORT_RAGGED: u64 = 16;
-
 /// Elements of a cache line, which lanes of a software adapter should not share; and packs that one reads as a chunk.
 const LINE: u64 = 16;
 const CHUNK_QUADS: u32 = 8;
@@ -104,12 +101,10 @@ impl Tiling {
         let lanes = if many || length <= SHORT_SOFTWARE { 1 } else { subgroup.unwrap_or(1) };
         let wide = u64::from(width.elements());
         let packs = length.div_ceil(wide);
-        // The lanes of a ragged row have a section each.
-        let ragged = width == Width::Ragged;
-        let span = if lanes == 1 || ragged { 1 } else { LINE / wide };
+        let span = if lanes == 1 { 1 } else { LINE / wide };
         let (items, hold) = if lanes == 1 && packs <= MOST_PACKS / tensors {
             // Few variants to compile.
-            let items = if ragged { packs.next_multiple_of(4) } else { packs.next_power_of_two() };
+            let items = packs.next_power_of_two();
             (items, Hold::Registers(items as u32))
         } else {
             let chunk = if width == Width::Scalar { CHUNK_SCALARS } else { CHUNK_QUADS };
@@ -166,12 +161,7 @@ impl Tiling {
             Hold::Stream(items) => self.items.is_multiple_of(u64::from(items)),
             _ => true,
         };
-        Turns {
-            span: self.span as u32,
-            together: self.together as u32,
-            // Ragged rows count their whole packs by themselves.
-            whole: width == Width::Ragged || even && full && covered == self.length,
-        }
+        Turns { span: self.span as u32, together: self.together as u32, whole: even && full && covered == self.length }
     }
 
     /// The team, and how many of its lanes share weights, where each lane has a row of its own and all go along them side
@@ -184,7 +174,7 @@ impl Tiling {
 
     /// Whether each lane has a row of its own, of which it takes several packs at once that lie within a run of `s_div`.
     pub(super) fn steps(&self, width: Width, s_div: u64) -> bool {
-        let several = width != Width::Ragged && self.team.lanes == 1 && self.together > 1;
+        let several = self.team.lanes == 1 && self.together > 1;
         several && s_div.is_multiple_of(self.together * u64::from(width.elements()))
     }
 

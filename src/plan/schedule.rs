@@ -27,28 +27,15 @@ pub(crate) const RECORD: u64 = 16;
 /// Bytes of two stored sums.
 pub(crate) const PAIR: u64 = 8;
 
-/// What the tensors there are allow.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Loads {
-    /// All that may be read by quads start at a multiple of four elements.
-    pub(crate) quads: bool,
-    /// There is no residual, of which ragged rows know nothing.
-    pub(crate) ragged: bool,
-}
-
-impl Loads {
-    pub(crate) const ANY: Self = Self { quads: true, ragged: true };
-}
-
 impl Schedule {
     pub(crate) fn new(
         problem: &Problem,
         capabilities: &Capabilities,
         tuning: Tuning,
-        loads: Loads,
+        quads: bool,
     ) -> Result<Self, SpecError> {
-        let width = if loads.quads { Width::Quad } else { Width::Scalar };
-        let make = Maker { problem, mapping: Mapping::of(problem), capabilities, tuning, width, ragged: loads.ragged };
+        let width = if quads { Width::Quad } else { Width::Scalar };
+        let make = Maker { problem, mapping: Mapping::of(problem), capabilities, tuning, width };
         capabilities.check_buffer(problem.norm, "x", problem.block.elements() * Element::F32.size())?;
         let schedule = match problem.task {
             Task::Forward => make.forward()?,
@@ -71,12 +58,8 @@ impl Schedule {
         Self { passes: Vec::new(), why, partials: 0, statistics: 0, partial_sums: 0, sums: 0 }
     }
 
-    /// Whether it does for tensors that allow no other loads.
-    pub(crate) fn suits(&self, loads: Loads) -> bool {
-        self.passes.iter().all(|pass| match pass.width {
-            Width::Scalar => true,
-            Width::Quad => loads.quads,
-            Width::Ragged => loads.ragged,
-        })
+    /// Whether it reads or writes any tensor four elements at a time.
+    pub(crate) fn needs_quads(&self) -> bool {
+        self.passes.iter().any(|pass| pass.width == Width::Quad)
     }
 }

@@ -1,8 +1,6 @@
 //! Every variant there is, for tests and tools that need no GPU.
 
-use super::{
-    Access, Affine, Constants, ENTRY, Hold, Kernel, Known, Reduction, Role, TensorBinding, Variant, Width, bind_words,
-};
+use super::{Access, Affine, Constants, ENTRY, Hold, Kernel, Known, Reduction, Role, TensorBinding, Variant, Width};
 
 /// One composed shader.
 #[derive(Debug, Clone)]
@@ -18,9 +16,6 @@ pub struct ShaderVariant {
     pub constants: Vec<(&'static str, f64)>,
 }
 
-/// Storage buffers that every WebGPU device has.
-const LEAST_BUFFERS: usize = 8;
-
 /// Which of a kernel's tensors are bound.
 #[derive(Clone, Copy)]
 enum Bound {
@@ -30,8 +25,6 @@ enum Bound {
     Shared,
     /// With a residual, and without what it has no binding left for.
     Residual,
-    /// Ragged rows where no quads can be bound but those of `y`.
-    Words,
 }
 
 impl Bound {
@@ -42,7 +35,6 @@ impl Bound {
             Self::InPlace => "in_place",
             Self::Shared => "shared",
             Self::Residual => "residual",
-            Self::Words => "words",
         }
     }
 
@@ -65,7 +57,6 @@ impl Bound {
                 Self::Full | Self::Shared => {
                     !matches!(role, Role::Residual | Role::ResidualOut) || matches!(kernel, Kernel::ApplyRows)
                 }
-                Self::Words => !matches!(role, Role::Residual | Role::ResidualOut),
                 Self::Residual => !matches!(role, Role::Mean | Role::Rstd | Role::Stats),
                 Self::Least => {
                     let left = matches!(kernel, Kernel::FusedRows | Kernel::FusedColumns) && *role == Role::Stats;
@@ -80,7 +71,6 @@ impl Bound {
             .map(|&(role, written)| TensorBinding {
                 role,
                 access: if written || matches!(self, Self::Shared) { Access::ReadWrite } else { Access::Read },
-                words: false,
             })
             .collect()
     }
@@ -95,7 +85,7 @@ fn overwritten(kernel: Kernel) -> &'static [(Role, Role)] {
 }
 
 /// Every shader a plan can ask for, each with one set of constants; the tensors bound are all, as few as can be, in
-/// place, and all from one buffer; of ragged rows also word by word.
+/// place, and all from one buffer.
 #[must_use]
 pub fn shader_variants() -> Vec<ShaderVariant> {
     use Kernel::{
@@ -126,23 +116,14 @@ pub fn shader_variants() -> Vec<ShaderVariant> {
         BackwardApplyColumns,
     ] {
         let small = [Merge, CountBatch, RunningStatistics, MergeSums, MergeWeighted, MergeParameters];
-        let widths = if small.contains(&kernel) {
-            &[Width::Scalar][..]
-        } else if kernel.may_be_ragged() {
-            &[Width::Scalar, Width::Quad, Width::Ragged][..]
-        } else {
-            &[Width::Scalar, Width::Quad]
-        };
+        let widths = if small.contains(&kernel) { &[Width::Scalar][..] } else { &[Width::Scalar, Width::Quad] };
         for &width in widths {
             for hold in holds(kernel, width) {
                 for affine in affines(kernel) {
                     for reduction in reductions(kernel, affine) {
                         for (known, track) in endings(kernel) {
-                            for bound in bounds(kernel, width) {
-                                let mut tensors = bound.tensors(kernel, known, track);
-                                if width == Width::Ragged {
-                                    make_ragged(&mut tensors, kernel, affine, bound);
-                                }
+                            for bound in bounds(kernel) {
+                                let tensors = bound.tensors(kernel, known, track);
                                 let together = if matches!(affine, Affine::Shared | Affine::Stepped) { 4 } else { 1 };
                                 let overwritten = match bound {
                                     Bound::InPlace => overwritten(kernel).to_vec(),
@@ -160,9 +141,7 @@ pub fn shader_variants() -> Vec<ShaderVariant> {
                                     tensors,
                                     overwritten,
                                 };
-                                if is_planned(&variant) {
-                                    all.push(describe(&variant, bound));
-                                }
+                                all.push(describe(&variant, bound));
                             }
                         }
                     }
@@ -173,34 +152,9 @@ pub fn shader_variants() -> Vec<ShaderVariant> {
     all
 }
 
-/// The tensors of ragged rows: no residual, and words. In place `fused_rows` leaves no statistics, so that weights have room
-/// for quads and words.
-fn make_ragged(tensors: &mut Vec<TensorBinding>, kernel: Kernel, affine: Affine, bound: Bound) {
-    let left = kernel == Kernel::FusedRows && matches!(bound, Bound::InPlace);
-    tensors.retain(|tensor| match tensor.role {
-        Role::Residual | Role::ResidualOut => false,
-        Role::Stats => !left,
-        _ => true,
-    });
-    let words = matches!(bound, Bound::Words);
-    bind_words(tensors, affine, words, !words, LEAST_BUFFERS);
-}
-
-/// Whether any plan has it: ragged rows are held by lanes that work alone, and need no device of few bindings.
-fn is_planned(variant: &Variant) -> bool {
-    let Variant { width, hold, affine, known, reduction, .. } = variant;
-    let alone = *reduction == Reduction::Alone || *affine == Affine::Shared;
-    let held = matches!(hold, Hold::Registers(_));
-    let other = matches!(known, Known::Scaled | Known::Nothing) || *affine == Affine::Stepped;
-    *width != Width::Ragged || (!other && (alone || !held))
-}
-
 fn holds(kernel: Kernel, width: Width) -> Vec<Hold> {
     let wide = width.elements();
     match kernel {
-        Kernel::FusedRows | Kernel::StatsRows if width == Width::Ragged => {
-            vec![Hold::Registers(8), Hold::Registers(12), Hold::Registers(16), Hold::Stream(8)]
-        }
         Kernel::BackwardFusedParameters => [1, 2, 4].map(|quads| Hold::Registers(quads * 4 / wide)).to_vec(),
         Kernel::FusedRows | Kernel::StatsRows | Kernel::BackwardFusedRows => {
             // Of two tensors half as much is kept.
@@ -275,12 +229,8 @@ fn endings(kernel: Kernel) -> Vec<(Known, bool)> {
     }
 }
 
-fn bounds(kernel: Kernel, width: Width) -> Vec<Bound> {
+fn bounds(kernel: Kernel) -> Vec<Bound> {
     match kernel {
-        Kernel::FusedRows | Kernel::ApplyRows if width == Width::Ragged => {
-            vec![Bound::Full, Bound::Least, Bound::InPlace, Bound::Shared, Bound::Words]
-        }
-        Kernel::StatsRows if width == Width::Ragged => vec![Bound::Full, Bound::Words],
         Kernel::FusedRows => {
             vec![Bound::Full, Bound::Least, Bound::InPlace, Bound::Shared, Bound::Residual]
         }

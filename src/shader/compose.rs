@@ -1,38 +1,11 @@
 //! The fragments of a variant, joined.
 
-use super::{Affine, Hold, Kernel, Known, Variant, Width, fragment, ragged, tensor};
+use super::{Affine, Hold, Kernel, Known, Variant, fragment, tensor};
 
 impl Variant {
     /// Whether weight and bias are read a pack at a time.
     pub(super) fn packs_parameters(&self) -> bool {
         self.kernel.by_rows() && matches!(self.affine, Affine::Element | Affine::Shared)
-    }
-
-    /// What a kernel by rows is made of if those are ragged.
-    fn ragged(&self) -> Vec<&'static str> {
-        let mut parts = vec![fragment!("ragged/section.wgsl")];
-        let registers = matches!(self.hold, Hold::Registers(_));
-        if self.kernel.measures() {
-            parts.push(fragment!("ragged/held.wgsl"));
-        }
-        if registers {
-            parts.push(fragment!("ragged/registers.wgsl"));
-        } else if self.kernel.measures() {
-            parts.extend([fragment!("reduce/merge_lanes.wgsl"), fragment!("ragged/stream.wgsl")]);
-        }
-        if matches!(self.kernel, Kernel::FusedRows | Kernel::ApplyRows) {
-            parts.push(fragment!("ragged/normalize.wgsl"));
-            parts.extend(match self.affine {
-                Affine::Constant => [self.affine.source(), fragment!("ragged/edge.wgsl")],
-                // Never stepped: a pack may straddle two weights.
-                Affine::Divided | Affine::Stepped => [fragment!("ragged/divided.wgsl"), fragment!("ragged/edge.wgsl")],
-                Affine::Element | Affine::Shared => [self.affine.source(), fragment!("ragged/edge_words.wgsl")],
-            });
-            if !registers {
-                parts.push(fragment!("ragged/reread.wgsl"));
-            }
-        }
-        parts
     }
 
     /// The whole shader.
@@ -53,9 +26,6 @@ impl Variant {
             source.push_str(&format!("\nconst KEEPS_DY: bool = {keeps_dy};\n"));
         }
         source.push_str(&tensor::declarations(self));
-        if self.width == Width::Ragged {
-            source.push_str(&ragged::constants(self));
-        }
         source
     }
 
@@ -77,9 +47,7 @@ impl Variant {
         }
         if kernel.by_rows() {
             parts.extend([fragment!("team.wgsl"), fragment!("rows.wgsl")]);
-            if self.width == Width::Ragged {
-                parts.extend(self.ragged());
-            } else if !matches!(self.hold, Hold::Registers(_)) {
+            if !matches!(self.hold, Hold::Registers(_)) {
                 parts.push(fragment!("hold/reread.wgsl"));
             }
         }
@@ -89,7 +57,7 @@ impl Variant {
         if matches!(kernel, StatsColumns | FusedColumns) {
             parts.push(fragment!("chunk_statistics.wgsl"));
         }
-        if kernel.measures() && self.width != Width::Ragged {
+        if kernel.measures() {
             parts.push(fragment!("held_statistics.wgsl"));
             parts.extend(match self.hold {
                 Hold::Registers(_) => vec![fragment!("hold/registers.wgsl")],
@@ -98,15 +66,14 @@ impl Variant {
         }
         let sums_lanes =
             kernel.merges_sums() || kernel.fuses_backward() || matches!(kernel, SumsRows | ChannelSumsRows);
-        let shares_registers = matches!(self.hold, Hold::Registers(_)) && self.width != Width::Ragged;
-        if sums_lanes || (kernel.measures() && shares_registers) {
+        if sums_lanes || (kernel.measures() && matches!(self.hold, Hold::Registers(_))) {
             parts.push(fragment!("reduce/tree.wgsl"));
         }
         let exchanges_partials = kernel == Merge || matches!(self.hold, Hold::Stream(_));
         if kernel == StatsRows || exchanges_partials {
             parts.push(fragment!("record.wgsl"));
         }
-        if matches!(kernel, FusedRows | ApplyRows) && self.width != Width::Ragged {
+        if matches!(kernel, FusedRows | ApplyRows) {
             parts.extend([self.affine.source(), fragment!("normalize.wgsl")]);
         }
         if kernel.goes_back_by_rows() {

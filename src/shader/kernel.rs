@@ -106,12 +106,7 @@ impl Kernel {
     }
 
     pub(super) fn by_rows(self) -> bool {
-        self.may_be_ragged() || self.goes_back_by_rows()
-    }
-
-    /// Whether there are fragments of it for ragged rows.
-    pub(crate) fn may_be_ragged(self) -> bool {
-        matches!(self, Self::FusedRows | Self::StatsRows | Self::ApplyRows)
+        matches!(self, Self::FusedRows | Self::StatsRows | Self::ApplyRows) || self.goes_back_by_rows()
     }
 
     /// Whether it works on tiles along `S` for a gradient.

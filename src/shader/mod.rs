@@ -6,13 +6,11 @@
 mod all;
 mod compose;
 mod kernel;
-mod ragged;
 mod tensor;
 mod variant;
 
 pub use all::{ShaderVariant, shader_variants};
 pub(crate) use kernel::Kernel;
-pub(crate) use ragged::bind_words;
 pub(crate) use tensor::{Access, Role, TensorBinding};
 pub(crate) use variant::{Affine, Constants, Hold, Known, Reduction, Variant, Width};
 

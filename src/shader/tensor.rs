@@ -3,7 +3,7 @@
 //! A kernel sees `x_load(i)`, `y_store(i, v)` and so on, in f32, and never a binding: in place, a shared buffer, an
 //! absent tensor or another storage type are decided here.
 
-use super::{Kernel, Known, Variant, Width, ragged};
+use super::{Kernel, Known, Variant, Width};
 
 /// What a tensor is to the norm.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -45,8 +45,6 @@ pub(crate) enum Access {
 pub(crate) struct TensorBinding {
     pub(crate) role: Role,
     pub(crate) access: Access,
-    /// Bound word by word, though the kernel takes packs.
-    pub(crate) words: bool,
 }
 
 /// What a tensor's binding is an array of.
@@ -305,7 +303,7 @@ impl Stored {
     fn of_array(self) -> &'static str {
         match self {
             Self::F32 | Self::Packed(Width::Scalar) => "f32",
-            Self::Packed(Width::Quad | Width::Ragged) | Self::Record => "vec4<f32>",
+            Self::Packed(Width::Quad) | Self::Record => "vec4<f32>",
             Self::Pair => "vec2<f32>",
             Self::Bits => "vec4<u32>",
             Self::U32 => "u32",
@@ -318,7 +316,7 @@ impl Stored {
         let name = role.shader_name();
         match self {
             _ if !Role::GIVEN.contains(&role) && role != Role::Partials => "i".to_owned(),
-            Self::Packed(Width::Quad | Width::Ragged) => format!("(params.{name}_start + i) >> 2u"),
+            Self::Packed(Width::Quad) => format!("(params.{name}_start + i) >> 2u"),
             _ => format!("params.{name}_start + i"),
         }
     }
@@ -327,17 +325,16 @@ impl Stored {
 /// The bindings of a variant, and an accessor for each tensor its kernel may use, bound or not.
 pub(super) fn declarations(variant: &Variant) -> String {
     let mut text = String::new();
-    for (number, TensorBinding { role, access, words }) in variant.tensors.iter().enumerate() {
+    for (number, TensorBinding { role, access }) in variant.tensors.iter().enumerate() {
         let access = match access {
             Access::Read => "read",
             Access::ReadWrite => "read_write",
         };
         text.push_str(&format!(
-            "@group(0) @binding({}) var<storage, {access}> {}_{}: array<{}>;\n",
+            "@group(0) @binding({}) var<storage, {access}> {}_data: array<{}>;\n",
             number + 1,
             role.shader_name(),
-            if *words { "words" } else { "data" },
-            if *words { Stored::F32 } else { variant.stored(*role) }.of_array(),
+            variant.stored(*role).of_array(),
         ));
     }
     let roles = variant.kernel.roles(variant.known);
@@ -357,9 +354,6 @@ fn accessors(variant: &Variant, role: Role, written: bool) -> String {
     let bound = |role: Role| variant.tensors.iter().any(|tensor| tensor.role == role);
     let name = role.shader_name();
     let stored = variant.stored(role);
-    if stored == Stored::Packed(Width::Ragged) {
-        return ragged::accessors(variant, role);
-    }
     let ty = stored.of_array();
     // In place, it is what the other's binding holds before that is overwritten.
     let of = |role: Role| {

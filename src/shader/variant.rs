@@ -7,8 +7,6 @@ use super::{Kernel, Role, TensorBinding, fragment};
 pub(crate) enum Width {
     Scalar,
     Quad,
-    /// Quads of rows that start and end within one.
-    Ragged,
 }
 
 /// Where a lane keeps its part of a tile between statistics and normalization.
@@ -117,7 +115,7 @@ impl Width {
     pub(crate) fn elements(self) -> u32 {
         match self {
             Self::Scalar => 1,
-            Self::Quad | Self::Ragged => 4,
+            Self::Quad => 4,
         }
     }
 
@@ -125,7 +123,6 @@ impl Width {
         match self {
             Self::Scalar => fragment!("width/scalar.wgsl"),
             Self::Quad => fragment!("width/quad.wgsl"),
-            Self::Ragged => fragment!("ragged/pack.wgsl"),
         }
     }
 }

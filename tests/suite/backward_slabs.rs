@@ -10,7 +10,7 @@ use crate::support::{Kind, changed, close, gpus};
 /// A few MB, as the documentation says.
 const MOST_SCRATCH: u64 = 13 << 20;
 
-/// Of widths that one lane reads by single elements, by quads and by ragged ones; and with many groups to a row.
+/// Of widths that one lane reads by single elements and by quads; and with many groups to a row.
 const MANY: [(Kind, &[usize]); 7] = [
     (Kind::Layer { ndim: 1 }, &[300_000, 5]),
     (Kind::Layer { ndim: 1 }, &[530_001, 4]),

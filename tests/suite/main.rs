@@ -27,7 +27,6 @@ mod onnx;
 mod parts;
 mod plans;
 mod properties;
-mod ragged;
 mod recording;
 mod running;
 mod shaders;
