@@ -7,31 +7,29 @@ fn main(invocation: Invocation) {
         return;
     }
     var center: array<Center, SPAN>;
-    var scale: array<Pack, SPAN>;
+    var factor: array<Pack, SPAN>;
     var bias: array<Pack, SPAN>;
     for (var q = 0u; q < SPAN; q++) {
-        var shift = Pack(0.0);
-        var delta = Pack(0.0);
-        var factor = Pack(0.0);
+        var found: Center;
+        var scale = Pack(0.0);
         var offset = Pack(0.0);
         for (var j = 0u; j < WIDTH; j++) {
             let place = column_place(columns.column + q * WIDTH + j);
             let statistics = group_statistics(columns.b * params.k_count + place.k);
             let channel = channel_base(columns.b, place.k) + place.s / params.s_div;
-            pack_put(&shift, j, statistics.x);
-            pack_put(&delta, j, statistics.y);
-            pack_put(&factor, j, statistics.z * weight_load(channel));
+            center_put(&found, j, statistics);
+            pack_put(&scale, j, statistics.factor * weight_load(channel));
             pack_put(&offset, j, bias_load(channel));
         }
-        center[q] = Center(shift, delta);
-        scale[q] = factor;
+        center[q] = found;
+        factor[q] = scale;
         bias[q] = offset;
     }
     let base = columns_base(columns);
     for (var row = columns.row; row < columns.row_end; row += params.row_lanes) {
         for (var q = 0u; q < SPAN; q++) {
             let at = base + row * params.pitch + q * WIDTH;
-            y_store(at, centered(x_load(at), center[q]) * scale[q] + bias[q]);
+            y_store(at, centered(x_load(at), center[q]) * factor[q] + bias[q]);
         }
     }
 }

@@ -6,7 +6,7 @@ fn main(invocation: Invocation) {
     if index < params.tiles {
         let tile = tile_of(params.first_tile + index);
         let statistics = group_statistics(tile.group);
-        affine_begin(channel_of(tile.group), statistics.z);
-        normalize(tile.base, tile.s, tile.length, Center(statistics.x, statistics.y), true);
+        affine_begin(channel_of(tile.group), statistics.factor);
+        normalize(tile.base, tile.s, tile.length, center_of(statistics), true);
     }
 }

@@ -39,6 +39,17 @@ fn columns_base(columns: Columns) -> u32 {
     return columns.b * params.rows * params.pitch + columns.column;
 }
 
+// Sets what belongs to the j-th of a pack of groups.
+fn center_put(center: ptr<function, Center>, j: u32, statistics: Statistics) {
+    var scale = (*center).scale;
+    var shift = (*center).shift;
+    var delta = (*center).delta;
+    pack_put(&scale, j, statistics.scale);
+    pack_put(&shift, j, statistics.shift);
+    pack_put(&delta, j, statistics.delta);
+    *center = Center(scale, shift, delta);
+}
+
 // What a column is in the block.
 struct Place {
     k: u32,

@@ -1,28 +1,33 @@
-// What centred elements are multiplied by.
-const DEVIATION_PLUS_EPS: u32 = 1u;
-const L2: u32 = 2u;
-const L1: u32 = 3u;
+// What centred elements, times `scale`, are multiplied by.
 
-fn rstd_of(variance: f32) -> f32 {
-    return 1.0 / sqrt(variance + params.eps);
+// The compiler may not square the scale, which would be no f32.
+fn scaled_twice(v: f32, by: f32) -> f32 {
+    return bitcast<f32>(bitcast<u32>(v * by) ^ params.zero) * by;
 }
 
-// By bits, and not max(): either may turn NaN into eps where compilers fold them. Neither is ever negative.
-fn at_least_eps(v: f32) -> f32 {
-    return select(v, params.eps, bitcast<u32>(v) < bitcast<u32>(params.eps));
+fn rstd_at(variance: f32, scale: f32) -> f32 {
+    return 1.0 / sqrt(variance + scaled_twice(params.eps, scale));
+}
+
+// A length of 0 belongs to zeros, which stay so. By bits, and not max(): either may turn NaN into eps where compilers fold
+// them. Neither is ever negative.
+fn inverse_length(length: f32, scale: f32) -> f32 {
+    let eps = params.eps * scale;
+    let divisor = select(length, eps, bitcast<u32>(length) < bitcast<u32>(eps));
+    return select(1.0 / divisor, 0.0, divisor == 0.0);
 }
 
 // m2 is the sum of squares, or with L1 of magnitudes, over `count` elements.
-fn factor_of(m2: f32, count: u32) -> f32 {
+fn factor_of(m2: f32, count: f32, scale: f32) -> f32 {
     if scaling == L1 {
-        return 1.0 / at_least_eps(m2);
+        return inverse_length(m2, scale);
     }
     if scaling == L2 {
-        return 1.0 / at_least_eps(sqrt(m2));
+        return inverse_length(sqrt(m2), scale);
     }
-    let variance = m2 / f32(count);
+    let variance = m2 / count;
     if scaling == DEVIATION_PLUS_EPS {
-        return 1.0 / (sqrt(variance) + params.eps);
+        return 1.0 / (sqrt(variance) + params.eps * scale);
     }
-    return rstd_of(variance);
+    return rstd_at(variance, scale);
 }

@@ -12,23 +12,31 @@ fn main(invocation: Invocation) {
         for (var i = 0u; i < CHUNK; i++) {
             chunk[i] = x_load(base + q * WIDTH + i * params.pitch);
         }
-        let partial = chunk_statistics(&chunk);
-        var scale = Pack(0.0);
+        var partial: Partial;
+        var scale = Pack(1.0);
+        for (var again = false; ; again = true) {
+            partial = chunk_statistics(&chunk, scale);
+            scale = better_scale(partial);
+            if again || all(scale == Pack(1.0)) {
+                break;
+            }
+        }
+        var factor = Pack(0.0);
         var bias = Pack(0.0);
         for (var j = 0u; j < WIDTH; j++) {
             let column = columns.column + q * WIDTH + j;
             let group = columns.b * params.k_count + column;
-            let factor = factor_of(pack_get(partial.m2, j), partial.count);
+            let statistics = statistics_of(partial, j);
             let channel = channel_base(columns.b, column);
-            pack_put(&scale, j, factor * weight_load(channel));
+            pack_put(&factor, j, statistics.factor * weight_load(channel));
             pack_put(&bias, j, bias_load(channel));
-            mean_store(group, pack_get(partial.shift, j) + pack_get(partial.delta, j));
-            rstd_store(group, factor);
-            stats_store(group, vec4<f32>(pack_get(partial.shift, j), pack_get(partial.delta, j), factor, f32(partial.count)));
+            mean_store(group, mean_of(statistics));
+            rstd_store(group, rstd_of(statistics));
+            stats_store(group, packed(statistics));
         }
-        let center = Center(partial.shift, partial.delta);
+        let center = Center(partial.scale, partial.shift, partial.delta);
         for (var i = 0u; i < CHUNK; i++) {
-            y_store(base + q * WIDTH + i * params.pitch, centered(chunk[i], center) * scale + bias);
+            y_store(base + q * WIDTH + i * params.pitch, centered(chunk[i], center) * factor + bias);
         }
     }
 }

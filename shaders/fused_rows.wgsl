@@ -8,12 +8,12 @@ fn main(invocation: Invocation) {
     let group = params.first_tile + min(index, params.tiles - 1u);
     let base = group * params.s_count;
     let partial = tile_statistics(base, params.s_count);
-    let factor = factor_of(partial.m2, partial.count);
-    affine_begin(channel_of(group), factor);
-    normalize(base, 0u, params.s_count, Center(partial.shift, partial.delta), live);
+    let statistics = statistics_of(partial, 0u);
+    affine_begin(channel_of(group), statistics.factor);
+    normalize(base, 0u, params.s_count, center_of(statistics), live);
     if live && lane_in_tile() == 0u {
-        mean_store(group, partial.shift + partial.delta);
-        rstd_store(group, factor);
-        stats_store(group, vec4<f32>(partial.shift, partial.delta, factor, f32(partial.count)));
+        mean_store(group, mean_of(statistics));
+        rstd_store(group, rstd_of(statistics));
+        stats_store(group, packed(statistics));
     }
 }

@@ -5,19 +5,38 @@ fn main(invocation: Invocation) {
     let index = tile_index(invocation);
     let group = min(index, params.tiles - 1u);
     let base = group / params.k_count * params.b_stride + group % params.k_count * params.k_stride;
-    let none = Partial(0u, 0.0, 0.0, 0.0);
-    // Chains of 16, and then of chains: see held_statistics.wgsl.
-    var mine = none;
-    for (var chain = lane_in_tile(); chain < params.partials; chain += 16u * lanes) {
-        var run = none;
-        for (var j = chain; j < min(chain + 16u * lanes, params.partials); j += lanes) {
-            let place = base + j / params.inner_count * params.outer_stride + j % params.inner_count;
-            run = merge(run, restored(partials_load(place)));
+    var merged: Partial;
+    var scale = 1.0;
+    for (var again = false; ; again = true) {
+        let none = Partial(0.0, scale, 0.0, 0.0, 0.0);
+        // Chains of 16, and then of chains: see held_statistics.wgsl.
+        var mine = none;
+        for (var chain = lane_in_tile(); chain < params.partials; chain += 16u * lanes) {
+            var run = none;
+            for (var j = chain; j < min(chain + 16u * lanes, params.partials); j += lanes) {
+                let place = base + j / params.inner_count * params.outer_stride + j % params.inner_count;
+                run = merge(run, restored(partials_load(place), scale));
+            }
+            mine = merge(mine, run);
         }
-        mine = merge(mine, run);
+        merged = merge_lanes(mine);
+        scale = better_scale(merged);
+        if again || !any_lane(scale != 1.0) {
+            break;
+        }
     }
-    let merged = merge_lanes(mine);
     if index < params.tiles && lane_in_tile() == 0u {
         keep(group, merged);
     }
+}
+
+// A partial as it was stored, at a scale that need not be its own.
+fn restored(v: vec4<f32>, scale: f32) -> Partial {
+    let by = scale * inverse_of(scale_of(v.x));
+    var m2 = v.w * by;
+    if scaling != L1 {
+        // Twice, and in this order: the square of `by` is no f32.
+        m2 = opaque(m2) * by;
+    }
+    return Partial(count_of(v.x), scale, v.y * by, v.z * by, m2);
 }

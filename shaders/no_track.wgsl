@@ -1,3 +1,3 @@
 // Nothing to keep between batches.
-fn track(channel: u32, mean: f32, m2: f32, count: u32) {
+fn track(channel: u32, mean: f32, merged: Partial) {
 }

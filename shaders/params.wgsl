@@ -68,7 +68,8 @@ struct Params {
     accumulate: u32,
     // The first partial in scratch, negated.
     partials_start: u32,
-    unused: u32,
+    // A mean square below this is taken again at a larger scale: see `better_scale`. 0 where eps makes up for it.
+    least_square: f32,
 }
 
 @group(0) @binding(0) var<uniform> params: Params;
@@ -82,6 +83,9 @@ override across_subgroups: bool = true;
 override subtract_mean: bool = true;
 // What the elements are divided by: see factor.wgsl.
 override scaling: u32 = 0u;
+const DEVIATION_PLUS_EPS: u32 = 1u;
+const L2: u32 = 2u;
+const L1: u32 = 3u;
 // True where the compiler may reassociate (x - shift) - delta: see `opaque_pack`.
 override hide_subtractions: bool = false;
 // Rows: neighbouring packs of a tile that fall to one lane.

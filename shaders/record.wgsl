@@ -1,9 +1,55 @@
-// A group's partial as it is stored and exchanged: as bits, since a small count taken for an f32 is a denormal, and
-// hardware may flush those to 0.
-fn stored(p: Partial) -> vec4<u32> {
-    return vec4<u32>(p.count, bitcast<u32>(p.shift), bitcast<u32>(p.delta), bitcast<u32>(p.m2));
+// Scales, and statistics as passes leave them to each other.
+//
+// Squares of numbers beyond 1e19 are infinite, and those of numbers below 1e-19 vanish. So values are taken times a scale, a
+// power of two: 1, or where that will not do (see `better_scale`) one of these.
+const OF_SMALL: f32 = 0x1p96f;
+const OF_LARGE: f32 = 0x1p-84f;
+
+fn inverse_of(scale: f32) -> f32 {
+    return select(select(1.0, 0x1p84f, scale < 1.0), 0x1p-96f, scale > 1.0);
 }
 
-fn restored(v: vec4<u32>) -> Partial {
-    return Partial(v.x, bitcast<f32>(v.y), bitcast<f32>(v.z), bitcast<f32>(v.w));
+// Scales a gradient by half: what multiplies the other half in is still a normal number.
+fn root_of(scale: f32) -> f32 {
+    return select(select(1.0, 0x1p-42f, scale < 1.0), 0x1p48f, scale > 1.0);
+}
+
+// A count and a scale as one number: the count, times 2^64 of small values, times 2^-64 of large ones. No count comes near.
+fn tagged(count: f32, scale: f32) -> f32 {
+    return count * select(select(1.0, 0x1p-64f, scale < 1.0), 0x1p64f, scale > 1.0);
+}
+
+fn scale_of(tagged_count: f32) -> f32 {
+    return select(select(1.0, OF_LARGE, tagged_count < 0x1p-32f), OF_SMALL, tagged_count > 0x1p62f);
+}
+
+fn count_of(tagged_count: f32) -> f32 {
+    return tagged_count * select(select(1.0, 0x1p64f, tagged_count < 0x1p-32f), 0x1p-64f, tagged_count > 0x1p62f);
+}
+
+// A group's statistics, of values times `scale`: their mean is shift + delta, and `factor` is what a distance from it is
+// multiplied by.
+struct Statistics {
+    count: f32,
+    scale: f32,
+    shift: f32,
+    delta: f32,
+    factor: f32,
+}
+
+fn packed(s: Statistics) -> vec4<f32> {
+    return vec4<f32>(tagged(s.count, s.scale), s.shift, s.delta, s.factor);
+}
+
+fn unpacked(v: vec4<f32>) -> Statistics {
+    return Statistics(count_of(v.x), scale_of(v.x), v.y, v.z, v.w);
+}
+
+// As users see them: of the values themselves.
+fn mean_of(s: Statistics) -> f32 {
+    return (s.shift + s.delta) * inverse_of(s.scale);
+}
+
+fn rstd_of(s: Statistics) -> f32 {
+    return s.factor * s.scale;
 }

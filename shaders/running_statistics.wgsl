@@ -5,6 +5,6 @@ fn main(invocation: Invocation) {
     enter(invocation);
     let channel = tile_index(invocation);
     if channel < params.tiles {
-        stats_store(channel, group_statistics(channel));
+        stats_store(channel, packed(group_statistics(channel)));
     }
 }

@@ -3,17 +3,25 @@
 // A mean kept as one f32 is off by half an ulp of the data, which at mean 1e6 is 0.03 standard
 // deviations. So a mean is always the pair shift + delta, and is never added up.
 
-// Of `count` values: their mean is shift + delta, the sum of their squared distances from it m2.
+// Of `count` values, times `scale`: their mean is shift + delta, the sum of their squared distances from it m2.
 struct Partial {
-    count: u32,
+    count: f32,
+    scale: Value,
     shift: Value,
     delta: Value,
     m2: Value,
 }
 
+// The mean of values times `scale`.
 struct Center {
+    scale: Value,
     shift: Value,
     delta: Value,
+}
+
+// The center of one group, for all of a pack.
+fn center_of(s: Statistics) -> Center {
+    return Center(Value(s.scale), Value(s.shift), Value(s.delta));
 }
 
 // The same value, but the compiler cannot see that it is. Mesa, for one, folds (a + b) - a to b.
@@ -29,14 +37,14 @@ fn opaque_pack(v: Pack) -> Pack {
     return v;
 }
 
-// Exact where x is near shift, as it is unless x is an outlier.
+// The distance from the mean, times the scale. Exact where x is near shift, as it is unless x is an outlier.
 fn centered(x: Pack, center: Center) -> Pack {
-    return opaque_pack(x - center.shift) - center.delta;
+    return opaque_pack(x * center.scale - center.shift) - center.delta;
 }
 
 // What each centred element adds to m2: its square, or for L1 its magnitude.
 fn size_of(e: Pack) -> Pack {
-    if scaling == 3u {
+    if scaling == L1 {
         return abs(e);
     }
     return e * e;
@@ -56,46 +64,55 @@ fn if_finite(v: Value, yes: Value, no: Value) -> Value {
 
 // shift + mean as the nearest f32 and what that leaves over (Knuth's two-sum), so that an outlier that
 // happened to be the shift costs no accuracy. A mean that is not finite is kept whole in the shift.
-fn recenter(shift: Value, mean: Value) -> Center {
+fn recenter(scale: Value, shift: Value, mean: Value) -> Center {
     let sum = opaque(shift + mean);
     let of_mean = opaque(sum - shift);
     let of_shift = opaque(sum - of_mean);
     let left = opaque(shift - of_shift) + opaque(mean - of_mean);
-    return Center(sum, if_finite(sum, left, Value(0.0)));
+    return Center(scale, sum, if_finite(sum, left, Value(0.0)));
 }
 
 // From sum1 = sum of e and sum2 = sum of e*e, where e = x - center and center is nearly the mean: the
 // corrected two-pass formula, which takes out what the center was off by.
-fn partial_from_sums(count: u32, center: Center, sum1: Value, sum2: Value) -> Partial {
-    let correction = sum1 / f32(count);
+fn partial_from_sums(count: f32, center: Center, sum1: Value, sum2: Value) -> Partial {
+    let correction = sum1 / count;
     let m2 = sum2 - sum1 * correction;
     // By bits, and not max(): either may turn NaN into 0 where compilers take NaN for impossible.
     let negative = (bitcast<ValueBits>(m2) >> ValueBits(31u)) == ValueBits(1u);
     return Partial(
         count,
+        center.scale,
         center.shift,
         if_finite(center.shift, center.delta + correction, Value(0.0)),
         if_finite(m2, select(m2, Value(0.0), negative), m2),
     );
 }
 
-// Chan, Golub and LeVeque's pairwise update. The mean is centred anew, or what an outlier at the start has cost would
-// stay for good.
+// The scale at which the values of `p`, which were taken at 1, ought to be: another where their squares overflowed, or are so
+// small that some may have vanished and no eps makes up for it. A mean that is not small has no small deviations but 0.
+fn better_scale(p: Partial) -> Value {
+    let vanishing = (p.m2 < Value(p.count * params.least_square)) & (abs(p.shift) < Value(1.0));
+    return if_finite(p.m2, select(Value(1.0), Value(OF_SMALL), vanishing), Value(OF_LARGE));
+}
+
+// Chan, Golub and LeVeque's pairwise update, of values at one scale. The mean is centred anew, or what an outlier at the start
+// has cost would stay for good.
 fn merge(a: Partial, b: Partial) -> Partial {
-    if a.count == 0u {
+    if a.count == 0.0 {
         return b;
     }
-    if b.count == 0u {
+    if b.count == 0.0 {
         return a;
     }
     let count = a.count + b.count;
-    let part = f32(b.count) / f32(count);
+    let part = b.count / count;
     let apart = opaque(b.shift - a.shift) + (b.delta - a.delta);
-    let m2 = a.m2 + b.m2 + apart * apart * (f32(a.count) * part);
-    let center = recenter(a.shift, a.delta + apart * part);
+    let m2 = a.m2 + b.m2 + apart * apart * (a.count * part);
+    let center = recenter(a.scale, a.shift, a.delta + apart * part);
     // An infinite mean stays that infinity rather than becoming inf - inf.
     return Partial(
         count,
+        a.scale,
         if_finite(apart, center.shift, a.shift + b.shift),
         if_finite(apart, center.delta, Value(0.0)),
         m2,

@@ -9,35 +9,50 @@ fn main(invocation: Invocation) {
     }
     let base = columns_base(columns);
     let down = params.row_lanes * params.pitch;
+    let to = (columns.b * params.row_tiles + columns.row_tile) * params.pitch + columns.column;
     var merged: array<Partial, SPAN>;
     for (var q = 0u; q < SPAN; q++) {
-        merged[q] = Partial(0u, Value(0.0), Value(0.0), Value(0.0));
+        merged[q].scale = Value(1.0);
     }
-    var row = columns.row;
-    for (; row + (CHUNK - 1u) * params.row_lanes < columns.row_end; row += CHUNK * params.row_lanes) {
+    for (var again = false; ; again = true) {
         for (var q = 0u; q < SPAN; q++) {
-            let at = base + row * params.pitch + q * WIDTH;
-            var chunk: array<Pack, CHUNK>;
-            for (var i = 0u; i < CHUNK; i++) {
-                chunk[i] = x_load(at + i * down);
+            merged[q] = Partial(0.0, merged[q].scale, Value(0.0), Value(0.0), Value(0.0));
+        }
+        var row = columns.row;
+        for (; row + (CHUNK - 1u) * params.row_lanes < columns.row_end; row += CHUNK * params.row_lanes) {
+            for (var q = 0u; q < SPAN; q++) {
+                let at = base + row * params.pitch + q * WIDTH;
+                var chunk: array<Pack, CHUNK>;
+                for (var i = 0u; i < CHUNK; i++) {
+                    chunk[i] = x_load(at + i * down);
+                }
+                merged[q] = merge(merged[q], chunk_statistics(&chunk, merged[q].scale));
             }
-            merged[q] = merge(merged[q], chunk_statistics(&chunk));
         }
-    }
-    for (; row < columns.row_end; row += params.row_lanes) {
+        for (; row < columns.row_end; row += params.row_lanes) {
+            for (var q = 0u; q < SPAN; q++) {
+                let x = x_load(base + row * params.pitch + q * WIDTH);
+                merged[q] = merge(merged[q], single_statistics(x, merged[q].scale));
+            }
+        }
+        if again {
+            break;
+        }
+        var done = true;
         for (var q = 0u; q < SPAN; q++) {
-            merged[q] = merge(merged[q], single_statistics(x_load(base + row * params.pitch + q * WIDTH)));
+            let better = better_scale(merged[q]);
+            done = done && all(better == Value(1.0));
+        }
+        if done {
+            break;
+        }
+        for (var q = 0u; q < SPAN; q++) {
+            merged[q].scale = better_scale(merged[q]);
         }
     }
-    let to = (columns.b * params.row_tiles + columns.row_tile) * params.pitch + columns.column;
     for (var q = 0u; q < SPAN; q++) {
         for (var j = 0u; j < WIDTH; j++) {
-            partials_store(to + q * WIDTH + j, vec4<u32>(
-                merged[q].count,
-                bitcast<u32>(pack_get(merged[q].shift, j)),
-                bitcast<u32>(pack_get(merged[q].delta, j)),
-                bitcast<u32>(pack_get(merged[q].m2, j)),
-            ));
+            partials_store(to + q * WIDTH + j, stored(merged[q], j));
         }
     }
 }

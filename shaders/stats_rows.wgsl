@@ -7,6 +7,6 @@ fn main(invocation: Invocation) {
     let tile = tile_of(number);
     let partial = tile_statistics(tile.base, tile.length);
     if index < params.tiles && lane_in_tile() == 0u {
-        partials_store(number, stored(partial));
+        partials_store(number, stored(partial, 0u));
     }
 }

@@ -1,5 +1,5 @@
 // BatchNorm's running mean and variance; the channel is the group.
-fn track(channel: u32, mean: f32, m2: f32, count: u32) {
+fn track(channel: u32, mean: f32, merged: Partial) {
     var keep = params.keep;
     var take = params.take;
     if params.cumulative != 0u {
@@ -7,7 +7,9 @@ fn track(channel: u32, mean: f32, m2: f32, count: u32) {
         keep = 1.0 - take;
     }
     // One value has no unbiased variance: it is taken as it is.
-    let freedom = max(count - select(0u, 1u, params.unbiased != 0u), 1u);
+    let freedom = max(merged.count - select(0.0, 1.0, params.unbiased != 0u), 1.0);
     running_mean_store(channel, keep * running_mean_load(channel) + take * mean);
-    running_var_store(channel, keep * running_var_load(channel) + take * (m2 / f32(freedom)));
+    // What is taken of a variance may be an f32 where the variance is none.
+    let taken = scaled_twice(take * (merged.m2 / freedom), inverse_of(merged.scale));
+    running_var_store(channel, keep * running_var_load(channel) + taken);
 }

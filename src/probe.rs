@@ -102,16 +102,18 @@ macro_rules! fragment {
 }
 
 /// What a shader is made of, before what it does.
-const SCALAR: [&str; 4] = [
+const SCALAR: [&str; 5] = [
     fragment!("params.wgsl"),
     fragment!("width/scalar.wgsl"),
     fragment!("width/value_scalar.wgsl"),
+    fragment!("record.wgsl"),
     fragment!("statistics.wgsl"),
 ];
-const QUAD: [&str; 4] = [
+const QUAD: [&str; 5] = [
     fragment!("params.wgsl"),
     fragment!("width/quad.wgsl"),
     fragment!("width/value_scalar.wgsl"),
+    fragment!("record.wgsl"),
     fragment!("statistics.wgsl"),
 ];
 const SUBTRACTIONS: &str = fragment!("probe/subtractions.wgsl");

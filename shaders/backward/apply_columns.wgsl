@@ -10,9 +10,9 @@ fn main(invocation: Invocation) {
     var slope: array<Slope, SPAN>;
     var weight: array<Pack, SPAN>;
     for (var q = 0u; q < SPAN; q++) {
-        var shift = Pack(0.0);
-        var delta = Pack(0.0);
+        var found: Center;
         var rstd = Pack(0.0);
+        var root = Pack(0.0);
         var count = Pack(0.0);
         var sum = Pack(0.0);
         var product = Pack(0.0);
@@ -20,19 +20,19 @@ fn main(invocation: Invocation) {
         for (var j = 0u; j < WIDTH; j++) {
             let place = column_place(columns.column + q * WIDTH + j);
             let group = columns.b * params.k_count + place.k;
-            let statistics = stats_load(group);
+            let statistics = unpacked(stats_load(group));
             let sums = group_sums_load(group);
-            pack_put(&shift, j, statistics.x);
-            pack_put(&delta, j, statistics.y);
-            pack_put(&rstd, j, statistics.z);
-            pack_put(&count, j, statistics.w);
+            center_put(&found, j, statistics);
+            pack_put(&rstd, j, statistics.factor);
+            pack_put(&root, j, root_of(statistics.scale));
+            pack_put(&count, j, statistics.count);
             pack_put(&sum, j, sums.x);
             pack_put(&product, j, sums.y);
             pack_put(&factor, j, weight_load(channel_base(columns.b, place.k) + place.s / params.s_div));
         }
-        center[q] = Center(shift, delta);
-        slope[q] = slope_of(rstd, count, sum, product);
-        weight[q] = factor;
+        center[q] = found;
+        slope[q] = slope_of(rstd, root, count, sum * root, product * root);
+        weight[q] = factor * root;
     }
     let base = columns_base(columns);
     for (var row = columns.row; row < columns.row_end; row += params.row_lanes) {

@@ -5,10 +5,11 @@ fn main(invocation: Invocation) {
     let index = tile_index(invocation);
     if index < params.tiles {
         let tile = tile_of(params.first_tile + index);
-        let statistics = stats_load(tile.group);
-        let sums = group_sums_load(tile.group);
-        affine_begin(channel_of(tile.group), 1.0);
-        let slope = slope_of(statistics.z, statistics.w, sums.x, sums.y);
-        store_gradients(tile.base, tile.s, tile.length, Center(statistics.x, statistics.y), slope, true);
+        let statistics = unpacked(stats_load(tile.group));
+        let root = root_of(statistics.scale);
+        let sums = group_sums_load(tile.group) * root;
+        affine_begin(channel_of(tile.group), root);
+        let slope = slope_of(statistics.factor, root, statistics.count, sums.x, sums.y);
+        store_gradients(tile.base, tile.s, tile.length, center_of(statistics), slope, true);
     }
 }

@@ -24,17 +24,14 @@ fn main(invocation: Invocation) {
         let live = index < params.tiles && team < teams;
         let group = min(index, params.tiles - 1u);
         let base = group * length;
-        affine_begin(0u, 1.0);
-        let found = tile_gradients(base, length, group);
-        let statistics = found.statistics;
-        let center = Center(statistics.x, statistics.y);
-        let slope = slope_of(statistics.z, statistics.w, found.sums.x, found.sums.y * statistics.z);
-        store_gradients(base, 0u, length, center, slope, live);
+        let found = tile_gradients(base, length, group, 0u);
+        let center = center_of(found.statistics);
+        store_gradients(base, 0u, length, center, group_slope(found), live);
         let end = (round & 15u) == 15u || round + 1u == params.parts;
         for (var i = 0u; i < ITEMS; i++) {
             if live && (whole || item_at(i) < length) {
                 run_biases[i] += held_g[i];
-                run_weights[i] += held_g[i] * (centered(held[i], center) * statistics.z);
+                run_weights[i] += held_g[i] * (centered(held[i], center) * found.statistics.factor);
             }
             if end {
                 sum_biases[i] += run_biases[i];

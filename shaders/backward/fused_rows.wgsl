@@ -8,12 +8,10 @@ fn main(invocation: Invocation) {
     let group = params.first_tile + min(index, params.tiles - 1u);
     let base = group * params.s_count;
     let weights = channel_of(group);
-    affine_begin(weights, 1.0);
-    let found = tile_gradients(base, params.s_count, group);
+    let found = tile_gradients(base, params.s_count, group, weights);
     let statistics = found.statistics;
-    let slope = slope_of(statistics.z, statistics.w, found.sums.x, found.sums.y * statistics.z);
-    affine_begin(weights, 1.0);
-    store_gradients(base, 0u, params.s_count, Center(statistics.x, statistics.y), slope, live);
+    affine_begin(weights, root_of(statistics.scale));
+    store_gradients(base, 0u, params.s_count, center_of(statistics), group_slope(found), live);
     if live && lane_in_tile() == 0u {
         keep_statistics(group, statistics);
     }

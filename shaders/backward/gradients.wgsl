@@ -1,9 +1,12 @@
+// What the gradient of a group needs: its statistics, and the sums of g and of g times the centred element, both times the root
+// of the scale.
 struct Gradients {
-    statistics: vec4<f32>,
+    statistics: Statistics,
     sums: vec2<f32>,
 }
 
-// A partial as it is left for later passes: (shift, delta, rstd, count).
-fn statistics_of(p: Partial) -> vec4<f32> {
-    return vec4<f32>(p.shift, p.delta, factor_of(p.m2, p.count), f32(p.count));
+fn group_slope(found: Gradients) -> Slope {
+    let statistics = found.statistics;
+    let product = found.sums.y * statistics.factor;
+    return slope_of(statistics.factor, root_of(statistics.scale), statistics.count, found.sums.x, product);
 }

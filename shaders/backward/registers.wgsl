@@ -15,11 +15,10 @@ fn gradient_item(i: u32, j: u32, at: u32, s: u32) -> Pack {
     return held_g[i];
 }
 
-// A group's statistics (shift, delta, rstd, count), and its sums of g and of g times the centred element.
-fn tile_gradients(base: u32, length: u32, group: u32) -> Gradients {
-    var statistics = vec4<f32>(0.0);
+fn tile_gradients(base: u32, length: u32, group: u32, weights: u32) -> Gradients {
+    var statistics: Statistics;
     if SAVED {
-        statistics = stats_load(group);
+        statistics = unpacked(stats_load(group));
         for (var i = 0u; i < ITEMS; i++) {
             let at = item_at(i);
             if whole || at < length {
@@ -27,10 +26,10 @@ fn tile_gradients(base: u32, length: u32, group: u32) -> Gradients {
             }
         }
     } else {
-        let partial = tile_statistics(base, length);
-        statistics = statistics_of(partial);
+        statistics = statistics_of(tile_statistics(base, length), 0u);
     }
-    let center = Center(statistics.x, statistics.y);
+    let center = center_of(statistics);
+    affine_begin(weights, root_of(statistics.scale));
     var sum1 = Pack(0.0);
     var sum2 = Pack(0.0);
     var run1 = Pack(0.0);

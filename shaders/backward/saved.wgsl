@@ -1,5 +1,5 @@
 // The forward pass has left the statistics.
 const SAVED: bool = true;
 
-fn keep_statistics(group: u32, statistics: vec4<f32>) {
+fn keep_statistics(group: u32, statistics: Statistics) {
 }

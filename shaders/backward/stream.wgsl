@@ -3,7 +3,7 @@
 
 // The sums of g and g * (x - centre), from around p's centre to around q's.
 fn moved(p: Partial, sums: vec2<f32>, q: Partial) -> vec2<f32> {
-    if p.count == 0u {
+    if p.count == 0.0 {
         return vec2<f32>(0.0);
     }
     let by = opaque(p.shift - q.shift) + (p.delta - q.delta);
@@ -28,30 +28,40 @@ fn chunk_sums(first: u32, base: u32, length: u32, center: Center) -> vec2<f32> {
     return vec2<f32>(pack_sum(sum1), pack_sum(sum2));
 }
 
-// A group's statistics (shift, delta, rstd, count), and its sums of g and of g times the centred element.
-fn tile_gradients(base: u32, length: u32, group: u32) -> Gradients {
+fn tile_gradients(base: u32, length: u32, group: u32, weights: u32) -> Gradients {
     if SAVED {
-        let statistics = stats_load(group);
-        let sums = known_sums(base, 0u, length, Center(statistics.x, statistics.y));
-        return Gradients(statistics, sum_lanes(sums));
+        let statistics = unpacked(stats_load(group));
+        affine_begin(weights, root_of(statistics.scale));
+        return Gradients(statistics, sum_lanes(known_sums(base, 0u, length, center_of(statistics))));
     }
-    let none = Partial(0u, 0.0, 0.0, 0.0);
-    var merged = none;
+    var all: Partial;
     var sums = vec2<f32>(0.0);
-    for (var chain = 0u; chain < params.items; chain += 16u * ITEMS) {
-        var run = none;
-        var run_sums = vec2<f32>(0.0);
-        for (var first = chain; first < min(chain + 16u * ITEMS, params.items); first += ITEMS) {
-            let part = chunk_partial(first, base, length);
-            let part_sums = chunk_sums(first, base, length, Center(part.shift, part.delta));
-            let both = merge(run, part);
-            run_sums = moved(run, run_sums, both) + moved(part, part_sums, both);
-            run = both;
+    var scale = 1.0;
+    for (var again = false; ; again = true) {
+        let none = Partial(0.0, scale, 0.0, 0.0, 0.0);
+        var merged = none;
+        var merged_sums = vec2<f32>(0.0);
+        affine_begin(weights, root_of(scale));
+        for (var chain = 0u; chain < params.items; chain += 16u * ITEMS) {
+            var run = none;
+            var run_sums = vec2<f32>(0.0);
+            for (var first = chain; first < min(chain + 16u * ITEMS, params.items); first += ITEMS) {
+                let part = chunk_partial(first, base, length, scale);
+                let part_sums = chunk_sums(first, base, length, Center(scale, part.shift, part.delta));
+                let both = merge(run, part);
+                run_sums = moved(run, run_sums, both) + moved(part, part_sums, both);
+                run = both;
+            }
+            let both = merge(merged, run);
+            merged_sums = moved(merged, merged_sums, both) + moved(run, run_sums, both);
+            merged = both;
         }
-        let both = merge(merged, run);
-        sums = moved(merged, sums, both) + moved(run, run_sums, both);
-        merged = both;
+        all = merge_lanes(merged);
+        sums = sum_lanes(moved(merged, merged_sums, all));
+        scale = better_scale(all);
+        if again || !any_lane(scale != 1.0) {
+            break;
+        }
     }
-    let all = merge_lanes(merged);
-    return Gradients(statistics_of(all), sum_lanes(moved(merged, sums, all)));
+    return Gradients(statistics_of(all, 0u), sums);
 }

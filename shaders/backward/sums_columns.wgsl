@@ -36,14 +36,14 @@ fn main(invocation: Invocation) {
         }
         let end = min(columns.row_end, row + 16u * params.row_lanes);
         for (; row < end; row += params.row_lanes) {
-            var one = vec4<f32>(0.0);
+            var one: Statistics;
             if statistics_by == BY_ROW {
-                one = stats_load(row / params.group_rows);
+                one = unpacked(stats_load(row / params.group_rows));
             }
             for (var q = 0u; q < SPAN; q++) {
                 if statistics_by == BY_ROW {
-                    center[q] = Center(Pack(one.x), Pack(one.y));
-                    rstd[q] = Pack(one.z);
+                    center[q] = center_of(one);
+                    rstd[q] = Pack(one.factor);
                 } else if statistics_by != BY_COLUMN {
                     let found = find(columns, row, q);
                     center[q] = found.center;
@@ -75,14 +75,13 @@ struct Found {
 
 // The statistics of one row of the lane's q-th pack of columns.
 fn find(columns: Columns, row: u32, q: u32) -> Found {
-    var shift = Pack(0.0);
-    var delta = Pack(0.0);
     var rstd = Pack(0.0);
+    var center: Center;
     for (var j = 0u; j < WIDTH; j++) {
-        let statistics = stats_load(group_at(columns.b, row, column_place(columns.column + q * WIDTH + j).k));
-        pack_put(&shift, j, statistics.x);
-        pack_put(&delta, j, statistics.y);
-        pack_put(&rstd, j, statistics.z);
+        let k = column_place(columns.column + q * WIDTH + j).k;
+        let statistics = unpacked(stats_load(group_at(columns.b, row, k)));
+        center_put(&center, j, statistics);
+        pack_put(&rstd, j, statistics.factor);
     }
-    return Found(Center(shift, delta), rstd);
+    return Found(center, rstd);
 }

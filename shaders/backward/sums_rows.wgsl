@@ -9,10 +9,10 @@ fn main(invocation: Invocation) {
     let run = number / params.parts;
     let k = run % params.k_count;
     let b = run / params.k_count / params.r_count;
-    let statistics = stats_load(group_at(b, run / params.k_count % params.r_count, k));
+    let statistics = unpacked(stats_load(group_at(b, run / params.k_count % params.r_count, k)));
     affine_begin(channel_base(b, k), 1.0);
-    let sums = sum_lanes(known_sums(tile.base, tile.s, tile.length, Center(statistics.x, statistics.y)));
+    let sums = sum_lanes(known_sums(tile.base, tile.s, tile.length, center_of(statistics)));
     if index < params.tiles && lane_in_tile() == 0u {
-        partial_sums_store(number, vec2<f32>(sums.x, sums.y * statistics.z));
+        partial_sums_store(number, vec2<f32>(sums.x, sums.y * statistics.factor));
     }
 }

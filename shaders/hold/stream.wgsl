@@ -7,7 +7,7 @@ fn holders_sum(v: vec2<f32>) -> vec2<f32> {
 }
 
 // Mean and variance of a chunk, which is then held: ITEMS packs of the lane's from number `first` on.
-fn chunk_partial(first: u32, base: u32, length: u32) -> Partial {
+fn chunk_partial(first: u32, base: u32, length: u32, scale: f32) -> Partial {
     var count = ITEMS * WIDTH;
     if !whole {
         count = 0u;
@@ -21,19 +21,28 @@ fn chunk_partial(first: u32, base: u32, length: u32) -> Partial {
             }
         }
     }
-    return held_statistics(first, length, finite_or_zero(pack_first(held[0])), count);
+    return held_statistics(first, length, scale, finite_or_zero(pack_first(held[0])) * scale, f32(count));
 }
 
 // Mean and variance of one tile, known to each of its lanes. Merges go in chains of 16 as well: see held_statistics.wgsl.
 fn tile_statistics(base: u32, length: u32) -> Partial {
-    let none = Partial(0u, 0.0, 0.0, 0.0);
-    var merged = none;
-    for (var chain = 0u; chain < params.items; chain += 16u * ITEMS) {
-        var run = none;
-        for (var first = chain; first < min(chain + 16u * ITEMS, params.items); first += ITEMS) {
-            run = merge(run, chunk_partial(first, base, length));
+    var all: Partial;
+    var scale = 1.0;
+    for (var again = false; ; again = true) {
+        let none = Partial(0.0, scale, 0.0, 0.0, 0.0);
+        var merged = none;
+        for (var chain = 0u; chain < params.items; chain += 16u * ITEMS) {
+            var run = none;
+            for (var first = chain; first < min(chain + 16u * ITEMS, params.items); first += ITEMS) {
+                run = merge(run, chunk_partial(first, base, length, scale));
+            }
+            merged = merge(merged, run);
         }
-        merged = merge(merged, run);
+        all = merge_lanes(merged);
+        scale = better_scale(all);
+        if again || !any_lane(scale != 1.0) {
+            break;
+        }
     }
-    return merge_lanes(merged);
+    return all;
 }

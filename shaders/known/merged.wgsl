@@ -1,4 +1,4 @@
-// (shift, delta, factor) as the merge left them.
-fn group_statistics(group: u32) -> vec4<f32> {
-    return stats_load(group);
+// Statistics as the merge left them.
+fn group_statistics(group: u32) -> Statistics {
+    return unpacked(stats_load(group));
 }

@@ -5,11 +5,11 @@
 
 @compute @workgroup_size(1)
 fn main() {
-    let center = Center(pack_first(given[0]), pack_first(given[1]));
+    // A scale of 1, which the compiler cannot know.
+    let center = Center(1.0 + f32(params.zero), pack_first(given[0]), pack_first(given[1]));
     let factor = pack_first(given[2]);
     let bias = given[3];
-    // With the zero, so that the uniform is bound whatever is hidden.
-    for (var i = 4u + params.zero; i < arrayLength(&given); i++) {
+    for (var i = 4u; i < arrayLength(&given); i++) {
         found[i] = centered(given[i], center) * factor + bias;
     }
 }

@@ -13,3 +13,8 @@ fn enter(invocation: Invocation) {
 fn exchange(v: vec2<u32>, distance: u32) -> vec2<u32> {
     return v;
 }
+
+// Whether it holds for any lane that this one works with.
+fn any_lane(yes: bool) -> bool {
+    return yes;
+}

@@ -2,8 +2,10 @@
 fn merge_lanes(p: Partial) -> Partial {
     var merged = p;
     for (var distance = 1u; distance < lanes; distance <<= 1u) {
-        let mine = stored(merged);
-        merged = merge(merged, restored(vec4<u32>(exchange(mine.xy, distance), exchange(mine.zw, distance))));
+        let one = exchange(bitcast<vec2<u32>>(vec2<f32>(merged.count, merged.shift)), distance);
+        let two = exchange(bitcast<vec2<u32>>(vec2<f32>(merged.delta, merged.m2)), distance);
+        let other = bitcast<vec4<f32>>(vec4<u32>(one, two));
+        merged = merge(merged, Partial(other.x, merged.scale, other.y, other.z, other.w));
     }
     return merged;
 }

@@ -9,6 +9,7 @@ struct Invocation {
 
 var<private> lane: u32;
 var<private> subgroup_width: u32;
+var<workgroup> any_asked: u32;
 var<workgroup> exchanged: array<vec2<u32>, workgroup_size>;
 
 // Numbering lanes by subgroup makes every aligned run of subgroup_size lanes one subgroup, whatever
@@ -28,4 +29,22 @@ fn exchange(v: vec2<u32>, distance: u32) -> vec2<u32> {
     let other = exchanged[lane ^ distance];
     workgroupBarrier();
     return other;
+}
+
+// Whether it holds for any lane of the workgroup, or of the subgroup where tiles are no larger; all lanes of a tile say the same. In uniform control flow only, and what
+// comes of it is uniform.
+fn any_lane(yes: bool) -> bool {
+    if !across_subgroups {
+        return subgroupAny(yes);
+    }
+    exchanged[lane].x = u32(yes);
+    workgroupBarrier();
+    if lane == 0u {
+        var any = 0u;
+        for (var tile = 0u; tile < workgroup_size; tile += lanes) {
+            any |= exchanged[tile].x;
+        }
+        any_asked = any;
+    }
+    return workgroupUniformLoad(&any_asked) != 0u;
 }

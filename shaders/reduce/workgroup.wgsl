@@ -5,6 +5,7 @@ struct Invocation {
 }
 
 var<private> lane: u32;
+var<workgroup> any_asked: u32;
 var<workgroup> exchanged: array<vec2<u32>, workgroup_size>;
 
 fn enter(invocation: Invocation) {
@@ -18,4 +19,19 @@ fn exchange(v: vec2<u32>, distance: u32) -> vec2<u32> {
     let other = exchanged[lane ^ distance];
     workgroupBarrier();
     return other;
+}
+
+// Whether it holds for any lane of the workgroup; all lanes of a tile say the same. In uniform control flow only, and what
+// comes of it is uniform.
+fn any_lane(yes: bool) -> bool {
+    exchanged[lane].x = u32(yes);
+    workgroupBarrier();
+    if lane == 0u {
+        var any = 0u;
+        for (var tile = 0u; tile < workgroup_size; tile += lanes) {
+            any |= exchanged[tile].x;
+        }
+        any_asked = any;
+    }
+    return workgroupUniformLoad(&any_asked) != 0u;
 }

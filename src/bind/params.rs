@@ -75,7 +75,7 @@ params! {
     group_k: u32,
     accumulate: u32,
     partials_start: u32,
-    unused: u32,
+    least_square: f32,
 }
 
 /// Sizes that the planner keeps below 2^32; `s_div` alone may be "never", which any larger number is as well.
@@ -114,6 +114,7 @@ impl Params {
             rows: narrow(work.rows),
             pitch: narrow(work.pitch),
             eps: problem.eps,
+            least_square: problem.least_square(),
             weight_offset: problem.weight_offset,
             x_start: start(Role::X),
             y_start: start(Role::Y),

@@ -173,6 +173,13 @@ impl Problem {
 }
 
 impl Problem {
+    /// The mean square below which squares that vanish would show, so that statistics are taken again at a larger scale; 0 where
+    /// `eps` makes up for it.
+    pub(crate) fn least_square(&self) -> f32 {
+        let eps = if self.scaling == Scaling::Variance { self.eps } else { self.eps * self.eps };
+        if eps < f32::powi(2.0, -78) { f32::powi(2.0, -102) } else { 0.0 }
+    }
+
     /// Elements of weight, and of bias.
     pub(crate) fn parameters(&self) -> u64 {
         if self.affine { count(&self.parameter_shape) } else { 0 }

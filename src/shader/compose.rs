@@ -38,7 +38,7 @@ impl Variant {
         let kernel = self.kernel;
         let mut parts = vec![fragment!("params.wgsl")];
         if kernel != CountBatch {
-            parts.extend([self.width.source(), self.reduction.source(), fragment!("statistics.wgsl")]);
+            parts.extend([self.width.source(), self.reduction.source(), fragment!("record.wgsl"), fragment!("statistics.wgsl")]);
             parts.push(if kernel.by_columns() {
                 fragment!("width/value_pack.wgsl")
             } else {
@@ -69,9 +69,8 @@ impl Variant {
         if sums_lanes || (kernel.measures() && matches!(self.hold, Hold::Registers(_))) {
             parts.push(fragment!("reduce/tree.wgsl"));
         }
-        let exchanges_partials = kernel == Merge || matches!(self.hold, Hold::Stream(_));
-        if kernel == StatsRows || exchanges_partials {
-            parts.push(fragment!("record.wgsl"));
+        if matches!(kernel, StatsRows | StatsColumns) || (kernel == Merge && self.known == Known::Kept) {
+            parts.push(fragment!("partial_record.wgsl"));
         }
         if matches!(kernel, FusedRows | ApplyRows) {
             parts.extend([self.affine.source(), fragment!("normalize.wgsl")]);
@@ -93,6 +92,9 @@ impl Variant {
             || (self.known == Known::Running && matches!(kernel, ApplyRows | ApplyColumns | RunningStatistics))
         {
             parts.push(fragment!("factor.wgsl"));
+        }
+        if matches!(kernel, FusedRows | FusedColumns) || kernel.fuses_backward() {
+            parts.push(fragment!("group_factor.wgsl"));
         }
         if kernel == RunningStatistics || kernel.merges_sums() {
             parts.push(fragment!("team.wgsl"));

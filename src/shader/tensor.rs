@@ -55,7 +55,6 @@ pub(crate) enum Stored {
     U32,
     Record,
     Pair,
-    Bits,
 }
 
 impl Role {
@@ -290,9 +289,8 @@ impl Variant {
             role if role.is_large() => Stored::Packed(self.width),
             Role::Weight | Role::Bias if self.packs_parameters() => Stored::Packed(self.width),
             Role::Batches => Stored::U32,
-            Role::Partials | Role::Moments => Stored::Bits,
             Role::PartialSums | Role::GroupSums | Role::Sums => Stored::Pair,
-            Role::Stats => Stored::Record,
+            Role::Partials | Role::Moments | Role::Stats => Stored::Record,
             _ => Stored::F32,
         }
     }
@@ -305,7 +303,6 @@ impl Stored {
             Self::F32 | Self::Packed(Width::Scalar) => "f32",
             Self::Packed(Width::Quad) | Self::Record => "vec4<f32>",
             Self::Pair => "vec2<f32>",
-            Self::Bits => "vec4<u32>",
             Self::U32 => "u32",
         }
     }
