@@ -33,10 +33,7 @@ fn main(invocation: Invocation) {
 // A partial as it was stored, at a scale that need not be its own.
 fn restored(v: vec4<f32>, scale: f32) -> Partial {
     let by = scale * inverse_of(scale_of(v.x));
-    var m2 = v.w * by;
-    if scaling != L1 {
-        // Twice, and in this order: the square of `by` is no f32.
-        m2 = opaque(m2) * by;
-    }
+    // In this order: the square of `by` is no f32.
+    let m2 = opaque(v.w * by) * by * select(1.0, inverse_of(scale), scaling == L1);
     return Partial(count_of(v.x), scale, v.y * by, v.z * by, m2);
 }

@@ -1,10 +1,18 @@
 //! Statistics that can be merged: what batch norm over several devices, or over a batch cut into several, is made of.
 
 /// The number, mean and sum of squared deviations of some values; what
-/// [`Context::plan_moments`](crate::Context::plan_moments) writes for each group, 16 bytes each.
+/// [`Context::plan_moments`](crate::Context::plan_moments) writes for each group, four `f32` each.
 ///
-/// The mean is `shift + delta`: one f32 would be off by 0.03 at a mean of 1e6. (Of RMS and L2 norm, which subtract no mean,
-/// `m2` is the sum of squares, of L1 norm that of magnitudes, and `shift` and `delta` are 0.)
+/// (Of RMS and L2 norm, which subtract no mean, `sum` is that of squares, of L1 norm that of magnitudes, and the mean is 0.)
+///
+/// The four numbers are, in this order:
+///
+/// - the count, exact up to 2^24 and rounded beyond. It also says the *scale*, a power of two that the values are taken times,
+///   so that their squares are numbers that an `f32` can hold: it is the count itself at scale 1, the count times 2^64 at scale
+///   2^96 (small values), the count times 2^-64 at scale 2^-84 (large values);
+/// - `shift`, a number near the mean of the values times the scale;
+/// - `delta`, that mean less `shift`: one f32 would be off by 0.03 at a mean of 1e6;
+/// - the sum of their squared deviations, times the square of the scale.
 ///
 /// Chan, Golub and LeVeque, *Updating Formulae and a Pairwise Algorithm for Computing Sample Variances*, 1979.
 ///
@@ -12,65 +20,105 @@
 /// use wgpu_norm::Moments;
 ///
 /// let (one, other) = (Moments::of(&[1.0, 2.0, 3.0]), Moments::of(&[10.0]));
-/// let both = one.merge(other).unwrap();
-/// assert_eq!((both.count, both.mean(), both.variance()), (4, 4.0, 12.5));
+/// let both = one.merge(other);
+/// assert_eq!((both.count(), both.mean(), both.variance()), (4.0, 4.0, 12.5));
 /// ```
 #[derive(Debug, Clone, Copy, PartialEq, Default, bytemuck::Pod, bytemuck::Zeroable)]
 #[repr(C)]
 pub struct Moments {
-    /// How many values.
-    pub count: u32,
-    /// A number near the mean.
-    pub shift: f32,
-    /// The mean less `shift`.
-    pub delta: f32,
-    /// The sum of squared deviations from the mean.
-    pub m2: f32,
+    tagged_count: f32,
+    shift: f32,
+    delta: f32,
+    m2: f32,
+}
+
+/// What values are taken times, and what then their count is; as in `shaders/record.wgsl`.
+#[derive(Clone, Copy)]
+struct Scale {
+    of_values: f64,
+    of_count: f64,
+}
+
+const SCALE_1: Scale = Scale { of_values: 1.0, of_count: 1.0 };
+const OF_SMALL: Scale = Scale { of_values: power_of_two(96), of_count: power_of_two(64) };
+const OF_LARGE: Scale = Scale { of_values: power_of_two(-84), of_count: power_of_two(-64) };
+
+const fn power_of_two(exponent: i64) -> f64 {
+    f64::from_bits(((1023 + exponent) as u64) << 52)
 }
 
 impl Moments {
-    /// Those of some values, in float64 and by two passes; no more than 2^32 - 1 of them.
+    /// Those of some values, in float64 and by two passes.
     #[must_use]
     pub fn of(values: &[f32]) -> Self {
-        let Ok(count) = u32::try_from(values.len()) else { return Self { m2: f32::NAN, ..Self::default() } };
-        if count == 0 {
+        let count = values.len() as f64;
+        if count == 0.0 {
             return Self::default();
         }
-        let mean = values.iter().map(|&v| f64::from(v)).sum::<f64>() / f64::from(count);
-        let m2 = values.iter().map(|&v| (f64::from(v) - mean).powi(2)).sum();
-        Self::new(count, mean, m2)
+        let mean = values.iter().map(|&v| f64::from(v)).sum::<f64>() / count;
+        let sum = values.iter().map(|&v| (f64::from(v) - mean).powi(2)).sum();
+        Self::new(count, mean, sum)
     }
 
-    fn new(count: u32, mean: f64, m2: f64) -> Self {
+    fn new(count: f64, mean: f64, sum: f64) -> Self {
+        let scale = if sum > f64::from(f32::MAX) {
+            OF_LARGE
+        } else if sum < count * power_of_two(-102) && mean.abs() < 1.0 {
+            OF_SMALL
+        } else {
+            SCALE_1
+        };
+        let mean = mean * scale.of_values;
         let shift = mean as f32;
         // An infinite mean is kept whole in the shift.
         let delta = if shift.is_finite() { (mean - f64::from(shift)) as f32 } else { 0.0 };
-        Self { count, shift, delta, m2: m2 as f32 }
+        let m2 = (sum * scale.of_values * scale.of_values) as f32;
+        Self { tagged_count: (count * scale.of_count) as f32, shift, delta, m2 }
+    }
+
+    fn scale(self) -> Scale {
+        match self.tagged_count {
+            count if count > f32::powi(2.0, 62) => OF_SMALL,
+            count if count > 0.0 && count < f32::powi(2.0, -32) => OF_LARGE,
+            _ => SCALE_1,
+        }
+    }
+
+    /// How many values; to 24 bits.
+    #[must_use]
+    pub fn count(self) -> f64 {
+        f64::from(self.tagged_count) / self.scale().of_count
     }
 
     /// The mean; 0 of no values.
     #[must_use]
     pub fn mean(self) -> f64 {
-        f64::from(self.shift) + f64::from(self.delta)
+        (f64::from(self.shift) + f64::from(self.delta)) / self.scale().of_values
+    }
+
+    /// The sum of squared deviations from the mean.
+    #[must_use]
+    pub fn sum(self) -> f64 {
+        f64::from(self.m2) / self.scale().of_values / self.scale().of_values
     }
 
     /// The population variance; NaN of no values.
     #[must_use]
     pub fn variance(self) -> f64 {
-        f64::from(self.m2) / f64::from(self.count)
+        self.sum() / self.count()
     }
 
-    /// Those of all values of both, computed in float64; none if they are more than 2^32 - 1.
+    /// Those of all values of both, computed in float64.
     #[must_use]
-    pub fn merge(self, other: Self) -> Option<Self> {
-        let count = self.count.checked_add(other.count)?;
-        if self.count == 0 || other.count == 0 {
-            return Some(if self.count == 0 { other } else { self });
+    pub fn merge(self, other: Self) -> Self {
+        let count = self.count() + other.count();
+        if self.count() == 0.0 || other.count() == 0.0 {
+            return if self.count() == 0.0 { other } else { self };
         }
         let apart = other.mean() - self.mean();
-        let part = f64::from(other.count) / f64::from(count);
-        let m2 = f64::from(self.m2) + f64::from(other.m2) + apart * apart * (f64::from(self.count) * part);
-        Some(Self::new(count, self.mean() + apart * part, m2))
+        let part = other.count() / count;
+        let sum = self.sum() + other.sum() + apart * apart * (self.count() * part);
+        Self::new(count, self.mean() + apart * part, sum)
     }
 }
 
@@ -83,18 +131,34 @@ mod tests {
         let values: Vec<f32> = (0..1000).map(|i| 1e6 + (i % 7) as f32 * 0.25).collect();
         let whole = Moments::of(&values);
         for cut in [0, 1, 3, 500, 999, 1000] {
-            let merged = Moments::of(&values[..cut]).merge(Moments::of(&values[cut..])).unwrap();
-            assert_eq!(merged.count, whole.count);
+            let merged = Moments::of(&values[..cut]).merge(Moments::of(&values[cut..]));
+            assert_eq!(merged.count(), whole.count());
             assert!((merged.mean() - whole.mean()).abs() < 1e-7, "{merged:?} {whole:?}");
             assert!((merged.variance() / whole.variance() - 1.0).abs() < 1e-6, "{merged:?} {whole:?}");
         }
     }
 
+    /// At any scale, and of parts of different ones.
     #[test]
-    fn too_many_values_are_no_wrong_number() {
-        let many = Moments { count: u32::MAX, ..Moments::default() };
-        assert_eq!(many.merge(Moments::of(&[1.0])), None);
-        assert_eq!(many.merge(Moments::default()), Some(many));
+    fn squares_may_be_no_f32() {
+        for scale in [1e-36, 1e-25, 1.0, 1e25, 1e38] {
+            let values = [1.0f32, 2.0, 3.0].map(|v| v * scale);
+            let moments = Moments::of(&values);
+            let scale = f64::from(scale);
+            assert_eq!(moments.count(), 3.0);
+            assert!((moments.mean() / (2.0 * scale) - 1.0).abs() < 1e-6, "{moments:?}");
+            assert!((moments.variance() / (2.0 / 3.0 * scale * scale) - 1.0).abs() < 1e-6, "{moments:?}");
+        }
+        let both = Moments::of(&[1e30, -1e30]).merge(Moments::of(&[1e-30, 3e-30]));
+        assert!((both.variance() / 5e59 - 1.0).abs() < 1e-6 && both.count() == 4.0, "{both:?}");
+    }
+
+    #[test]
+    fn no_values_are_no_moments() {
+        let many = Moments { tagged_count: 1e18, ..Moments::default() };
+        assert_eq!(many.merge(Moments::default()), many);
+        assert_eq!(many.count(), f64::from(1e18f32));
         assert!(Moments::default().variance().is_nan());
+        assert_eq!((Moments::default().count(), Moments::default().mean()), (0.0, 0.0));
     }
 }

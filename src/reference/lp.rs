@@ -26,7 +26,9 @@ pub fn lp_norm(x: ArrayViewD<'_, f64>, axes: &[usize], p: u32, eps: f64) -> Forw
     let sum = sum_over(powers.view(), axes);
     let norm = if p == 1 { sum } else { sum.mapv(f64::sqrt) };
     // f64::max would turn NaN into eps.
-    let factor = norm.mapv(|n| 1.0 / if n < eps { eps } else { n });
+    let divisor = norm.mapv(|n| if n < eps { eps } else { n });
+    // Zeros stay zeros, as in ONNX, where neither norm nor eps is more than 0.
+    let factor = divisor.mapv(|d| if d == 0.0 { 0.0 } else { 1.0 / d });
     let (y, scale) = scale_and_shift(&x * &factor, None, None, axes);
     Forward { y, mean: None, variance: None, rstd: factor, scale }
 }

@@ -79,7 +79,8 @@ pub use rms::{rms_norm, rms_norm_backward};
 
 use ndarray::{ArrayD, ArrayView1, ArrayViewD, Axis, Zip};
 
-/// The largest `|error| / scale` that the library promises of its results.
+/// The largest `|error| / scale` that the library promises of its results, but for errors of less than the smallest normal
+/// f32.
 pub const TOLERANCE: f64 = 4e-6;
 
 /// What a norm gives back.
@@ -113,8 +114,8 @@ pub struct Forward {
 pub struct Deviation {
     /// `|got - want|`; infinite if one of them is NaN.
     pub absolute: f64,
-    /// `|got - want| / scale`: 0 if they are equal, infinite if they differ and `scale` is 0, or if
-    /// one of them is NaN.
+    /// `|got - want| / scale`, after the smallest normal f32 (1.2e-38) is taken from the error: adapters may flush what is
+    /// smaller. Infinite if there is an error and `scale` is 0, or if one of them is NaN.
     pub relative: f64,
     /// Where the element is: one index for each axis.
     pub index: Vec<usize>,
@@ -128,8 +129,8 @@ pub struct Deviation {
 /// `want`, the first of them if there are several. `None` if the arrays are empty.
 ///
 /// All three arrays have the same shape; `scale` is usually [`Forward::scale`]. A NaN counts as
-/// equal to a NaN, and an infinity to one of the same sign; a NaN against anything else is
-/// infinitely far off.
+/// equal to a NaN, and an infinity to one of the same sign, or to a number that is too large for an f32;
+/// a NaN against anything else is infinitely far off.
 ///
 /// # Panics
 ///
@@ -155,12 +156,13 @@ pub fn largest_error(
 
 /// `|got - want|`, as it is and over `scale`; never NaN.
 fn distance(got: f64, want: f64, scale: f64) -> (f64, f64) {
-    if got == want || (got.is_nan() && want.is_nan()) {
+    if got == f64::from(want as f32) || (got.is_nan() && want.is_nan()) {
         return (0.0, 0.0);
     }
     let or_infinite = |v: f64| if v.is_nan() { f64::INFINITY } else { v };
     let absolute = or_infinite((got - want).abs());
-    (absolute, or_infinite(absolute / scale))
+    let more = absolute - f64::from(f32::MIN_POSITIVE);
+    (absolute, if more > 0.0 { or_infinite(more / scale) } else { 0.0 })
 }
 
 /// The index of the element at `position` when the elements are counted in logical order.

@@ -339,6 +339,11 @@ fn largest_error_of_special_values() {
     assert_eq!(error(f32::NAN, 1.0, 1.0), infinity);
     assert_eq!(error(1.0, f64::NAN, 1.0), infinity);
     assert_eq!(error(1.0, 0.0, 0.0), infinity);
+    // As f32 rounds them.
+    assert_eq!(error(f32::INFINITY, 1e39, 1e39), 0.0);
+    assert_eq!(error(f32::INFINITY, 3e38, 3e38), infinity);
+    assert_eq!(error(0.0, 1e-38, 1e-38), 0.0);
+    assert_ne!(error(0.0, 3e-38, 1e-38), 0.0);
 }
 
 #[test]

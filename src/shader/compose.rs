@@ -38,7 +38,12 @@ impl Variant {
         let kernel = self.kernel;
         let mut parts = vec![fragment!("params.wgsl")];
         if kernel != CountBatch {
-            parts.extend([self.width.source(), self.reduction.source(), fragment!("record.wgsl"), fragment!("statistics.wgsl")]);
+            parts.extend([
+                self.width.source(),
+                self.reduction.source(),
+                fragment!("record.wgsl"),
+                fragment!("statistics.wgsl"),
+            ]);
             parts.push(if kernel.by_columns() {
                 fragment!("width/value_pack.wgsl")
             } else {

@@ -51,7 +51,7 @@ impl Gradient {
     }
 
     /// On every plan for this device, by statistics that are computed and by saved ones.
-    fn check_all(&self, on: &[(&'static str, Gpu)]) {
+    pub fn check_all(&self, on: &[(&'static str, Gpu)]) {
         let want = self.oracle();
         for (label, gpu) in on {
             self.check_on(label, gpu, Backward::new(), &want);

@@ -110,7 +110,7 @@ fn feature_maps_of_networks() {
 }
 
 /// Every kind, fused and staged, as `[groups.., elements..]`-like shapes with the axis along which a group lies.
-fn every_kind() -> Vec<(Kind, Vec<usize>)> {
+pub fn every_kind() -> Vec<(Kind, Vec<usize>)> {
     vec![
         (Kind::Layer { ndim: 1 }, vec![3, 700]),
         (Kind::Layer { ndim: 1 }, vec![2, 40_000]),

@@ -27,6 +27,7 @@ mod onnx;
 mod parts;
 mod plans;
 mod properties;
+mod range;
 mod recording;
 mod running;
 mod shaders;
