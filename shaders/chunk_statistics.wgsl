@@ -1,7 +1,7 @@
 // The statistics of each column of a pack over a few of its rows, held in `chunk`: the mean first, then the deviations, all
 // times `scale`.
 fn chunk_statistics(chunk: ptr<function, array<Pack, CHUNK>>, scale: Value) -> Partial {
-    let shift = finite_or_zero((*chunk)[0]) * scale;
+    let shift = first_center((*chunk)[0], scale);
     var center = Center(scale, Value(0.0), Value(0.0));
     if subtract_mean {
         var sum = Value(0.0);

@@ -88,11 +88,19 @@ fn partial_from_sums(count: f32, center: Center, sum1: Value, sum2: Value) -> Pa
     );
 }
 
-// The scale at which the values of `p`, which were taken at 1, ought to be: another where their squares overflowed, or are so
-// small that some may have vanished and no eps makes up for it. A mean that is not small has no small deviations but 0.
+// The first centre of values times `scale`. The compiler may not take the scale out of x * scale - first * scale: x - first may be
+// no f32.
+fn first_center(x: Value, scale: Value) -> Value {
+    return opaque(finite_or_zero(x) * scale);
+}
+
+// The scale at which the values of `p`, which were taken at 1, ought to be: another where their squares, or what is divided by
+// them, overflowed (by bits, which NaN passes as well), or where they are so small that some may have vanished and no eps makes
+// up for it. A mean that is not small has no small deviations but 0.
 fn better_scale(p: Partial) -> Value {
     let vanishing = (p.m2 < Value(p.count * params.least_square)) & (abs(p.shift) < Value(1.0));
-    return if_finite(p.m2, select(Value(1.0), Value(OF_SMALL), vanishing), Value(OF_LARGE));
+    let overflowing = (bitcast<ValueBits>(p.m2) & ValueBits(0x7fffffffu)) >= ValueBits(0x7d800000u);
+    return select(select(Value(1.0), Value(OF_SMALL), vanishing), Value(OF_LARGE), overflowing);
 }
 
 // Chan, Golub and LeVeque's pairwise update, of values at one scale. The mean is centred anew, or what an outlier at the start

@@ -22,11 +22,11 @@ fn tile_statistics(base: u32, length: u32) -> Partial {
             held[i] = x_load(base + at);
         }
     }
-    let first = finite_or_zero(pack_first(x_load(base)));
+    let first = pack_first(x_load(base));
     var partial: Partial;
     var scale = 1.0;
     for (var again = false; ; again = true) {
-        partial = held_statistics(0u, length, scale, first * scale, f32(length));
+        partial = held_statistics(0u, length, scale, first_center(first, scale), f32(length));
         scale = better_scale(partial);
         if again || !any_lane(scale != 1.0) {
             break;

@@ -21,7 +21,7 @@ fn chunk_partial(first: u32, base: u32, length: u32, scale: f32) -> Partial {
             }
         }
     }
-    return held_statistics(first, length, scale, finite_or_zero(pack_first(held[0])) * scale, f32(count));
+    return held_statistics(first, length, scale, first_center(pack_first(held[0]), scale), f32(count));
 }
 
 // Mean and variance of one tile, known to each of its lanes. Merges go in chains of 16 as well: see held_statistics.wgsl.

@@ -318,7 +318,7 @@ fn eps_of_zero() {
 }
 
 /// Mean and variance exact in binary: mean 0.25 * 2^j, deviations that cancel in pairs. What is left is the rounding of
-/// the square root, the division and the product.
+/// the square root, the division and the product, of which Vulkan allows the first two 3 ulp and 2.5.
 #[test]
 fn exact_data_is_right_to_a_few_ulp() {
     for (kind, shape) in every_kind() {
@@ -351,7 +351,7 @@ fn exact_data_is_right_to_a_few_ulp() {
                 let out = gpu.run_array_blocking(case.norm().as_ref(), case.inputs()).unwrap();
                 for (got, want) in out.y.iter().zip(want.y.iter()) {
                     let ulp = f64::from((*want as f32).abs().max(f32::MIN_POSITIVE)) * 2f64.powi(-23);
-                    assert!((f64::from(*got) - want).abs() <= 4.0 * ulp, "{kind:?} {label}: {got} {want}");
+                    assert!((f64::from(*got) - want).abs() <= 8.0 * ulp, "{kind:?} {label}: {got} {want}");
                 }
             }
         }

@@ -15,10 +15,14 @@ fn scaled(x: &ArrayD<f32>, scale: f32) -> ArrayD<f32> {
     x.mapv(|v| v * scale).mapv(|v| if v.abs() < f32::MIN_POSITIVE { 0.0 } else { v })
 }
 
-/// At `scale`; none if running statistics would not be f32.
+/// At `scale`; none if running statistics would not be f32, or where differences that are no normal numbers, which adapters may
+/// flush, would show: `eps` decides then, and nothing is done again for them.
 fn at_scale(mut case: Case, scale: f32, eps: f32) -> Option<Case> {
     case.x = scaled(&case.x, scale);
     case.eps = eps;
+    if eps > 1e-24 && scale < 1e-29 {
+        return None;
+    }
     if let (Some(mean), Some(var)) = (&mut case.running_mean, &mut case.running_var) {
         mean.map_inplace(|v| *v *= scale);
         var.map_inplace(|v| *v *= scale * scale);
@@ -104,18 +108,19 @@ fn constant_tiles() {
 #[test]
 fn scales_side_by_side() {
     for (kind, shape) in every_kind() {
-        let mut case = Case::new(kind, &shape, 1.0);
+        let case = Case::new(kind, &shape, 1.0);
         let shape = case.x.shape().to_vec();
-        for (index, v) in case.x.indexed_iter_mut() {
-            let group: usize = kind.group_of(&shape, index.slice()).iter().sum();
-            *v *= [1.0, 1e-30, 1e30, 1e-36, 1e37][group % 5];
+        if case.running_mean.is_some() {
+            continue;
         }
-        case.x = scaled(&case.x, 1.0);
-        for eps in [0.0, 1e-5] {
-            case.eps = eps;
-            if case.running_mean.is_none() {
-                case.check();
+        for (eps, least) in [(0.0, 1e-36), (1e-5, 1e-29)] {
+            let mut case = Case { eps, ..case.clone() };
+            for (index, v) in case.x.indexed_iter_mut() {
+                let group: usize = kind.group_of(&shape, index.slice()).iter().sum();
+                *v *= [1.0, 1e-28, 1e30, least, 1e37][group % 5];
             }
+            case.x = scaled(&case.x, 1.0);
+            case.check();
         }
     }
 }
