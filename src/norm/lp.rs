@@ -10,7 +10,8 @@ use crate::error::SpecError;
 ///
 /// `y = x / max(norm, eps)`, where `norm` is the sum of magnitudes or the root of the sum of squares, and `eps` 1e-12, as
 /// PyTorch's `functional.normalize`; ONNX's `LpNormalization` is that with `eps` 0. A vector of norm 0 stays 0. There is
-/// no weight, bias or `mean`; `rstd` is the factor `1 / max(norm, eps)`, of the shape of `x` with the reduced axes as 1.
+/// no weight, bias or `mean`; `rstd` is the factor `1 / max(norm, eps)`, 0 for a vector of norm 0 where `eps` is 0, of the
+/// shape of `x` with the reduced axes as 1.
 ///
 /// <https://pytorch.org/docs/stable/generated/torch.nn.functional.normalize.html>
 ///

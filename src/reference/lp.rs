@@ -1,6 +1,6 @@
 //! L1 and L2 normalization.
 
-use ndarray::ArrayViewD;
+use ndarray::{ArrayViewD, Axis};
 
 use super::{Forward, check_axes, scale_and_shift, sum_over};
 
@@ -13,8 +13,9 @@ use super::{Forward, check_axes, scale_and_shift, sum_over};
 /// y = x / max(norm, eps)
 /// ```
 ///
-/// There is no mean and no variance; `rstd` is the factor `1 / max(norm, eps)`, in the shape of `x` with `axes` as 1. A NaN
-/// makes its whole group NaN.
+/// There is no mean and no variance; `rstd` is the factor `1 / max(norm, eps)`, in the shape of `x` with `axes` as 1, and NaN
+/// for an empty group. Where norm and `eps` are both 0, the factor is 0 and so is `y`, as ONNX has it. A NaN makes its whole
+/// group NaN.
 ///
 /// # Panics
 ///
@@ -25,10 +26,13 @@ pub fn lp_norm(x: ArrayViewD<'_, f64>, axes: &[usize], p: u32, eps: f64) -> Forw
     let powers = x.mapv(|v| if p == 1 { v.abs() } else { v * v });
     let sum = sum_over(powers.view(), axes);
     let norm = if p == 1 { sum } else { sum.mapv(f64::sqrt) };
-    // f64::max would turn NaN into eps.
-    let divisor = norm.mapv(|n| if n < eps { eps } else { n });
-    // Zeros stay zeros, as in ONNX, where neither norm nor eps is more than 0.
-    let factor = divisor.mapv(|d| if d == 0.0 { 0.0 } else { 1.0 / d });
+    let empty = axes.iter().any(|&axis| x.len_of(Axis(axis)) == 0);
+    let factor = norm.mapv(|n| match if n < eps { eps } else { n } {
+        _ if empty => f64::NAN,
+        0.0 => 0.0,
+        // f64::max would have turned NaN into eps.
+        divisor => 1.0 / divisor,
+    });
     let (y, scale) = scale_and_shift(&x * &factor, None, None, axes);
     Forward { y, mean: None, variance: None, rstd: factor, scale }
 }

@@ -13,6 +13,7 @@ mod command_files;
 mod command_grad;
 mod command_plan;
 mod contexts;
+mod degenerate;
 mod device;
 mod doctor;
 mod examples;
