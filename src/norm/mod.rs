@@ -166,7 +166,8 @@ impl Problem {
             affine: true,
             residual: false,
             source: Source::Batch,
-            eps,
+            // -0 becomes 0: shaders compare its bits.
+            eps: eps + 0.0,
             weight_offset: 0.0,
         })
     }
