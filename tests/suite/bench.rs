@@ -260,7 +260,6 @@ fn what_cannot_be_is_refused_before_anything_is_timed() {
         ("--norm layer --json none/b.json", ["--json", "none"]),
         ("--norm layer --plot none/b.svg", ["--plot", "none"]),
         ("--norm layer --json .", ["--json", "directory"]),
-        ("--norm layer --adapter no-such-adapter", ["--adapter", "no-such-adapter"]),
     ] {
         folder.refuse(1, &format!("bench {options}"), &words);
     }

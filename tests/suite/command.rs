@@ -102,7 +102,7 @@ impl Ended {
         for word in words {
             assert!(stderr.contains(word), "{line}: no {word:?} in\n{stderr}");
         }
-        if status == 1 {
+        if status != 2 {
             assert_eq!(stderr.lines().count(), 1, "{line}: not one paragraph\n{stderr}");
         }
     }
@@ -462,8 +462,31 @@ fn shapes_that_do_not_fit_are_refused() {
     for (options, words) in runs {
         folder.refuse(1, &format!("apply {options} --output y.npy"), words);
     }
-    folder.refuse(1, "apply layer --input x.npy --output y.npy --adapter no-such-adapter", &["--adapter", "no-such"]);
     assert_eq!(folder.files(), ["scalar.npy", "w.npy", "x.npy"]);
+}
+
+#[test]
+fn without_an_adapter_the_exit_status_is_three() {
+    let folder = small();
+    let lines = [
+        "apply layer --input x.npy --output y.npy",
+        "grad layer --input x.npy --grad-output x.npy --save-grad-input dx.npy",
+        "plan layer --shape 4x8",
+        "bench --norm layer",
+        "doctor",
+        "adapters",
+    ];
+    for line in lines {
+        if line != "adapters" {
+            folder.refuse(3, &format!("{line} --adapter no-such-adapter"), &["--adapter", "no-such-adapter"]);
+        }
+        // No backend that this was built with.
+        let none = Ended::of(folder.command(line).env("WGPU_BACKEND", "noop").output().expect("the command starts"));
+        none.refused(3, line, &["no GPU adapter"]);
+        assert!(!none.stderr.contains("--adapter"), "{}", none.stderr);
+    }
+    assert!(folder.succeed("--help").stdout.contains("  3  there is no adapter"));
+    assert_eq!(folder.files(), ["x.npy"]);
 }
 
 #[test]

@@ -132,7 +132,6 @@ fn what_makes_no_plan_is_refused() {
         ("instance --shape 4x8x3 --channel-axis 3", ["--channel-axis", "[4, 8, 3]"]),
         ("mvn --shape 4x8", ["--axes", "[4, 8]"]),
         ("layer --shape 65536x65536", ["--shape", "elements"]),
-        ("layer --shape 4x8 --adapter no-such-adapter", ["--adapter", "no-such-adapter"]),
     ] {
         folder.refuse(1, &format!("plan {line}"), &words);
     }

@@ -2,12 +2,11 @@
 
 use serde_json::{Map, Value, json};
 use wgpu_norm::wgpu::{AdapterInfo, Features};
-use wgpu_norm::{AdapterReport, Gpu};
+use wgpu_norm::{AdapterReport, Error, Gpu, RunError};
 
 use crate::cli::Adapters;
 use crate::failure::{Failure, chain};
 use crate::progress::Progress;
-use crate::specify;
 
 pub(crate) fn run(options: &Adapters) -> Result<(), Failure> {
     let reports = {
@@ -26,7 +25,7 @@ pub(crate) fn run(options: &Adapters) -> Result<(), Failure> {
     }
     // The library knows what to do about that.
     let why = Gpu::new_blocking().err().map_or_else(|| "no adapter is used".to_owned(), |error| chain(&error));
-    Err(Failure::Failed(why))
+    Err(Failure::NoAdapter(why))
 }
 
 /// The adapter that is used, or the one that is named.
@@ -36,7 +35,19 @@ pub(crate) fn start(name: Option<&str>) -> Result<Gpu, Failure> {
         Some(name) => Gpu::with_adapter_blocking(name),
         None => Gpu::new_blocking(),
     }
-    .map_err(|error| specify::refusal(specify::option_of_adapter(&error, name), &error))
+    .map_err(|error| refused(&error, name))
+}
+
+/// Why no device was had of the adapter that is named, or of any.
+pub(crate) fn refused(error: &Error, name: Option<&str>) -> Failure {
+    let text = chain(error);
+    match error {
+        Error::Run(RunError::NoAdapter { .. }) if name.is_some() && !Gpu::adapters_blocking().is_empty() => {
+            Failure::NoAdapter(format!("--adapter: {text}"))
+        }
+        Error::Run(RunError::NoAdapter { .. } | RunError::NoDevice { .. }) => Failure::NoAdapter(text),
+        _ => Failure::Failed(text),
+    }
 }
 
 /// What tells an adapter from others.

@@ -36,7 +36,7 @@ pub(crate) fn run(apply: &Apply) -> Result<(), Failure> {
     let asked: Vec<(&str, &Path)> = wanted.iter().map(|&(_, option, path)| (option, path)).collect();
     let targets = files::targets(&asked)?;
 
-    let refused = |error: &Error| specify::refused(error, apply.norm.groups.is_some(), apply.run.adapter.as_deref());
+    let refused = |error: &Error| specify::refused(error, apply.norm.groups.is_some());
     let Loaded { values: x, converted_from } = input.load()?;
     let norm = specify(apply, x.shape()).map_err(|error| refused(&error.into()))?;
     let mut arrays = Arrays {

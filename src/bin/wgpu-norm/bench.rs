@@ -40,7 +40,7 @@ pub(crate) fn run(options: &Bench) -> Result<(), Failure> {
         let _progress = Progress::spinner("starting the GPU".to_owned());
         let adapter = options.adapter.as_deref();
         Device::open(adapter).map_err(|trouble| match &trouble {
-            Trouble::Library(error) => specify::refusal(specify::option_of_adapter(error, adapter), error),
+            Trouble::Library(error) => adapters::refused(error, adapter),
             trouble => specify::refusal(None, trouble),
         })?
     };

@@ -44,7 +44,8 @@ Examples:
 Exit status:
   0  all was done
   1  something failed, or --check found an error that is too large
-  2  the command line is wrong";
+  2  the command line is wrong
+  3  there is no adapter to compute on, or none of the name that is given";
 
 const APPLY_DETAILS: &str = "\
 Files:
@@ -69,7 +70,7 @@ Probes what floating point does on the adapter, then holds every norm and its gr
 computation of the same: in every layout, planned in every way this adapter can be planned for, on data \
 that wrong arithmetic cannot get right. Takes seconds, and the first time as long as the driver compiles \
 some hundred shaders. The exit status is 0 if the adapter can be trusted, 1 if \
-not. docs/doctor.md has more.";
+not, and 3 if there is none, or none of that name. docs/doctor.md has more.";
 
 /// Normalize arrays on the GPU, and differentiate that: layer, RMS, group, instance, batch, mean-variance, L1 and L2 norm.
 #[derive(Debug, Parser)]

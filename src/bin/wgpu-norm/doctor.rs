@@ -13,15 +13,8 @@ use crate::progress::Progress;
 use crate::specify;
 
 pub(crate) fn run(options: &Doctor) -> Result<(), Failure> {
-    let refused = |error: &wgpu_norm::Error| {
-        specify::refusal(specify::option_of_adapter(error, options.adapter.as_deref()), error)
-    };
+    let gpu = adapters::start(options.adapter.as_deref())?;
     let mut step = Progress::spinner("probing the GPU".to_owned());
-    let gpu = match &options.adapter {
-        Some(name) => Gpu::with_adapter_blocking(name),
-        None => Gpu::new_blocking(),
-    }
-    .map_err(|error| refused(&error))?;
     let mut before = 0;
     let report = gpu
         .examine_blocking(|done, all| {
@@ -31,7 +24,7 @@ pub(crate) fn run(options: &Doctor) -> Result<(), Failure> {
             step.advance(done - before);
             before = done;
         })
-        .map_err(|error| refused(&error))?;
+        .map_err(|error| specify::refusal(None, &error))?;
     drop(step);
     crate::print(&if options.json { json_of(&gpu, &report) } else { report.to_string() })?;
     if report.is_trusted() {

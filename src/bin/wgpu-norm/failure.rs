@@ -1,5 +1,5 @@
-//! What the command can end with: wrong usage (exit status 2) or a failure (exit status 1), each as one paragraph
-//! that a person can act on.
+//! What the command can end with: a failure (exit status 1), wrong usage (2) or no adapter to compute on (3), each as one
+//! paragraph that a person can act on.
 
 use std::error::Error;
 use std::io::{self, Write as _};
@@ -11,6 +11,8 @@ pub(crate) enum Failure {
     Usage(String),
     /// The command line is right, but the work could not be done.
     Failed(String),
+    /// There is no adapter, none of the name that was given, or none that can be used.
+    NoAdapter(String),
 }
 
 /// The error and its causes as one line, each cause after a colon.

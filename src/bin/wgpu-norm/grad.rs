@@ -36,7 +36,7 @@ pub(crate) fn run(grad: &Grad) -> Result<(), Failure> {
     let paths: Vec<(&str, &Path)> = asked.iter().map(|&(_, option, path)| (option, path)).collect();
     let targets = files::targets(&paths)?;
 
-    let refused = |error: &Error| specify::refused(error, grad.norm.groups.is_some(), grad.run.adapter.as_deref());
+    let refused = |error: &Error| specify::refused(error, grad.norm.groups.is_some());
     let input = input.load()?;
     // A backward pass updates no running statistics.
     let numbers = Numbers { eps: grad.eps(), weight_offset: given.weight_offset(), running: None };

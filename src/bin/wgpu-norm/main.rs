@@ -26,6 +26,7 @@ use crate::failure::{Failure, printable};
 
 const FAILED: u8 = 1;
 const WRONG_USAGE: u8 = 2;
+const NO_ADAPTER: u8 = 3;
 
 fn main() -> ExitCode {
     let cli = match Cli::try_parse() {
@@ -52,6 +53,8 @@ fn main() -> ExitCode {
 
 /// Says on standard error what went wrong.
 fn report(subcommand: &str, failure: Failure) -> ExitCode {
+    // With the command, for its colours on a terminal.
+    let raw = |text: &str| clap::Error::raw(ErrorKind::Io, format!("{}\n", printable(text))).with_cmd(&Cli::command());
     let (error, status) = match failure {
         Failure::Usage(text) => {
             let mut command = Cli::command();
@@ -63,10 +66,8 @@ fn report(subcommand: &str, failure: Failure) -> ExitCode {
             };
             (command.error(ErrorKind::ArgumentConflict, printable(&text)), WRONG_USAGE)
         }
-        // With the command, for its colours on a terminal.
-        Failure::Failed(text) => {
-            (clap::Error::raw(ErrorKind::Io, format!("{}\n", printable(&text))).with_cmd(&Cli::command()), FAILED)
-        }
+        Failure::Failed(text) => (raw(&text), FAILED),
+        Failure::NoAdapter(text) => (raw(&text), NO_ADAPTER),
     };
     let _ = error.print();
     ExitCode::from(status)

@@ -4,7 +4,7 @@ use std::error::Error as StdError;
 
 use wgpu_norm::{
     BatchNorm, BindError, Error, GroupNorm, InstanceNorm, LayerNorm, LpNorm, MeanVarianceNorm, Momentum, Norm, RmsNorm,
-    RunError, SpecError, VarianceEstimator,
+    SpecError, VarianceEstimator,
 };
 
 use crate::cli::{NormName, NormOptions};
@@ -63,25 +63,15 @@ pub(crate) fn option(error: &SpecError, groups_given: bool, shape: &'static str)
     }
 }
 
-/// `--adapter`, if it is given and no adapter has that name; not where there is no adapter at all.
-pub(crate) fn option_of_adapter(error: &Error, adapter: Option<&str>) -> Option<&'static str> {
-    match error {
-        Error::Run(RunError::NoAdapter { why }) if adapter.is_some() && why.contains("does not contain") => {
-            Some("--adapter")
-        }
-        _ => None,
-    }
-}
-
 /// The refusal of a call on arrays from files, with the option it is about.
-pub(crate) fn refused(error: &Error, groups_given: bool, adapter: Option<&str>) -> Failure {
+pub(crate) fn refused(error: &Error, groups_given: bool) -> Failure {
     let option = match error {
         Error::Spec(error) => option(error, groups_given, "--input"),
         Error::Bind(BindError::Shape { tensor, shape, must }) => {
             let option = tensor.replace('_', "-");
             return Failure::Failed(format!("--{option}: its shape is {shape:?} but must be {must:?}"));
         }
-        error => option_of_adapter(error, adapter),
+        _ => None,
     };
     refusal(option, error)
 }
