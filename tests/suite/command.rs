@@ -489,6 +489,84 @@ fn without_an_adapter_the_exit_status_is_three() {
     assert_eq!(folder.files(), ["x.npy"]);
 }
 
+/// A folder with `x.npy`: 1.7e9 and on by ones, which float32 has in steps of 128.
+fn large() -> Folder {
+    let folder = Folder::new();
+    folder.npy("x.npy", &[1, 4], &[1.7e9, 1.7e9 + 1.0, 1.7e9 + 2.0, 1.7e9 + 3.0]);
+    folder
+}
+
+#[test]
+fn checking_goes_by_the_values_in_the_files() {
+    let folder = large();
+    let line = "apply layer --input x.npy --output y.npy --eps 0.75 --check";
+    for (name, options) in [("x.npy", ""), ("whole.npy", ""), ("x.npy", " --save-rstd r.npy")] {
+        folder.npy("whole.npy", &[1, 4], &[1_700_000_000_i64, 1_700_000_001, 1_700_000_002, 1_700_000_003]);
+        let ended = folder.run(&format!("{line}{options}").replace("x.npy", name));
+        assert_eq!(ended.status, Some(1), "{}", ended.stdout);
+        // (-1.5, -0.5, 0.5, 1.5) / sqrt(2), which is off by all of its size.
+        let told = "check: y is off by at most 1.0e0 of the size of its terms (1.0e0 by conversion to float32), \
+                    at [0, 0]: 0.0, and -1.06";
+        assert!(ended.stdout.contains(told), "{}", ended.stdout);
+        let failed = "y is off by 1.0e0 (1.0e0 by conversion to float32)";
+        assert!(ended.stderr.contains(failed), "{}", ended.stderr);
+        assert_eq!(ended.stderr.contains("rstd is off by"), !options.is_empty(), "{}", ended.stderr);
+        // What was computed is written all the same.
+        assert_eq!(folder.read("y.npy").as_slice(), Some([0.0; 4].as_slice()));
+    }
+    let report = folder.run(&format!("{line} --json")).json();
+    let of_y = &report["check"]["largest_errors"]["y"];
+    assert_eq!((&report["check"]["passed"], &of_y["by_conversion"]), (&false.into(), &1.0.into()), "{report}");
+    assert_eq!(of_y["relative"], 1.0, "{report}");
+}
+
+#[test]
+fn checking_tells_a_small_share_and_keeps_quiet_about_none() {
+    let folder = Folder::new();
+    let mut data = crate::support::Data::new(8);
+    let double: Vec<f64> = (0..24).map(|_| data.uniform()).collect();
+    folder.npy("x64.npy", &[4, 6], &double);
+    folder.npy("x.npy", &[4, 6], &double.iter().map(|&v| v as f32).collect::<Vec<f32>>());
+    folder.npy("w64.npy", &[6], &double[..6]);
+    // What float32 has as well: nothing is rounded.
+    folder.npy("same64.npy", &[4, 6], &values(24).into_iter().map(f64::from).collect::<Vec<f64>>());
+    folder.npy("int.npy", &[4, 6], &(0..24).map(|i| i * 1000 - 7).collect::<Vec<i64>>());
+    let by_conversion = |options: &str| {
+        let line = format!("apply rms --output y.npy {options} --check");
+        let ended = folder.succeed(&line);
+        let report = folder.succeed(&format!("{line} --json")).json();
+        let share = report["check"]["largest_errors"]["y"]["by_conversion"].as_f64();
+        assert_eq!(ended.stdout.contains("by conversion"), share.is_some(), "{}", ended.stdout);
+        share
+    };
+    for rounded in ["--input x64.npy", "--input x.npy --weight w64.npy", "--input x.npy --bias w64.npy"] {
+        assert!(by_conversion(rounded).is_some_and(|share| share > 0.0 && share < 1e-6), "{rounded}");
+    }
+    for exact in ["--input x.npy", "--input same64.npy", "--input int.npy"] {
+        assert_eq!(by_conversion(exact), None, "{exact}");
+    }
+    // Running statistics are held to those of the file.
+    folder.npy("far64.npy", &[6], &[1e9 + 1.0; 6]);
+    folder.npy("var64.npy", &[6], &[1.0_f64; 6]);
+    let running = "--running-mean far64.npy --running-var var64.npy --check";
+    folder.npy("far.npy", &[1, 6], &[1e9_f32; 6]);
+    let ended = folder.run(&format!("apply batch --input far.npy --output y.npy {running}"));
+    assert_eq!(ended.status, Some(1), "{}", ended.stdout);
+    assert!(ended.stdout.contains("(1.0e0 by conversion"), "{}", ended.stdout);
+}
+
+/// Past 2^53 float64 rounds as well: neither side of a check would be right.
+#[test]
+fn checking_refuses_integers_that_float64_rounds() {
+    let folder = Folder::new();
+    folder.npy("x.npy", &[3], &[1_i64 << 53, (1 << 53) + 1, i64::MIN]);
+    folder.npy("u.npy", &[1], &[u64::MAX]);
+    folder.succeed("apply layer --input x.npy --output y.npy");
+    let words = ["--input", "9007199254740993", "[1]", "float64", "--check"];
+    folder.refuse(1, "apply layer --input x.npy --output y.npy --check", &words);
+    folder.refuse(1, "apply layer --input u.npy --output y.npy --check", &["18446744073709551615", "[0]"]);
+}
+
 #[test]
 fn help_and_version_are_answers() {
     let folder = Folder::new();

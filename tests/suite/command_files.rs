@@ -13,7 +13,7 @@ fn npy(header: &str, data: &[u8]) -> Vec<u8> {
     [b"\x93NUMPY\x01\x00".as_slice(), &length.to_le_bytes(), header.as_bytes(), data].concat()
 }
 
-fn array(descr: &str, fortran: bool, shape: &str, data: &[u8]) -> Vec<u8> {
+pub fn array(descr: &str, fortran: bool, shape: &str, data: &[u8]) -> Vec<u8> {
     let order = if fortran { "True" } else { "False" };
     npy(&format!("{{'descr': '{descr}', 'fortran_order': {order}, 'shape': {shape}, }}\n"), data)
 }
@@ -98,15 +98,99 @@ fn every_float_type_and_order_reads_the_same() {
 }
 
 #[test]
+fn integers_and_bools_are_converted() {
+    let folder = Folder::new();
+    let whole: Vec<i64> = (0..24).map(|i| (i * 37 + 11) % 101).collect();
+    let signed: Vec<i64> = whole.iter().map(|v| v - 50).collect();
+    let bools: Vec<i64> = whole.iter().map(|v| v % 2).collect();
+    let types: [(&str, &str, &str, usize, &[i64]); 9] = [
+        ("|i1", "I8", "int8", 1, &signed),
+        ("<i2", "I16", "int16", 2, &signed),
+        ("<i4", "I32", "int32", 4, &signed),
+        ("<i8", "I64", "int64", 8, &signed),
+        ("|u1", "U8", "uint8", 1, &whole),
+        ("<u2", "U16", "uint16", 2, &whole),
+        ("<u4", "U32", "uint32", 4, &whole),
+        ("<u8", "U64", "uint64", 8, &whole),
+        ("|b1", "BOOL", "bool", 1, &bools),
+    ];
+    let apply = |input: &str| {
+        let ended = folder.succeed(&format!("apply layer --input {input} --output y.npy --check"));
+        (folder.read("y.npy"), ended.stderr)
+    };
+    for (descr, dtype, name, size, values) in types {
+        folder.npy("want.npy", &[2, 3, 4], &values.iter().map(|&v| v as f32).collect::<Vec<f32>>());
+        let (want, _) = apply("want.npy");
+        let little: Vec<u8> = values.iter().flat_map(|v| v.to_le_bytes()[..size].to_vec()).collect();
+        let big: Vec<u8> = values.iter().flat_map(|v| v.to_be_bytes()[8 - size..].to_vec()).collect();
+        folder.write("x.npy", &array(descr, false, "(2, 3, 4)", &little));
+        folder.write("big.npy", &array(&descr.replace('<', ">"), false, "(2, 3, 4)", &big));
+        let header = format!(r#"{{"t":{{"dtype":"{dtype}","shape":[2,3,4],"data_offsets":[0,{}]}}}}"#, 24 * size);
+        folder.write("m.safetensors", &safetensors(&header, &little));
+        for input in ["x.npy", "big.npy", "m.safetensors:t"] {
+            let (got, notes) = apply(input);
+            assert_eq!(got, want, "{descr} {input}");
+            assert_eq!(notes, format!("note: `{input}` (--input) is {name} and was converted to float32\n"));
+        }
+    }
+    // Unsigned ones past the signed, and bytes of a bool that are neither 0 nor 1.
+    for (descr, data, want) in [
+        ("|u1", vec![255, 0], [255.0, 0.0]),
+        ("|i1", vec![255, 0], [-1.0, 0.0]),
+        ("<u8", [[255; 8], [0; 8]].concat(), [18446744073709551615_f32, 0.0]),
+        ("|b1", vec![2, 0], [1.0, 0.0]),
+    ] {
+        folder.write("x.npy", &array(descr, false, "(2,)", &data));
+        folder.npy("want.npy", &[2], &want);
+        for (input, output) in [("x.npy", "y.npy"), ("want.npy", "z.npy")] {
+            folder.succeed(&format!("apply lp --p 1 --input {input} --output {output} --save-rstd r{output}"));
+        }
+        assert_eq!(folder.read("y.npy"), folder.read("z.npy"), "{descr}");
+        assert_eq!(folder.read("ry.npy"), folder.read("rz.npy"), "{descr}");
+    }
+}
+
+/// What others than NumPy, and its older versions, write, and NumPy reads.
+#[test]
+fn headers_that_numpy_reads_are_read() {
+    let folder = Folder::new();
+    let x = values(6);
+    let native = bytes(x.iter().map(|v| v.to_ne_bytes()));
+    folder.npy("want.npy", &[2, 3], &x);
+    folder.succeed("apply layer --input want.npy --output want.npy");
+    let with = |descr: &str, shape: &str| format!("{{'descr': {descr}, 'fortran_order': False, 'shape': {shape}, }}\n");
+    let mut headers = vec![
+        "{\"shape\":(2,3),\"fortran_order\":False,\"descr\":\"=f4\"}".to_owned(),
+        "{ 'fortran_order' : False ,\n 'descr' :\t'=f4' , 'shape' : ( 2 , 3 , ) , } \n".to_owned(),
+    ];
+    headers.extend(
+        ["=f4", "f4", "|f4", "f", "=f", "float32", "single"].map(|descr| with(&format!("'{descr}'"), "(2, 3)")),
+    );
+    // Python 2.
+    headers.extend(["(2L, 3L)", "(2L,3)", "(2, 3L,)", "(2 L, 3)"].map(|shape| with("'=f4'", shape)));
+    headers.push(with("u'=f4'", "(2, 3)"));
+    for header in headers {
+        folder.write("x.npy", &npy(&header, &native));
+        let ended = folder.succeed("apply layer --input x.npy --output y.npy");
+        assert_eq!((folder.read("y.npy"), ended.stderr.as_str()), (folder.read("want.npy"), ""), "{header}");
+    }
+    for (descr, name, data) in [
+        ("d", "float64", bytes(x.iter().map(|&v| f64::from(v).to_ne_bytes()))),
+        (">d", "float64", bytes(x.iter().map(|&v| f64::from(v).to_be_bytes()))),
+        ("f8", "float64", bytes(x.iter().map(|&v| f64::from(v).to_ne_bytes()))),
+        ("e", "float16", bytes(x.iter().map(|&v| f16::from_f32(v).to_ne_bytes()))),
+    ] {
+        folder.write("x.npy", &array(descr, false, "(2, 3)", &data));
+        let ended = folder.succeed("apply layer --input x.npy --output y.npy");
+        assert_eq!(folder.read("y.npy"), folder.read("want.npy"), "{descr}");
+        assert!(ended.stderr.contains(name), "{}", ended.stderr);
+    }
+}
+
+#[test]
 fn other_types_are_refused_by_name() {
     let folder = Folder::new();
     let types = [
-        ("|i1", 1, "int8"),
-        ("<i4", 4, "int32"),
-        (">i8", 8, "int64"),
-        ("|u1", 1, "uint8"),
-        ("<u2", 2, "uint16"),
-        ("|b1", 1, "bool"),
         ("<c8", 8, "complex64"),
         ("<c16", 16, "complex128"),
         ("<f16", 16, "float128"),
@@ -121,20 +205,14 @@ fn other_types_are_refused_by_name() {
     ];
     for (descr, size, name) in types {
         folder.write("x.npy", &array(descr, false, "(6,)", &vec![0; 6 * size]));
-        refuse(&folder, "x.npy", &["dtype", name, "float32", "float64", "float16"]);
+        refuse(&folder, "x.npy", &["dtype", name, "float32", "float64", "float16", "integers"]);
     }
     folder.write(
         "x.npy",
         &npy("{'descr': [('a', '<f4', (2,)), ('b', '<i4')], 'fortran_order': False, 'shape': (0,), }\n", &[]),
     );
     refuse(&folder, "x.npy", &["structured", "float32"]);
-    for (dtype, size, name) in [
-        ("I64", 8, "int64"),
-        ("U8", 1, "uint8"),
-        ("BOOL", 1, "bool"),
-        ("C64", 8, "complex64"),
-        ("F8_E4M3", 1, "F8_E4M3"),
-    ] {
+    for (dtype, size, name) in [("C64", 8, "complex64"), ("F8_E4M3", 1, "F8_E4M3")] {
         let header = format!(r#"{{"t":{{"dtype":"{dtype}","shape":[6],"data_offsets":[0,{}]}}}}"#, 6 * size);
         folder.write("m.safetensors", &safetensors(&header, &vec![0; 6 * size]));
         refuse(&folder, "m.safetensors:t", &["dtype", dtype, name, "float32"]);
@@ -208,8 +286,18 @@ fn npy_files_that_lie_are_refused() {
         (array("<f4", false, "(two, 3)", &[0; 24]), "`two`"),
         (array("<f4", false, "6", &[0; 24]), "shape"),
         (array("<f4", false, "'6'", &[0; 24]), "shape"),
+        (array("<f4", false, "(6)", &[0; 24]), "shape"),
+        (array("<f4", false, "[6]", &[0; 24]), "shape"),
+        (array("<f4", false, "(6l,)", &[0; 24]), "`l`"),
+        (array("<f4", false, "(,)", &[0; 24]), "corrupt"),
+        (array("<f4", false, "(True, 6)", &[0; 24]), "`True`"),
         (array("<q4", false, "(6,)", &[0; 24]), "descr"),
         (array("", false, "(6,)", &[0; 24]), "descr"),
+        (array("<", false, "(6,)", &[0; 24]), "descr"),
+        (array("f3", false, "(8,)", &[0; 24]), "float24"),
+        // As many bytes as the system that wrote it had.
+        (array("l", false, "(3,)", &[0; 24]), "descr"),
+        (array("<<f4", false, "(6,)", &[0; 24]), "descr"),
         (array("<f4\\n", false, "(6,)", &[0; 24]), "corrupt"),
         (npy("{'descr': '<f4', 'fortran_order': False}", &[0; 24]), "shape"),
         (npy("{'descr': '<f4', 'fortran_order': 0, 'shape': (6,)}", &[0; 24]), "fortran_order"),
@@ -218,11 +306,14 @@ fn npy_files_that_lie_are_refused() {
         (npy("{'descr': '<f4", &[0; 24]), "corrupt"),
         (npy("", &[0; 24]), "corrupt"),
         (npy("[1, 2]", &[0; 24]), "dict"),
-        (npy(&deep, &[]), "nested"),
-        // These cost a parser that goes back and forth years.
-        (npy(&"{".repeat(50), &[]), "nested"),
-        (npy(&format!("{{'descr': {}", "{1, ".repeat(50)), &[]), "nested"),
-        (npy(&deep.replace('(', "{").replace(')', "}"), &[]), "nested"),
+        (npy("{'descr': '<f4', 'fortran_order': False, 'shape': (6,)} {}", &[0; 24]), "follows"),
+        (npy("{'descr': '<f4', 'fortran_order': False, 'shape': (6,), 'more': 1}", &[0; 24]), "`more`"),
+        (npy("{'descr': '<f4' 'fortran_order': False, 'shape': (6,)}", &[0; 24]), "corrupt"),
+        (npy("{, 'descr': '<f4', 'fortran_order': False, 'shape': (6,)}", &[0; 24]), "corrupt"),
+        (npy(&deep, &[]), "dict"),
+        (npy(&"{".repeat(50), &[]), "corrupt"),
+        (npy(&format!("{{'descr': {}", "{1, ".repeat(50)), &[]), "corrupt"),
+        (npy(&deep.replace('(', "{").replace(')', "}"), &[]), "corrupt"),
         ([b"\x93NUMPY\x01\x00\x04\x00".as_slice(), &[0xff; 4]].concat(), "text"),
     ];
     for (content, word) in files {

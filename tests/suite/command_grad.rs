@@ -5,6 +5,7 @@ use std::fs;
 use half::{bf16, f16};
 
 use crate::command::{Ended, Folder, arguments, assert_close, file, values};
+use crate::command_files::array;
 use crate::golden;
 
 /// A folder with `x.npy` and `dy.npy` of shape (2, 3, 4), and `w.npy` of shape (4).
@@ -128,6 +129,33 @@ fn tensors_of_any_float_type_are_taken() {
 }
 
 #[test]
+fn checking_goes_by_the_values_in_the_files() {
+    let folder = small();
+    let outputs = "--save-grad-input dx.npy --save-grad-weight dw.npy --save-grad-bias db.npy --check --json";
+    // By the input: around 1.7e9 float32 has steps of 128.
+    folder.npy("far.npy", &[2, 3, 4], &(0..24).map(|i| 1.7e9 + f64::from(i * i)).collect::<Vec<f64>>());
+    let ended = folder.run(&format!("grad layer --input far.npy --grad-output dy.npy {outputs}"));
+    assert_eq!(ended.status, Some(1), "{}", ended.stdout);
+    let of = |report: &serde_json::Value, output: &str| report["check"]["largest_errors"][output].clone();
+    let report = ended.json();
+    for output in ["grad_input", "grad_weight"] {
+        let error = of(&report, output);
+        let [relative, share] = ["relative", "by_conversion"].map(|key| error[key].as_f64().expect("a number"));
+        assert!(relative > 0.1 && (share / relative - 1.0).abs() < 0.01, "{report}");
+        assert!(ended.stderr.contains(&format!("{output} is off by")), "{}", ended.stderr);
+    }
+    // No statistics go into that of the bias.
+    assert_eq!(of(&report, "grad_bias")["by_conversion"], 0.0, "{report}");
+    // By the gradient, where every value is rounded a little.
+    folder.npy("dy64.npy", &[2, 3, 4], &(0..24).map(|i| f64::from(i) / 7.0).collect::<Vec<f64>>());
+    let report = folder.succeed(&format!("grad layer --input x.npy --grad-output dy64.npy {outputs}")).json();
+    assert!(of(&report, "grad_bias")["by_conversion"].as_f64().is_some_and(|share| share > 0.0), "{report}");
+    // Where none is, nothing is said.
+    let report = folder.succeed(&format!("grad layer --input x.npy --grad-output dy.npy {outputs}")).json();
+    assert_eq!(of(&report, "grad_bias")["by_conversion"], serde_json::Value::Null, "{report}");
+}
+
+#[test]
 fn an_empty_array_has_gradients_of_zero() {
     let folder = Folder::new();
     folder.npy::<f32>("none.npy", &[0, 3], &[]);
@@ -188,7 +216,7 @@ fn arrays_that_do_not_fit_are_refused_and_nothing_is_written() {
     folder.npy("three.npy", &[3], &[1.0_f32, 2.0, 3.0]);
     folder.npy("turned.npy", &[2, 4, 3], &values(24));
     folder.npy("scalar.npy", &[], &[1.0_f32]);
-    folder.npy("whole.npy", &[4], &[1_i32, 2, 3, 4]);
+    folder.write("c64.npy", &array("<c8", false, "(4,)", &[0; 32]));
     folder.write("dx.npy", b"former");
     fs::create_dir(folder.path("folder")).expect("a folder");
     let before = folder.files();
@@ -199,9 +227,9 @@ fn arrays_that_do_not_fit_are_refused_and_nothing_is_written() {
         ("layer", "--input x.npy --grad-output gone.npy".to_owned(), &["--grad-output", "gone.npy", "no such file"]),
         ("layer", "--input gone.npy --grad-output dy.npy".to_owned(), &["--input", "gone.npy", "no such file"]),
         ("layer", "--input scalar.npy --grad-output scalar.npy".to_owned(), &["--input", "scalar"]),
-        ("layer", "--input x.npy --grad-output whole.npy".to_owned(), &["--grad-output", "int32", "float32"]),
+        ("layer", "--input x.npy --grad-output c64.npy".to_owned(), &["--grad-output", "complex64", "float32"]),
         ("layer", format!("{fits} --weight three.npy"), &["--weight", "[3]", "[4]"]),
-        ("layer", format!("{fits} --weight whole.npy"), &["--weight", "int32"]),
+        ("layer", format!("{fits} --weight c64.npy"), &["--weight", "complex64"]),
         ("layer", format!("{fits} --normalized-shape 3"), &["--normalized-shape", "[3]", "[2, 3, 4]"]),
         ("group", fits.to_owned(), &["--groups", "32", "4"]),
         ("group", format!("{fits} --groups 3"), &["--groups", "3", "4"]),

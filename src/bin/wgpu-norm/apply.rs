@@ -16,11 +16,11 @@ use crate::{adapters, check, usage};
 
 /// The arrays a norm works on.
 pub(crate) struct Arrays {
-    pub(crate) x: ArrayD<f32>,
-    pub(crate) weight: Option<ArrayD<f32>>,
-    pub(crate) bias: Option<ArrayD<f32>>,
-    pub(crate) running_mean: Option<ArrayD<f32>>,
-    pub(crate) running_var: Option<ArrayD<f32>>,
+    pub(crate) x: Loaded,
+    pub(crate) weight: Option<Loaded>,
+    pub(crate) bias: Option<Loaded>,
+    pub(crate) running_mean: Option<Loaded>,
+    pub(crate) running_var: Option<Loaded>,
 }
 
 pub(crate) fn run(apply: &Apply) -> Result<(), Failure> {
@@ -37,19 +37,20 @@ pub(crate) fn run(apply: &Apply) -> Result<(), Failure> {
     let targets = files::targets(&asked)?;
 
     let refused = |error: &Error| specify::refused(error, apply.norm.groups.is_some());
-    let Loaded { values: x, converted_from } = input.load()?;
-    let norm = specify(apply, x.shape()).map_err(|error| refused(&error.into()))?;
+    let x = input.load(apply.run.check)?;
+    let norm = specify(apply, x.values.shape()).map_err(|error| refused(&error.into()))?;
+    let optional = |input: Option<&Input>| Input::load_optional(input, apply.run.check);
     let mut arrays = Arrays {
         x,
-        weight: Input::load_optional(weight.as_ref())?,
-        bias: Input::load_optional(bias.as_ref())?,
-        running_mean: Input::load_optional(running_mean.as_ref())?,
-        running_var: Input::load_optional(running_var.as_ref())?,
+        weight: optional(weight.as_ref())?,
+        bias: optional(bias.as_ref())?,
+        running_mean: optional(running_mean.as_ref())?,
+        running_var: optional(running_var.as_ref())?,
     };
     if apply.tracks() && arrays.running_mean.is_none() {
         let shape = norm.parameter_shape();
-        arrays.running_mean = Some(ArrayD::zeros(IxDyn(&shape)));
-        arrays.running_var = Some(ArrayD::ones(IxDyn(&shape)));
+        arrays.running_mean = Some(Loaded::of(ArrayD::zeros(IxDyn(&shape))));
+        arrays.running_var = Some(Loaded::of(ArrayD::ones(IxDyn(&shape))));
     }
 
     let Device::Gpu = apply.run.device;
@@ -68,12 +69,11 @@ pub(crate) fn run(apply: &Apply) -> Result<(), Failure> {
     let outputs = files::write(&wanted, targets, |name| output(&outputs, name))?;
 
     let name = apply.norm.name.name();
-    let shape = arrays.x.shape().to_vec();
     let report = Report {
         what: format!("{name} norm"),
         norm: name,
         direction: "forward",
-        inputs: vec![Read { name: "input", path: &apply.input, shape, converted_from }],
+        inputs: vec![Read { name: "input", path: &apply.input, array: &arrays.x }],
         gpu: &gpu,
         plan: report::passes(&plan),
         time,
@@ -100,18 +100,18 @@ fn specify(apply: &Apply, shape: &[usize]) -> Result<Box<dyn Norm>, SpecError> {
 }
 
 fn inputs<'a>(apply: &Apply, arrays: &'a Arrays) -> Inputs<ndarray::ArrayViewD<'a, f32>> {
-    let mut inputs = Inputs::new(arrays.x.view());
+    let mut inputs = Inputs::new(arrays.x.values.view());
     if let Some(weight) = &arrays.weight {
-        inputs = inputs.weight(weight.view());
+        inputs = inputs.weight(weight.values.view());
     }
     if let Some(bias) = &arrays.bias {
-        inputs = inputs.bias(bias.view());
+        inputs = inputs.bias(bias.values.view());
     }
     if let Some(mean) = &arrays.running_mean {
-        inputs = inputs.running_mean(mean.view());
+        inputs = inputs.running_mean(mean.values.view());
     }
     if let Some(var) = &arrays.running_var {
-        inputs = inputs.running_var(var.view());
+        inputs = inputs.running_var(var.values.view());
     }
     if apply.save_mean.is_some() {
         inputs = inputs.with_mean();
@@ -123,7 +123,7 @@ fn inputs<'a>(apply: &Apply, arrays: &'a Arrays) -> Inputs<ndarray::ArrayViewD<'
 }
 
 /// The output of this name.
-fn output<'a>(outputs: &'a Outputs<ArrayD<f32>>, name: &str) -> Option<&'a ArrayD<f32>> {
+pub(crate) fn output<'a>(outputs: &'a Outputs<ArrayD<f32>>, name: &str) -> Option<&'a ArrayD<f32>> {
     match name {
         "y" => Some(&outputs.y),
         "mean" => outputs.mean.as_ref(),

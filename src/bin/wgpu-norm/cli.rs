@@ -50,7 +50,7 @@ Exit status:
 const APPLY_DETAILS: &str = "\
 Files:
   An input is a .npy file, or a tensor of a .safetensors file written file.safetensors:name. float32 \
-is taken as it is; float64, float16 and bfloat16 are converted to it, with a note. Outputs are \
+is taken as it is; float64, float16, bfloat16, integers and bool are converted to it, with a note. Outputs are \
 float32 .npy files. They are written all or none, and may overwrite inputs, which are read first.
 
 Shapes:
@@ -62,8 +62,9 @@ the input with the normalized axes as 1 (layer, rms, mvn, lp), (N, groups) (grou
 Output:
   One or two lines, or with --json one JSON object, on standard output; notes and errors on \
 standard error. The time is that of the whole run on the device, transfers and shader compilation \
-included. If --check finds an error above 4e-6 of the size of the terms, the outputs are written all \
-the same, and the exit status is 1.";
+included. --check goes by the values in the files: where float32 rounds them, it says how much of the \
+error that is. If it finds one above 4e-6 of the size of the terms, the outputs are written all the \
+same, and the exit status is 1.";
 
 const DOCTOR_DETAILS: &str = "\
 Probes what floating point does on the adapter, then holds every norm and its gradients against a float64 \

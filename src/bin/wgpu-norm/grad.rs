@@ -4,11 +4,11 @@ use std::path::Path;
 use std::time::Instant;
 
 use ndarray::ArrayD;
-use wgpu_norm::{Backward, Error, Inputs};
+use wgpu_norm::{Backward, Error, Gradients, Inputs};
 
 use crate::cli::{Device, Grad};
 use crate::failure::Failure;
-use crate::files::{self, Input};
+use crate::files::{self, Input, Loaded};
 use crate::progress::Progress;
 use crate::report::{self, Read, Report};
 use crate::specify::{self, Numbers};
@@ -16,11 +16,11 @@ use crate::{adapters, check, usage};
 
 /// The arrays a backward pass works on.
 pub(crate) struct Arrays {
-    pub(crate) x: ArrayD<f32>,
-    pub(crate) grad_output: ArrayD<f32>,
-    pub(crate) weight: Option<ArrayD<f32>>,
-    pub(crate) running_mean: Option<ArrayD<f32>>,
-    pub(crate) running_var: Option<ArrayD<f32>>,
+    pub(crate) x: Loaded,
+    pub(crate) grad_output: Loaded,
+    pub(crate) weight: Option<Loaded>,
+    pub(crate) running_mean: Option<Loaded>,
+    pub(crate) running_var: Option<Loaded>,
 }
 
 pub(crate) fn run(grad: &Grad) -> Result<(), Failure> {
@@ -37,17 +37,17 @@ pub(crate) fn run(grad: &Grad) -> Result<(), Failure> {
     let targets = files::targets(&paths)?;
 
     let refused = |error: &Error| specify::refused(error, grad.norm.groups.is_some());
-    let input = input.load()?;
+    let x = input.load(grad.run.check)?;
     // A backward pass updates no running statistics.
     let numbers = Numbers { eps: grad.eps(), weight_offset: given.weight_offset(), running: None };
-    let norm = specify::norm(&grad.norm, input.values.shape(), &numbers).map_err(|error| refused(&error.into()))?;
-    let grad_output = grad_output.load()?;
+    let norm = specify::norm(&grad.norm, x.values.shape(), &numbers).map_err(|error| refused(&error.into()))?;
+    let optional = |input: Option<&Input>| Input::load_optional(input, grad.run.check);
     let arrays = Arrays {
-        x: input.values,
-        grad_output: grad_output.values,
-        weight: Input::load_optional(weight.as_ref())?,
-        running_mean: Input::load_optional(running_mean.as_ref())?,
-        running_var: Input::load_optional(running_var.as_ref())?,
+        x,
+        grad_output: grad_output.load(grad.run.check)?,
+        weight: optional(weight.as_ref())?,
+        running_mean: optional(running_mean.as_ref())?,
+        running_var: optional(running_var.as_ref())?,
     };
 
     let Device::Gpu = grad.run.device;
@@ -66,26 +66,15 @@ pub(crate) fn run(grad: &Grad) -> Result<(), Failure> {
         let _progress = Progress::spinner("checking in float64".to_owned());
         check::check_gradients(grad, &arrays, &gradients)
     });
-    let outputs = files::write(&asked, targets, |name| match name {
-        "grad_input" => gradients.input.as_ref(),
-        "grad_weight" => gradients.weight.as_ref(),
-        "grad_bias" => gradients.bias.as_ref(),
-        _ => None,
-    })?;
+    let outputs = files::write(&asked, targets, |name| output(&gradients, name))?;
 
-    let read = |name, path, values: &ArrayD<f32>, converted_from| Read {
-        name,
-        path,
-        shape: values.shape().to_vec(),
-        converted_from,
-    };
     let report = Report {
         what: format!("gradients of {name} norm"),
         norm: name,
         direction: "backward",
         inputs: vec![
-            read("input", &grad.input, &arrays.x, input.converted_from),
-            read("grad_output", &grad.grad_output, &arrays.grad_output, grad_output.converted_from),
+            Read { name: "input", path: &grad.input, array: &arrays.x },
+            Read { name: "grad_output", path: &grad.grad_output, array: &arrays.grad_output },
         ],
         gpu: &gpu,
         plan: report::passes(&plan),
@@ -112,15 +101,25 @@ fn wanted(grad: &Grad) -> Backward {
 }
 
 fn inputs(arrays: &Arrays) -> Inputs<ndarray::ArrayViewD<'_, f32>> {
-    let mut inputs = Inputs::new(arrays.x.view()).grad_output(arrays.grad_output.view());
+    let mut inputs = Inputs::new(arrays.x.values.view()).grad_output(arrays.grad_output.values.view());
     if let Some(weight) = &arrays.weight {
-        inputs = inputs.weight(weight.view());
+        inputs = inputs.weight(weight.values.view());
     }
     if let Some(mean) = &arrays.running_mean {
-        inputs = inputs.running_mean(mean.view());
+        inputs = inputs.running_mean(mean.values.view());
     }
     if let Some(var) = &arrays.running_var {
-        inputs = inputs.running_var(var.view());
+        inputs = inputs.running_var(var.values.view());
     }
     inputs
+}
+
+/// The gradient of this name.
+pub(crate) fn output<'a>(gradients: &'a Gradients<ArrayD<f32>>, name: &str) -> Option<&'a ArrayD<f32>> {
+    match name {
+        "grad_input" => gradients.input.as_ref(),
+        "grad_weight" => gradients.weight.as_ref(),
+        "grad_bias" => gradients.bias.as_ref(),
+        _ => None,
+    }
 }

@@ -4,13 +4,12 @@ use std::path::Path;
 use std::time::Duration;
 
 use serde_json::{Map, Value, json};
-use wgpu_norm::reference::Deviation;
 use wgpu_norm::{Gpu, Plan};
 
 use crate::adapters;
 use crate::check::{Checked, TOLERANCE};
 use crate::failure::Failure;
-use crate::files::Written;
+use crate::files::{Loaded, Written};
 
 pub(crate) struct Report<'a> {
     /// What was computed, as in `layer norm`.
@@ -31,9 +30,7 @@ pub(crate) struct Report<'a> {
 pub(crate) struct Read<'a> {
     pub(crate) name: &'static str,
     pub(crate) path: &'a Path,
-    pub(crate) shape: Vec<usize>,
-    /// The type that it was converted from.
-    pub(crate) converted_from: Option<&'static str>,
+    pub(crate) array: &'a Loaded,
 }
 
 /// The passes in words. No batches are counted here.
@@ -52,7 +49,7 @@ impl Report<'_> {
             .filter(|checked| !checked.passed())
             .map(|checked| {
                 let relative = checked.worst.as_ref().map_or(f64::INFINITY, |worst| worst.relative);
-                format!("{} is off by {relative:.1e}", checked.output)
+                format!("{} is off by {relative:.1e}{}", checked.output, by_conversion(checked))
             })
             .collect();
         if failed.is_empty() {
@@ -66,18 +63,23 @@ impl Report<'_> {
     }
 
     fn text(&self) -> String {
-        let shape = self.inputs.first().map(|input| input.shape.as_slice()).unwrap_or_default();
+        let shape = self.inputs.first().map(|input| input.array.values.shape()).unwrap_or_default();
         let milliseconds = self.time.as_secs_f64() * 1e3;
         let mut text = format!("{} of {shape:?} in {milliseconds:.1} ms on {}\n", self.what, self.gpu.describe());
         for pass in &self.plan {
             text.push_str(&format!("plan: {pass}\n"));
         }
-        for Checked { output, worst } in self.checked.iter().flatten() {
-            text.push_str(&match worst {
+        for checked in self.checked.iter().flatten() {
+            let output = checked.output;
+            text.push_str(&match &checked.worst {
                 Some(worst) => format!(
-                    "check: {output} is off by at most {:.1e} of the size of its terms, at {:?}: {:?}, and {:?} in \
+                    "check: {output} is off by at most {:.1e} of the size of its terms{}, at {:?}: {:?}, and {:?} in \
                      float64\n",
-                    worst.relative, worst.index, worst.got as f32, worst.want
+                    worst.relative,
+                    by_conversion(checked),
+                    worst.index,
+                    worst.got as f32,
+                    worst.want
                 ),
                 None => format!("check: {output} is empty\n"),
             });
@@ -94,10 +96,8 @@ impl Report<'_> {
             })
             .collect();
         let check = self.checked.as_ref().map(|checked| {
-            let errors: Map<String, Value> = checked
-                .iter()
-                .map(|Checked { output, worst }| ((*output).to_owned(), json_of(worst.as_ref())))
-                .collect();
+            let errors: Map<String, Value> =
+                checked.iter().map(|checked| (checked.output.to_owned(), json_of(checked))).collect();
             json!({
                 "passed": checked.iter().all(Checked::passed),
                 "tolerance": TOLERANCE,
@@ -107,8 +107,8 @@ impl Report<'_> {
         let inputs: Map<String, Value> = self
             .inputs
             .iter()
-            .map(|Read { name, path, shape, converted_from }| {
-                let file = path.display().to_string();
+            .map(|Read { name, path, array: Loaded { values, converted_from, .. } }| {
+                let (file, shape) = (path.display().to_string(), values.shape());
                 ((*name).to_owned(), json!({ "file": file, "shape": shape, "converted_from": converted_from }))
             })
             .collect();
@@ -129,11 +129,17 @@ impl Report<'_> {
     }
 }
 
+/// What the conversion of the inputs has to do with an error, where it rounded one.
+fn by_conversion(checked: &Checked) -> String {
+    checked.by_conversion.map_or_else(String::new, |off| format!(" ({off:.1e} by conversion to float32)"))
+}
+
 /// The largest error of an output. An infinite one has no number in JSON, and becomes null.
-fn json_of(worst: Option<&Deviation>) -> Value {
-    json!(worst.map(|worst| {
+fn json_of(checked: &Checked) -> Value {
+    json!(checked.worst.as_ref().map(|worst| {
         json!({
             "relative": worst.relative,
+            "by_conversion": checked.by_conversion,
             "absolute": worst.absolute,
             "index": worst.index,
             "got": worst.got,

@@ -14,7 +14,7 @@ computed. Layer, RMS, group, instance and batch norm have them.
 
 Files:
   An input is a .npy file, or a tensor of a .safetensors file written file.safetensors:name. float32 \
-is taken as it is; float64, float16 and bfloat16 are converted to it, with a note. Outputs are \
+is taken as it is; float64, float16, bfloat16, integers and bool are converted to it, with a note. Outputs are \
 float32 .npy files. They are written all or none, and may overwrite inputs, which are read first.
 
 Shapes:

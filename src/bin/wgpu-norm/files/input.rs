@@ -2,8 +2,6 @@
 
 use std::path::Path;
 
-use ndarray::ArrayD;
-
 use super::{Loaded, Location};
 use crate::failure::{Failure, note};
 
@@ -26,17 +24,17 @@ impl Input {
         path.map(|path| Self::locate(option, path.as_ref())).transpose()
     }
 
-    /// Reads it, and says on standard error if it was converted.
-    pub(crate) fn load(&self) -> Result<Loaded, Failure> {
+    /// Reads it, [exactly](Loaded::exact) or not, and says on standard error if it was converted.
+    pub(crate) fn load(&self, exactly: bool) -> Result<Loaded, Failure> {
         let Self { option, location } = self;
-        let loaded = location.load(option)?;
+        let loaded = location.load(option, exactly)?;
         if let Some(from) = loaded.converted_from {
             note(&format!("{location} ({option}) is {from} and was converted to float32"));
         }
         Ok(loaded)
     }
 
-    pub(crate) fn load_optional(input: Option<&Self>) -> Result<Option<ArrayD<f32>>, Failure> {
-        input.map(|input| input.load().map(|loaded| loaded.values)).transpose()
+    pub(crate) fn load_optional(input: Option<&Self>, exactly: bool) -> Result<Option<Loaded>, Failure> {
+        input.map(|input| input.load(exactly)).transpose()
     }
 }

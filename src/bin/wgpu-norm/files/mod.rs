@@ -16,14 +16,14 @@ use std::fs::{self, File};
 use std::io;
 use std::path::{Path, PathBuf};
 
-use ndarray::{ArrayD, IxDyn, ShapeBuilder as _};
+use ndarray::ArrayD;
 
 pub(crate) use self::input::Input;
 pub(crate) use self::output::{Written, commit, targets, write};
 use crate::failure::Failure;
 
 /// The element types that are read, as the end of a message.
-const ACCEPTED: &str = "accepted are float32 and, converted to it, float64, float16 and bfloat16";
+const ACCEPTED: &str = "accepted are float32 and, converted to it, float64, float16, bfloat16, integers and bool";
 
 /// Where an input array lies.
 #[derive(Clone, Debug, PartialEq)]
@@ -38,7 +38,16 @@ pub(crate) enum Location {
 #[derive(Debug)]
 pub(crate) struct Loaded {
     pub(crate) values: ArrayD<f32>,
+    /// The file's own values, where it was asked for them and float32 rounds one.
+    pub(crate) exact: Option<ArrayD<f64>>,
     pub(crate) converted_from: Option<&'static str>,
+}
+
+impl Loaded {
+    /// One that comes from no file.
+    pub(crate) fn of(values: ArrayD<f32>) -> Self {
+        Self { values, exact: None, converted_from: None }
+    }
 }
 
 impl fmt::Display for Location {
@@ -86,11 +95,11 @@ impl Location {
         Ok(Self::Tensor { file, name: name.to_owned() })
     }
 
-    /// Reads the array. `option` is the argument that named it, for messages.
-    pub(crate) fn load(&self, option: &str) -> Result<Loaded, Failure> {
+    /// Reads the array, [exactly](Loaded::exact) or not. `option` is the argument that named it, for messages.
+    pub(crate) fn load(&self, option: &str, exactly: bool) -> Result<Loaded, Failure> {
         let loaded = match self {
-            Self::Npy(path) => npy::read(path),
-            Self::Tensor { file, name } => safetensors::read(file, name),
+            Self::Npy(path) => npy::read(path, exactly),
+            Self::Tensor { file, name } => safetensors::read(file, name, exactly),
         };
         loaded.map_err(|reason| Failure::Failed(format!("cannot use {self} ({option}): {reason}")))
     }
@@ -130,9 +139,4 @@ fn elements(shape: &[usize]) -> Result<usize, String> {
         Some(bytes) if isize::try_from(bytes).is_ok() => Ok(shape.iter().product()),
         _ => Err(format!("its shape {shape:?} is larger than any memory")),
     }
-}
-
-/// The values in the order of the file, as an array.
-fn assemble(shape: &[usize], fortran: bool, values: Vec<f32>) -> Result<ArrayD<f32>, String> {
-    ArrayD::from_shape_vec(IxDyn(shape).set_f(fortran), values).map_err(|error| error.to_string())
 }

@@ -10,7 +10,6 @@ use std::io::{self, BufWriter, Write as _};
 use std::path::{Path, PathBuf};
 
 use ndarray::ArrayD;
-use npyz::WriterBuilder as _;
 use tempfile::{Builder, NamedTempFile, TempPath};
 
 use crate::failure::Failure;
@@ -188,16 +187,26 @@ impl Target {
     }
 }
 
+/// In version 1.0 of the format.
 fn write_npy(file: &mut BufWriter<&mut File>, values: &ArrayD<f32>, progress: &Progress) -> io::Result<()> {
-    let shape: Vec<u64> = values.shape().iter().map(|&dim| dim as u64).collect();
-    let mut writer = npyz::WriteOptions::<f32>::new().default_dtype().shape(&shape).writer(file).begin_nd()?;
+    let dims: Vec<String> = values.shape().iter().map(ToString::to_string).collect();
+    let comma = if dims.len() == 1 { "," } else { "" };
+    let mut header = format!("{{'descr': '<f4', 'fortran_order': False, 'shape': ({}{comma}), }}", dims.join(", "));
+    // The data start at a multiple of 64, after the magic string, the version and the length of the header.
+    const BEFORE: usize = 10;
+    let end = (BEFORE + header.len() + 1).next_multiple_of(64) - BEFORE;
+    header.extend(std::iter::repeat_n(' ', end - header.len() - 1).chain(['\n']));
+    let length = u16::try_from(header.len()).map_err(|_| io::Error::other("it has too many axes for a .npy file"))?;
+    file.write_all(b"\x93NUMPY\x01\x00")?;
+    file.write_all(&length.to_le_bytes())?;
+    file.write_all(header.as_bytes())?;
     for (position, value) in values.iter().enumerate() {
-        writer.push(value)?;
+        file.write_all(&value.to_le_bytes())?;
         if position % STRIDE == STRIDE - 1 {
             progress.advance(STRIDE as u64 * 4);
         }
     }
-    writer.finish()
+    Ok(())
 }
 
 /// Writes arrays to the targets found for them, all or none. `asked` is what each target is, with its option and path;

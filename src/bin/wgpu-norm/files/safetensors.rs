@@ -4,11 +4,10 @@ use std::fs::File;
 use std::io::{BufReader, Read as _, Seek as _, SeekFrom};
 use std::path::Path;
 
-use half::{bf16, f16};
 use safetensors::Dtype;
-use safetensors::tensor::{Metadata, TensorInfo};
+use safetensors::tensor::Metadata;
 
-use super::values::{self, Element};
+use super::values::Data;
 use super::{ACCEPTED, Loaded};
 use crate::failure::one_line;
 use crate::progress::Progress;
@@ -17,8 +16,6 @@ use crate::progress::Progress;
 const LONGEST: u64 = 100_000_000;
 /// How many names a message lists.
 const LISTED: usize = 10;
-/// How many values are converted at a time.
-const CHUNK: usize = 1 << 18;
 
 /// The header of an open file.
 struct Header {
@@ -29,23 +26,35 @@ struct Header {
 }
 
 /// Reads the tensor `name`.
-pub(super) fn read(path: &Path, name: &str) -> Result<Loaded, String> {
+pub(super) fn read(path: &Path, name: &str, exactly: bool) -> Result<Loaded, String> {
     let header = open(path)?;
     let Some(info) = header.metadata.info(name) else {
         return Err(format!("the file has no tensor of that name; {}", listing(&sorted(&header.metadata))));
     };
-    let progress = Progress::bytes(
-        format!("reading {}:{name}", path.display()),
-        info.data_offsets.1.saturating_sub(info.data_offsets.0).try_into().unwrap_or(u64::MAX),
-    );
-    let data = Data { file: &header.file, data_at: header.data_at, info, progress };
-    match info.dtype {
-        Dtype::F32 => data.read(f32::from_le_bytes),
-        Dtype::F64 => data.read(f64::from_le_bytes),
-        Dtype::F16 => data.read(f16::from_le_bytes),
-        Dtype::BF16 => data.read(bf16::from_le_bytes),
-        other => Err(format!("its dtype is {}; {ACCEPTED}", named(other))),
-    }
+    let dtype = match info.dtype {
+        Dtype::F16 => "float16",
+        Dtype::BF16 => "bfloat16",
+        Dtype::F32 => "float32",
+        Dtype::F64 => "float64",
+        Dtype::BOOL => "bool",
+        Dtype::I8 => "int8",
+        Dtype::I16 => "int16",
+        Dtype::I32 => "int32",
+        Dtype::I64 => "int64",
+        Dtype::U8 => "uint8",
+        Dtype::U16 => "uint16",
+        Dtype::U32 => "uint32",
+        Dtype::U64 => "uint64",
+        Dtype::C64 => return Err(format!("its dtype is C64 (complex64); {ACCEPTED}")),
+        other => return Err(format!("its dtype is {other}; {ACCEPTED}")),
+    };
+    let (from, to) = info.data_offsets;
+    let length = to.saturating_sub(from) as u64;
+    let mut reader = BufReader::new(&header.file);
+    reader.seek(SeekFrom::Start(header.data_at + from as u64)).map_err(|error| super::said(&error))?;
+    let progress = Progress::bytes(format!("reading {}:{name}", path.display()), length);
+    let shape = &info.shape;
+    Data { reader, length, shape, fortran: false, big_endian: false, exactly, progress }.read(dtype)
 }
 
 /// The names of all tensors in the file.
@@ -106,58 +115,4 @@ fn open(path: &Path) -> Result<Header, String> {
         ));
     }
     Ok(Header { file, metadata, data_at })
-}
-
-/// What a type that is not read is called, with a word on those whose code says little.
-fn named(dtype: Dtype) -> String {
-    match dtype {
-        Dtype::BOOL => "BOOL (bool)".to_owned(),
-        Dtype::C64 => "C64 (complex64)".to_owned(),
-        Dtype::I8 | Dtype::I16 | Dtype::I32 | Dtype::I64 => {
-            format!("{dtype} (int{})", dtype.bitsize())
-        }
-        Dtype::U8 | Dtype::U16 | Dtype::U32 | Dtype::U64 => {
-            format!("{dtype} (uint{})", dtype.bitsize())
-        }
-        other => other.to_string(),
-    }
-}
-
-/// The bytes of one tensor.
-struct Data<'a> {
-    file: &'a File,
-    data_at: u64,
-    info: &'a TensorInfo,
-    progress: Progress,
-}
-
-impl Data<'_> {
-    /// Reads values of `N` bytes each.
-    fn read<T: Element + Into<f64>, const N: usize>(self, from_bytes: impl Fn([u8; N]) -> T) -> Result<Loaded, String> {
-        let shape = &self.info.shape;
-        let count = super::elements(shape)?;
-        let mut read = values::room(count)?;
-        let mut reader = BufReader::new(self.file);
-        reader
-            .seek(SeekFrom::Start(self.data_at + self.info.data_offsets.0 as u64))
-            .map_err(|error| super::said(&error))?;
-        let mut buffer = vec![0_u8; CHUNK.min(count) * N];
-        while read.len() < count {
-            buffer.truncate((count - read.len()) * N);
-            reader.read_exact(&mut buffer).map_err(|error| super::said(&error))?;
-            for bytes in buffer.chunks_exact(N) {
-                let mut element = [0_u8; N];
-                element.copy_from_slice(bytes);
-                let value = from_bytes(element);
-                match value.to_f32() {
-                    Some(narrow) => read.push(narrow),
-                    None => {
-                        return Err(values::overflow(value.into(), read.len(), shape, false));
-                    }
-                }
-            }
-            self.progress.advance(buffer.len() as u64);
-        }
-        Ok(Loaded { values: super::assemble(shape, false, read)?, converted_from: T::CONVERTED })
-    }
 }
