@@ -377,6 +377,27 @@ pub enum LayerError {
         /// What it must be like.
         must: String,
     },
+    /// A backward pass of a forward pass that another layer recorded, or, where it is bound, another
+    /// [`BoundForward`](crate::nn::BoundForward).
+    #[error(
+        "{layer}: the forward pass is not one of those that this backward pass is for; each layer goes back along its own"
+    )]
+    Foreign {
+        /// The layer.
+        layer: &'static str,
+    },
+    /// A backward pass of a forward pass in place.
+    #[error("{layer}: the forward pass wrote y over x, and there is no way back without x; let y be another buffer")]
+    Overwritten {
+        /// The layer.
+        layer: &'static str,
+    },
+    /// A backward pass by statistics that a forward pass never came to save.
+    #[error("{layer}: the forward pass was dropped before it was submitted, so there are no statistics to go back by")]
+    NotSubmitted {
+        /// The layer.
+        layer: &'static str,
+    },
     /// Something was asked of a layer that needs running statistics, and it keeps none.
     #[error("{layer}: it keeps no running statistics, without which nothing can be folded")]
     Untracked {

@@ -4,8 +4,8 @@ use std::collections::HashMap;
 use std::error::Error;
 
 use wgpu_norm::nn::{
-    AnyLayer, BatchNormLayer, BatchNormOptions, LayerNormLayer, LayerNormOptions, RmsNormLayer, RmsNormOptions,
-    StateDict, StateTensor, Strictness,
+    AnyLayer, BatchNormLayer, BatchNormOptions, GradOutput, LayerNormLayer, LayerNormOptions, RmsNormLayer,
+    RmsNormOptions, Saved, StateDict, StateTensor, Strictness,
 };
 use wgpu_norm::safetensors::SafeTensors;
 use wgpu_norm::{Gpu, wgpu};
@@ -158,8 +158,8 @@ impl Net {
         }
         {
             let mut pass = encoder.begin_compute_pass(&Default::default());
-            self.record_forward(&mut pass, batch.len())?;
-            self.record_backward(&mut pass, batch.len())?;
+            let saved = self.record_forward(&mut pass, batch.len())?;
+            self.record_backward(&mut pass, batch.len(), &saved)?;
             for op in &self.descend {
                 op.record(&mut pass);
             }
@@ -230,31 +230,38 @@ impl Net {
         Ops { stages: stages.collect(), loss }
     }
 
-    fn record_forward(&self, pass: &mut wgpu::ComputePass<'_>, rows: usize) -> Result<(), wgpu_norm::Error> {
-        let Some(ops) = self.ops.get(&rows) else { return Ok(()) };
+    /// What the norms need to go back, one after the other.
+    fn record_forward(&self, pass: &mut wgpu::ComputePass<'_>, rows: usize) -> Result<Vec<Saved>, wgpu_norm::Error> {
+        let mut saved = Vec::new();
+        let Some(ops) = self.ops.get(&rows) else { return Ok(saved) };
         for (i, stage) in ops.stages.iter().enumerate() {
             stage.forward.record(pass);
             if let Some(norm) = self.norms.get(i) {
-                norm.forward(pass, &[rows, WIDTHS[i + 1]], &self.linear_out[i], &self.out[i])?;
+                saved.push(norm.forward(pass, &[rows, WIDTHS[i + 1]], &self.linear_out[i], &self.out[i])?);
             }
             if let Some([relu, _]) = &stage.relu {
                 relu.record(pass);
             }
         }
-        Ok(())
+        Ok(saved)
     }
 
-    fn record_backward(&self, pass: &mut wgpu::ComputePass<'_>, rows: usize) -> Result<(), wgpu_norm::Error> {
+    fn record_backward(
+        &self,
+        pass: &mut wgpu::ComputePass<'_>,
+        rows: usize,
+        saved: &[Saved],
+    ) -> Result<(), wgpu_norm::Error> {
         let Some(ops) = self.ops.get(&rows) else { return Ok(()) };
         ops.loss.record(pass);
         for (i, stage) in ops.stages.iter().enumerate().rev() {
             if let Some([_, relu_gradient]) = &stage.relu {
                 relu_gradient.record(pass);
             }
-            if let Some(norm) = self.norms.get(i) {
+            if let (Some(norm), Some(saved)) = (self.norms.get(i), saved.get(i)) {
                 // In place: the gradient of y is not needed again.
                 let gradient = &self.gradients[i];
-                norm.backward(pass, &[rows, WIDTHS[i + 1]], gradient, &self.linear_out[i], gradient)?;
+                norm.backward(pass, saved, GradOutput::new(gradient).grad_input(gradient))?;
             }
             stage.grad_weight.record(pass);
             stage.grad_bias.record(pass);

@@ -19,7 +19,7 @@
 //!
 //! ```
 //! # fn main() -> Result<(), Box<dyn std::error::Error>> {
-//! use wgpu_norm::nn::{LayerNormLayer, LayerNormOptions};
+//! use wgpu_norm::nn::{GradOutput, LayerNormLayer, LayerNormOptions};
 //! use wgpu_norm::{Gpu, wgpu};
 //!
 //! # let gpu = Gpu::new_blocking()?;
@@ -34,9 +34,9 @@
 //! norm.record_zero_grad(&mut encoder);
 //! {
 //!     let mut pass = encoder.begin_compute_pass(&Default::default());
-//!     norm.forward(&mut pass, &[32, 64], &x, &y)?;
+//!     let saved = norm.forward(&mut pass, &[32, 64], &x, &y)?;
 //!     // ... the loss, which gives the gradient of y ...
-//!     norm.backward(&mut pass, &[32, 64], &dy, &x, &dx)?;
+//!     norm.backward(&mut pass, &saved, GradOutput::new(&dy).grad_input(&dx))?;
 //!     // ... and the optimizer, by norm.weight() and norm.grad_weight() ...
 //! }
 //! queue.submit([encoder.finish()]);
@@ -53,6 +53,7 @@ mod instance;
 mod layer;
 mod module;
 mod options;
+mod passes;
 mod recent;
 mod repr;
 mod rms;
@@ -67,6 +68,7 @@ pub use instance::{InstanceNormLayer, InstanceNormOptions};
 pub use layer::{LayerNormLayer, LayerNormOptions};
 pub use module::{AnyLayer, Layer};
 pub use options::LayerOptions;
+pub use passes::{BoundBackward, BoundForward, GradOutput, Saved};
 pub use rms::{RmsNormLayer, RmsNormOptions};
 #[cfg(feature = "safetensors")]
 pub use state::{IncompatibleKeys, StateDict, StateError, StateProblem, StateSource, StateTensor, Strictness};

@@ -21,6 +21,7 @@ pub struct Layer<K> {
     pub(super) gpu: Gpu,
     pub(super) tensors: Tensors,
     pub(super) training: bool,
+    pub(super) frozen: bool,
     pub(super) calls: Calls,
 }
 
@@ -60,7 +61,7 @@ impl<K: LayerOptions> Layer<K> {
         // Checks what the options say before any input does.
         options.norm(&options.example_shape(), true)?.lower()?;
         let tensors = Tensors::new(gpu, &options).await?;
-        Ok(Self { options, gpu: gpu.clone(), tensors, training: true, calls: Calls::default() })
+        Ok(Self { options, gpu: gpu.clone(), tensors, training: true, frozen: false, calls: Calls::default() })
     }
 
     /// [`Layer::new`], blocking.
@@ -79,8 +80,8 @@ impl<K: LayerOptions> Layer<K> {
     where
         K: 'static,
     {
-        let Self { options, gpu, tensors, training, calls } = self;
-        Layer { options: Box::new(options), gpu, tensors, training, calls }
+        let Self { options, gpu, tensors, training, frozen, calls } = self;
+        Layer { options: Box::new(options), gpu, tensors, training, frozen, calls }
     }
 
     /// What it is made of.
@@ -105,6 +106,23 @@ impl<K: LayerOptions> Layer<K> {
     #[must_use]
     pub fn is_training(&self) -> bool {
         self.training
+    }
+
+    /// Freezes weight and bias: backward passes compute the gradient of `x` alone, and leave those of the parameters as they
+    /// are. Running statistics follow the mode, frozen or not.
+    pub fn freeze(&mut self) {
+        self.frozen = true;
+    }
+
+    /// Takes [`Layer::freeze`] back.
+    pub fn unfreeze(&mut self) {
+        self.frozen = false;
+    }
+
+    /// Whether weight and bias are frozen.
+    #[must_use]
+    pub fn is_frozen(&self) -> bool {
+        self.frozen
     }
 
     /// What is multiplied by, where the layer has a weight.

@@ -3,32 +3,28 @@
 use std::collections::VecDeque;
 
 /// The last few entries that were used; the one that was not for longest makes room for a new one. Few enough to be looked
-/// through one by one, with keys that nobody has to build to compare.
+/// through one by one, by what nobody has to build to compare.
 #[derive(Debug)]
-pub(super) struct Recent<K, V> {
-    entries: VecDeque<(K, V)>,
+pub(super) struct Recent<T> {
+    entries: VecDeque<T>,
     room: usize,
 }
 
-impl<K, V> Recent<K, V> {
+impl<T: Clone> Recent<T> {
     pub(super) fn new(room: usize) -> Self {
         Self { entries: VecDeque::new(), room }
     }
 
-    pub(super) fn get(&mut self, is: impl Fn(&K) -> bool) -> Option<&mut V> {
-        let entry = self.take(is)?;
+    pub(super) fn get(&mut self, is: impl Fn(&T) -> bool) -> Option<T> {
+        let at = self.entries.iter().position(is)?;
+        let entry = self.entries.remove(at)?;
+        self.entries.push_front(entry.clone());
+        Some(entry)
+    }
+
+    pub(super) fn put(&mut self, entry: T) {
         self.entries.push_front(entry);
-        self.entries.front_mut().map(|(_, value)| value)
-    }
-
-    pub(super) fn put(&mut self, key: K, value: V) {
-        self.entries.push_front((key, value));
         self.entries.truncate(self.room);
-    }
-
-    pub(super) fn take(&mut self, is: impl Fn(&K) -> bool) -> Option<(K, V)> {
-        let at = self.entries.iter().position(|(key, _)| is(key))?;
-        self.entries.remove(at)
     }
 
     pub(super) fn clear(&mut self) {
@@ -47,12 +43,12 @@ mod tests {
     #[test]
     fn the_longest_unused_goes_first() {
         let mut recent = Recent::new(2);
-        recent.put(1, "one");
-        recent.put(2, "two");
-        assert_eq!(recent.get(|&key| key == 1), Some(&mut "one"));
-        recent.put(3, "three");
-        assert_eq!(recent.get(|&key| key == 2), None);
-        assert_eq!(recent.get(|&key| key == 1), Some(&mut "one"));
+        recent.put("one");
+        recent.put("two");
+        assert_eq!(recent.get(|&known| known == "one"), Some("one"));
+        recent.put("three");
+        assert_eq!(recent.get(|&known| known == "two"), None);
+        assert_eq!(recent.get(|&known| known == "one"), Some("one"));
         assert_eq!(recent.len(), 2);
         recent.clear();
         assert_eq!(recent.len(), 0);

@@ -2,8 +2,8 @@
 
 use wgpu_norm::ndarray::{ArrayD, IxDyn};
 use wgpu_norm::nn::{
-    AnyLayer, BatchNormLayer, BatchNormOptions, GroupNormLayer, GroupNormOptions, InstanceNormLayer,
-    InstanceNormOptions, LayerNormLayer, LayerNormOptions, RmsNormLayer, RmsNormOptions,
+    AnyLayer, BatchNormLayer, BatchNormOptions, GradOutput, GroupNormLayer, GroupNormOptions, InstanceNormLayer,
+    InstanceNormOptions, LayerNormLayer, LayerNormOptions, RmsNormLayer, RmsNormOptions, Saved,
 };
 use wgpu_norm::reference;
 use wgpu_norm::{BindError, Error, Gpu, LayerError, Momentum, SpecError, View, wgpu};
@@ -56,10 +56,11 @@ fn read(gpu: &Gpu, buffer: &wgpu::Buffer, shape: &[usize]) -> ArrayD<f32> {
 }
 
 /// Submits what is recorded into one pass.
-fn submit(gpu: &Gpu, record: impl FnOnce(&mut wgpu::ComputePass<'_>)) {
+fn submit<T>(gpu: &Gpu, record: impl FnOnce(&mut wgpu::ComputePass<'_>) -> T) -> T {
     let mut encoder = gpu.device().create_command_encoder(&Default::default());
-    record(&mut encoder.begin_compute_pass(&Default::default()));
+    let recorded = record(&mut encoder.begin_compute_pass(&Default::default()));
     gpu.queue().submit([encoder.finish()]);
+    recorded
 }
 
 /// A layer that computes what the case does, with its parameters.
@@ -182,10 +183,10 @@ fn in_ones_own_pass_against_the_oracle() {
                 let mut encoder = gpu.device().create_command_encoder(&Default::default());
                 layer.record_zero_grad(&mut encoder);
                 let mut pass = encoder.begin_compute_pass(&Default::default());
-                layer.forward(&mut pass, shape, &x, &y).unwrap();
-                layer.backward(&mut pass, shape, &dy, &x, &dx).unwrap();
+                let saved = layer.forward(&mut pass, shape, &x, &y).unwrap();
+                layer.backward(&mut pass, &saved, GradOutput::new(&dy).grad_input(&dx)).unwrap();
                 if case.weight.is_some() {
-                    layer.backward_parameters(&mut pass, shape, &dy, &x).unwrap();
+                    layer.backward(&mut pass, &saved, GradOutput::new(&dy)).unwrap();
                 }
                 drop(pass);
                 gpu.queue().submit([encoder.finish()]);
@@ -212,11 +213,9 @@ fn backward_goes_by_the_forward_pass_of_its_input() {
         .collect();
     let y = room(gpu, 6 * 9000);
     submit(gpu, |pass| {
-        for (x, ..) in &buffers {
-            layer.forward(pass, &shape, x, &y).unwrap();
-        }
-        for (x, dy, dx) in &buffers {
-            layer.backward(pass, &shape, dy, x, dx).unwrap();
+        let saved: Vec<_> = buffers.iter().map(|(x, ..)| layer.forward(pass, &shape, x, &y).unwrap()).collect();
+        for (saved, (_, dy, dx)) in saved.iter().zip(&buffers) {
+            layer.backward(pass, saved, GradOutput::new(dy).grad_input(dx)).unwrap();
         }
     });
     for (gradient, (_, _, dx)) in gradients.iter().zip(&buffers) {
@@ -236,16 +235,16 @@ fn backward_is_in_the_mode_of_its_forward_pass() {
     let mut layer = layer(gpu, &training.case);
     let (x, dy) = (buffer(gpu, &training.case.x), buffer(gpu, &training.dy));
     let (y, dx) = (room(gpu, 240), room(gpu, 240));
-    submit(gpu, |pass| layer.forward(pass, &[40, 6], &x, &y).unwrap());
+    let saved = submit(gpu, |pass| layer.forward(pass, &[40, 6], &x, &y).unwrap());
     layer.eval();
-    submit(gpu, |pass| layer.backward(pass, &[40, 6], &dy, &x, &dx).unwrap());
+    submit(gpu, |pass| layer.backward(pass, &saved, GradOutput::new(&dy).grad_input(&dx)).unwrap());
     let want = training.oracle();
     close("dx, trained", &read(gpu, &dx, &[40, 6]), &want.dx, &want.dx_scale);
 
     // And the other way round.
-    submit(gpu, |pass| layer.forward(pass, &[40, 6], &x, &y).unwrap());
+    let saved = submit(gpu, |pass| layer.forward(pass, &[40, 6], &x, &y).unwrap());
     layer.train();
-    submit(gpu, |pass| layer.backward(pass, &[40, 6], &dy, &x, &dx).unwrap());
+    submit(gpu, |pass| layer.backward(pass, &saved, GradOutput::new(&dy).grad_input(&dx)).unwrap());
     let running = layer.running_statistics_blocking().unwrap().unwrap();
     let mut eval = Gradient::new(Kind::BatchEval { axis: 1 }, &[40, 6], 2.0);
     eval.case = Case { kind: eval.case.kind, ..training.case.clone() };
@@ -298,8 +297,8 @@ fn a_plan_for_each_shape_and_a_binding_for_each_call() {
     let (x, y, dy, dx) = (room(gpu, 1024), room(gpu, 1024), room(gpu, 1024), room(gpu, 1024));
     let step = |rows: usize| {
         submit(gpu, |pass| {
-            layer.forward(pass, &[rows, 16], &x, &y).unwrap();
-            layer.backward(pass, &[rows, 16], &dy, &x, &dx).unwrap();
+            let saved = layer.forward(pass, &[rows, 16], &x, &y).unwrap();
+            layer.backward(pass, &saved, GradOutput::new(&dy).grad_input(&dx)).unwrap();
         });
         (layer.plans_kept(), layer.calls_kept())
     };
@@ -325,30 +324,107 @@ fn a_plan_for_each_shape_and_a_binding_for_each_call() {
     for place in 0..40 {
         submit(gpu, |pass| layer.forward(pass, &[1, 16], View::new(&x, 64 * place), &y).unwrap());
     }
-    assert_eq!(layer.calls_kept(), 32);
+    // Of forward passes, and as many of backward passes.
+    assert_eq!(layer.calls_kept(), 32 + 2);
     layer.release();
     assert_eq!((layer.plans_kept(), layer.calls_kept()), (0, 0));
     assert_eq!(step(64), (2, 2));
 }
 
-/// Statistics of a forward pass may be forgotten before its backward pass comes.
+/// What a backward pass needs is with the caller.
 #[test]
-fn backward_does_without_what_was_forgotten() {
+fn backward_needs_nothing_that_is_released() {
     let gpu = gpu();
     let gradient = Gradient::new(Kind::BatchTrain { axis: 1 }, &[300, 12], 2.0);
     let layer = layer(gpu, &gradient.case);
     let (x, dy) = (buffer(gpu, &gradient.case.x), buffer(gpu, &gradient.dy));
     let (y, dx) = (room(gpu, 3600), room(gpu, 3600));
-    submit(gpu, |pass| layer.forward(pass, &[300, 12], &x, &y).unwrap());
+    let saved = submit(gpu, |pass| layer.forward(pass, &[300, 12], &x, &y).unwrap());
     layer.release();
-    submit(gpu, |pass| layer.backward(pass, &[300, 12], &dy, &x, &dx).unwrap());
+    submit(gpu, |pass| layer.backward(pass, &saved, GradOutput::new(&dy).grad_input(&dx)).unwrap());
     let want = gradient.oracle();
     close("dx", &read(gpu, &dx, &[300, 12]), &want.dx, &want.dx_scale);
-    // In place nothing is left of x, so nothing of its statistics either: whoever has x still can go back.
-    submit(gpu, |pass| layer.forward(pass, &[300, 12], &x, &x).unwrap());
-    write(gpu, &x, &gradient.case.x);
-    submit(gpu, |pass| layer.backward(pass, &[300, 12], &dy, &x, &dx).unwrap());
+}
+
+/// Each would give wrong gradients if it were taken.
+#[test]
+fn forward_passes_that_nothing_goes_back_along() {
+    let gpu = gpu();
+    let gradient = Gradient::new(Kind::BatchTrain { axis: 1 }, &[300, 12], 2.0);
+    let mut layer = layer(gpu, &gradient.case);
+    let (x, dy) = (buffer(gpu, &gradient.case.x), buffer(gpu, &gradient.dy));
+    let (y, dx) = (room(gpu, 3600), room(gpu, 3600));
+    let gradients = || GradOutput::new(&dy).grad_input(&dx);
+    let encoder = || gpu.device().create_command_encoder(&Default::default());
+    let refused = |layer: &AnyLayer, saved: &Saved| match submit(gpu, |pass| layer.backward(pass, saved, gradients())) {
+        Err(Error::Layer(error)) => error,
+        other => panic!("{other:?}"),
+    };
+
+    // Its commands are gone, before they are a command buffer or after.
+    let saved = layer.forward(&mut encoder().begin_compute_pass(&Default::default()), &[300, 12], &x, &y).unwrap();
+    assert!(matches!(refused(&layer, &saved), LayerError::NotSubmitted { layer: "BatchNorm" }));
+    let mut other = encoder();
+    let saved = layer.forward(&mut other.begin_compute_pass(&Default::default()), &[300, 12], &x, &y).unwrap();
+    drop(other.finish());
+    assert!(matches!(refused(&layer, &saved), LayerError::NotSubmitted { .. }));
+    // Those of a forward pass that saves nothing are not missed.
+    layer.eval();
+    let saved = layer.forward(&mut encoder().begin_compute_pass(&Default::default()), &[300, 12], &x, &y).unwrap();
+    submit(gpu, |pass| layer.backward(pass, &saved, gradients()).unwrap());
+    layer.train();
+
+    // It is another layer's, if one of the same kind.
+    let saved = submit(gpu, |pass| layer.forward(pass, &[300, 12], &x, &y).unwrap());
+    let twin = super::nn::layer(gpu, &gradient.case);
+    assert!(matches!(refused(&twin, &saved), LayerError::Foreign { .. }));
+    let forward = layer.bind_forward_blocking(&[300, 12], &x, &y).unwrap();
+    let error = twin.bind_backward_blocking(&forward, gradients()).unwrap_err();
+    assert!(matches!(error, Error::Layer(LayerError::Foreign { .. })), "{error:?}");
+    // It is of other buffers than those that are bound.
+    let backward = layer.bind_backward_blocking(&forward, gradients()).unwrap();
+    let elsewhere = submit(gpu, |pass| layer.forward(pass, &[300, 12], &y, &dx).unwrap());
+    let error = submit(gpu, |pass| backward.record(pass, &elsewhere)).unwrap_err();
+    assert!(matches!(error, LayerError::Foreign { .. }), "{error:?}");
+    submit(gpu, |pass| {
+        let saved = forward.record(pass);
+        backward.record(pass, &saved).unwrap();
+    });
+    let want = gradient.oracle();
     close("dx", &read(gpu, &dx, &[300, 12]), &want.dx, &want.dx_scale);
+
+    // Nothing is left of its x.
+    let saved = submit(gpu, |pass| layer.forward(pass, &[300, 12], &x, &x).unwrap());
+    let error = refused(&layer, &saved);
+    assert!(matches!(error, LayerError::Overwritten { .. }));
+    says(&error.into(), &["BatchNorm", "wrote y over x", "another buffer"]);
+}
+
+/// The gradient of x is as ever, those of the parameters are as they were.
+#[test]
+fn frozen_parameters() {
+    let gpu = gpu();
+    for gradient in cases().into_iter().step_by(3) {
+        let (case, want) = (&gradient.case, gradient.oracle());
+        let mut layer = layer(gpu, case);
+        let what = format!("{layer:?} {:?}", case.x.shape());
+        let (x, dy) = (buffer(gpu, &case.x), buffer(gpu, &gradient.dy));
+        let (y, dx) = (room(gpu, case.x.len()), room(gpu, case.x.len()));
+        layer.freeze();
+        assert!(layer.is_frozen());
+        submit(gpu, |pass| {
+            let saved = layer.forward(pass, case.x.shape(), &x, &y).unwrap();
+            layer.backward(pass, &saved, GradOutput::new(&dy).grad_input(&dx)).unwrap();
+            says(&layer.backward(pass, &saved, GradOutput::new(&dy)).unwrap_err(), &["no gradient is asked for"]);
+        });
+        close(&format!("dx of {what}"), &read(gpu, &dx, case.x.shape()), &want.dx, &want.dx_scale);
+        let dx = layer.run_backward_array_blocking(gradient.dy.view(), case.x.view()).unwrap();
+        close(&format!("dx of {what}"), &dx, &want.dx, &want.dx_scale);
+        check_gradients(&what, &layer, &want, 0.0);
+        layer.unfreeze();
+        layer.run_backward_array_blocking(gradient.dy.view(), case.x.view()).unwrap();
+        check_gradients(&what, &layer, &want, 1.0);
+    }
 }
 
 #[test]
@@ -360,14 +436,14 @@ fn bound_calls_outlive_a_change_of_mode_and_of_parameters() {
     let bound = layer.bind_forward_blocking(&[40, 6], &x, &y).unwrap();
     layer.eval();
     write(gpu, layer.weight().unwrap(), &ArrayD::from_elem(IxDyn(&[6]), 0.0));
-    submit(gpu, |pass| bound.record(pass));
+    let saved = submit(gpu, |pass| bound.record(pass));
     let got = read(gpu, &y, &[40, 6]);
     let bias = case.bias.unwrap();
     assert!(got.outer_iter().all(|row| row == bias), "{got}");
     assert_eq!(layer.running_statistics_blocking().unwrap().unwrap().num_batches_tracked, 1);
     let dx = room(gpu, 240);
-    let back = layer.bind_backward_blocking(&[40, 6], &x, &x, Some((&dx).into())).unwrap();
-    submit(gpu, |pass| back.record(pass));
+    let back = layer.bind_backward_blocking(&bound, GradOutput::new(&x).grad_input(&dx)).unwrap();
+    submit(gpu, |pass| back.record(pass, &saved).unwrap());
     assert_eq!(read(gpu, &dx, &[40, 6]), ArrayD::<f32>::zeros(IxDyn(&[40, 6])));
 }
 
@@ -387,8 +463,8 @@ fn a_device_with_few_storage_buffers() {
             let (x, dy) = (buffer(&gpu, &gradient.case.x), buffer(&gpu, &gradient.dy));
             let (y, dx) = (room(&gpu, gradient.case.x.len()), room(&gpu, gradient.case.x.len()));
             submit(&gpu, |pass| {
-                layer.forward(pass, shape, &x, &y).unwrap();
-                match layer.backward(pass, shape, &dy, &x, &dx) {
+                let saved = layer.forward(pass, shape, &x, &y).unwrap();
+                match layer.backward(pass, &saved, GradOutput::new(&dy).grad_input(&dx)) {
                     Ok(()) => least = least.or(Some(buffers)),
                     Err(Error::Bind(BindError::StorageBuffers { .. })) if least.is_none() => {}
                     Err(error) => panic!("{buffers}: {error}"),
@@ -479,15 +555,18 @@ fn what_a_layer_does_not_take() {
     says(&backward, &["grad_output: it has 11 elements"]);
     let (x, dy) = (ArrayD::zeros(IxDyn(&[3, 4])), ArrayD::zeros(IxDyn(&[4, 3])));
     says(&layer.run_backward_array_blocking(dy.view(), x.view()).unwrap_err(), &["grad_output", "[4, 3]", "[3, 4]"]);
-    let (small, large) = (room(gpu, 11), room(gpu, 12));
+    let (small, large, other) = (room(gpu, 11), room(gpu, 12), room(gpu, 12));
     submit(gpu, |pass| {
         says(&layer.forward(pass, &[3, 4], &small, &large).unwrap_err(), &["x: 48 bytes", "44 bytes"]);
-        says(&layer.backward(pass, &[3, 4], &large, &large, &small).unwrap_err(), &["grad_input: 48 bytes"]);
+        let saved = layer.forward(pass, &[3, 4], &large, &other).unwrap();
+        let gradients = GradOutput::new(&other).grad_input(&small);
+        says(&layer.backward(pass, &saved, gradients).unwrap_err(), &["grad_input: 48 bytes"]);
     });
     // Nothing to learn, and no gradient of x wanted.
     let plain = LayerNormLayer::new_blocking(gpu, LayerNormOptions::new(&[4]).elementwise_affine(false)).unwrap();
     submit(gpu, |pass| {
-        says(&plain.backward_parameters(pass, &[3, 4], &large, &large).unwrap_err(), &["no gradient is asked for"]);
+        let saved = plain.forward(pass, &[3, 4], &large, &other).unwrap();
+        says(&plain.backward(pass, &saved, GradOutput::new(&other)).unwrap_err(), &["no gradient is asked for"]);
     });
 }
 

@@ -3,8 +3,8 @@
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
 
-use wgpu_norm::nn::{BatchNormLayer, BatchNormOptions};
-use wgpu_norm::{Expected, LayerNorm, Operands, wgpu};
+use wgpu_norm::nn::{BatchNormLayer, BatchNormOptions, GradOutput};
+use wgpu_norm::{BatchNorm, Expected, LayerNorm, Operands, wgpu};
 
 use crate::support::gpu;
 
@@ -99,7 +99,7 @@ fn recording_allocates_nothing_of_ours() {
     assert_eq!(allocations(|| drop(std::hint::black_box(Box::new(1)))), 1);
 }
 
-/// A layer looks its calls up, and that is all.
+/// A layer looks its calls up, and that is all; in training it also has wgpu tell it of commands that are dropped.
 #[test]
 fn a_layers_later_calls_allocate_nothing_of_ours() {
     let device = gpu().device();
@@ -108,10 +108,8 @@ fn a_layers_later_calls_allocate_nothing_of_ours() {
         device.create_buffer(&wgpu::BufferDescriptor { label: None, size, usage, mapped_at_creation: false })
     };
     let (x, y, dy, dx) = (buffer(), buffer(), buffer(), buffer());
-    let layer = BatchNormLayer::new_blocking(gpu(), BatchNormOptions::new(8)).unwrap();
-    let shape = [64, 8];
-    let forward = layer.bind_forward_blocking(&shape, &x, &y).unwrap();
-    let backward = layer.bind_backward_blocking(&shape, &dy, &x, Some((&dx).into())).unwrap();
+    let mut layer = BatchNormLayer::new_blocking(gpu(), BatchNormOptions::new(8)).unwrap();
+    let (shape, gradients) = ([64, 8], GradOutput::new(&dy).grad_input(&dx));
     let count = |record: &dyn Fn(&mut wgpu::ComputePass<'_>)| {
         let mut encoder = device.create_command_encoder(&Default::default());
         let mut pass = encoder.begin_compute_pass(&Default::default());
@@ -120,13 +118,26 @@ fn a_layers_later_calls_allocate_nothing_of_ours() {
         }
         allocations(|| (0..16).for_each(|_| record(&mut pass)))
     };
+    // In evaluation none, beside a plan bound by hand.
+    layer.eval();
+    let norm = BatchNorm::new(&shape, -1).unwrap().eval();
+    let context = gpu().context();
+    let mut operands = Operands::new(&x, &y).weight(layer.weight().unwrap()).bias(layer.bias().unwrap());
+    operands = operands.running_mean(layer.running_mean().unwrap()).running_var(layer.running_var().unwrap());
+    let bound = context.bind(&context.plan(&norm).unwrap(), &operands).unwrap();
+    let bare = count(&|pass| bound.record(pass));
+    let looked_up = count(&|pass| drop(layer.forward(pass, &shape, &x, &y).unwrap()));
+    assert!(looked_up <= bare, "{looked_up} allocations, bare {bare}");
+    layer.train();
+    let forward = layer.bind_forward_blocking(&shape, &x, &y).unwrap();
+    let backward = layer.bind_backward_blocking(&forward, gradients).unwrap();
     let bound = count(&|pass| {
-        forward.record(pass);
-        backward.record(pass);
+        let saved = forward.record(pass);
+        backward.record(pass, &saved).unwrap();
     });
     let looked_up = count(&|pass| {
-        layer.forward(pass, &shape, &x, &y).unwrap();
-        layer.backward(pass, &shape, &dy, &x, &dx).unwrap();
+        let saved = layer.forward(pass, &shape, &x, &y).unwrap();
+        layer.backward(pass, &saved, gradients).unwrap();
     });
     assert!(looked_up <= bound, "{looked_up} allocations, bound {bound}");
 }
