@@ -404,16 +404,14 @@ pub enum LayerError {
         /// The layer.
         layer: &'static str,
     },
-    /// The weights or biases before a layer are not one for each of its channels.
-    #[error("{layer}: {tensor} has {length} elements but must have {must}")]
+    /// The weight of the layer to fold into does not end in the channels of this one.
+    #[error("{layer}: the shape of weight is {} but must {must}", Dims(.shape))]
     Fold {
         /// The layer.
         layer: &'static str,
-        /// The tensor.
-        tensor: &'static str,
-        /// The elements given.
-        length: usize,
-        /// How many there must be.
+        /// The shape of the weight.
+        shape: Vec<usize>,
+        /// What it must be like.
         must: String,
     },
 }

@@ -1,28 +1,138 @@
 //! Batch norm as a part of what comes before it.
 
 use super::{BatchNormLayer, ParameterValues};
-use crate::error::{Error, LayerError};
+use crate::error::{BindError, Error, LayerError};
 
-/// The weight and bias of a linear layer or convolution that normalizes as well.
+/// The layer that a batch norm comes after, as [`BatchNormLayer::fold_into`] takes it: its kind, which says along which axis of
+/// its weight the output channels are, and its weight and bias, row-major and laid out as PyTorch's.
+///
+/// | | weight | PyTorch's |
+/// |---|---|---|
+/// | [`LayerBefore::linear`] | `[out, in]` | `Linear` |
+/// | [`LayerBefore::convolution`] | `[out, in / groups, ...]` | `Conv1d` to `3d` |
+/// | [`LayerBefore::transposed_convolution`] | `[in, out / groups, ...]` | `ConvTranspose1d` to `3d` |
+#[derive(Debug, Clone, Copy)]
+pub struct LayerBefore<'a> {
+    kind: Before,
+    shape: &'a [usize],
+    weight: &'a [f32],
+    bias: Option<&'a [f32]>,
+    groups: usize,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq)]
+enum Before {
+    Linear,
+    Convolution,
+    Transposed,
+}
+
+impl<'a> LayerBefore<'a> {
+    /// A linear layer, with a weight of this shape, `[out, in]`.
+    #[must_use]
+    pub fn linear(shape: &'a [usize], weight: &'a [f32]) -> Self {
+        Self { kind: Before::Linear, shape, weight, bias: None, groups: 1 }
+    }
+
+    /// A convolution, with a weight of this shape, `[out, in / groups, ...]`.
+    #[must_use]
+    pub fn convolution(shape: &'a [usize], weight: &'a [f32]) -> Self {
+        Self { kind: Before::Convolution, ..Self::linear(shape, weight) }
+    }
+
+    /// A transposed convolution, with a weight of this shape, `[in, out / groups, ...]`.
+    #[must_use]
+    pub fn transposed_convolution(shape: &'a [usize], weight: &'a [f32]) -> Self {
+        Self { kind: Before::Transposed, ..Self::linear(shape, weight) }
+    }
+
+    /// In how many groups a convolution takes its channels. Default 1.
+    #[must_use]
+    pub fn groups(mut self, groups: usize) -> Self {
+        self.groups = groups;
+        self
+    }
+
+    /// Its bias, one value for each output channel. Default none.
+    #[must_use]
+    pub fn bias(mut self, bias: &'a [f32]) -> Self {
+        self.bias = Some(bias);
+        self
+    }
+
+    /// Refuses what does not end in `channels` channels.
+    fn check(&self, layer: &'static str, channels: usize) -> Result<(), Error> {
+        let Self { kind, shape, weight, bias, groups } = *self;
+        let wrong = |must: String| Err(LayerError::Fold { layer, shape: shape.to_vec(), must }.into());
+        let axes = match kind {
+            Before::Linear if shape.len() != 2 => Some("have 2 axes, [out, in]"),
+            Before::Convolution if shape.len() < 3 => Some("have 3 axes or more, [out, in / groups, ...]"),
+            Before::Transposed if shape.len() < 3 => Some("have 3 axes or more, [in, out / groups, ...]"),
+            _ => None,
+        };
+        if let Some(must) = axes {
+            return wrong(must.to_owned());
+        }
+        let divide = match kind {
+            Before::Linear => (groups == 1, "1 for a linear layer"),
+            Before::Convolution => (groups > 0 && channels.is_multiple_of(groups), "a divisor of the output channels"),
+            Before::Transposed => (groups > 0 && shape[0].is_multiple_of(groups), "a divisor of the input channels"),
+        };
+        if let (false, must) = divide {
+            return Err(LayerError::Option { layer, option: "groups", value: groups, must }.into());
+        }
+        match kind {
+            Before::Linear | Before::Convolution if shape[0] != channels => {
+                return wrong(format!("have the {channels} channels of the norm along its first axis"));
+            }
+            Before::Transposed if shape[1].checked_mul(groups) != Some(channels) => {
+                return wrong(format!(
+                    "have the {channels} channels of the norm, divided by the groups ({groups}), along its second axis"
+                ));
+            }
+            _ => {}
+        }
+        let must = shape.iter().try_fold(1usize, |product, &n| product.checked_mul(n)).map_or(u64::MAX, |n| n as u64);
+        for (tensor, length, must, shape) in [
+            ("weight", weight.len(), must, shape),
+            ("bias", bias.map_or(channels, <[f32]>::len), channels as u64, &[channels][..]),
+        ] {
+            if length as u64 != must {
+                return Err(BindError::Length { tensor, length, must, shape: shape.to_vec() }.into());
+            }
+        }
+        Ok(())
+    }
+
+    /// The output channel of an element of the weight.
+    fn channel(&self, element: usize) -> usize {
+        let inner = |axis: usize| self.shape[axis + 1..].iter().product::<usize>();
+        match self.kind {
+            Before::Linear | Before::Convolution => element / inner(0),
+            Before::Transposed => {
+                let (input, within) = (element / inner(0), element / inner(1) % self.shape[1]);
+                input / (self.shape[0] / self.groups) * self.shape[1] + within
+            }
+        }
+    }
+}
+
+/// The weight and bias of a layer that normalizes as well.
 #[derive(Debug, Clone, PartialEq)]
 #[non_exhaustive]
 pub struct Folded {
-    /// As the one before, with the output channels along its first axis.
+    /// Of the shape that the one before has.
     pub weight: Vec<f32>,
     /// One for each output channel.
     pub bias: Vec<f32>,
 }
 
 impl BatchNormLayer {
-    /// The linear layer or convolution before this norm, with the norm folded in, for inference: its output is what this layer
-    /// in evaluation makes of the output of the one before.
-    ///
-    /// `weight` has the output channels along its first axis, as in PyTorch's `Linear` (`[out, in]`) and `Conv1d` to `3d`
-    /// (`[out, in / groups, ...]`); `bias` has one value for each, or is left out. (A transposed convolution has them along
-    /// its second axis and does not fold like this.) The parameters and running statistics are those that the layer has now.
+    /// The layer before this norm, with the norm folded in, for inference: its output is what this layer in evaluation makes
+    /// of the output of the one before. The parameters and running statistics are those that this layer has now.
     ///
     /// With `s = norm_weight / sqrt(running_var + eps)` the new weight is `weight * s` and the new bias
-    /// `(bias - running_mean) * s + norm_bias`, computed in float64 and rounded to f32 once.
+    /// `(bias - running_mean) * s + norm_bias`, for each output channel, computed in float64 and rounded to f32 once.
     ///
     /// What it costs: the norm takes the mean out before it scales, which keeps its digits; here the products of weight and
     /// input carry the mean, and the bias takes it out at the end. Where these products have a mean of `r` times their
@@ -33,13 +143,14 @@ impl BatchNormLayer {
     /// ```
     /// # fn main() -> Result<(), wgpu_norm::Error> {
     /// use wgpu_norm::Gpu;
-    /// use wgpu_norm::nn::{BatchNormLayer, BatchNormOptions};
+    /// use wgpu_norm::nn::{BatchNormLayer, BatchNormOptions, LayerBefore};
     ///
     /// let gpu = Gpu::new_blocking()?;
     /// let norm = BatchNormLayer::new_blocking(&gpu, BatchNormOptions::new(2).eps(0.0))?;
     /// gpu.queue().write_buffer(norm.running_mean().unwrap(), 0, bytemuck::cast_slice(&[1.0f32, 0.0]));
     /// gpu.queue().write_buffer(norm.running_var().unwrap(), 0, bytemuck::cast_slice(&[4.0f32, 1.0]));
-    /// let folded = norm.fold_into_blocking(&[2.0, 4.0, 6.0, 5.0, 5.0, 5.0], Some(&[3.0, 0.5]))?;
+    /// let linear = LayerBefore::linear(&[2, 3], &[2.0, 4.0, 6.0, 5.0, 5.0, 5.0]).bias(&[3.0, 0.5]);
+    /// let folded = norm.fold_into_blocking(&linear)?;
     /// assert_eq!(folded.weight, [1.0, 2.0, 3.0, 5.0, 5.0, 5.0]);
     /// assert_eq!(folded.bias, [1.0, 0.5]);
     /// # Ok(())
@@ -48,34 +159,30 @@ impl BatchNormLayer {
     ///
     /// # Errors
     ///
-    /// [`Error::Layer`] if the layer keeps no running statistics or a length is none of its channels', [`Error::Run`] if the
-    /// device has no room or is lost.
-    pub async fn fold_into(&self, weight: &[f32], bias: Option<&[f32]>) -> Result<Folded, Error> {
+    /// [`Error::Layer`] if this layer keeps no running statistics, or the one before does not end in its channels,
+    /// [`BindError::Length`] if its weight or bias has another length than it says, [`Error::Run`] if the device has no room or
+    /// is lost.
+    pub async fn fold_into(&self, before: &LayerBefore<'_>) -> Result<Folded, Error> {
         let layer = "BatchNorm";
         let Some(running) = self.running_statistics().await? else {
             return Err(LayerError::Untracked { layer }.into());
         };
-        let channels = running.mean.len();
-        let wrong = |tensor, length, must| Err(LayerError::Fold { layer, tensor, length, must }.into());
-        if weight.is_empty() || !weight.len().is_multiple_of(channels) {
-            return wrong("weight", weight.len(), format!("as many for each of {channels} output channels"));
-        }
-        if let Some(bias) = bias.filter(|bias| bias.len() != channels) {
-            return wrong("bias", bias.len(), format!("{channels}, one for each output channel"));
-        }
+        before.check(layer, running.mean.len())?;
         let ParameterValues { weight: scale, bias: shift } = self.parameters().await?;
-        let wide = |values: &Option<Vec<f32>>, channel: usize, default: f64| {
-            values.as_ref().and_then(|values| values.get(channel)).map_or(default, |&value| f64::from(value))
+        let wide = |values: Option<&[f32]>, channel: usize, default: f64| {
+            values.and_then(|values| values.get(channel)).map_or(default, |&value| f64::from(value))
         };
         let eps = f64::from(self.options().epsilon());
-        let mut folded = Folded { weight: Vec::with_capacity(weight.len()), bias: Vec::with_capacity(channels) };
-        let rows = weight.chunks_exact(weight.len() / channels);
-        for (channel, ((row, &mean), &var)) in rows.zip(&running.mean).zip(&running.var).enumerate() {
-            let factor = wide(&scale, channel, 1.0) / (f64::from(var) + eps).sqrt();
-            let before = bias.and_then(|bias| bias.get(channel)).map_or(0.0, |&bias| f64::from(bias));
-            folded.weight.extend(row.iter().map(|&weight| (f64::from(weight) * factor) as f32));
-            folded.bias.push(((before - f64::from(mean)) * factor + wide(&shift, channel, 0.0)) as f32);
+        let mut factors = Vec::new();
+        let mut folded = Folded { weight: Vec::with_capacity(before.weight.len()), bias: Vec::new() };
+        for (channel, (&mean, &var)) in running.mean.iter().zip(&running.var).enumerate() {
+            let factor = wide(scale.as_deref(), channel, 1.0) / (f64::from(var) + eps).sqrt();
+            let centred = wide(before.bias, channel, 0.0) - f64::from(mean);
+            folded.bias.push((centred * factor + wide(shift.as_deref(), channel, 0.0)) as f32);
+            factors.push(factor);
         }
+        let elements = before.weight.iter().enumerate();
+        folded.weight.extend(elements.map(|(i, &weight)| (f64::from(weight) * factors[before.channel(i)]) as f32));
         Ok(folded)
     }
 
@@ -85,7 +192,7 @@ impl BatchNormLayer {
     ///
     /// As [`BatchNormLayer::fold_into`].
     #[cfg(not(target_arch = "wasm32"))]
-    pub fn fold_into_blocking(&self, weight: &[f32], bias: Option<&[f32]>) -> Result<Folded, Error> {
-        pollster::block_on(self.fold_into(weight, bias))
+    pub fn fold_into_blocking(&self, before: &LayerBefore<'_>) -> Result<Folded, Error> {
+        pollster::block_on(self.fold_into(before))
     }
 }

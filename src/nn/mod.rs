@@ -62,7 +62,7 @@ mod state;
 mod tensors;
 
 pub use batch::{BatchNormLayer, BatchNormOptions};
-pub use fold::Folded;
+pub use fold::{Folded, LayerBefore};
 pub use group::{GroupNormLayer, GroupNormOptions};
 pub use instance::{InstanceNormLayer, InstanceNormOptions};
 pub use layer::{LayerNormLayer, LayerNormOptions};

@@ -3,7 +3,7 @@
 use wgpu_norm::ndarray::{ArrayD, IxDyn};
 use wgpu_norm::nn::{
     AnyLayer, BatchNormLayer, BatchNormOptions, GradOutput, GroupNormLayer, GroupNormOptions, InstanceNormLayer,
-    InstanceNormOptions, LayerNormLayer, LayerNormOptions, RmsNormLayer, RmsNormOptions, Saved,
+    InstanceNormOptions, LayerBefore, LayerNormLayer, LayerNormOptions, RmsNormLayer, RmsNormOptions, Saved,
 };
 use wgpu_norm::reference;
 use wgpu_norm::{BindError, Error, Gpu, LayerError, Momentum, SpecError, View, wgpu};
@@ -15,14 +15,14 @@ const USAGE: wgpu::BufferUsages =
     wgpu::BufferUsages::STORAGE.union(wgpu::BufferUsages::COPY_SRC).union(wgpu::BufferUsages::COPY_DST);
 
 /// A buffer of these values.
-fn buffer(gpu: &Gpu, values: &ArrayD<f32>) -> wgpu::Buffer {
+pub fn buffer(gpu: &Gpu, values: &ArrayD<f32>) -> wgpu::Buffer {
     let buffer = room(gpu, values.len());
     write(gpu, &buffer, values);
     buffer
 }
 
 /// A buffer for as many values, of NaN.
-fn room(gpu: &Gpu, length: usize) -> wgpu::Buffer {
+pub fn room(gpu: &Gpu, length: usize) -> wgpu::Buffer {
     let size = (length * size_of::<f32>()) as u64;
     let buffer = gpu.device().create_buffer(&wgpu::BufferDescriptor {
         label: None,
@@ -34,12 +34,12 @@ fn room(gpu: &Gpu, length: usize) -> wgpu::Buffer {
     buffer
 }
 
-fn write(gpu: &Gpu, buffer: &wgpu::Buffer, values: &ArrayD<f32>) {
+pub fn write(gpu: &Gpu, buffer: &wgpu::Buffer, values: &ArrayD<f32>) {
     let values: Vec<f32> = values.iter().copied().collect();
     gpu.queue().write_buffer(buffer, 0, bytemuck::cast_slice(&values));
 }
 
-fn read(gpu: &Gpu, buffer: &wgpu::Buffer, shape: &[usize]) -> ArrayD<f32> {
+pub fn read(gpu: &Gpu, buffer: &wgpu::Buffer, shape: &[usize]) -> ArrayD<f32> {
     let staging = gpu.device().create_buffer(&wgpu::BufferDescriptor {
         label: None,
         size: buffer.size(),
@@ -56,7 +56,7 @@ fn read(gpu: &Gpu, buffer: &wgpu::Buffer, shape: &[usize]) -> ArrayD<f32> {
 }
 
 /// Submits what is recorded into one pass.
-fn submit<T>(gpu: &Gpu, record: impl FnOnce(&mut wgpu::ComputePass<'_>) -> T) -> T {
+pub fn submit<T>(gpu: &Gpu, record: impl FnOnce(&mut wgpu::ComputePass<'_>) -> T) -> T {
     let mut encoder = gpu.device().create_command_encoder(&Default::default());
     let recorded = record(&mut encoder.begin_compute_pass(&Default::default()));
     gpu.queue().submit([encoder.finish()]);
@@ -578,77 +578,145 @@ fn momentum_in_words() {
     assert!(layer(BatchNormOptions::new(3)).starts_with("BatchNorm(3, eps=1e-05, momentum=0.1,"));
 }
 
-/// A convolution of a row of `positions`, in f64: `weight` is `[out, in, 3]`, without padding.
-fn convolve(weight: &[f64], bias: &[f64], x: &[f64], inputs: usize, positions: usize) -> Vec<f64> {
-    let mut y = Vec::new();
-    for (out, bias) in bias.iter().enumerate() {
-        for at in 0..positions - 2 {
-            let tap = |i: usize| weight[out * inputs * 3 + i] * x[i / 3 * positions + at + i % 3];
-            y.push(bias + (0..inputs * 3).map(tap).sum::<f64>());
+/// A layer before a norm, of channels in a row of positions, in f64 and by its definition.
+#[derive(Debug, Clone, Copy, PartialEq)]
+enum Kernel {
+    Linear,
+    Convolution,
+    Transposed,
+}
+
+impl Kernel {
+    /// Without padding, with a stride of 1: `x` and what comes out are `[channels, positions]`.
+    fn apply(self, weight: &ArrayD<f64>, groups: usize, bias: &[f64], x: &ArrayD<f64>) -> ArrayD<f64> {
+        let (shape, (inputs, positions)) = (weight.shape(), (x.shape()[0], x.shape()[1]));
+        let taps = shape.get(2).map_or(1, |&taps| taps);
+        let (outputs, places) = match self {
+            Self::Linear | Self::Convolution => (shape[0], positions + 1 - taps),
+            Self::Transposed => (shape[1] * groups, positions + taps - 1),
+        };
+        let mut y = ArrayD::from_shape_fn(IxDyn(&[outputs, places]), |at| bias[at[0]]);
+        // Of every group, every input with every output.
+        for (group, i, o) in (0..groups)
+            .flat_map(|g| (0..inputs / groups).flat_map(move |i| (0..outputs / groups).map(move |o| (g, i, o))))
+        {
+            let (input, output) = (group * (inputs / groups) + i, group * (outputs / groups) + o);
+            for tap in 0..taps {
+                match self {
+                    Self::Linear => (0..places).for_each(|p| y[[output, p]] += weight[[output, i]] * x[[input, p]]),
+                    Self::Convolution => {
+                        (0..places).for_each(|p| y[[output, p]] += weight[[output, i, tap]] * x[[input, p + tap]]);
+                    }
+                    Self::Transposed => {
+                        (0..positions).for_each(|p| y[[output, p + tap]] += weight[[input, o, tap]] * x[[input, p]]);
+                    }
+                }
+            }
+        }
+        y
+    }
+
+    fn before<'a>(self, shape: &'a [usize], weight: &'a [f32], groups: usize) -> LayerBefore<'a> {
+        match self {
+            Self::Linear => LayerBefore::linear(shape, weight),
+            Self::Convolution => LayerBefore::convolution(shape, weight).groups(groups),
+            Self::Transposed => LayerBefore::transposed_convolution(shape, weight).groups(groups),
         }
     }
-    y
 }
 
 /// The folded layer, in f64, is the norm in f64 of the layer before: what is lost is the rounding of its weights, which
 /// the input makes the more of the further it is from 0.
 #[test]
-fn folding_is_the_norm_after_a_convolution_or_a_linear_layer() {
+fn folding_is_the_norm_after_the_layer_before() {
     let gpu = gpu();
-    let (inputs, outputs, positions) = (5, 4, 9);
-    let places = positions - 2;
     let wide = |values: &[f32]| -> Vec<f64> { values.iter().map(|&v| f64::from(v)).collect() };
-    // How far the input is from 0, and the errors there may and must be.
-    for (distance, most, least) in [(0.0, 1e-6, 0.0), (100.0, 1e-4, 1e-7), (1e5, 0.1, 1e-4)] {
-        let mut data = Data::new(31);
-        let weight = data.normal(&[outputs, inputs, 3], 0.2, 0.5);
-        let bias = data.normal(&[outputs], 0.0, 1.0);
-        let x = wide(data.normal(&[inputs, positions], distance, 1.0).as_slice().unwrap());
-        for given in [Some(bias.as_slice().unwrap()), None] {
-            let before = given.map_or(vec![0.0; outputs], wide);
-            let y = convolve(&wide(weight.as_slice().unwrap()), &before, &x, inputs, positions);
-            let y = ArrayD::from_shape_vec(IxDyn(&[1, outputs, places]), y).unwrap();
-            // Running statistics as they are after training on such data.
-            let seen = reference::batch_norm_train(y.view(), 1, None, None, 1e-3);
-            let (mean, var) = (seen.mean.unwrap().mapv(|v| v as f32), seen.variance.unwrap().mapv(|v| v as f32));
-            let options = BatchNormOptions::pytorch(outputs).eps(1e-3);
-            let norm = BatchNormLayer::new_blocking(gpu, options).unwrap();
-            let (scale, shift) = (data.normal(&[outputs], 1.0, 0.2), data.normal(&[outputs], 0.0, 0.5));
-            write(gpu, norm.weight().unwrap(), &scale);
-            write(gpu, norm.bias().unwrap(), &shift);
-            write(gpu, norm.running_mean().unwrap(), &mean);
-            write(gpu, norm.running_var().unwrap(), &var);
+    let outputs = 4;
+    for (kernel, shape, inputs, groups) in [
+        (Kernel::Linear, &[4, 5][..], 5, 1),
+        (Kernel::Linear, &[4, 4], 4, 1),
+        (Kernel::Convolution, &[4, 5, 3], 5, 1),
+        (Kernel::Convolution, &[4, 3, 3], 6, 2),
+        (Kernel::Convolution, &[4, 1, 3], 4, 4),
+        (Kernel::Transposed, &[4, 4, 3], 4, 1),
+        (Kernel::Transposed, &[5, 4, 3], 5, 1),
+        (Kernel::Transposed, &[6, 2, 3], 6, 2),
+        (Kernel::Transposed, &[4, 1, 3], 4, 4),
+    ] {
+        // How far the input is from 0, and the errors there may and must be.
+        for (distance, most, least) in [(0.0, 1e-6, 0.0), (100.0, 1e-3, 1e-7), (1e5, 1.0, 1e-4)] {
+            let mut data = Data::new(31);
+            let weight = data.normal(shape, 0.2, 0.5);
+            let bias = data.normal(&[outputs], 0.0, 1.0);
+            let x = data.normal(&[inputs, 9], distance, 1.0).mapv(f64::from);
+            for given in [Some(bias.as_slice().unwrap()), None] {
+                let before = given.map_or(vec![0.0; outputs], wide);
+                let y = kernel.apply(&weight.mapv(f64::from), groups, &before, &x);
+                // Running statistics as they are after training on such data.
+                let seen = reference::batch_norm_train(y.view(), 0, None, None, 1e-3);
+                let (mean, var) = (seen.mean.unwrap().mapv(|v| v as f32), seen.variance.unwrap().mapv(|v| v as f32));
+                let options = BatchNormOptions::pytorch(outputs).eps(1e-3);
+                let norm = BatchNormLayer::new_blocking(gpu, options).unwrap();
+                let (scale, shift) = (data.normal(&[outputs], 1.0, 0.2), data.normal(&[outputs], 0.0, 0.5));
+                write(gpu, norm.weight().unwrap(), &scale);
+                write(gpu, norm.bias().unwrap(), &shift);
+                write(gpu, norm.running_mean().unwrap(), &mean);
+                write(gpu, norm.running_var().unwrap(), &var);
 
-            let folded = norm.fold_into_blocking(weight.as_slice().unwrap(), given).unwrap();
+                let mut layer = kernel.before(shape, weight.as_slice().unwrap(), groups);
+                layer = given.map_or(layer, |bias| layer.bias(bias));
+                let folded = norm.fold_into_blocking(&layer).unwrap();
 
-            let got = convolve(&wide(&folded.weight), &wide(&folded.bias), &x, inputs, positions);
-            let [mean, var, scale, shift] = [mean, var, scale, shift].map(|values| values.mapv(f64::from));
-            let (scale, shift, eps) = (Some(scale.view()), Some(shift.view()), f64::from(1e-3f32));
-            let want = reference::batch_norm_eval(y.view(), 1, mean.view(), var.view(), scale, shift, eps);
-            let worst = got.iter().zip(&want.y).fold(0.0f64, |worst, (got, want)| worst.max((got - want).abs()));
-            assert!((least..most).contains(&worst), "{worst} at {distance}");
+                let new = ArrayD::from_shape_vec(IxDyn(shape), wide(&folded.weight)).unwrap();
+                let got = kernel.apply(&new, groups, &wide(&folded.bias), &x);
+                let [mean, var, scale, shift] = [mean, var, scale, shift].map(|values| values.mapv(f64::from));
+                let (scale, shift, eps) = (Some(scale.view()), Some(shift.view()), f64::from(1e-3f32));
+                let want = reference::batch_norm_eval(y.view(), 0, mean.view(), var.view(), scale, shift, eps);
+                let worst = got.iter().zip(&want.y).fold(0.0f64, |worst, (got, want)| worst.max((got - want).abs()));
+                // A transposed convolution is further from 0 within than at its ends, so it deviates more.
+                let least = if kernel == Kernel::Transposed { 0.0 } else { least };
+                assert!((least..most).contains(&worst), "{worst} at {distance}: {kernel:?} {shape:?} {groups}");
+            }
         }
     }
-    // As a linear layer of 15 inputs, the same weights fold the same.
-    let norm = BatchNormLayer::new_blocking(gpu, BatchNormOptions::new(4).affine(false)).unwrap();
-    let folded = norm.fold_into_blocking(&[2.0; 60], None).unwrap();
-    let factor = 1.0 / (1.0 + f64::from(1e-5f32)).sqrt();
-    assert!(folded.weight.iter().all(|&w| w == (2.0 * factor) as f32));
-    assert_eq!(folded.bias, [0.0; 4]);
 }
 
 #[test]
 fn what_does_not_fold() {
     let gpu = gpu();
     let norm = BatchNormLayer::new_blocking(gpu, BatchNormOptions::new(4)).unwrap();
-    let error = |weight: &[f32], bias: Option<&[f32]>| norm.fold_into_blocking(weight, bias).unwrap_err();
-    for weight in [&[1.0; 10][..], &[]] {
-        let error = error(weight, None);
+    let error = |before: LayerBefore<'_>| norm.fold_into_blocking(&before).unwrap_err();
+    let weight = [1.0; 48];
+    for (before, parts) in [
+        (LayerBefore::linear(&[3, 4], &weight[..12]), &["[3, 4]", "4 channels of the norm", "first axis"][..]),
+        (LayerBefore::linear(&[4, 3, 1], &weight[..12]), &["[4, 3, 1]", "2 axes, [out, in]"]),
+        (LayerBefore::linear(&[4], &weight[..4]), &["[4]", "2 axes, [out, in]"]),
+        (LayerBefore::convolution(&[4, 3], &weight[..12]), &["3 axes or more, [out, in / groups, ...]"]),
+        (LayerBefore::convolution(&[2, 4, 3], &weight[..24]), &["[2, 4, 3]", "first axis"]),
+        (LayerBefore::transposed_convolution(&[4, 2, 3], &weight[..24]), &["4 channels", "groups (1)", "second axis"]),
+        (LayerBefore::transposed_convolution(&[4, 4], &weight[..16]), &["3 axes or more, [in, out / groups, ...]"]),
+    ] {
+        let error = error(before);
         assert!(matches!(error, Error::Layer(LayerError::Fold { .. })), "{error:?}");
-        says(&error, &["BatchNorm: weight has", &weight.len().to_string(), "each of 4 output channels"]);
+        says(&error, &["BatchNorm: the shape of weight is"]);
+        says(&error, parts);
     }
-    says(&error(&[1.0; 8], Some(&[1.0; 8])), &["BatchNorm: bias has 8", "4, one for each"]);
+    for (before, must) in [
+        (LayerBefore::linear(&[4, 3], &weight[..12]).groups(2), "1 for a linear layer"),
+        (LayerBefore::convolution(&[4, 2, 3], &weight[..24]).groups(3), "a divisor of the output channels"),
+        (LayerBefore::convolution(&[4, 2, 3], &weight[..24]).groups(0), "a divisor of the output channels"),
+        (LayerBefore::transposed_convolution(&[3, 2, 3], &weight[..18]).groups(2), "a divisor of the input channels"),
+    ] {
+        says(&error(before), &["BatchNorm: groups is", must]);
+    }
+    says(&error(LayerBefore::linear(&[4, 3], &weight)), &["weight: it has 48 elements but must have 12"]);
+    says(&error(LayerBefore::linear(&[4, usize::MAX], &weight)), &["weight: it has 48 elements"]);
+    says(
+        &error(LayerBefore::linear(&[4, 3], &weight[..12]).bias(&[1.0; 8])),
+        &["bias: it has 8 elements but must have 4"],
+    );
     let untracked = BatchNormOptions::new(4).track_running_stats(false);
     let untracked = BatchNormLayer::new_blocking(gpu, untracked).unwrap();
-    says(&untracked.fold_into_blocking(&[1.0; 8], None).unwrap_err(), &["BatchNorm: it keeps no running statistics"]);
+    let error = untracked.fold_into_blocking(&LayerBefore::linear(&[4, 2], &weight[..8])).unwrap_err();
+    says(&error, &["BatchNorm: it keeps no running statistics"]);
 }
