@@ -65,13 +65,13 @@ impl<T> Inputs<T> {
         self.with(Role::Bias, bias)
     }
 
-    /// Batch norm's running mean.
+    /// The running mean, of batch norm or of instance norm in eval mode.
     #[must_use]
     pub fn running_mean(self, running_mean: T) -> Self {
         self.with(Role::RunningMean, running_mean)
     }
 
-    /// Batch norm's running variance.
+    /// The running variance, of batch norm or of instance norm in eval mode.
     #[must_use]
     pub fn running_var(self, running_var: T) -> Self {
         self.with(Role::RunningVar, running_var)

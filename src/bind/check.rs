@@ -48,7 +48,7 @@ fn wanted_forward(problem: &Problem, role: Role) -> Wanted {
         (Role::Batches, Source::Tracked(_)) => Wanted::Optional,
         (Role::Batches, Source::Running) => Wanted::No("eval mode counts no batches"),
         (Role::RunningMean | Role::RunningVar | Role::Batches, Source::Batch) => {
-            Wanted::No("only BatchNorm keeps running statistics, and not when made without_tracking()")
+            Wanted::No("only BatchNorm, unless made without_tracking(), and InstanceNorm in eval mode take it")
         }
         (Role::Residual | Role::ResidualOut, _) if !problem.residual => {
             Wanted::No("only LayerNorm and RmsNorm add a residual")

@@ -47,6 +47,13 @@ impl Bound {
     }
 }
 
+impl FromIterator<Self> for Bound {
+    /// One after the other.
+    fn from_iter<I: IntoIterator<Item = Self>>(all: I) -> Self {
+        Self { dispatches: all.into_iter().flat_map(|bound| bound.dispatches).collect() }
+    }
+}
+
 impl Context {
     /// Binds `plan` to buffers: checks them, makes the pipelines it needs, uniforms, scratch and bind groups.
     ///

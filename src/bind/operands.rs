@@ -42,11 +42,11 @@ impl<'a> From<wgpu::BufferSlice<'a>> for View<'a> {
 /// |---|---|---|
 /// | `x`, `y` | the norm's [`shape`](crate::Norm::shape) | all |
 /// | `weight`, `bias` | its [`parameter_shape`](crate::Norm::parameter_shape) | all, each optional |
-/// | `mean`, `rstd` | its [`statistics_shape`](crate::Norm::statistics_shape) | all, each optional, written; no `mean` with RMS norm, neither with batch norm in eval mode |
-/// | `running_mean`, `running_var` | `[C]` | batch norm; updated when training |
+/// | `mean`, `rstd` | its [`statistics_shape`](crate::Norm::statistics_shape) | all, each optional, written; no `mean` with RMS norm, neither in eval mode |
+/// | `running_mean`, `running_var` | `[C]` | batch norm, updated when training; instance norm in eval mode |
 /// | `num_batches_tracked` | one `u32` | batch norm when training, incremented; needed for the cumulative average |
 /// | `residual`, `residual_out` | that of `x` | layer and RMS norm, each optional; `residual_out` is written |
-/// | `statistics` | that of `rstd`, and 4 | all but batch norm in eval mode, optional, written; read by backward plans that ask for it |
+/// | `statistics` | that of `rstd`, and 4 | all but eval modes, optional, written; read by backward plans that ask for it |
 ///
 /// A [backward plan](crate::Context::plan_backward) takes:
 ///
@@ -54,7 +54,7 @@ impl<'a> From<wgpu::BufferSlice<'a>> for View<'a> {
 /// |---|---|---|
 /// | `grad_output`, `x` | that of `x` | read |
 /// | `weight` | its own | as in the forward pass |
-/// | `running_mean`, `running_var` | `[C]` | batch norm in eval mode |
+/// | `running_mean`, `running_var` | `[C]` | batch and instance norm in eval mode |
 /// | `statistics` | that of `rstd`, and 4 | with [`saved_statistics`](crate::Backward::saved_statistics) |
 /// | `grad_input` | that of `x` | written, where planned |
 /// | `grad_weight`, `grad_bias` | those of `weight` and `bias` | written or added to, where planned |
@@ -122,13 +122,13 @@ impl<'a> Operands<'a> {
         self.with(Role::Rstd, view.into())
     }
 
-    /// Batch norm's running mean.
+    /// The running mean, of batch norm or of instance norm in eval mode.
     #[must_use]
     pub fn running_mean(self, view: impl Into<View<'a>>) -> Self {
         self.with(Role::RunningMean, view.into())
     }
 
-    /// Batch norm's running variance.
+    /// The running variance, of batch norm or of instance norm in eval mode.
     #[must_use]
     pub fn running_var(self, view: impl Into<View<'a>>) -> Self {
         self.with(Role::RunningVar, view.into())

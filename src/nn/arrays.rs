@@ -2,7 +2,7 @@
 
 use super::Layer;
 use super::options::LayerOptions;
-use crate::bind::Operands;
+use crate::bind::{Bound, Operands};
 use crate::error::{BindError, Error};
 use crate::norm::count;
 use crate::plan::Plan;
@@ -44,8 +44,8 @@ impl<K: LayerOptions> Layer<K> {
             None => return Ok(Vec::new()),
         };
         // The uploaded copy of x is ours to overwrite.
-        let operands = self.forward_operands(Operands::in_place(&place), self.own_statistics());
-        self.once(&plan, operands, ("y", &place)).await
+        let bound = self.bound_forward(shape, &plan, Operands::in_place(&place)).await?;
+        self.once(bound, ("y", &place)).await
     }
 
     /// [`Layer::run`], blocking.
@@ -89,7 +89,8 @@ impl<K: LayerOptions> Layer<K> {
         let (Some(place), Some(x)) = uploaded else { return Ok(Vec::new()) };
         let operands = Operands::backward(&place, &x).grad_input(&place);
         let operands = self.backward_operands(operands, self.own_statistics());
-        self.once(&plan, operands, ("grad_input", &place)).await
+        let bound = self.gpu.context().bind_async(&plan, &operands).await?;
+        self.once(bound, ("grad_input", &place)).await
     }
 
     /// [`Layer::run_backward`], blocking.
@@ -111,14 +112,8 @@ impl<K: LayerOptions> Layer<K> {
         self.gpu.buffer(tensor, bytes.len() as u64, USAGE, Some(bytes)).await.map(Some)
     }
 
-    /// Runs a plan on buffers that will not come again.
-    async fn once(
-        &self,
-        plan: &Plan,
-        operands: Operands<'_>,
-        result: (&'static str, &wgpu::Buffer),
-    ) -> Result<Vec<f32>, Error> {
-        let bound = self.gpu.context().bind_async(plan, &operands).await?;
+    /// Runs what is bound to buffers that will not come again.
+    async fn once(&self, bound: Bound, result: (&'static str, &wgpu::Buffer)) -> Result<Vec<f32>, Error> {
         let record = |encoder: &mut wgpu::CommandEncoder| {
             bound.record(&mut encoder.begin_compute_pass(&Default::default()));
         };

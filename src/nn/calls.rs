@@ -3,11 +3,11 @@
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::Layer;
-use super::options::LayerOptions;
+use super::options::{Following, LayerOptions};
 use super::passes::{Backwards, BoundBackward, BoundForward, Forward, GradOutput, Place, Saved};
 use super::recent::Recent;
 use crate::backward::Backward;
-use crate::bind::{Operands, View};
+use crate::bind::{Bound, Operands, View};
 use crate::element::Element;
 use crate::error::{BindError, Error, LayerError};
 use crate::norm::count;
@@ -240,6 +240,9 @@ impl<K: LayerOptions> Layer<K> {
         let norm = self.options.norm(shape, work.own_statistics)?;
         let context = self.gpu.context();
         let plan = Arc::new(match work.task {
+            Task::Forward if self.follows(work.own_statistics).is_some() => {
+                context.plan_from_moments(norm.as_ref(), 1)?
+            }
             Task::Forward => context.plan(norm.as_ref())?,
             Task::Backward { input, parameters, saved } => {
                 let mut wanted = Backward::new().accumulate();
@@ -257,9 +260,9 @@ impl<K: LayerOptions> Layer<K> {
     async fn new_forward(&self, shape: &[usize], x: View<'_>, y: View<'_>) -> Result<BoundForward, Error> {
         let own_statistics = self.goes_by_input(self.training);
         let plan = self.forward_plan(shape)?;
-        let operands = self.forward_operands(Operands::new(x, y), own_statistics);
+        let operands = Operands::new(x, y);
         let (x, y) = (Place::from(x), Place::from(y));
-        let bind = async |operands: &Operands<'_>| self.gpu.context().bind_async(&plan, operands).await;
+        let bind = async |operands: &Operands<'_>| self.bound_forward(shape, &plan, *operands).await;
         let mut statistics = None;
         // Nothing goes back from an x that was overwritten.
         if self.training && own_statistics && x != y && !plan.passes().is_empty() {
@@ -269,7 +272,7 @@ impl<K: LayerOptions> Layer<K> {
         let bound = match &statistics {
             Some(saved) => match bind(&operands.statistics(saved)).await {
                 // A device with few bindings does without, and a backward pass computes them itself.
-                Err(BindError::StorageBuffers { .. }) => {
+                Err(Error::Bind(BindError::StorageBuffers { .. })) => {
                     statistics = None;
                     bind(&operands).await?
                 }
@@ -322,21 +325,36 @@ impl<K: LayerOptions> Layer<K> {
         Ok(BoundBackward(backwards))
     }
 
-    /// With what the layer brings to a forward pass.
-    pub(super) fn forward_operands<'a>(&'a self, mut operands: Operands<'a>, own_statistics: bool) -> Operands<'a> {
+    /// How running statistics follow those of instances in a pass by the statistics of its input.
+    pub(super) fn follows(&self, own_statistics: bool) -> Option<Following> {
+        self.options.following().filter(|_| own_statistics)
+    }
+
+    /// A forward pass as the layer's mode is, with what the layer brings to it.
+    pub(super) async fn bound_forward(
+        &self,
+        shape: &[usize],
+        plan: &Plan,
+        mut operands: Operands<'_>,
+    ) -> Result<Bound, Error> {
+        let own_statistics = self.goes_by_input(self.training);
         if let Some(weight) = self.weight() {
             operands = operands.weight(weight);
         }
         if let Some(bias) = self.bias() {
             operands = operands.bias(bias);
         }
-        if let Some(running) = &self.tensors.running {
-            operands = operands.running_mean(&running.mean).running_var(&running.var);
-            if own_statistics {
-                operands = operands.num_batches_tracked(&running.batches);
-            }
+        let Some(running) = &self.tensors.running else {
+            return Ok(self.gpu.context().bind_async(plan, &operands).await?);
+        };
+        if let Some(following) = self.follows(own_statistics) {
+            return self.bound_following(shape, plan, operands, running, following).await;
         }
-        operands
+        operands = operands.running_mean(&running.mean).running_var(&running.var);
+        if own_statistics {
+            operands = operands.num_batches_tracked(&running.batches);
+        }
+        Ok(self.gpu.context().bind_async(plan, &operands).await?)
     }
 
     /// With what the layer brings to a backward pass.

@@ -2,16 +2,19 @@
 
 use super::Layer;
 use super::options::sealed::Kind;
-use super::options::{Affine, Channels};
+use super::options::{Affine, Channels, Following};
 use super::repr::{Bool, Float};
-use crate::error::{Error, LayerError};
-use crate::norm::{DEFAULT_EPS, InstanceNorm, Norm};
+use crate::error::{Error, LayerError, SpecError};
+use crate::norm::{DEFAULT_EPS, InstanceNorm, Norm, VarianceEstimator};
 
 /// Instance normalization with its parameters: PyTorch's `InstanceNorm1d` to `3d`.
 pub type InstanceNormLayer = Layer<InstanceNormOptions>;
 
-/// What an [`InstanceNormLayer`] is made of. It keeps no running statistics: PyTorch's `track_running_stats=True` for this
-/// norm, which normalizes by an average over instances, is not here.
+/// What an [`InstanceNormLayer`] is made of.
+///
+/// Where it keeps running statistics ([`InstanceNormOptions::track_running_stats`]), training follows each channel's mean and
+/// variance, averaged over the samples of a batch, and evaluation normalizes all samples by them, as in PyTorch. As there,
+/// `num_batches_tracked` is saved and loaded, and stays what it is.
 ///
 /// ```
 /// # fn main() -> Result<(), wgpu_norm::Error> {
@@ -31,26 +34,59 @@ pub type InstanceNormLayer = Layer<InstanceNormOptions>;
 pub struct InstanceNormOptions {
     channels: Channels,
     eps: f32,
+    momentum: f32,
+    estimator: VarianceEstimator,
     affine: Affine,
+    track: bool,
 }
 
 impl InstanceNormOptions {
     /// For `num_features` channels along the last axis, without weight and bias, as in PyTorch.
     #[must_use]
     pub fn new(num_features: usize) -> Self {
-        Self { channels: Channels::last(num_features), eps: DEFAULT_EPS, affine: Affine::new(false, false) }
+        Self {
+            channels: Channels::last(num_features),
+            eps: DEFAULT_EPS,
+            momentum: 0.1,
+            estimator: VarianceEstimator::Biased,
+            affine: Affine::new(false, false),
+            track: false,
+        }
     }
 
-    /// As PyTorch's and ONNX's (which always has weight and bias): channels along axis 1.
+    /// As PyTorch's and ONNX's (which always has weight and bias): channels along axis 1, and where it tracks them unbiased
+    /// running variances.
     #[must_use]
     pub fn pytorch(num_features: usize) -> Self {
-        Self::new(num_features).channels_first()
+        Self::new(num_features).channels_first().running_variance(VarianceEstimator::Unbiased)
     }
 
     /// What is added to the variance. Default 1e-5.
     #[must_use]
     pub fn eps(mut self, eps: f32) -> Self {
         self.eps = eps;
+        self
+    }
+
+    /// What a batch weighs in running statistics: `running = (1 - momentum) * running + momentum * batch`, in 0 to 1. (PyTorch's
+    /// `None` is 0 for this norm.) Default 0.1.
+    #[must_use]
+    pub fn momentum(mut self, momentum: f32) -> Self {
+        self.momentum = momentum;
+        self
+    }
+
+    /// Which variance of an instance goes into the running variance.
+    #[must_use]
+    pub fn running_variance(mut self, estimator: VarianceEstimator) -> Self {
+        self.estimator = estimator;
+        self
+    }
+
+    /// Whether it keeps running statistics, and goes by them in evaluation. Default false.
+    #[must_use]
+    pub fn track_running_stats(mut self, track: bool) -> Self {
+        self.track = track;
         self
     }
 
@@ -96,20 +132,25 @@ impl Kind for InstanceNormOptions {
         self.channels.class(["InstanceNorm", "InstanceNorm1d", "InstanceNorm2d", "InstanceNorm3d"])
     }
 
-    /// With the momentum that PyTorch's has, and makes no use of.
     fn repr(&self) -> String {
         format!(
-            "{}, eps={}, momentum=0.1, affine={}, bias={}, track_running_stats=False",
+            "{}, eps={}, momentum={}, affine={}, bias={}, track_running_stats={}",
             self.channels.count,
             Float(self.eps),
+            Float(self.momentum),
             Bool(self.affine.weight),
-            Bool(self.affine.bias)
+            Bool(self.affine.bias),
+            Bool(self.track)
         )
     }
 
-    fn norm(&self, shape: &[usize], _training: bool) -> Result<Box<dyn Norm>, Error> {
+    fn norm(&self, shape: &[usize], training: bool) -> Result<Box<dyn Norm>, Error> {
         let (layer, rank) = (self.name(), shape.len());
         self.channels.check(layer)?;
+        if !(0.0..=1.0).contains(&self.momentum) {
+            let (norm, parameter, value, must) = (layer, "momentum", self.momentum, "in 0 to 1");
+            return Err(SpecError::Parameter { norm, parameter, value, must }.into());
+        }
         let batched;
         let shape = match self.channels.dims {
             Some(dims) if rank == dims + 1 => {
@@ -124,7 +165,7 @@ impl Kind for InstanceNormOptions {
         };
         let norm = InstanceNorm::new(shape, self.channels.axis)?.eps(self.eps);
         self.channels.check_input(layer, &norm)?;
-        Ok(Box::new(norm))
+        Ok(Box::new(if self.track && !training { norm.eval() } else { norm }))
     }
 
     fn example_shape(&self) -> Vec<usize> {
@@ -139,10 +180,19 @@ impl Kind for InstanceNormOptions {
         self.affine
     }
 
+    fn tracks(&self) -> bool {
+        self.track
+    }
+
+    fn following(&self) -> Option<Following> {
+        self.track.then_some(Following { momentum: self.momentum, estimator: self.estimator })
+    }
+
     /// To ignore them, as one may ignore other keys, would give other results than the model's.
     #[cfg(feature = "safetensors")]
     fn refused_keys(&self) -> Option<(&'static [&'static str], &'static str)> {
-        let keys = &["running_mean", "running_var", "num_batches_tracked"];
-        Some((keys, "instance norm keeps no running statistics here, PyTorch's track_running_stats=True for it"))
+        let why = "this instance norm keeps no running statistics; InstanceNormOptions::track_running_stats(true) makes one \
+                   that does";
+        (!self.track).then_some((&["running_mean", "running_var", "num_batches_tracked"], why))
     }
 }

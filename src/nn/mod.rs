@@ -48,6 +48,7 @@ mod arrays;
 mod batch;
 mod calls;
 mod fold;
+mod following;
 mod group;
 mod instance;
 mod layer;

@@ -3,7 +3,7 @@
 use std::fmt;
 
 use crate::error::{Error, LayerError};
-use crate::norm::Norm;
+use crate::norm::{Norm, VarianceEstimator};
 
 /// What a [`Layer`](super::Layer) is made of: implemented by the options of this module, and by nothing outside it.
 pub trait LayerOptions: sealed::Kind {}
@@ -11,7 +11,7 @@ pub trait LayerOptions: sealed::Kind {}
 impl<K: sealed::Kind + ?Sized> LayerOptions for K {}
 
 pub(crate) mod sealed {
-    use super::{Affine, Error, Norm, fmt};
+    use super::{Affine, Error, Following, Norm, fmt};
 
     /// One kind of layer.
     pub trait Kind: fmt::Debug + Send + Sync {
@@ -36,6 +36,11 @@ pub(crate) mod sealed {
         /// Whether it keeps running statistics.
         fn tracks(&self) -> bool {
             false
+        }
+
+        /// How the layer's running statistics follow those of instances, where they do.
+        fn following(&self) -> Option<Following> {
+            None
         }
 
         /// What is multiplied by before anything is learned.
@@ -80,6 +85,10 @@ impl sealed::Kind for Box<dyn LayerOptions> {
         (**self).tracks()
     }
 
+    fn following(&self) -> Option<Following> {
+        (**self).following()
+    }
+
     fn initial_weight(&self) -> f32 {
         (**self).initial_weight()
     }
@@ -103,6 +112,13 @@ impl Affine {
     pub(super) fn new(affine: bool, bias: bool) -> Self {
         Self { weight: affine, bias: affine && bias }
     }
+}
+
+/// How running statistics follow the averages, over the samples of a batch, of instances' means and variances.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Following {
+    pub(super) momentum: f32,
+    pub(super) estimator: VarianceEstimator,
 }
 
 /// Where the channels of an input are.

@@ -1,7 +1,7 @@
 //! Instance normalization.
 
 use super::sealed::Lower;
-use super::{Channels, DEFAULT_EPS, Norm, Problem, check_channel_axis};
+use super::{Channels, DEFAULT_EPS, Norm, Problem, Source, check_channel_axis, count};
 use crate::block::{AffineIndex, Block};
 use crate::error::SpecError;
 
@@ -10,7 +10,7 @@ use crate::error::SpecError;
 /// `y = (x - mean) / sqrt(variance + eps) * weight[c] + bias[c]`, with the population variance, as PyTorch's
 /// `InstanceNorm1d` to `3d` and ONNX's `InstanceNormalization`. `weight` and `bias` have the shape `[C]`; each may be
 /// left out. `mean` and `rstd` have the shape `[N, C]`. Axis 0 is the batch; if it is the channel axis, `x` is one
-/// sample and `N` is 1.
+/// sample and `N` is 1. After [`InstanceNorm::eval`] the statistics are running ones, of the shape `[C]`.
 ///
 /// Ulyanov, Vedaldi and Lempitsky, *Instance Normalization*, 2016, <https://arxiv.org/abs/1607.08022>.
 ///
@@ -30,6 +30,7 @@ pub struct InstanceNorm {
     shape: Vec<usize>,
     axis: usize,
     eps: f32,
+    eval: bool,
 }
 
 impl InstanceNorm {
@@ -40,7 +41,7 @@ impl InstanceNorm {
     /// [`SpecError`] if `shape` is empty or has more than 2^31 elements, or `channel_axis` is not one of its axes.
     pub fn new(shape: &[usize], channel_axis: isize) -> Result<Self, SpecError> {
         let axis = check_channel_axis("InstanceNorm", shape, channel_axis)?;
-        Ok(Self { shape: shape.to_vec(), axis, eps: DEFAULT_EPS })
+        Ok(Self { shape: shape.to_vec(), axis, eps: DEFAULT_EPS, eval: false })
     }
 
     /// `(N, *, C)`.
@@ -67,6 +68,14 @@ impl InstanceNorm {
         self.eps = eps;
         self
     }
+
+    /// Normalizes each channel by running statistics, of all samples alike: PyTorch's evaluation with
+    /// `track_running_stats=True`. [`nn::InstanceNormLayer`](crate::nn::InstanceNormLayer) keeps such statistics.
+    #[must_use]
+    pub fn eval(mut self) -> Self {
+        self.eval = true;
+        self
+    }
 }
 
 impl Norm for InstanceNorm {
@@ -83,6 +92,9 @@ impl Norm for InstanceNorm {
     }
 
     fn statistics_shape(&self) -> Vec<usize> {
+        if self.eval {
+            return self.parameter_shape();
+        }
         vec![if self.axis == 0 { 1 } else { self.shape[0] }, self.shape[self.axis]]
     }
 }
@@ -90,6 +102,12 @@ impl Norm for InstanceNorm {
 impl Lower for InstanceNorm {
     fn lower(&self) -> Result<Problem, SpecError> {
         let Channels { n, before, c, after } = Channels::split(&self.shape, self.axis);
+        if self.eval {
+            // No sample differs from another: as batch norm.
+            let block = Block { b: 1, r: count(&self.shape[..self.axis]), k: c, s: after };
+            let problem = Problem::new(self, block, AffineIndex::PER_K, self.eps)?;
+            return Ok(Problem { source: Source::Running, ..problem });
+        }
         Problem::new(self, Block { b: n, r: before, k: c, s: after }, AffineIndex::PER_K, self.eps)
     }
 }

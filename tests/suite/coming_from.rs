@@ -27,7 +27,14 @@ fn the_named_options_are_the_lines_of_the_table() {
     );
     assert_eq!(BatchNormOptions::onnx(64), new().channels_first().momentum(Momentum::onnx(0.9)).eps(1e-5));
     assert_eq!(GroupNormOptions::pytorch(4, 64), GroupNormOptions::new(4, 64).channels_first().eps(1e-5));
-    assert_eq!(InstanceNormOptions::pytorch(64), InstanceNormOptions::new(64).channels_first().affine(false).eps(1e-5));
+    assert_eq!(
+        InstanceNormOptions::pytorch(64),
+        InstanceNormOptions::new(64).channels_first().running_variance(VarianceEstimator::Unbiased).eps(1e-5)
+    );
+    assert_eq!(
+        InstanceNormOptions::new(64),
+        InstanceNormOptions::new(64).affine(false).track_running_stats(false).momentum(0.1)
+    );
     assert_eq!(
         LayerNormOptions::new(&[64]),
         LayerNormOptions::new(&[64]).eps(1e-5).elementwise_affine(true).bias(true)

@@ -23,6 +23,7 @@ mod golden_gpu;
 mod golden_oracle;
 mod misuse;
 mod nn;
+mod nn_instances;
 mod nn_state;
 mod onnx;
 mod parts;
