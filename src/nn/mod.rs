@@ -53,6 +53,8 @@ mod group;
 mod instance;
 mod layer;
 mod module;
+#[cfg(feature = "safetensors")]
+mod nearest;
 mod options;
 mod passes;
 mod recent;
@@ -68,6 +70,10 @@ pub use group::{GroupNormLayer, GroupNormOptions};
 pub use instance::{InstanceNormLayer, InstanceNormOptions};
 pub use layer::{LayerNormLayer, LayerNormOptions};
 pub use module::{AnyLayer, Layer};
+/// For the command of this package; no part of what versions promise.
+#[cfg(feature = "safetensors")]
+#[doc(hidden)]
+pub use nearest::nearest;
 pub use options::LayerOptions;
 pub use passes::{BoundBackward, BoundForward, GradOutput, Saved};
 pub use rms::{RmsNormLayer, RmsNormOptions};

@@ -9,9 +9,9 @@ use safetensors::tensor::TensorView;
 use safetensors::{Dtype, SafeTensors, View};
 
 use super::Layer;
+use super::nearest::nearest;
 use super::options::LayerOptions;
 use crate::error::{Dims, Error, RunError};
-use crate::norm::count;
 use crate::scope::Scopes;
 
 /// Tensors by key, as [`Layer::state_dict`] gives them. Those of several layers are put together by
@@ -31,7 +31,8 @@ impl StateTensor {
     #[must_use]
     pub fn f32(shape: &[usize], values: &[f32]) -> Option<Self> {
         let bytes = values.iter().flat_map(|value| value.to_le_bytes()).collect();
-        (count(shape) == values.len() as u64).then(|| Self { dtype: Dtype::F32, shape: shape.to_vec(), bytes })
+        let elements = shape.iter().try_fold(1usize, |product, &n| product.checked_mul(n));
+        (elements == Some(values.len())).then(|| Self { dtype: Dtype::F32, shape: shape.to_vec(), bytes })
     }
 
     /// A number as PyTorch keeps one: a tensor without axes, in i64.
@@ -126,7 +127,7 @@ pub enum Strictness {
     Lenient,
 }
 
-/// What a lenient load did without: PyTorch's `_IncompatibleKeys`.
+/// What a load did without, PyTorch's `_IncompatibleKeys`, and what it changed.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 #[non_exhaustive]
 pub struct IncompatibleKeys {
@@ -134,6 +135,8 @@ pub struct IncompatibleKeys {
     pub missing: Vec<String>,
     /// Keys of the state dict that the layer has not.
     pub unexpected: Vec<String>,
+    /// Keys of a number of batches that is not in 0 to 4294967295, of which the nearest was loaded.
+    pub clamped: Vec<String>,
 }
 
 /// A state dict that does not fit its layer: all that is wrong with it.
@@ -144,6 +147,8 @@ pub struct StateError {
     pub layer: &'static str,
     /// Every problem, by key.
     pub problems: Vec<StateProblem>,
+    /// What would help, where that is known.
+    pub hint: Option<String>,
 }
 
 /// What is wrong with one key of a state dict.
@@ -210,6 +215,9 @@ impl fmt::Display for StateError {
         for (number, problem) in self.problems.iter().enumerate() {
             write!(f, "{} {problem}", if number == 0 { ":" } else { ";" })?;
         }
+        if let Some(hint) = &self.hint {
+            write!(f, " ({hint})")?;
+        }
         Ok(())
     }
 }
@@ -226,7 +234,8 @@ struct Entry<'a> {
 /// What goes into a buffer.
 enum Loaded {
     Floats(Vec<f32>),
-    Count(u32),
+    /// Whether it was another before it fitted, too.
+    Count(u32, bool),
 }
 
 /// What a state dict has for a layer, which it fits.
@@ -236,7 +245,7 @@ struct Fitting<'a> {
 }
 
 impl<K: LayerOptions> Layer<K> {
-    /// Reads the layer's state back: `weight` and `bias`, and batch norm's `running_mean`, `running_var` and
+    /// Reads the layer's state back: `weight` and `bias`, and where it keeps them `running_mean`, `running_var` and
     /// `num_batches_tracked`, as PyTorch names and shapes them, each name behind `prefix` (which ends with a dot, or is empty).
     ///
     /// ```
@@ -291,8 +300,9 @@ impl<K: LayerOptions> Layer<K> {
     /// Takes the layer's state from the keys behind `prefix`, which ends with a dot, or is empty: then the state dict is of
     /// this layer alone. What is submitted from here on goes by it. f16, bf16 and f64 become f32.
     ///
-    /// As in PyTorch, a batch norm keeps its count where `num_batches_tracked` is missing, as it is in old checkpoints, and
-    /// that is no error.
+    /// As in PyTorch, a layer keeps its count where `num_batches_tracked` is missing, as it is in old checkpoints, and takes
+    /// one of any numeric type, of shape `[]` or, of its first element, `[n]`; a fraction is cut off. It is a u32 here: another
+    /// is loaded as the nearest there is, and [`IncompatibleKeys::clamped`] says so.
     ///
     /// # Errors
     ///
@@ -309,7 +319,7 @@ impl<K: LayerOptions> Layer<K> {
             for (buffer, values) in &loaded {
                 match values {
                     Loaded::Floats(values) => self.gpu.queue().write_buffer(buffer, 0, bytemuck::cast_slice(values)),
-                    Loaded::Count(count) => self.gpu.queue().write_buffer(buffer, 0, bytemuck::bytes_of(count)),
+                    Loaded::Count(count, _) => self.gpu.queue().write_buffer(buffer, 0, bytemuck::bytes_of(count)),
                 }
             }
             scopes.close()
@@ -364,7 +374,9 @@ impl<K: LayerOptions> Layer<K> {
             let key = format!("{prefix}{}", entry.name);
             let mut result = None;
             let found = tensors.find(&key, &mut |(dtype, shape, bytes)| {
-                result = Some(if shape == entry.shape {
+                // PyTorch takes a tensor with one axis for a number, as it saved them before 0.4.
+                let fits = shape == entry.shape || entry.counts && matches!(shape, [length] if *length > 0);
+                result = Some(if fits {
                     entry.read(&key, dtype, bytes)
                 } else {
                     let (shape, must) = (shape.to_vec(), entry.shape.clone());
@@ -372,7 +384,12 @@ impl<K: LayerOptions> Layer<K> {
                 });
             });
             match result {
-                Some(Ok(values)) => loaded.push((entry.buffer, values)),
+                Some(Ok(values)) => {
+                    if let Loaded::Count(_, true) = values {
+                        incompatible.clamped.push(key);
+                    }
+                    loaded.push((entry.buffer, values));
+                }
                 Some(Err(problem)) => problems.push(problem),
                 None if !found && !entry.counts => incompatible.missing.push(key),
                 None => {}
@@ -395,7 +412,8 @@ impl<K: LayerOptions> Layer<K> {
             problems = missing.chain(unexpected).chain(problems).collect();
         }
         if !problems.is_empty() {
-            return Err(StateError { layer: self.options.name(), problems });
+            let hint = hint(prefix, &tensors.keys(), &entries, &incompatible.missing);
+            return Err(StateError { layer: self.options.name(), problems, hint });
         }
         Ok(Fitting { loaded, incompatible })
     }
@@ -405,13 +423,11 @@ impl Entry<'_> {
     fn read(&self, key: &str, dtype: Dtype, bytes: &[u8]) -> Result<Loaded, StateProblem> {
         let key = || key.to_owned();
         if self.counts {
-            let must = "an integer";
+            let must = "a number";
             let wrong = || StateProblem::Type { key: key(), dtype: dtype.to_string(), must };
-            let number = integer(dtype, bytes).ok_or_else(wrong)?;
-            return u32::try_from(number).map(Loaded::Count).map_err(|_| {
-                let must = "in 0 to 4294967295";
-                StateProblem::Value { key: key(), value: number.to_string(), must }
-            });
+            let number = number(dtype, bytes).ok_or_else(wrong)?;
+            let fitting = number.clamp(0, u32::MAX.into()) as u32;
+            return Ok(Loaded::Count(fitting, i128::from(fitting) != number));
         }
         let must = "F32, F16, BF16 or F64";
         let wrong = || StateProblem::Type { key: key(), dtype: dtype.to_string(), must };
@@ -440,12 +456,51 @@ fn floats(dtype: Dtype, bytes: &[u8]) -> Option<Result<Vec<f32>, f64>> {
     })
 }
 
-fn integer(dtype: Dtype, bytes: &[u8]) -> Option<i128> {
+/// The first element, cut off to an integer as PyTorch's cast does. None of a type that holds no numbers.
+fn number(dtype: Dtype, bytes: &[u8]) -> Option<i128> {
+    fn first<const N: usize>(bytes: &[u8]) -> Option<[u8; N]> {
+        bytes.first_chunk().copied()
+    }
     Some(match dtype {
-        Dtype::I64 => i64::from_le_bytes(bytes.try_into().ok()?).into(),
-        Dtype::U64 => u64::from_le_bytes(bytes.try_into().ok()?).into(),
-        Dtype::I32 => i32::from_le_bytes(bytes.try_into().ok()?).into(),
-        Dtype::U32 => u32::from_le_bytes(bytes.try_into().ok()?).into(),
+        Dtype::I64 => i64::from_le_bytes(first(bytes)?).into(),
+        Dtype::U64 => u64::from_le_bytes(first(bytes)?).into(),
+        Dtype::I32 => i32::from_le_bytes(first(bytes)?).into(),
+        Dtype::U32 => u32::from_le_bytes(first(bytes)?).into(),
+        Dtype::I16 => i16::from_le_bytes(first(bytes)?).into(),
+        Dtype::U16 => u16::from_le_bytes(first(bytes)?).into(),
+        Dtype::I8 => i8::from_le_bytes(first(bytes)?).into(),
+        Dtype::U8 | Dtype::BOOL => u8::from_le_bytes(first(bytes)?).into(),
+        Dtype::F64 => f64::from_le_bytes(first(bytes)?) as i128,
+        Dtype::F32 => f32::from_le_bytes(first(bytes)?) as i128,
+        Dtype::F16 => f16::from_le_bytes(first(bytes)?).to_f32() as i128,
+        Dtype::BF16 => bf16::from_le_bytes(first(bytes)?).to_f32() as i128,
         _ => return None,
     })
+}
+
+/// What a layer's tensors were called before, or are elsewhere.
+const OTHER_NAMES: [(&str, &str); 4] =
+    [("gamma", "weight"), ("beta", "bias"), ("moving_mean", "running_mean"), ("moving_variance", "running_var")];
+
+/// What would help where keys are missing.
+fn hint(prefix: &str, keys: &[&str], entries: &[Entry<'_>], missing: &[String]) -> Option<String> {
+    let has = |key: String| keys.contains(&key.as_str()).then_some(key);
+    if !(prefix.is_empty() || prefix.ends_with('.')) {
+        if let Some(key) = entries.iter().find_map(|entry| has(format!("{prefix}.{}", entry.name))) {
+            return Some(format!("there is {key}: let the prefix be {prefix:?} with a dot at its end"));
+        }
+    }
+    let renamed = OTHER_NAMES.iter().filter_map(|(other, name)| {
+        let (other, key) = (has(format!("{prefix}{other}"))?, format!("{prefix}{name}"));
+        missing.contains(&key).then(|| format!("{other} to {key}"))
+    });
+    let renamed: Vec<_> = renamed.collect();
+    if !renamed.is_empty() {
+        return Some(format!("of an older version or another library? rename {}", renamed.join(", ")));
+    }
+    // Of a layer with nothing at all, the prefix is another.
+    let asked =
+        missing.first().filter(|_| entries.iter().all(|entry| has(format!("{prefix}{}", entry.name)).is_none()))?;
+    let near = nearest(asked, keys.iter().copied(), 3);
+    (!near.is_empty()).then(|| format!("the nearest keys to {asked} are {}", near.join(", ")))
 }

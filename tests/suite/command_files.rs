@@ -363,6 +363,7 @@ fn safetensors_files_that_lie_are_refused() {
     folder.write("m.safetensors", &safetensors(&format!("{{{}}}", many.join(",")), &[]));
     refuse(&folder, "m.safetensors:t", &["20", "`t10`", "`t19`"]);
     assert!(!folder.run("apply layer --input m.safetensors:t --output y.npy").stderr.contains("`t20`"));
+    refuse(&folder, "m.safetensors:tt27", &["it has 20, the nearest of them `t27`, "]);
 }
 
 #[test]

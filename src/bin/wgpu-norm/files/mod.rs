@@ -84,7 +84,7 @@ impl Location {
         if name.is_empty() {
             let shown = file.display();
             let found = match safetensors::names(&file) {
-                Ok(names) => safetensors::listing(&names),
+                Ok(names) => safetensors::listing(&names, None),
                 Err(reason) => format!("its tensors can't be listed: {reason}"),
             };
             return Err(Failure::Usage(format!(

@@ -5,7 +5,8 @@ use std::io::{BufReader, Read as _, Seek as _, SeekFrom};
 use std::path::Path;
 
 use safetensors::Dtype;
-use safetensors::tensor::Metadata;
+use safetensors::tensor::{Metadata, TensorInfo};
+use wgpu_norm::nn::nearest;
 
 use super::values::Data;
 use super::{ACCEPTED, Loaded};
@@ -29,7 +30,7 @@ struct Header {
 pub(super) fn read(path: &Path, name: &str, exactly: bool) -> Result<Loaded, String> {
     let header = open(path)?;
     let Some(info) = header.metadata.info(name) else {
-        return Err(format!("the file has no tensor of that name; {}", listing(&sorted(&header.metadata))));
+        return Err(format!("the file has no tensor of that name; {}", listing(&sorted(&header.metadata), Some(name))));
     };
     let dtype = match info.dtype {
         Dtype::F16 => "float16",
@@ -68,15 +69,20 @@ fn sorted(metadata: &Metadata) -> Vec<String> {
     names
 }
 
-/// The first of the names, as the end of a sentence.
-pub(super) fn listing(names: &[String]) -> String {
-    let first: Vec<String> = names.iter().take(LISTED).map(|name| format!("`{name}`")).collect();
-    let first = first.join(", ");
+/// Some of the names, those nearest to the one that was asked for or else the first, as the end of a sentence.
+pub(super) fn listing(names: &[String], asked: Option<&str>) -> String {
+    let all = names.iter().map(String::as_str);
+    let (which, some) = match asked.filter(|_| names.len() > LISTED) {
+        Some(asked) => ("nearest", nearest(asked, all, LISTED)),
+        None => ("first", all.take(LISTED).collect()),
+    };
+    let some: Vec<String> = some.into_iter().map(|name| format!("`{name}`")).collect();
+    let some = some.join(", ");
     match names.len() {
         0 => "it has none".to_owned(),
-        1 => format!("it has one, {first}"),
-        count if count > LISTED => format!("it has {count}, the first of them {first}"),
-        _ => format!("it has {first}"),
+        1 => format!("it has one, {some}"),
+        count if count > LISTED => format!("it has {count}, the {which} of them {some}"),
+        _ => format!("it has {some}"),
     }
 }
 
