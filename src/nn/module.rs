@@ -7,7 +7,6 @@ use super::options::LayerOptions;
 use super::tensors::{Parameter, ParameterValues, Running, RunningStatistics, Tensors};
 use crate::error::{Error, LayerError};
 use crate::gpu::Gpu;
-use crate::norm::count;
 
 /// A norm that owns its parameters, their gradients and its running statistics on the GPU. `K` are the options it is made of.
 ///
@@ -54,7 +53,7 @@ impl<K: LayerOptions> Layer<K> {
     /// [`Error::Spec`] or [`Error::Layer`] for an option outside its range, [`Error::Run`] where the device has no room.
     pub async fn new(gpu: &Gpu, options: K) -> Result<Self, Error> {
         let layer = options.name();
-        if count(&options.parameter_shape()) == 0 {
+        if options.parameter_shape().contains(&0) {
             let (option, must) = ("its number of features", "at least 1");
             return Err(LayerError::Option { layer, option, value: 0, must }.into());
         }
@@ -90,13 +89,13 @@ impl<K: LayerOptions> Layer<K> {
         &self.options
     }
 
-    /// Training mode: batch norm goes by the statistics of the batch and updates its running statistics, and forward passes
-    /// save what backward passes need.
+    /// Training mode: all norms go by the statistics of the input, running statistics follow them, and forward passes save
+    /// what backward passes need.
     pub fn train(&mut self) {
         self.training = true;
     }
 
-    /// Evaluation: batch norm goes by its running statistics, and nothing is saved. (A backward pass is still right, and
+    /// Evaluation: norms that keep running statistics go by them, and nothing is saved. (A backward pass is still right, and
     /// computes the statistics anew.)
     pub fn eval(&mut self) {
         self.training = false;
@@ -149,19 +148,20 @@ impl<K: LayerOptions> Layer<K> {
         self.tensors.bias.as_ref().map(|bias| &bias.gradient)
     }
 
-    /// Batch norm's running mean.
+    /// The running mean, of a batch or instance norm that keeps one.
     #[must_use]
     pub fn running_mean(&self) -> Option<&wgpu::Buffer> {
         self.tensors.running.as_ref().map(|running| &running.mean)
     }
 
-    /// Batch norm's running variance.
+    /// The running variance, of a batch or instance norm that keeps one.
     #[must_use]
     pub fn running_var(&self) -> Option<&wgpu::Buffer> {
         self.tensors.running.as_ref().map(|running| &running.var)
     }
 
-    /// How many batches batch norm's running statistics have seen: one `u32`.
+    /// How many batches a batch norm's running statistics have seen: one `u32`. (That of an instance norm stays what it is,
+    /// as in PyTorch.)
     #[must_use]
     pub fn num_batches_tracked(&self) -> Option<&wgpu::Buffer> {
         self.tensors.running.as_ref().map(|running| &running.batches)
@@ -231,7 +231,7 @@ impl<K: LayerOptions> Layer<K> {
         pollster::block_on(self.gradients())
     }
 
-    /// Reads batch norm's running statistics back, after all that was submitted before. None where the layer keeps none.
+    /// Reads the running statistics back, after all that was submitted before. None where the layer keeps none.
     ///
     /// # Errors
     ///

@@ -1,7 +1,8 @@
 //! What a layer owns on the GPU.
 
 use super::options::sealed::Kind;
-use crate::error::Error;
+use crate::element::Element;
+use crate::error::{Error, RunError};
 use crate::gpu::Gpu;
 use crate::norm::count;
 
@@ -15,7 +16,7 @@ pub struct ParameterValues {
     pub bias: Option<Vec<f32>>,
 }
 
-/// Values of batch norm's running statistics.
+/// Values of running statistics.
 #[derive(Debug, Clone, PartialEq)]
 #[non_exhaustive]
 pub struct RunningStatistics {
@@ -90,6 +91,13 @@ const USAGE: wgpu::BufferUsages =
     wgpu::BufferUsages::STORAGE.union(wgpu::BufferUsages::COPY_SRC).union(wgpu::BufferUsages::COPY_DST);
 
 async fn filled(gpu: &Gpu, tensor: &'static str, value: f32, length: usize) -> Result<wgpu::Buffer, Error> {
-    let values = vec![value; length];
-    gpu.buffer(tensor, size_of_val(&values[..]) as u64, USAGE, Some(bytemuck::cast_slice(&values))).await
+    let (bytes, most) = (length as u64 * Element::F32.size(), gpu.device().limits().max_buffer_size);
+    if bytes > most {
+        // Before there are as many values here.
+        let description = format!("its max_buffer_size is {most}");
+        return Err(RunError::Buffer { tensor, bytes, description }.into());
+    }
+    // New buffers are all zeros.
+    let values = (value != 0.0).then(|| vec![value; length]);
+    gpu.buffer(tensor, bytes, USAGE, values.as_ref().map(|values| bytemuck::cast_slice(values))).await
 }

@@ -24,6 +24,7 @@ mod golden_oracle;
 mod misuse;
 mod nn;
 mod nn_instances;
+mod nn_options;
 mod nn_state;
 mod onnx;
 mod parts;
