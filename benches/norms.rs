@@ -1,65 +1,48 @@
-//! Norms and their gradients at sizes that networks have: `cargo bench --features ndarray`. The cases and the clock are
-//! those of `wgpu-norm bench`, which also tells how near each comes to a copy.
+//! `cargo bench`: how fast every norm and its backward pass is on the adapter, beside a copy.
 //!
-//! Only dispatches are timed: buffers are bound once, and an iteration is one recording. The throughput is that of what
-//! the plan's `bytes_moved` counts.
+//! Prints a table and draws a plot. Words after `--` choose the norms and passes whose names have one of them in it, in upper or
+//! lower case, and `--quick` takes fewer rounds: `cargo bench -- --quick layernorm`. The command `wgpu-norm bench`
+//! does the same with more options.
 
-// The command reads more of it.
+use std::error::Error;
+use std::fs;
+use std::path::Path;
+
+use timing::{Case, Device, Effort};
+
+// The command does more with it: shapes of one's own, comparisons, its tests.
 #[allow(dead_code, unused_imports)]
-#[path = "../src/bin/wgpu-norm/bench/timing/mod.rs"]
+#[path = "../src/bench/mod.rs"]
 mod timing;
 
-use std::time::Duration;
-
-use criterion::{Criterion, Throughput, criterion_group, criterion_main};
-use wgpu_norm::reference::TOLERANCE;
-
-use timing::{Clock, Device, Subject, Tensors};
-
-fn norms(criterion: &mut Criterion) {
-    let device = Device::open(None).expect("an adapter");
-    println!("on {}", device.description);
-    let mut clock: Option<Clock<'_>> = None;
-    for direction in ["forward", "backward"] {
-        let mut group = criterion.benchmark_group(direction);
-        for case in timing::all().into_iter().filter(|case| case.direction.name() == direction) {
-            let norm = case.norm().expect("a valid shape");
-            let plan = case.plan(&device.context).expect("a plan");
-            group.throughput(Throughput::Bytes(plan.bytes_moved()));
-            let gradient = match case.direction.gradients() {
-                [only] => format!(" {only}"),
-                _ => String::new(),
-            };
-            let name = format!("{}{gradient} {} {}", case.name(), case.dims(), case.layout());
-            group.bench_function(name, |bencher| {
-                let tensors = Tensors::new(&case, &norm.parameter_shape());
-                let mut subject = Subject::new(&device, &case, &plan, &tensors).expect("fitting buffers");
-                // A wrong result is not worth timing.
-                let error = subject.error(&device, &case, &tensors).expect("a result");
-                assert!(error <= TOLERANCE, "off by {error:e}");
-                let clock = clock.get_or_insert_with(|| {
-                    let clock = Clock::new(&device, &mut |pass, times| subject.record(pass, times)).expect("a clock");
-                    println!("by {}", clock.method());
-                    clock
-                });
-                bencher.iter_custom(|times| {
-                    let times = u32::try_from(times).expect("fewer iterations");
-                    let seconds =
-                        clock.time(times, &mut |pass, times| subject.record(pass, times)).expect("the device");
-                    Duration::from_secs_f64(seconds)
-                });
-            });
-        }
-        group.finish();
+fn main() -> Result<(), Box<dyn Error>> {
+    let (options, words): (Vec<String>, Vec<String>) =
+        std::env::args().skip(1).map(|word| word.to_lowercase()).partition(|word| word.starts_with('-'));
+    let given = |option: &str| options.iter().any(|given| given == option);
+    // `cargo test --all-targets` comes here as well.
+    if !given("--bench") {
+        println!("nothing is timed without --bench, as `cargo bench` has it");
+        return Ok(());
+    }
+    if let Some(unknown) = options.iter().find(|given| !["--bench", "--quick"].contains(&given.as_str())) {
+        return Err(format!("{unknown} is no option here: there is --quick, and `wgpu-norm bench` has more").into());
+    }
+    let effort = if given("--quick") { Effort::QUICK } else { Effort::USUAL };
+    let chosen = |case: &Case| {
+        let name = case.to_string().to_lowercase();
+        words.is_empty() || words.iter().any(|word| name.contains(word))
+    };
+    let device = Device::open(None)?;
+    let planned = timing::plan(&device, timing::all().into_iter().filter(chosen).collect())?;
+    let report = timing::run(&device, effort, &planned, |done, case| {
+        eprintln!("{:>3} of {}: {case}", done + 1, planned.len());
+    })?;
+    println!("\n{}", timing::text(&report, &device.description, None));
+    let plot = Path::new(env!("CARGO_TARGET_TMPDIR")).with_file_name("norms.svg");
+    fs::write(&plot, timing::svg(&report, &device.description, None)?)?;
+    println!("plot: {}", plot.display());
+    match report.failed() {
+        0 => Ok(()),
+        failed => Err(format!("{failed} of {} cases failed", report.cases.len()).into()),
     }
 }
-
-criterion_group! {
-    name = benches;
-    config = Criterion::default()
-        .sample_size(10)
-        .warm_up_time(Duration::from_millis(500))
-        .measurement_time(Duration::from_secs(2));
-    targets = norms
-}
-criterion_main!(benches);

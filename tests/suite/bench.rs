@@ -36,9 +36,13 @@ fn a_shape_of_ones_own_is_timed() {
         assert!(case.get("gradients").is_none(), "{case}");
         assert!(case["plan"].as_array().is_some_and(|plan| !plan.is_empty()), "{case}");
         assert!(case["error"].as_f64().is_some_and(|error| error <= TOLERANCE), "{case}");
-        for key in ["bytes", "seconds", "gb_per_s", "ratio_to_copy", "copy_seconds", "copy_gb_per_s", "rounds"] {
+        for key in ["bytes", "seconds", "gb_per_s", "copy_seconds", "copy_gb_per_s", "rounds"] {
             assert!(positive(&case[key]), "{key}: {case}");
         }
+        // One read and one write, as in the copy; so the one ratio is the other's inverse.
+        let number = |key: &str| case[key].as_f64().expect("a number");
+        assert_eq!(number("bytes_to_copy"), 1.0, "{case}");
+        assert!((number("time_to_copy") * number("ratio_to_copy") - 1.0).abs() < 1e-9, "{case}");
         for middle in ["seconds", "ratio"] {
             let at = |end: &str| case[format!("{middle}_{end}")].as_f64().expect("a number");
             assert!(at("low") <= at("high"), "{case}");
@@ -87,17 +91,31 @@ fn backward_passes_are_timed_beside_forward_ones() {
         // Statistics are saved, so no pass computes them.
         assert!(!plan.iter().any(|pass| pass.starts_with("stats")), "{case}");
     }
-    for words in ["LayerNorm  ", "LayerNorm backward  ", "BatchNorm eval backward  "] {
-        assert!(stdout.lines().any(|line| line.starts_with(words)), "no {words}: {stdout}");
+    // Apart from one another.
+    let (forward, backward) = stdout.split_once("\nBackward\n").expect("two tables");
+    assert!(forward.contains("\nForward\n"), "{stdout}");
+    for (table, norms) in [
+        (forward, &["LayerNorm", "MeanVarianceNorm(0,2,3)", "BatchNorm train", "BatchNorm eval"][..]),
+        (backward, &["LayerNorm", "BatchNorm train", "BatchNorm eval"]),
+    ] {
+        for norm in norms {
+            let rows = table.lines().filter(|line| line.starts_with(&format!("{norm} ")));
+            assert_eq!(rows.count(), 1, "{norm}: {stdout}");
+        }
     }
-    let (_, backward) = run("--norm rms --shape 33x70 --direction backward");
+    for ratio in ["time / copy's", "bytes / copy's", "GB/s / copy's"] {
+        let lines: Vec<&str> = stdout.lines().filter(|line| line.contains(ratio)).collect();
+        assert!(lines.len() >= 3 && lines.iter().any(|line| line.starts_with(ratio)), "no {ratio} told: {stdout}");
+    }
+    let (stdout, backward) = run("--norm rms --shape 33x70 --direction backward");
     assert_eq!(names(&backward), ["RmsNorm backward 33x70 rows"]);
+    assert!(!stdout.contains("Forward"), "{stdout}");
 
     // Of the list, those that compute one gradient say so.
     let (stdout, listed) = run("--norm rms --direction backward");
     assert_eq!(names(&listed), ["RmsNorm backward 2048x4096 rows"; 2]);
     assert_eq!(listed["cases"][1]["gradients"], serde_json::json!(["dx"]));
-    assert!(stdout.contains("\nRmsNorm backward dx  2048x4096"), "{stdout}");
+    assert!(stdout.contains("\nRmsNorm, dx alone  2048x4096"), "{stdout}");
 }
 
 #[test]
@@ -113,11 +131,17 @@ fn the_plot_has_a_bar_for_each_case() {
     for bar in bars {
         assert!(bar.attribute("width").and_then(|width| width.parse::<f64>().ok()).is_some_and(|width| width > 0.0));
     }
-    let words: Vec<&str> = svg.descendants().filter_map(|node| node.text()).map(str::trim).collect();
+    let words = svg.descendants().filter(|node| node.is_text()).filter_map(|node| node.text());
+    let words: Vec<&str> = words.map(str::trim).collect();
     let titles = ["BatchNorm train", "BatchNorm eval", "GroupNorm(8)"];
-    for word in titles.into_iter().chain(["GroupNorm(8) backward", "4x32x6x6, channels first", "1 (copy)"]) {
+    for word in titles.into_iter().chain(["4x32x6x6, channels first", "1 (copy)", "time / copy's"]) {
         assert!(words.contains(&word), "no {word} in {words:?}");
     }
+    // Forward and backward apart, each norm in both.
+    let panels: Vec<&str> = words.iter().copied().filter(|word| ["Forward", "Backward"].contains(word)).collect();
+    assert_eq!(panels, ["Forward", "Backward"]);
+    assert_eq!(words.iter().filter(|word| **word == "GroupNorm(8)").count(), 2, "{words:?}");
+    assert!(words.contains(&"GB/s of each norm, over GB/s of a copy"), "{words:?}");
     assert!(words.iter().any(|word| *word == gpu().describe()), "{words:?}");
 }
 
@@ -151,8 +175,10 @@ fn runs_are_compared() {
     assert_eq!(row("33x70").matches('x').count(), 3, "{}", ended.stdout);
     assert!(row(" 9x64").contains("not there"), "{}", ended.stdout);
     // The other direction of the same shape is another case.
-    assert!(row("backward  33x70").contains("not there"), "{}", ended.stdout);
-    let added = "LayerNorm 9x64 rows; LayerNorm backward 33x70 rows; LayerNorm backward 9x64 rows";
+    let (_, backward) = ended.stdout.split_once("\nBackward\n").expect("two tables");
+    let other = backward.lines().find(|line| line.contains("33x70")).expect("a row");
+    assert!(other.contains("not there"), "{}", ended.stdout);
+    let added = "LayerNorm 9x64 rows; LayerNorm 33x70 rows, backward; LayerNorm 9x64 rows, backward";
     assert!(ended.stdout.contains(&format!("in this run only: {added}\n")), "{}", ended.stdout);
     assert!(ended.stdout.contains("in that file only: LayerNorm 8x64 rows\n"), "{}", ended.stdout);
     assert!(!ended.stdout.contains("another adapter"), "{}", ended.stdout);
@@ -170,8 +196,8 @@ fn runs_are_compared() {
     alone["cases"][0]["gradients"] = serde_json::json!(["dx"]);
     folder.write("alone.json", alone.to_string().as_bytes());
     let ended = folder.succeed("bench --quick --norm layer --direction backward --shape 33x70 --compare alone.json");
-    assert!(ended.stdout.contains("in this run only: LayerNorm backward 33x70 rows\n"), "{}", ended.stdout);
-    assert!(ended.stdout.contains("LayerNorm backward dx 33x70 rows"), "{}", ended.stdout);
+    assert!(ended.stdout.contains("in this run only: LayerNorm 33x70 rows, backward\n"), "{}", ended.stdout);
+    assert!(ended.stdout.contains("LayerNorm, dx alone 33x70 rows, backward"), "{}", ended.stdout);
 
     // Of an earlier version, which knew less.
     let mut spare = replaced.clone();

@@ -1,36 +1,37 @@
-//! `wgpu-norm bench`: how fast every norm and its backward pass is, by the speed of a copy.
+//! `wgpu-norm bench`: how fast every norm and its backward pass is, beside a copy.
 
-mod compare;
-mod copy;
-mod plot;
-mod report;
-mod rounds;
-mod table;
-mod timing;
-
-use std::collections::HashMap;
+use std::fs;
+use std::io;
 use std::path::Path;
 
-use wgpu_norm::{Plan, SpecError};
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+use wgpu_norm::SpecError;
+use wgpu_norm::sample::Kind;
 
 use crate::adapters;
-use crate::check::TOLERANCE;
 use crate::cli::{Bench, Directions, NormName};
-use crate::failure::{Failure, chain};
+use crate::failure::{Failure, one_line};
 use crate::files;
 use crate::progress::Progress;
 use crate::specify;
-use compare::Comparison;
-use copy::Copies;
-use report::{Copy, Outcome, Report, Row, Speed};
-use rounds::{Effort, measure};
-use timing::{Case, Clock, Device, Direction, Subject, Tensors, Trouble};
-use wgpu_norm::sample::Kind;
+use timing::{Case, Comparison, Device, Direction, Effort, Report, Trouble};
+
+#[path = "../../bench/mod.rs"]
+mod timing;
+
+/// What `--json` writes and `--compare` reads.
+#[derive(Serialize, Deserialize)]
+struct Run {
+    adapter: Map<String, Value>,
+    #[serde(flatten)]
+    report: Report,
+}
 
 pub(crate) fn run(options: &Bench) -> Result<(), Failure> {
     options.check()?;
     // All that can be wrong before minutes are spent.
-    let comparison = options.compare.as_deref().map(Comparison::read).transpose()?;
+    let earlier = options.compare.as_deref().map(read).transpose()?;
     let files = [("--json", options.json.as_deref()), ("--plot", options.plot.as_deref())];
     let asked: Vec<(&str, &Path)> =
         files.into_iter().filter_map(|(option, path)| path.map(|path| (option, path))).collect();
@@ -41,27 +42,36 @@ pub(crate) fn run(options: &Bench) -> Result<(), Failure> {
         let adapter = options.adapter.as_deref();
         Device::open(adapter).map_err(|trouble| match &trouble {
             Trouble::Library(error) => adapters::refused(error, adapter),
-            trouble => specify::refusal(None, trouble),
+            trouble => failed(trouble),
         })?
     };
     let device = if options.trusted { device.trusted() } else { device };
-    let planned = plan(options, &device, cases)?;
+    let planned = timing::plan(&device, cases).map_err(|error| refused(options, &error))?;
 
     let effort = if options.quick { Effort::QUICK } else { Effort::USUAL };
-    let report = Bencher::new(&device, effort)?.all(&planned)?;
-    crate::print(&text(&report, options, &device, comparison.as_ref()))?;
+    let report = {
+        let progress = Progress::steps("timing".to_owned(), planned.len() as u64);
+        timing::run(&device, effort, &planned, |done, case| {
+            progress.now(case.to_string());
+            progress.advance(u64::from(done > 0));
+        })
+        .map_err(|trouble| failed(&trouble))?
+    };
+    let run = Run { adapter: adapters::identity(&device.info), report };
+    crate::print(&text(&run, options, &device, earlier.as_ref()))?;
+    let comparison = earlier.as_ref().map(|(_, comparison)| comparison);
     let mut staged = Vec::new();
     for (target, &(option, _)) in targets.into_iter().zip(&asked) {
         let contents = match option {
-            "--json" => report.json()?,
-            _ => plot::svg(&report, &device.description, comparison.as_ref())?,
+            "--json" => json(&run)?,
+            _ => timing::svg(&run.report, &device.description, comparison).map_err(|trouble| failed(&trouble))?,
         };
         staged.push(target.stage_bytes(contents.as_bytes())?);
     }
     files::commit(staged)?;
-    match report.failed() {
+    match run.report.failed() {
         0 => Ok(()),
-        failed => Err(Failure::Failed(format!("{failed} of {} cases failed", report.cases.len()))),
+        failed => Err(Failure::Failed(format!("{failed} of {} cases failed", run.report.cases.len()))),
     }
 }
 
@@ -129,103 +139,48 @@ fn refused(options: &Bench, error: &SpecError) -> Failure {
     specify::refusal(option.map(|option| if option == "--axes" { "--shape" } else { option }), error)
 }
 
-/// Every case with its plan: what this device cannot run is known before anything is timed.
-fn plan(options: &Bench, device: &Device, cases: Vec<Case>) -> Result<Vec<(Case, Plan)>, Failure> {
-    let mut planned = Vec::new();
-    for case in cases {
-        let plan = case.plan(&device.context).map_err(|error| refused(options, &error))?;
-        planned.push((case, plan));
-    }
-    Ok(planned)
+fn failed(trouble: &Trouble) -> Failure {
+    specify::refusal(None, trouble)
 }
 
-/// What the cases share.
-struct Bencher<'a> {
-    device: &'a Device,
-    effort: Effort,
-    copies: Copies,
-    /// Made with the first case, on which it is tried.
-    clock: Option<Clock<'a>>,
-    /// The number of the kernel that copies fastest, for each size of a tensor.
-    fastest: HashMap<u64, usize>,
-    told: Vec<Copy>,
-}
-
-impl<'a> Bencher<'a> {
-    fn new(device: &'a Device, effort: Effort) -> Result<Self, Failure> {
-        let copies = Copies::new(device).map_err(|trouble| Failure::Failed(chain(&trouble)))?;
-        Ok(Self { device, effort, copies, clock: None, fastest: HashMap::new(), told: Vec::new() })
-    }
-
-    fn all(mut self, planned: &[(Case, Plan)]) -> Result<Report, Failure> {
-        let progress = Progress::steps("timing".to_owned(), planned.len() as u64);
-        let mut rows = Vec::new();
-        for (case, plan) in planned {
-            progress.now(format!("{} {} {}", case.name(), case.direction.name(), case.dims()));
-            rows.push(self.row(case, plan));
-            progress.advance(1);
+/// The tables, and what to know of an earlier run.
+fn text(run: &Run, options: &Bench, device: &Device, earlier: Option<&(Map<String, Value>, Comparison)>) -> String {
+    let mut text = timing::text(&run.report, &device.description, earlier.map(|(_, comparison)| comparison));
+    if let Some((adapter, comparison)) = earlier {
+        let name = |adapter: &Map<String, Value>| {
+            let text = |key: &str| adapter.get(key).and_then(|value| value.as_str()).unwrap_or_default();
+            format!("{} ({} {})", text("name"), text("driver"), text("driver_info"))
+        };
+        if name(adapter) != name(&run.adapter) {
+            text.push_str(&format!("that was on another adapter: {}\n", name(adapter)));
         }
-        let method = self.clock.map_or_else(|| "nothing was timed".to_owned(), |clock| clock.method());
-        let method = if self.device.trusting { format!("{method}, shaders unchecked") } else { method };
-        Ok(Report { adapter: adapters::identity(&self.device.info), method, copy: self.told, cases: rows })
-    }
-
-    /// What goes wrong with one case is said in its row.
-    fn row(&mut self, case: &Case, plan: &Plan) -> Row {
-        let mut error = None;
-        let outcome = match self.case(case, plan, &mut error) {
-            Ok(outcome) => outcome,
-            Err(trouble) => Outcome::Failed { failed: chain(&trouble) },
-        };
-        Row::new(case, plan, error, outcome)
-    }
-
-    fn case(&mut self, case: &Case, plan: &Plan, error: &mut Option<f64>) -> Result<Outcome, Trouble> {
-        let norm = case.norm().map_err(wgpu_norm::Error::from)?;
-        let tensors = Tensors::new(case, &norm.parameter_shape());
-        let mut subject = Subject::new(self.device, case, plan, &tensors)?;
-        let off = subject.error(self.device, case, &tensors)?;
-        *error = Some(off);
-        if off > TOLERANCE {
-            return Ok(Outcome::wrong(off));
-        }
-        drop(tensors);
-        let clock = match &mut self.clock {
-            Some(clock) => clock,
-            none => none.insert(Clock::new(self.device, &mut |pass, times| subject.record(pass, times))?),
-        };
-        let bytes = subject.ring.bytes;
-        let fastest = match self.fastest.get(&bytes) {
-            Some(&fastest) => fastest,
-            None => {
-                let Effort { trials, batch, .. } = self.effort;
-                self.copies.fastest(self.device, clock, &subject.ring, trials, batch)?
-            }
-        };
-        let Some(mut copier) = self.copies.copier(self.device, &subject.ring, fastest) else {
-            return Ok(Outcome::Failed { failed: "no kernel copies here".to_owned() });
-        };
-        copier.check(self.device, &subject.ring)?;
-        if self.fastest.insert(bytes, fastest).is_none() {
-            self.told.push(Copy { tensor_bytes: bytes, kernel: copier.kernel.clone() });
-        }
-        let measured = measure(clock, &mut subject, &mut copier, self.effort)?;
-        Ok(Outcome::Timed(Speed::new(plan.bytes_moved(), bytes, &measured, copier.kernel)))
-    }
-}
-
-fn text(report: &Report, options: &Bench, device: &Device, comparison: Option<&Comparison>) -> String {
-    let mut text = format!("{}\n\n{}\n", device.description, table::table(report, comparison));
-    text.push_str(&format!("time:    {}\n", report.method));
-    text.push_str(
-        "of copy: bytes moved a second, over those of the fastest copy kernel on a tensor of the same size;\n         \
-         norm and copy by turns, the median of all rounds, as for the time\n",
-    );
-    if report.is_noisy() {
-        text.push_str("~:       the middle half of the rounds is wider than a tenth of it: something else runs, too\n");
-    }
-    if let Some(comparison) = comparison {
-        text.push_str(&comparison.notes(report, !options.norm.is_empty() || options.direction != Directions::Both));
+        let some_only = !options.norm.is_empty() || options.direction != Directions::Both;
+        text.push_str(&comparison.notes(&run.report, some_only));
     }
     text
+}
+
+fn json(run: &Run) -> Result<String, Failure> {
+    serde_json::to_string_pretty(run)
+        .map(|text| text + "\n")
+        .map_err(|error| Failure::Failed(format!("the numbers make no JSON: {error}")))
+}
+
+/// An earlier run, and its adapter.
+fn read(path: &Path) -> Result<(Map<String, Value>, Comparison), Failure> {
+    let file = path.display().to_string();
+    let refused =
+        |why: String| Failure::Failed(format!("cannot compare with `{file}` (--compare): {}", one_line(&why)));
+    let text = fs::read_to_string(path).map_err(|error| {
+        refused(match error.kind() {
+            io::ErrorKind::NotFound => "there is no such file".to_owned(),
+            _ => error.to_string(),
+        })
+    })?;
+    let Run { adapter, report } = serde_json::from_str(&text)
+        .map_err(|error| refused(format!("it is not what `wgpu-norm bench --json` writes: {error}")))?;
+    match report.incomparable() {
+        Some(row) => Err(refused(format!("the numbers of {} are none to compare with", row.name()))),
+        None => Ok((adapter, Comparison { file, old: report })),
+    }
 }

@@ -10,13 +10,13 @@ use super::values::{Dims, axis, dims, groups};
 use crate::failure::Failure;
 
 const DETAILS: &str = "\
-Times every norm at sizes that networks have, each against the fastest of some kernels that copy a \
-tensor of the same size on the same adapter: 1.00 of copy is as fast as memory allows for the bytes \
-the norm moves. Results are checked against float64 first; a wrong one is FAILED and makes the exit \
+Times every norm at sizes that networks have, by turns with the fastest of ten kernels that copy a \
+tensor of the same size on the same adapter. Told are the norm's time over the copy's, the bytes it moves over \
+the copy's, and so its GB/s over the copy's: 1.00 is as fast as memory allows for the bytes it moves. Results are checked against float64 first; a wrong one is FAILED and makes the exit \
 status 1. Takes a few minutes.
 
 Backward passes compute the gradients of x, weight and bias by the statistics that the forward pass \
-saved; those named `dx` compute that of x alone, by statistics of their own. Mean-variance and Lp norm \
+saved; `dx alone` is that of x only, by statistics of their own. Mean-variance and Lp norm \
 have no backward pass.
 
 Examples:

@@ -1,6 +1,7 @@
 //! The norms that are timed, at sizes that networks have and at some that are hard.
 
 use std::borrow::Cow;
+use std::fmt;
 
 use wgpu_norm::{Backward, Context, Norm, Plan, SpecError};
 
@@ -179,5 +180,11 @@ impl Case {
     pub(crate) fn dims(&self) -> String {
         let dims: Vec<String> = self.shape.iter().map(ToString::to_string).collect();
         dims.join("x")
+    }
+}
+
+impl fmt::Display for Case {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {} {}", self.name(), self.direction.name(), self.dims())
     }
 }

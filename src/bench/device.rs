@@ -55,8 +55,7 @@ impl Device {
     }
 
     /// The same, with shaders compiled without checks.
-    // The criterion benches are as the library is.
-    #[allow(dead_code, unsafe_code)]
+    #[allow(unsafe_code)]
     pub(crate) fn trusted(mut self) -> Self {
         // SAFETY: shapes, buffers and capabilities are the library's own doing, and each result is compared.
         self.context = unsafe { self.context.with_safety(Safety::Trusted) };

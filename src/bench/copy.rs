@@ -2,7 +2,7 @@
 
 use wgpu_norm::wgpu;
 
-use super::timing::{Clock, Device, Ring, Trouble};
+use super::{Clock, Device, Ring, Trouble};
 
 /// How a kernel goes over a tensor.
 #[derive(Clone, Copy)]
@@ -53,7 +53,7 @@ struct Dispatch {
 
 impl Copies {
     pub(crate) fn new(device: &Device) -> Result<Self, Trouble> {
-        let module = device.device.create_shader_module(wgpu::include_wgsl!("copy/copy.wgsl"));
+        let module = device.device.create_shader_module(wgpu::include_wgsl!("copy.wgsl"));
         let most = device.device.limits().max_compute_invocations_per_workgroup;
         let mut kernels = Vec::new();
         for shape in SHAPES {

@@ -1,23 +1,51 @@
 //! The numbers as people read them.
 
-use super::compare::Comparison;
+use super::Comparison;
 use super::report::{Outcome, Report, Row};
 
 /// What every run has, and after it what is told of passes.
-const COLUMNS: [&str; 8] = ["norm", "shape", "layout", "moved", "time", "middle half", "GB/s", "of copy"];
+const COLUMNS: [&str; 9] =
+    ["norm", "shape", "layout", "time", "GB/s", "copy's GB/s", "time / copy's", "bytes / copy's", "GB/s / copy's"];
 const COMPARED: [&str; 3] = ["then", "now/then", "time now/then"];
 const LAST: &str = "passes";
 /// The columns of words, which stand left.
 const WORDS: [&str; 4] = ["norm", "shape", "layout", LAST];
 
-pub(crate) fn table(report: &Report, comparison: Option<&Comparison>) -> String {
+/// A table for each direction, and what their columns are.
+pub(crate) fn text(report: &Report, description: &str, comparison: Option<&Comparison>) -> String {
+    let mut text = format!("{description}\n");
+    for (heading, rows) in report.directions() {
+        text.push_str(&format!("\n{heading}\n{}", table(&rows, comparison)));
+    }
+    text.push('\n');
+    for row in &report.cases {
+        if let Outcome::Failed { failed } = &row.outcome {
+            text.push_str(&format!("FAILED: {}: {failed}\n", row.name()));
+        }
+    }
+    let mut line = |name: &str, meaning: &str| text.push_str(&format!("{name:16}{meaning}\n"));
+    line("copy", "copies a tensor of the same size: the fastest kernel here of ten, timed by turns with the norm");
+    line("time", &format!("the median of all rounds, by {}", report.method));
+    line("time / copy's", "2.00: the norm takes twice as long as the copy");
+    line("bytes / copy's", "2.00: its passes read and write twice as much (of x and y; backward: x, dy and dx)");
+    line("GB/s / copy's", "bytes / copy's over time / copy's; 1.00: as fast as memory allows for what is moved");
+    if report.is_noisy() {
+        line("~", "the middle half of the rounds is wider than a tenth of it: something else runs, too");
+    }
+    if let Some(comparison) = comparison {
+        line("then", &format!("GB/s / copy's in `{}`; now/then of it, and of the time", comparison.file));
+    }
+    text
+}
+
+fn table(rows: &[&Row], comparison: Option<&Comparison>) -> String {
     let mut header: Vec<String> = COLUMNS.map(str::to_owned).to_vec();
     if comparison.is_some() {
         header.extend(COMPARED.map(str::to_owned));
     }
     header.push(LAST.to_owned());
     let mut lines = vec![header.clone()];
-    for row in &report.cases {
+    for row in rows {
         let mut line = cells(row);
         line.extend(comparison.into_iter().flat_map(|comparison| comparison.cells(row)));
         line.push(passes(row));
@@ -40,24 +68,21 @@ pub(crate) fn table(report: &Report, comparison: Option<&Comparison>) -> String 
         text.push_str(out.trim_end());
         text.push('\n');
     }
-    for row in &report.cases {
-        if let Outcome::Failed { failed } = &row.outcome {
-            text.push_str(&format!("FAILED: {}: {failed}\n", row.name()));
-        }
-    }
     text
 }
 
 fn cells(row: &Row) -> Vec<String> {
-    let mut cells = vec![row.long_title(), row.shape.clone(), row.layout.clone(), size(row.bytes)];
+    let mut cells = vec![row.title(), row.shape.clone(), row.layout.clone()];
     match &row.outcome {
         Outcome::Timed(speed) => cells.extend([
             time(speed.seconds),
-            format!("{} - {}", time(speed.seconds_low), time(speed.seconds_high)),
             significant(speed.gb_per_s),
+            significant(speed.copy_gb_per_s),
+            format!("{:.2}", speed.time_to_copy),
+            format!("{:.2}", speed.bytes_to_copy),
             format!("{}{:.2}", if speed.is_noisy() { "~" } else { "" }, speed.ratio_to_copy),
         ]),
-        Outcome::Failed { .. } => cells.extend(["", "", "", "FAILED"].map(str::to_owned)),
+        Outcome::Failed { .. } => cells.extend(["", "", "", "", "", "FAILED"].map(str::to_owned)),
     }
     cells
 }
@@ -66,14 +91,6 @@ fn cells(row: &Row) -> Vec<String> {
 fn passes(row: &Row) -> String {
     let names: Vec<&str> = row.plan.iter().filter_map(|pass| pass.split(':').next()).collect();
     names.join(", ")
-}
-
-fn size(bytes: u64) -> String {
-    match bytes as f64 {
-        b if b < 1e3 => format!("{bytes} B"),
-        b if b < 1e6 => format!("{} kB", significant(b / 1e3)),
-        b => format!("{} MB", significant(b / 1e6)),
-    }
 }
 
 /// Three digits and a unit.
@@ -98,6 +115,7 @@ fn significant(value: f64) -> String {
 
 #[cfg(test)]
 mod tests {
+    use super::super::Trouble;
     use super::*;
 
     #[test]
@@ -113,27 +131,27 @@ mod tests {
             error: None,
             outcome,
         };
-        let failed = Outcome::Failed { failed: "no memory".to_owned() };
-        let report = Report {
-            adapter: Default::default(),
-            method: String::new(),
-            copy: Vec::new(),
-            cases: vec![row("3x100000", Outcome::wrong(0.5)), row("7x8", failed)],
-        };
+        let wrong = Outcome::failed(&Trouble::Wrong { error: 0.5 });
+        let failed = Outcome::failed(&Trouble::Device { said: "no\n memory".to_owned() });
+        let backward = Row { direction: "backward".to_owned(), ..row("7x8", failed) };
+        let report = Report { method: String::new(), copy: Vec::new(), cases: vec![row("3x100000", wrong), backward] };
         assert_eq!(report.failed(), 2);
-        let text = table(&report, None);
+        let text = text(&report, "a card", None);
         let lines: Vec<&str> = text.lines().collect();
+        assert_eq!([0, 2, 6].map(|line| lines[line]), ["a card", "Forward", "Backward"]);
         assert_eq!(
-            lines[1].split_whitespace().collect::<Vec<_>>(),
-            ["LayerNorm", "3x100000", "rows", "2.40", "MB", "FAILED", "fused_rows"]
+            lines[4].split_whitespace().collect::<Vec<_>>(),
+            ["LayerNorm", "3x100000", "rows", "FAILED", "fused_rows"]
         );
-        assert_eq!(lines[3], "FAILED: LayerNorm 3x100000 rows: off by 5.0e-1, and 4e-6 is the most");
-        assert_eq!(lines[4], "FAILED: LayerNorm 7x8 rows: no memory");
-        // Columns stand under one another.
-        assert_eq!(lines[1].find("FAILED"), lines[2].find("FAILED"));
-        // As it is written, so it is read.
-        let read: Report = serde_json::from_str(&report.json().unwrap()).unwrap();
-        assert_eq!(table(&read, None), text);
+        // Columns stand under their heads.
+        assert_eq!(lines[3].rfind("s  passes"), lines[4].rfind("D  fused_rows"));
+        assert_eq!(
+            lines[10..12],
+            [
+                "FAILED: LayerNorm 3x100000 rows: the result is off by 5.0e-1, and 4e-6 is the most",
+                "FAILED: LayerNorm 7x8 rows, backward: the device: no memory"
+            ]
+        );
     }
 
     #[test]

@@ -1,21 +1,14 @@
-//! The numbers of a run: what `--json` writes and `--compare` reads.
-
-use std::fs;
-use std::path::Path;
+//! The numbers of a run: what `wgpu-norm bench --json` writes and `--compare` reads.
 
 use serde::{Deserialize, Serialize};
-use serde_json::{Map, Value};
 use wgpu_norm::Plan;
 
 use super::rounds::{Measured, is_wide};
-use super::timing::{Case, Source};
-use crate::check::TOLERANCE;
-use crate::failure::{Failure, one_line};
+use super::{Case, Source, Trouble};
 
 /// A whole run.
 #[derive(Serialize, Deserialize)]
 pub(crate) struct Report {
-    pub(crate) adapter: Map<String, Value>,
     /// What the seconds are.
     pub(crate) method: String,
     /// What copies were measured by, for each size of a tensor.
@@ -72,6 +65,10 @@ pub(crate) struct Speed {
     pub(crate) gb_per_s: f64,
     /// Bytes a second over those of the copy.
     pub(crate) ratio_to_copy: f64,
+    /// The time over the copy's.
+    pub(crate) time_to_copy: f64,
+    /// What the plan moves over what the copy does.
+    pub(crate) bytes_to_copy: f64,
     pub(crate) ratio_low: f64,
     pub(crate) ratio_high: f64,
     pub(crate) copy_seconds: f64,
@@ -95,6 +92,8 @@ impl Speed {
             seconds_least: seconds.least,
             gb_per_s: bytes / seconds.median / 1e9,
             ratio_to_copy: moved * ratio.median,
+            time_to_copy: 1.0 / ratio.median,
+            bytes_to_copy: moved,
             ratio_low: moved * ratio.low,
             ratio_high: moved * ratio.high,
             copy_seconds: copy_seconds.median,
@@ -149,14 +148,6 @@ impl Row {
         ([&self.norm, &self.direction, &self.shape, &self.layout], &self.gradients)
     }
 
-    /// `LayerNorm`, `LayerNorm backward`.
-    pub(crate) fn title(&self) -> String {
-        match self.direction.as_str() {
-            "forward" => self.norm.clone(),
-            direction => format!("{} {direction}", self.norm),
-        }
-    }
-
     /// The gradient, of a backward pass that computes no other.
     pub(crate) fn only_gradient(&self) -> Option<&str> {
         match self.gradients.as_slice() {
@@ -165,24 +156,25 @@ impl Row {
         }
     }
 
-    /// `LayerNorm`, `LayerNorm backward`, `LayerNorm backward dx`.
-    pub(crate) fn long_title(&self) -> String {
+    /// `LayerNorm`, `LayerNorm, dx alone`.
+    pub(crate) fn title(&self) -> String {
         match self.only_gradient() {
-            Some(only) => format!("{} {only}", self.title()),
-            None => self.title(),
+            Some(only) => format!("{}, {only} alone", self.norm),
+            None => self.norm.clone(),
         }
     }
 
-    /// `LayerNorm backward 4096x768 rows`.
+    /// `LayerNorm 4096x768 rows, backward`.
     pub(crate) fn name(&self) -> String {
-        format!("{} {} {}", self.long_title(), self.shape, self.layout)
+        let direction = if self.direction == "forward" { "" } else { ", backward" };
+        format!("{} {} {}{direction}", self.title(), self.shape, self.layout)
     }
 }
 
 impl Outcome {
-    /// A result that is off by so much.
-    pub(crate) fn wrong(error: f64) -> Self {
-        Self::Failed { failed: format!("off by {error:.1e}, and {TOLERANCE:e} is the most") }
+    pub(crate) fn failed(trouble: &Trouble) -> Self {
+        // What a driver says may have several lines.
+        Self::Failed { failed: trouble.to_string().split_whitespace().collect::<Vec<_>>().join(" ") }
     }
 }
 
@@ -197,29 +189,17 @@ impl Report {
         self.cases.iter().filter_map(Row::speed).any(Speed::is_noisy)
     }
 
-    pub(crate) fn json(&self) -> Result<String, Failure> {
-        serde_json::to_string_pretty(self)
-            .map(|text| text + "\n")
-            .map_err(|error| Failure::Failed(format!("the numbers make no JSON: {error}")))
+    /// The forward passes and the backward ones, each with a heading.
+    pub(crate) fn directions(&self) -> Vec<(&'static str, Vec<&Row>)> {
+        [("Forward", "forward"), ("Backward", "backward")]
+            .into_iter()
+            .map(|(heading, direction)| (heading, self.cases.iter().filter(|row| row.direction == direction).collect()))
+            .filter(|(_, rows): &(_, Vec<&Row>)| !rows.is_empty())
+            .collect()
     }
 
-    /// An earlier run.
-    pub(crate) fn read(path: &Path) -> Result<Self, Failure> {
-        let refused = |why: String| {
-            Failure::Failed(format!("cannot compare with `{}` (--compare): {}", path.display(), one_line(&why)))
-        };
-        let text = match fs::read_to_string(path) {
-            Ok(text) => text,
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
-                return Err(refused("there is no such file".to_owned()));
-            }
-            Err(error) => return Err(refused(error.to_string())),
-        };
-        let report: Self = serde_json::from_str(&text)
-            .map_err(|error| refused(format!("it is not what `wgpu-norm bench --json` writes: {error}")))?;
-        match report.cases.iter().find(|row| row.speed().is_some_and(|speed| !speed.is_sane())) {
-            Some(row) => Err(refused(format!("the numbers of {} are none to compare with", row.name()))),
-            None => Ok(report),
-        }
+    /// The first case whose numbers are none to compare with.
+    pub(crate) fn incomparable(&self) -> Option<&Row> {
+        self.cases.iter().find(|row| row.speed().is_some_and(|speed| !speed.is_sane()))
     }
 }

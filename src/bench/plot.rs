@@ -1,4 +1,4 @@
-//! `--plot`: a bar for each case, beside the line of the copy.
+//! A bar for each case, beside the line of the copy.
 
 use plotters::backend::SVGBackend;
 use plotters::coord::Shift;
@@ -7,23 +7,26 @@ use plotters::element::{PathElement, Rectangle};
 use plotters::style::text_anchor::{HPos, Pos, VPos};
 use plotters::style::{Color as _, FontStyle, IntoFont as _, RGBColor, ShapeStyle, TextStyle, WHITE};
 
-use super::compare::Comparison;
 use super::report::{Outcome, Report, Row};
 use super::table::time;
-use crate::failure::Failure;
+use super::{Comparison, Trouble};
 
 /// Sizes in pixels.
 const MARGIN: i32 = 24;
-const HEAD: i32 = 108;
-const FOOT: i32 = 40;
+const HEAD: i32 = 96;
+const FOOT: i32 = 8;
+/// Above and below the bars of a panel.
+const PANEL_HEAD: i32 = 44;
+const PANEL_FOOT: i32 = 44;
 const ROW: i32 = 24;
 const BAR: i32 = 14;
 /// Between the bars of two norms.
 const GAP: i32 = 10;
-/// The longest bar, and what stands beside it: its number, and at the edge the time.
+/// The longest bar, and what stands beside it: its number, and at the edge the time, alone and over the copy's.
 const LONGEST: i32 = 560;
 const NUMBER: i32 = 52;
 const TIME: i32 = 80;
+const TIMES: i32 = 100;
 /// The widest letter of labels is not wider; fonts differ.
 const LETTER: i32 = 9;
 
@@ -38,23 +41,30 @@ type Area<'a> = DrawingArea<SVGBackend<'a>, Shift>;
 type Drawn<'a> = Result<(), DrawingAreaErrorKind<std::io::Error>>;
 
 /// The SVG.
-pub(crate) fn svg(report: &Report, description: &str, comparison: Option<&Comparison>) -> Result<String, Failure> {
-    let places = places(&report.cases);
-    let bottom = places.last().map_or(HEAD, |last| last + ROW);
+pub(crate) fn svg(report: &Report, description: &str, comparison: Option<&Comparison>) -> Result<String, Trouble> {
+    let mut bottom = HEAD;
+    let panels: Vec<Panel<'_>> = report
+        .directions()
+        .into_iter()
+        .map(|(heading, rows)| {
+            let panel = Panel::new(heading, rows, bottom);
+            bottom = panel.bottom + PANEL_FOOT;
+            panel
+        })
+        .collect();
     let widest = |label: &dyn Fn(&Row) -> String| {
         report.cases.iter().map(|row| label(row).chars().count() as i32 * LETTER).max().unwrap_or_default()
     };
     // Below the words of the head, which are about as long.
-    let left = (MARGIN + widest(&Row::title) + 2 * GAP + widest(&label) + GAP).max(200);
-    let width = left + LONGEST + NUMBER + TIME + MARGIN;
+    let left = (MARGIN + widest(&|row| row.norm.clone()) + 2 * GAP + widest(&label) + GAP).max(200);
+    let width = left + LONGEST + NUMBER + TIME + TIMES + MARGIN;
     let mut text = String::new();
     {
-        let size = (width as u32, (bottom + FOOT) as u32);
-        let area = SVGBackend::with_string(&mut text, size).into_drawing_area();
-        Plot { report, comparison, scale: Scale::of(report, comparison, left), places, width, bottom }
-            .draw(&area, description)
+        let area = SVGBackend::with_string(&mut text, (width as u32, (bottom + FOOT) as u32)).into_drawing_area();
+        Plot { comparison, scale: Scale::of(report, comparison, left), width }
+            .draw(&area, description, &panels)
             .and_then(|()| area.present())
-            .map_err(|error| Failure::Failed(format!("the plot cannot be drawn: {error}")))?;
+            .map_err(|error| Trouble::Plot { reason: error.to_string() })?;
     }
     Ok(text)
 }
@@ -71,22 +81,33 @@ fn label(row: &Row) -> String {
     label
 }
 
-/// The top of every row.
-fn places(rows: &[Row]) -> Vec<i32> {
-    let mut next = HEAD + GAP;
-    let mut before: Option<String> = None;
-    rows.iter()
-        .map(|row| {
-            let title = row.title();
-            if before.as_ref().is_some_and(|before| *before != title) {
-                next += GAP;
-            }
-            before = Some(title);
-            let place = next;
-            next += ROW;
-            place
-        })
-        .collect()
+/// The cases of one direction.
+struct Panel<'a> {
+    heading: &'static str,
+    /// Each with its top, and with its norm where the one before is of another.
+    rows: Vec<(&'a Row, i32, Option<&'a str>)>,
+    /// Of the bars.
+    top: i32,
+    bottom: i32,
+}
+
+impl<'a> Panel<'a> {
+    fn new(heading: &'static str, rows: Vec<&'a Row>, above: i32) -> Self {
+        let top = above + PANEL_HEAD;
+        let mut bottom = top;
+        let mut before = None;
+        let rows = rows
+            .into_iter()
+            .map(|row| {
+                let title = (before != Some(row.norm.as_str())).then_some(row.norm.as_str());
+                before = Some(&row.norm);
+                let place = bottom + if title.is_some() { GAP } else { 0 };
+                bottom = place + ROW;
+                (row, place, title)
+            })
+            .collect();
+        Self { heading, rows, top, bottom }
+    }
 }
 
 /// From ratios to pixels.
@@ -118,58 +139,58 @@ impl Scale {
 }
 
 struct Plot<'a> {
-    report: &'a Report,
     comparison: Option<&'a Comparison>,
     scale: Scale,
-    places: Vec<i32>,
     width: i32,
-    bottom: i32,
 }
 
 impl Plot<'_> {
-    fn draw(&self, area: &Area<'_>, description: &str) -> Drawn<'_> {
+    fn draw(&self, area: &Area<'_>, description: &str, panels: &[Panel<'_>]) -> Drawn<'_> {
         area.fill(&WHITE)?;
         self.head(area, description)?;
-        self.axis(area)?;
-        let mut before: Option<String> = None;
-        for (row, &top) in self.report.cases.iter().zip(&self.places) {
-            let title = row.title();
-            if before.as_ref() != Some(&title) {
-                write(area, &title, (MARGIN, top + ROW / 2), text(15, INK, HPos::Left))?;
-            }
-            before = Some(title);
-            self.row(area, row, top)?;
+        for panel in panels {
+            self.panel(area, panel)?;
         }
-        // Over the bars.
-        let copy = self.scale.x(1.0);
-        let line = ShapeStyle::from(INK).stroke_width(2);
-        area.draw(&PathElement::new([(copy, HEAD), (copy, self.bottom)], line))
+        Ok(())
     }
 
     fn head(&self, area: &Area<'_>, description: &str) -> Drawn<'_> {
-        let title = "Speed of each norm, relative to copying a tensor of its size";
+        let title = "GB/s of each norm, over GB/s of a copy";
         write(area, title, (MARGIN, MARGIN), text(22, INK, HPos::Left).with_bold())?;
         write(area, description, (MARGIN, MARGIN + 26), text(15, FAINT, HPos::Left))?;
-        let legend = "bytes moved a second, over those of the fastest copy kernel on this adapter; longer is better";
+        let legend = "the fastest kernel here that copies a tensor of that size; 1 is as fast as memory allows, longer is better";
         write(area, legend, (MARGIN, MARGIN + 46), text(15, FAINT, HPos::Left))?;
         if self.comparison.is_some() {
             let y = MARGIN + 46;
             area.draw(&mark(self.width - MARGIN - 118, y - 7, y + 7))?;
             write(area, "the run before", (self.width - MARGIN, y), text(15, FAINT, HPos::Right))?;
         }
-        write(area, "time", (self.width - MARGIN, HEAD - 10), text(14, FAINT, HPos::Right))
+        Ok(())
     }
 
-    fn axis(&self, area: &Area<'_>) -> Drawn<'_> {
+    fn panel(&self, area: &Area<'_>, panel: &Panel<'_>) -> Drawn<'_> {
+        let above = panel.top - 10;
+        write(area, panel.heading, (MARGIN, above), text(17, INK, HPos::Left).with_bold())?;
+        write(area, "time", (self.width - MARGIN - TIMES, above), text(14, FAINT, HPos::Right))?;
+        write(area, "time / copy's", (self.width - MARGIN, above), text(14, FAINT, HPos::Right))?;
         for mark in self.scale.marks() {
             let x = self.scale.x(mark);
-            area.draw(&PathElement::new([(x, HEAD), (x, self.bottom)], GRID.stroke_width(1)))?;
+            area.draw(&PathElement::new([(x, panel.top), (x, panel.bottom)], GRID.stroke_width(1)))?;
             let label = if mark == 1.0 { "1 (copy)".to_owned() } else { mark.to_string() };
             let style = text(14, if mark == 1.0 { INK } else { FAINT }, HPos::Center);
-            write(area, &label, (x, HEAD - 10), style.clone())?;
-            write(area, &label, (x, self.bottom + 14), style)?;
+            write(area, &label, (x, above), style.clone())?;
+            write(area, &label, (x, panel.bottom + 14), style)?;
         }
-        Ok(())
+        for &(row, top, title) in &panel.rows {
+            if let Some(title) = title {
+                write(area, title, (MARGIN, top + ROW / 2), text(15, INK, HPos::Left))?;
+            }
+            self.row(area, row, top)?;
+        }
+        // Over the bars.
+        let copy = self.scale.x(1.0);
+        let line = ShapeStyle::from(INK).stroke_width(2);
+        area.draw(&PathElement::new([(copy, panel.top), (copy, panel.bottom)], line))
     }
 
     fn row(&self, area: &Area<'_>, row: &Row, top: i32) -> Drawn<'_> {
@@ -182,7 +203,9 @@ impl Plot<'_> {
                 // A pixel at least, so that every case has a bar.
                 let corners = [(left, middle - BAR / 2), (x.max(left + 1), middle + BAR / 2)];
                 area.draw(&Rectangle::new(corners, BLUE.filled()))?;
-                write(area, &time(speed.seconds), (self.width - MARGIN, middle), text(15, INK, HPos::Right))?;
+                let edge = self.width - MARGIN;
+                write(area, &time(speed.seconds), (edge - TIMES, middle), text(15, INK, HPos::Right))?;
+                write(area, &format!("{:.2}", speed.time_to_copy), (edge, middle), text(15, INK, HPos::Right))?;
                 (x, format!("{:.2}", speed.ratio_to_copy), INK)
             }
             Outcome::Failed { .. } => (left, "failed".to_owned(), RED),

@@ -1,23 +1,17 @@
-//! `--compare`: the same cases in an earlier run.
-
-use std::path::Path;
+//! The same cases in an earlier run.
 
 use super::report::{Report, Row};
-use crate::failure::Failure;
 
 /// How many cases are named where they are no news.
 const NAMED: usize = 3;
 
 pub(crate) struct Comparison {
-    file: String,
-    old: Report,
+    /// Where the earlier run was read from.
+    pub(crate) file: String,
+    pub(crate) old: Report,
 }
 
 impl Comparison {
-    pub(crate) fn read(path: &Path) -> Result<Self, Failure> {
-        Ok(Self { file: path.display().to_string(), old: Report::read(path)? })
-    }
-
     /// The row of the same case.
     fn of(&self, row: &Row) -> Option<&Row> {
         self.old.cases.iter().find(|old| old.identity() == row.identity())
@@ -42,16 +36,9 @@ impl Comparison {
         }
     }
 
-    /// What to know beside the columns. Of a run that was of some norms only, cases that are not in it are no news.
+    /// The cases that only one of the runs has. Of a run that was of some norms only, cases that are not in it are no news.
     pub(crate) fn notes(&self, new: &Report, some_only: bool) -> String {
-        let name = |report: &Report| {
-            let text = |key: &str| report.adapter.get(key).and_then(|value| value.as_str()).unwrap_or_default();
-            format!("{} ({} {})", text("name"), text("driver"), text("driver_info"))
-        };
-        let mut notes = format!("then:    of copy in `{}`; now/then of it, and of the time\n", self.file);
-        if name(&self.old) != name(new) {
-            notes.push_str(&format!("         on another adapter: {}\n", name(&self.old)));
-        }
+        let mut notes = String::new();
         let missing = |rows: &Report, there: &dyn Fn(&Row) -> bool| {
             let names: Vec<String> = rows.cases.iter().filter(|row| !there(row)).map(Row::name).collect();
             if some_only && names.len() > NAMED { format!("{} cases", names.len()) } else { names.join("; ") }
@@ -60,7 +47,7 @@ impl Comparison {
         let gone = missing(&self.old, &|old| new.cases.iter().any(|row| row.identity() == old.identity()));
         for (what, rows) in [("in this run only", added), ("in that file only", gone)] {
             if !rows.is_empty() {
-                notes.push_str(&format!("         {what}: {rows}\n"));
+                notes.push_str(&format!("{what}: {rows}\n"));
             }
         }
         notes

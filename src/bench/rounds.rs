@@ -3,7 +3,7 @@
 use std::time::Instant;
 
 use super::copy::Copier;
-use super::timing::{Clock, Source, Subject, Trouble};
+use super::{Clock, Source, Subject, Trouble};
 
 /// How long to go on.
 #[derive(Clone, Copy)]
