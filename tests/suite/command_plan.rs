@@ -75,7 +75,23 @@ fn it_prints_the_plan_for_this_adapter() {
         let tensors = if backward { "x, dy and dx" } else { "x and y" };
         assert!(text.contains(&format!(" {} bytes of {tensors}\n", plan.bytes_moved())), "{line}\n{text}");
         assert!(text.contains(&format!("scratch: {} bytes\n", plan.scratch_bytes())), "{line}\n{text}");
-        assert!(text.ends_with(&format!("adapter: {}\n", gpu().describe())), "{line}\n{text}");
+        let adapter = format!("\nadapter: {}\n\n", gpu().describe());
+        let (_, legend) = text.split_once(&adapter).expect("the adapter, then a legend");
+        // Of what the plan says, and of nothing else.
+        let words = plan.to_string();
+        for (term, said) in [
+            ("block [B, R, K, S]", true),
+            ("A x B invocations", !plan.passes().is_empty()),
+            ("N to a tile", words.contains(" to a tile")),
+            ("N across and M down", words.contains(" down")),
+            ("by subgroup", words.contains("by subgroup")),
+            ("by workgroup", words.contains("by workgroup")),
+            ("N-wide", words.contains("-wide")),
+            ("N windows", words.contains(" windows")),
+        ] {
+            let lines = legend.lines().filter(|line| line.trim_start().starts_with(&format!("{term}  "))).count();
+            assert_eq!(lines, usize::from(said), "{line}: {term}\n{text}");
+        }
         assert_eq!(ended.stderr, "", "{line}");
     }
     assert!(folder.files().is_empty());

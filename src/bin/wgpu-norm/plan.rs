@@ -28,10 +28,28 @@ pub(crate) fn run(options: &cli::Plan) -> Result<(), Failure> {
     crate::print(&if options.json { json_of(options, &gpu, &plan) } else { text_of(options, &gpu, &plan) })
 }
 
+/// Words of a plan, how the legend has them, and what they mean.
+const LEGEND: [(&str, &str, &str); 8] = [
+    (" block ", "block [B, R, K, S]", "x as four axes: B x K groups, of R x S elements each"),
+    (" invocations", "A x B invocations", "A workgroups of B lanes; a lane is one invocation of the shader"),
+    (" to a tile", "N to a tile", "N lanes share a tile: neighbouring elements, of a whole group or a part of one"),
+    (" across and ", "N across and M down", "N of a workgroup's lanes side by side over the columns, M down the rows"),
+    (" by subgroup", "by subgroup", "lanes exchange values within a subgroup, the lanes that run in step"),
+    (" by workgroup", "by workgroup", "lanes exchange values through the memory of their workgroup"),
+    ("-wide", "N-wide", "a lane loads and stores N neighbouring elements at a time; 4 are 16 bytes"),
+    (" windows", "N windows", "the tensor is larger than a binding: a dispatch for each part of it"),
+];
+
 fn text_of(options: &cli::Plan, gpu: &Gpu, plan: &Plan) -> String {
     let tensors = if options.backward { "x, dy and dx" } else { "x and y" };
+    let words = plan.to_string();
+    let legend: String = LEGEND
+        .iter()
+        .filter(|(term, ..)| words.contains(term))
+        .map(|(_, term, meaning)| format!("  {term:21}{meaning}\n"))
+        .collect();
     format!(
-        "{plan}\nreads and writes: {} bytes of {tensors}\nscratch: {} bytes\nadapter: {}\n",
+        "{words}\nreads and writes: {} bytes of {tensors}\nscratch: {} bytes\nadapter: {}\n\n{legend}",
         plan.bytes_moved(),
         plan.scratch_bytes(),
         gpu.describe()

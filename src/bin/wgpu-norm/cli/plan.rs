@@ -8,8 +8,8 @@ use crate::failure::Failure;
 
 const DETAILS: &str = "\
 Prints how a norm of this shape would run on the adapter: the block it becomes, its passes with their \
-kernels and workgroups, what they read and write of the input and output, and the scratch that binding \
-allocates. Nothing is computed.
+kernels and workgroups, what they read and write of the input and output, the scratch that binding \
+allocates, and what the words mean. Nothing is computed.
 
 With --backward it is the pass that computes the gradients of the input, the weight and the bias.
 
