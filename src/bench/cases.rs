@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 use std::fmt;
 
-use wgpu_norm::{Backward, Context, Norm, Plan, SpecError};
+use wgpu_norm::{Backward, Context, DEFAULT_EPS, Norm, Plan, SpecError};
 
 use wgpu_norm::sample::{self, Kind};
 
@@ -119,7 +119,7 @@ impl Direction {
 
 impl Case {
     pub(crate) fn norm(&self) -> Result<Box<dyn Norm>, SpecError> {
-        self.kind.norm(&self.shape)
+        self.kind.norm(&self.shape, DEFAULT_EPS)
     }
 
     pub(crate) fn plan(&self, context: &Context) -> Result<Plan, SpecError> {

@@ -2,7 +2,7 @@
 
 use ndarray::{ArrayD, ArrayViewD, IxDyn};
 use wgpu_norm::reference;
-use wgpu_norm::{Bound, Error, Operands, Plan, View, wgpu};
+use wgpu_norm::{Bound, DEFAULT_EPS, Error, Operands, Plan, View, wgpu};
 
 use super::{Case, Device, Ring, Trouble};
 use wgpu_norm::sample::{Kind, Numbers, Parameters};
@@ -182,10 +182,10 @@ impl Subject {
         }
         let out = self.ring.first();
         let Some(grad_output) = &tensors.grad_output else {
-            let want = case.kind.oracle(&tensors.x, &tensors.parameters);
+            let want = case.kind.oracle(&tensors.x, &tensors.parameters, DEFAULT_EPS);
             return largest(device, out, want.y.view(), want.scale.view());
         };
-        let Some(want) = case.kind.gradients(&tensors.x, grad_output, &tensors.parameters) else {
+        let Some(want) = case.kind.gradients(&tensors.x, grad_output, &tensors.parameters, DEFAULT_EPS) else {
             return Ok(f64::INFINITY);
         };
         let mut error = largest(device, out, want.dx.view(), want.dx_scale.view())?;

@@ -1,11 +1,10 @@
 //! What is computed: every norm and its gradients, in every layout, on data that wrong arithmetic cannot get right.
 
 use super::check::Way;
-use super::given::Given;
 use crate::backward::Backward;
 use crate::error::SpecError;
 use crate::gpu::Gpu;
-use crate::norm::Norm;
+use crate::norm::{DEFAULT_EPS, Norm};
 use crate::plan::Plan;
 use crate::sample::Kind;
 
@@ -18,14 +17,16 @@ pub(super) struct Case {
     pub(super) layout: &'static str,
     pub(super) kind: Kind,
     pub(super) shape: &'static [usize],
+    /// Whether `x` is very small and very large as well.
+    scales: bool,
 }
 
 const fn case(norm: &'static str, layout: &'static str, kind: Kind, shape: &'static [usize]) -> Case {
-    Case { norm, backward: false, layout, kind, shape }
+    Case { norm, backward: false, layout, kind, shape, scales: false }
 }
 
 const fn backward(norm: &'static str, layout: &'static str, kind: Kind, shape: &'static [usize]) -> Case {
-    Case { norm, backward: true, layout, kind, shape }
+    Case { norm, backward: true, layout, kind, shape, scales: false }
 }
 
 const FIRST: &str = "channels first";
@@ -40,19 +41,19 @@ pub(super) static CASES: [Case; 53] = [
     case("layer", ROWS, Kind::Layer { ndim: 1 }, &[700, 31]),
     case("layer", ROWS, Kind::Layer { ndim: 1 }, &[300, 64]),
     case("layer", ROWS, Kind::Layer { ndim: 1 }, &[300, 200]),
-    case("layer", ROWS, Kind::Layer { ndim: 1 }, &[33, 768]),
+    case("layer", ROWS, Kind::Layer { ndim: 1 }, &[33, 768]).at_every_scale(),
     case("layer", ROWS, Kind::Layer { ndim: 1 }, &[19, 1001]),
     case("layer", ROWS, Kind::Layer { ndim: 2 }, &[9, 64, 64]),
     case("layer", ROWS, Kind::Layer { ndim: 1 }, &[3, 16_384]),
     case("layer", ROWS, Kind::Layer { ndim: 1 }, &[2, 40_000]),
-    case("layer", ROWS, Kind::Layer { ndim: 1 }, &[2, 33_333]),
-    case("rms", ROWS, Kind::Rms { weight_offset: 0.0 }, &[33, 768]),
+    case("layer", ROWS, Kind::Layer { ndim: 1 }, &[2, 33_333]).at_every_scale(),
+    case("rms", ROWS, Kind::Rms { weight_offset: 0.0 }, &[33, 768]).at_every_scale(),
     case("rms", ROWS, Kind::Rms { weight_offset: 1.0 }, &[19, 1001]),
     case("rms", ROWS, Kind::Rms { weight_offset: 0.0 }, &[2, 33_333]),
     case("group", FIRST, Kind::Group { groups: 8, axis: 1 }, &[4, 32, 15, 15]),
     case("group", FIRST, Kind::Group { groups: 2, axis: 1 }, &[1, 4, 132, 130]),
     case("group", MIDDLE, Kind::Group { groups: 8, axis: 2 }, &[4, 15, 32, 15]),
-    case("group", LAST, Kind::Group { groups: 8, axis: 3 }, &[4, 16, 16, 32]),
+    case("group", LAST, Kind::Group { groups: 8, axis: 3 }, &[4, 16, 16, 32]).at_every_scale(),
     case("group", LAST, Kind::Group { groups: 3, axis: 3 }, &[3, 17, 17, 21]),
     case("instance", FIRST, Kind::Instance { axis: 1 }, &[4, 12, 20, 20]),
     case("instance", MIDDLE, Kind::Instance { axis: 2 }, &[4, 20, 12, 20]),
@@ -68,21 +69,21 @@ pub(super) static CASES: [Case; 53] = [
     case("batch, eval", LAST, Kind::BatchEval { axis: 3 }, &[8, 14, 14, 12]),
     case("mvn", FIRST, Kind::Mvn { axes: &[0, 2, 3] }, &[8, 12, 14, 14]),
     case("mvn", ROWS, Kind::Mvn { axes: &[2, 3] }, &[9, 3, 27, 27]),
-    case("lp, p = 1", ROWS, Kind::Lp { p: 1, axes: &[1] }, &[19, 1001]),
+    case("lp, p = 1", ROWS, Kind::Lp { p: 1, axes: &[1] }, &[19, 1001]).at_every_scale(),
     case("lp, p = 2", ROWS, Kind::Lp { p: 2, axes: &[1] }, &[33, 768]),
-    case("lp, p = 2", COLUMNS, Kind::Lp { p: 2, axes: &[0] }, &[2000, 12]),
+    case("lp, p = 2", COLUMNS, Kind::Lp { p: 2, axes: &[0] }, &[2000, 12]).at_every_scale(),
     case("lp, p = 2", COLUMNS, Kind::Lp { p: 2, axes: &[1] }, &[4, 3, 40, 41]),
-    case("mvn", COLUMNS, Kind::Mvn { axes: &[1] }, &[4, 8, 40, 40]),
+    case("mvn", COLUMNS, Kind::Mvn { axes: &[1] }, &[4, 8, 40, 40]).at_every_scale(),
     // Pipelines take long to compile: few, in all that plans differ by.
     backward("layer", ROWS, Kind::Layer { ndim: 1 }, &[700, 31]),
-    backward("layer", ROWS, Kind::Layer { ndim: 1 }, &[33, 768]),
-    backward("layer", ROWS, Kind::Layer { ndim: 1 }, &[2, 33_333]),
+    backward("layer", ROWS, Kind::Layer { ndim: 1 }, &[33, 768]).at_every_scale(),
+    backward("layer", ROWS, Kind::Layer { ndim: 1 }, &[2, 33_333]).at_every_scale(),
     backward("rms", ROWS, Kind::Rms { weight_offset: 1.0 }, &[19, 1001]),
     backward("rms", ROWS, Kind::Rms { weight_offset: 0.0 }, &[2, 40_000]),
     backward("group", FIRST, Kind::Group { groups: 8, axis: 1 }, &[4, 32, 15, 15]),
     backward("group", FIRST, Kind::Group { groups: 2, axis: 1 }, &[1, 4, 132, 130]),
     backward("group", MIDDLE, Kind::Group { groups: 8, axis: 2 }, &[4, 15, 32, 15]),
-    backward("group", LAST, Kind::Group { groups: 8, axis: 3 }, &[4, 16, 16, 32]),
+    backward("group", LAST, Kind::Group { groups: 8, axis: 3 }, &[4, 16, 16, 32]).at_every_scale(),
     backward("instance", FIRST, Kind::Instance { axis: 1 }, &[4, 12, 20, 20]),
     backward("instance", MIDDLE, Kind::Instance { axis: 2 }, &[4, 20, 12, 20]),
     backward("instance", LAST, Kind::Instance { axis: 3 }, &[4, 20, 20, 12]),
@@ -108,11 +109,26 @@ pub(super) enum Data {
     Nan,
     /// As around 0, with one infinity.
     Infinity,
+    /// Mean and standard deviation of this size, whose squares are no f32, and `eps` 0.
+    Tiny,
+    Small,
+    Large,
+    Huge,
 }
 
 impl Data {
-    pub(super) const ALL: [Self; 6] =
-        [Self::Zero, Self::FarMean, Self::Outlier, Self::Constant, Self::Nan, Self::Infinity];
+    pub(super) const ALL: [Self; 10] = [
+        Self::Zero,
+        Self::FarMean,
+        Self::Outlier,
+        Self::Constant,
+        Self::Nan,
+        Self::Infinity,
+        Self::Tiny,
+        Self::Small,
+        Self::Large,
+        Self::Huge,
+    ];
 
     pub(super) fn name(self) -> &'static str {
         match self {
@@ -122,7 +138,26 @@ impl Data {
             Self::Constant => "constant",
             Self::Nan => "NaN in a group",
             Self::Infinity => "infinity in a group",
+            Self::Tiny => "scale 1e-36",
+            Self::Small => "scale 1e-20",
+            Self::Large => "scale 1e20",
+            Self::Huge => "scale 1e37",
         }
+    }
+
+    /// The size of the elements, where that is what it is about.
+    pub(super) fn scale(self) -> Option<f32> {
+        match self {
+            Self::Tiny => Some(1e-36),
+            Self::Small => Some(1e-20),
+            Self::Large => Some(1e20),
+            Self::Huge => Some(1e37),
+            _ => None,
+        }
+    }
+
+    pub(super) fn eps(self) -> f32 {
+        if self.scale().is_some() { 0.0 } else { DEFAULT_EPS }
     }
 
     pub(super) fn is_finite(self) -> bool {
@@ -138,8 +173,18 @@ impl Case {
         format!("{}{direction}, {}, {}", self.norm, self.layout, shape.join("x"))
     }
 
-    pub(super) fn norm(&self) -> Result<Box<dyn Norm>, SpecError> {
-        self.kind.norm(self.shape)
+    /// On this data, which has an `eps` of its own.
+    pub(super) fn norm(&self, data: Data) -> Result<Box<dyn Norm>, SpecError> {
+        self.kind.norm(self.shape, data.eps())
+    }
+
+    /// On what it is computed.
+    pub(super) fn data(&self) -> impl Iterator<Item = Data> {
+        Data::ALL.into_iter().filter(|data| self.scales || data.scale().is_none())
+    }
+
+    const fn at_every_scale(self) -> Self {
+        Self { scales: true, ..self }
     }
 
     /// Which gradients, and by which statistics.
@@ -152,10 +197,5 @@ impl Case {
 
     pub(super) fn plan(&self, gpu: &Gpu, norm: &dyn Norm, way: Way) -> Result<Plan, SpecError> {
         if self.backward { gpu.context().plan_backward(norm, self.wanted(way)) } else { gpu.context().plan(norm) }
-    }
-
-    /// The case with data. `parameters` is the shape of weight and bias.
-    pub(super) fn given(&'static self, parameters: &[usize], data: Data) -> Given {
-        Given::new(self, parameters, data)
     }
 }

@@ -6,7 +6,7 @@ use super::cases::{Case, Data};
 use super::check::Way;
 use super::own_buffers;
 use crate::array::{Inputs, Outputs};
-use crate::error::Error;
+use crate::error::{Error, SpecError};
 use crate::gpu::Gpu;
 use crate::norm::Norm;
 use crate::reference::{self, Backward, Forward};
@@ -19,6 +19,7 @@ const BATCHES: u32 = 7;
 pub(super) struct Given {
     case: &'static Case,
     pub(super) data: Data,
+    pub(super) norm: Box<dyn Norm>,
     pub(super) x: ArrayD<f32>,
     pub(super) parameters: Parameters,
     want: Want,
@@ -31,14 +32,20 @@ enum Want {
 }
 
 impl Given {
-    /// `parameters` is the shape of weight and bias.
-    pub(super) fn new(case: &'static Case, parameters: &[usize], data: Data) -> Self {
+    pub(super) fn new(case: &'static Case, data: Data) -> Result<Self, SpecError> {
+        let norm = case.norm(data)?;
         let mut numbers = Numbers::of(case.shape);
-        let mean = match data {
-            Data::FarMean | Data::Constant => 1e6,
-            _ => 0.0,
+        let (mean, deviation) = match (data, data.scale()) {
+            (Data::FarMean, _) => (1e6, 1.0),
+            (Data::Constant, _) => (1e6, 0.0),
+            (_, Some(scale)) => (scale, scale),
+            _ => (0.0, 1.0),
         };
-        let mut x = numbers.normal(case.shape, mean, if data == Data::Constant { 0.0 } else { 1.0 });
+        let mut x = numbers.normal(case.shape, mean, deviation);
+        if data.scale().is_some() {
+            // An adapter may take what is no normal number for 0.
+            x.map_inplace(|v| *v = if v.is_normal() { *v } else { 0.0 });
+        }
         let (place, value) = match data {
             Data::Outlier => (0, Some(1e6)),
             Data::Nan => (x.len() / 2, Some(f32::NAN)),
@@ -48,22 +55,23 @@ impl Given {
         if let (Some(element), Some(value)) = (x.iter_mut().nth(place), value) {
             *element = value;
         }
-        let parameters = case.kind.parameters(parameters, mean, &mut numbers);
+        let parameters = case.kind.parameters(&norm.parameter_shape(), mean, &mut numbers);
         // A mean of its own, so that sums of it do not vanish.
         let dy = case.backward.then(|| numbers.normal(case.shape, 0.3, 1.0));
         let gradients = dy.and_then(|dy| {
-            let want = case.kind.gradients(&x, &dy, &parameters)?;
+            let want = case.kind.gradients(&x, &dy, &parameters, data.eps())?;
             Some(Want::Gradients(dy, Box::new(want)))
         });
-        let want = gradients.unwrap_or_else(|| Want::Norm(Box::new(case.kind.oracle(&x, &parameters))));
-        Self { case, data, x, parameters, want }
+        let want = gradients.unwrap_or_else(|| Want::Norm(Box::new(case.kind.oracle(&x, &parameters, data.eps()))));
+        Ok(Self { case, data, norm, x, parameters, want })
     }
 
     /// The largest relative error of all that is computed; infinite where something is NaN that should not be.
-    pub(super) async fn error(&self, gpu: &Gpu, norm: &dyn Norm, way: Way) -> Result<f64, Error> {
+    pub(super) async fn error(&self, gpu: &Gpu, way: Way) -> Result<f64, Error> {
+        let norm = self.norm.as_ref();
         match (&self.want, way) {
             (Want::Norm(want), Way::OutOfPlace) => {
-                let y = own_buffers::y(gpu, norm, self).await?;
+                let y = own_buffers::y(gpu, self).await?;
                 Ok(error_of_values(y, &want.y, &want.scale))
             }
             (Want::Norm(want), _) => {
@@ -71,7 +79,7 @@ impl Given {
                 Ok(self.error_of_norm(want, &out))
             }
             (Want::Gradients(dy, want), Way::OverDy) => {
-                let got = own_buffers::gradients(gpu, norm, self.case.wanted(way), self, dy).await?;
+                let got = own_buffers::gradients(gpu, self.case.wanted(way), self, dy).await?;
                 let errors = of_gradients(want).into_iter().zip(got);
                 Ok(errors.map(|((want, scale), got)| error_of_values(got, want, scale)).fold(0.0, f64::max))
             }

@@ -13,11 +13,10 @@ pub use check::Check;
 
 use std::fmt;
 
-use crate::error::Error;
+use crate::error::{Error, SpecError};
 use crate::gpu::Gpu;
 use crate::plan::{Capabilities, Plan};
 use crate::probe::Probe;
-use crate::reference::TOLERANCE;
 use cases::{CASES, Case, Data};
 use check::Way;
 use given::Given;
@@ -26,7 +25,8 @@ use verdict::Verdict;
 /// The binding that tensors are cut to for [`Way::Windows`]: a row of 16,384 elements, wherever it starts.
 const WINDOW_BYTES: u64 = (64 << 10) + 256;
 
-/// What [`Gpu::examine`] found. Its `Display` is what the command prints: the probe's facts, a table, the verdict.
+/// What [`Gpu::examine`] found. Its `Display` is one screen: the GPU, what its arithmetic does, the worst error of each norm,
+/// and in the last line the verdict. [`Report::table`] has more.
 #[derive(Debug, Clone)]
 #[non_exhaustive]
 pub struct Report {
@@ -54,12 +54,26 @@ impl Report {
         &self.verdict.words
     }
 
+    /// Every case in every layout, a line each, and on what data and in which ways it was checked. What the command prints by
+    /// `--verbose`.
+    #[must_use]
+    pub fn table(&self) -> String {
+        let used: Vec<String> = Way::ALL
+            .into_iter()
+            .map(|way| (way, self.checks.iter().filter(|check| check.way == way).count()))
+            .filter(|&(_, checks)| checks > 0)
+            .map(|(way, checks)| format!("{} {checks}", way.name()))
+            .collect();
+        let data = Data::ALL.map(Data::name).join(", ");
+        format!("data: {data}\nchecks: {}\n\n{}", used.join(", "), verdict::table(&self.checks))
+    }
+
     /// What the probe found, each with its name.
     fn facts(&self) -> [(&'static str, String); 8] {
         let probe = &self.probe;
         let kept = |error: f64, kept: bool| {
-            let word = if kept { "computed as written" } else { "NOT computed as written" };
-            format!("{word}: off by {error:.1e} standard deviations at mean 1e6")
+            let word = if kept { "as written" } else { "NOT as written" };
+            format!("{word}: off by {error:.1e} std at mean 1e6")
         };
         let plain = kept(probe.plain_error, probe.keeps_subtractions());
         let rule = match (self.hides_subtractions, probe.keeps_subtractions()) {
@@ -91,17 +105,17 @@ impl Report {
                 if probe.not_ieee.is_empty() {
                     "as IEEE 754 says".to_owned()
                 } else {
-                    format!("not as IEEE 754 says: {}; the checks below tell if it matters", probe.not_ieee.join(", "))
+                    format!("not as IEEE 754 says: {}; the checks tell if it matters", probe.not_ieee.join(", "))
                 },
             ),
             (
                 "loops",
                 format!(
-                    "one of {wanted} iterations runs {}, two of {} run {} together; {}",
+                    "{} of {wanted} iterations run, {} of 2 x {}; {}",
                     probe.iterations,
-                    wanted / 2,
                     probe.iterations_of_two,
-                    if probe.runs_loops() { "enough for every norm" } else { "NOT enough" }
+                    wanted / 2,
+                    if probe.runs_loops() { "enough" } else { "NOT enough" }
                 ),
             ),
         ]
@@ -114,16 +128,8 @@ impl fmt::Display for Report {
         for (name, fact) in self.facts() {
             writeln!(f, "{name:21}{fact}")?;
         }
-        let used: Vec<String> = Way::ALL
-            .into_iter()
-            .map(|way| (way, self.checks.iter().filter(|check| check.way == way).count()))
-            .filter(|&(_, checks)| checks > 0)
-            .map(|(way, checks)| format!("{} {checks}", way.name()))
-            .collect();
-        writeln!(f, "\ndata: {}", Data::ALL.map(Data::name).join(", "))?;
-        writeln!(f, "checks: {}", used.join(", "))?;
-        writeln!(f, "errors: relative to the largest term, and {TOLERANCE:e} at most\n")?;
-        writeln!(f, "{}\n{}", verdict::table(&self.checks), self.verdict())
+        writeln!(f, "\n{}", verdict::summary(&self.checks))?;
+        writeln!(f, "\n{}", self.verdict())
     }
 }
 
@@ -209,18 +215,18 @@ impl Case {
             data: Data::Zero,
             error: Err(one_line(&error)),
         };
-        let norm = match self.norm() {
-            Ok(norm) => norm,
-            Err(error) => return checks.push(broken(Way::Planned, error.to_string())),
+        let given: Vec<Given> = match self.data().map(|data| Given::new(self, data)).collect() {
+            Ok(given) => given,
+            Err(error) => return checks.push(broken(Way::Planned, SpecError::to_string(&error))),
         };
-        let given: Vec<Given> = Data::ALL.iter().map(|&data| self.given(&norm.parameter_shape(), data)).collect();
+        let Some(first) = given.first() else { return };
         let mut planned: Option<Plan> = None;
         for (way, gpu) in ways {
             // Norms and gradients lie in one's own buffers each in a way of their own.
             if *way == if self.backward { Way::OutOfPlace } else { Way::OverDy } {
                 continue;
             }
-            let plan = match self.plan(gpu, norm.as_ref(), *way) {
+            let plan = match self.plan(gpu, first.norm.as_ref(), *way) {
                 Ok(plan) => plan,
                 // A row that no window holds.
                 Err(_) if *way == Way::Windows => continue,
@@ -238,7 +244,7 @@ impl Case {
                 if *way == Way::OutOfPlace && given.data != Data::FarMean {
                     continue;
                 }
-                let error = given.error(gpu, norm.as_ref(), *way).await.map_err(|error| one_line(&error.to_string()));
+                let error = given.error(gpu, *way).await.map_err(|error| one_line(&error.to_string()));
                 checks.push(Check { case: self, plan: kernels(&plan), way: *way, data: given.data, error });
             }
             planned.get_or_insert(plan);

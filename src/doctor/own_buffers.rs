@@ -8,11 +8,11 @@ use crate::backward::Backward;
 use crate::bind::{Bound, Operands};
 use crate::error::Error;
 use crate::gpu::Gpu;
-use crate::norm::Norm;
 use crate::sample::Parameters;
 
 /// `y`.
-pub(super) async fn y(gpu: &Gpu, norm: &dyn Norm, given: &Given) -> Result<Vec<f32>, Error> {
+pub(super) async fn y(gpu: &Gpu, given: &Given) -> Result<Vec<f32>, Error> {
+    let norm = given.norm.as_ref();
     let buffers = Buffers::new(gpu, given).await?;
     let y = zeros(gpu, norm.shape()).await?;
     let plan = gpu.context().plan(norm)?;
@@ -24,11 +24,11 @@ pub(super) async fn y(gpu: &Gpu, norm: &dyn Norm, given: &Given) -> Result<Vec<f
 /// The gradients of `x`, weight and bias, by the statistics that a forward pass saves if `wanted` is by such.
 pub(super) async fn gradients(
     gpu: &Gpu,
-    norm: &dyn Norm,
     wanted: Backward,
     given: &Given,
     dy: &ArrayD<f32>,
 ) -> Result<Vec<Vec<f32>>, Error> {
+    let norm = given.norm.as_ref();
     let buffers = Buffers::new(gpu, given).await?;
     let parameters = norm.parameter_shape();
     let (dweight, dbias) = (zeros(gpu, &parameters).await?, zeros(gpu, &parameters).await?);

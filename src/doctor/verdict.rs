@@ -1,5 +1,7 @@
 //! What the checks amount to: the table, and whether to trust the adapter.
 
+use std::collections::HashSet;
+
 use super::check::{Check, Way};
 use crate::probe::Probe;
 use crate::reference::TOLERANCE;
@@ -41,9 +43,11 @@ pub(super) fn judge(probe: &Probe, hidden: bool, checks: &[Check]) -> Verdict {
         ));
     }
     if !failed.is_empty() {
-        let finite = failed.iter().all(|check| !check.data.is_finite());
-        let advice = if finite {
+        let all = |kind: fn(&Check) -> bool| failed.iter().all(|check| kind(check));
+        let advice = if all(|check| !check.data.is_finite()) {
             "Trust it with finite data only: NaN or infinities do not come out as in float64."
+        } else if all(|check| check.data.scale().is_some()) {
+            "Trust it with data of ordinary size only: values whose squares are no f32 do not come out as in float64."
         } else {
             "Do not trust it."
         };
@@ -85,6 +89,25 @@ fn unharmed(failed: &[&Check], checks: &[Check]) -> String {
         .map(Way::name)
         .collect();
     if passed.is_empty() { String::new() } else { format!(" Nothing failed {}.", passed.join(", ")) }
+}
+
+/// The worst error of each norm and of its gradients, a line each.
+pub(super) fn summary(checks: &[Check]) -> String {
+    let mut norms: Vec<&str> = checks.iter().map(|check| check.case.norm).collect();
+    let mut seen = HashSet::new();
+    norms.retain(|norm| seen.insert(*norm));
+    let mut text = format!("{:21}{:>8}{:>11}\n", "largest error", "forward", "backward");
+    for norm in norms {
+        let of_norm = || checks.iter().filter(move |check| check.case.norm == norm);
+        let worst = |backward: bool| {
+            let errors = of_norm().filter(|check| check.case.backward == backward).map(Check::size);
+            errors.reduce(f64::max).map_or_else(|| "none".to_owned(), |error| format!("{error:.1e}"))
+        };
+        let verdict = if of_norm().all(Check::passed) { "ok" } else { "FAIL" };
+        text.push_str(&format!("{norm:21}{:>8}{:>11}  {verdict}\n", worst(false), worst(true)));
+    }
+    text.push_str(&format!("relative to the largest term; {TOLERANCE:e} is the most that is taken for rounding"));
+    text
 }
 
 /// A line for each case and plan: all its ways and data together.
@@ -196,6 +219,29 @@ mod tests {
         let mut checks = good();
         checks.push(check(Way::Planned, Data::Nan, f64::INFINITY));
         refused(&judge(&probe(), true, &checks), &["Trust it with finite data only"]);
+    }
+
+    #[test]
+    fn wrong_at_the_ends_of_the_range_is_right_with_ordinary_numbers() {
+        let mut checks = good();
+        checks.push(check(Way::Planned, Data::Huge, f64::INFINITY));
+        checks.push(check(Way::Windows, Data::Tiny, 1.0));
+        refused(&judge(&probe(), true, &checks), &["Trust it with data of ordinary size only", "scale 1e37"]);
+        checks.push(check(Way::Planned, Data::Nan, f64::INFINITY));
+        refused(&judge(&probe(), true, &checks), &["Do not trust it."]);
+    }
+
+    #[test]
+    fn a_norm_has_its_worst_error() {
+        let mut checks = good();
+        let backward = CASES.iter().find(|case| case.backward && case.norm == "layer").unwrap();
+        checks.push(Check { case: backward, ..check(Way::Planned, Data::Zero, 2e-7) });
+        let lines = |checks: &[Check]| summary(checks).lines().map(str::to_owned).collect::<Vec<_>>();
+        let words = |line: &str| line.split_whitespace().map(str::to_owned).collect::<Vec<_>>();
+        assert_eq!(words(&lines(&good())[1]), ["layer", "4.0e-6", "none", "ok"]);
+        assert_eq!(words(&lines(&checks)[1]), ["layer", "4.0e-6", "2.0e-7", "ok"]);
+        checks.push(check(Way::Windows, Data::Zero, 0.5));
+        assert_eq!(words(&lines(&checks)[1]), ["layer", "5.0e-1", "2.0e-7", "FAIL"]);
     }
 
     #[test]

@@ -13,7 +13,6 @@ use crate::{
     VarianceEstimator,
 };
 
-pub const EPS: f32 = 1e-5;
 /// How much of the running statistics a batch replaces.
 pub const TAKE: f32 = 0.1;
 
@@ -41,25 +40,25 @@ pub struct Parameters {
 
 impl Kind {
     /// Of `x` of this shape.
-    pub fn norm(self, shape: &[usize]) -> Result<Box<dyn Norm>, SpecError> {
+    pub fn norm(self, shape: &[usize], eps: f32) -> Result<Box<dyn Norm>, SpecError> {
         let last = |ndim: usize| shape.split_at(shape.len().saturating_sub(ndim)).1;
         Ok(match self {
-            Self::Layer { ndim } => Box::new(LayerNorm::new(shape, last(ndim))?.eps(EPS)),
+            Self::Layer { ndim } => Box::new(LayerNorm::new(shape, last(ndim))?.eps(eps)),
             Self::Rms { weight_offset } => {
-                Box::new(RmsNorm::new(shape, last(1))?.eps(EPS).weight_offset(weight_offset))
+                Box::new(RmsNorm::new(shape, last(1))?.eps(eps).weight_offset(weight_offset))
             }
-            Self::Group { groups, axis } => Box::new(GroupNorm::new(shape, groups, axis)?.eps(EPS)),
-            Self::Instance { axis } => Box::new(InstanceNorm::new(shape, axis)?.eps(EPS)),
+            Self::Group { groups, axis } => Box::new(GroupNorm::new(shape, groups, axis)?.eps(eps)),
+            Self::Instance { axis } => Box::new(InstanceNorm::new(shape, axis)?.eps(eps)),
             Self::BatchTrain { axis } => Box::new(
                 BatchNorm::new(shape, axis)?
-                    .eps(EPS)
+                    .eps(eps)
                     .momentum(Momentum::exponential(TAKE))
                     .running_variance(VarianceEstimator::Unbiased),
             ),
-            Self::BatchEval { axis } => Box::new(BatchNorm::new(shape, axis)?.eps(EPS).eval()),
-            Self::Mvn { axes } => Box::new(MeanVarianceNorm::new(shape, axes)?.eps(EPS)),
-            Self::Lp { p: 1, axes } => Box::new(LpNorm::l1(shape, axes)?.eps(EPS)),
-            Self::Lp { axes, .. } => Box::new(LpNorm::l2(shape, axes)?.eps(EPS)),
+            Self::BatchEval { axis } => Box::new(BatchNorm::new(shape, axis)?.eps(eps).eval()),
+            Self::Mvn { axes } => Box::new(MeanVarianceNorm::new(shape, axes)?.eps(eps)),
+            Self::Lp { p: 1, axes } => Box::new(LpNorm::l1(shape, axes)?.eps(eps)),
+            Self::Lp { axes, .. } => Box::new(LpNorm::l2(shape, axes)?.eps(eps)),
         })
     }
 
@@ -81,11 +80,11 @@ impl Kind {
     }
 
     /// The norm in float64. The arrays must be such as the library takes.
-    pub fn oracle(self, x: &ArrayD<f32>, parameters: &Parameters) -> Forward {
+    pub fn oracle(self, x: &ArrayD<f32>, parameters: &Parameters, eps: f32) -> Forward {
         let x = wide(x);
         let Parameters { weight, bias, running_mean, running_var } = parameters;
         let [weight, bias, mean, var] = [weight, bias, running_mean, running_var].map(|array| array.as_ref().map(wide));
-        let (x, eps) = (x.view(), f64::from(EPS));
+        let (x, eps) = (x.view(), f64::from(eps));
         let (w, b) = (weight.as_ref().map(|w| w.view()), bias.as_ref().map(|b| b.view()));
         let rank = x.ndim();
         let front = |axis: isize| from_front(axis, rank);
@@ -107,8 +106,8 @@ impl Kind {
     }
 
     /// Its gradients in float64, for a norm that has a backward pass. The arrays must be such as the library takes.
-    pub fn gradients(self, x: &ArrayD<f32>, dy: &ArrayD<f32>, parameters: &Parameters) -> Option<Backward> {
-        let (x, dy, eps) = (wide(x), wide(dy), f64::from(EPS));
+    pub fn gradients(self, x: &ArrayD<f32>, dy: &ArrayD<f32>, parameters: &Parameters, eps: f32) -> Option<Backward> {
+        let (x, dy, eps) = (wide(x), wide(dy), f64::from(eps));
         let (x, dy) = (x.view(), dy.view());
         let Parameters { weight, running_mean, running_var, .. } = parameters;
         let [weight, mean, var] = [weight, running_mean, running_var].map(|array| array.as_ref().map(wide));

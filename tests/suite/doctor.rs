@@ -19,15 +19,18 @@ fn the_doctor_trusts_this_adapter() {
     let all = told.last().map(|&(_, all)| all);
     assert!(told.is_sorted() && told.iter().all(|&(_, bytes)| Some(bytes) == all), "{told:?}");
     assert_eq!((told.first().map(|&(done, _)| done), told.last().map(|&(done, _)| done)), (Some(0), all));
-    // The same bits every time, so the command says the same to the letter.
-    let ended = Folder::new().succeed("doctor");
-    assert_eq!((ended.stdout.as_str(), ended.stderr.as_str()), (report.to_string().as_str(), ""));
-    let text = &ended.stdout;
-    assert!(text.starts_with(&gpu().describe()), "{text}");
-    assert!(text.lines().last().is_some_and(|verdict| verdict.starts_with("Trust it: in all ")), "{text}");
+    // The same bits every time, so the command says the same to the letter. It ends with what fits a screen.
+    let ended = Folder::new().succeed("doctor --verbose");
+    let screen = report.to_string();
+    assert_eq!((ended.stdout, ended.stderr.as_str()), (format!("{}\n{screen}", report.table()), ""));
+    assert!(screen.starts_with(&gpu().describe()), "{screen}");
+    assert!(screen.lines().last().is_some_and(|verdict| verdict.starts_with("Trust it: in all ")), "{screen}");
+    assert!(screen.lines().count() <= 24, "{screen}");
+    assert!(screen.lines().skip(1).all(|line| line.len() <= 82), "{screen}");
     for fact in ["(x - shift) - delta", "denormals", "a * b + c", "a / b, sqrt(a)", "NaN, infinities", "loops"] {
-        assert!(text.lines().any(|line| line.starts_with(fact)), "no {fact} in\n{text}");
+        assert!(screen.lines().any(|line| line.starts_with(fact)), "no {fact} in\n{screen}");
     }
+    let text = report.table();
     for norm in ["layer", "rms", "group", "instance", "batch, training", "batch, eval", "mvn", "lp, p = 1", "lp, p = 2"]
     {
         let rows: Vec<&str> = text.lines().filter(|line| line.starts_with(&format!("{norm}, "))).collect();
@@ -35,12 +38,15 @@ fn the_doctor_trusts_this_adapter() {
         assert!(rows.len() > gradients, "no {norm} in\n{text}");
         assert_eq!(gradients > 0, !norm.contains("mvn") && !norm.contains("lp"), "{norm} in\n{text}");
         assert!(rows.iter().all(|row| row.ends_with("  ok")), "{text}");
+        let line = screen.lines().find(|line| line.starts_with(&format!("{norm}  "))).expect("a line");
+        assert_eq!(line.ends_with("none  ok"), gradients == 0, "{screen}");
     }
 }
 
 #[test]
 fn its_json_is_one_object_with_every_check() {
     let report = Folder::new().succeed("doctor --json").json();
+    Folder::new().refuse(2, "doctor --json --verbose", &["--json", "--verbose"]);
     assert_eq!(report["trusted"], true, "{report}");
     assert!(report["verdict"].as_str().is_some_and(|verdict| verdict.starts_with("Trust it")));
     assert_eq!(report["adapter"]["name"], gpu().adapter_info().name);
@@ -53,7 +59,19 @@ fn its_json_is_one_object_with_every_check() {
         assert_eq!((&check["passed"], &check["trouble"]), (&Value::Bool(true), &Value::Null));
     }
     let all = |key: &str| checks.iter().filter_map(|check| check[key].as_str()).collect::<BTreeSet<_>>();
-    assert_eq!(all("data").len(), 6);
+    assert_eq!(all("data").len(), 10);
+    // The whole range of f32, in every kind of plan.
+    for scale in ["scale 1e-36", "scale 1e-20", "scale 1e20", "scale 1e37"] {
+        let scaled = checks.iter().filter(|check| check["data"] == scale);
+        let plans: Vec<&str> = scaled.filter_map(|check| check["plan"].as_str()).collect();
+        for kernel in
+            ["fused_rows", "apply_rows", "fused_columns", "apply_columns", "backward_fused_rows", "backward_apply_rows"]
+                .into_iter()
+                .chain(["backward_apply_columns"])
+        {
+            assert!(plans.iter().any(|plan| plan.split(", ").any(|pass| pass == kernel)), "no {kernel} at {scale}");
+        }
+    }
     let layouts = BTreeSet::from(["channels between", "channels first", "channels last", "columns", "rows"]);
     assert_eq!(all("layout"), layouts);
     assert_eq!(all("direction"), BTreeSet::from(["backward", "forward"]));

@@ -25,5 +25,5 @@ pub async fn examine(progress: Function) -> Result<Found, JsValue> {
         })
         .await
         .map_err(words)?;
-    Ok(Found { trusted: report.is_trusted(), text: report.to_string() })
+    Ok(Found { trusted: report.is_trusted(), text: format!("{}\n{report}", report.table()) })
 }

@@ -26,7 +26,11 @@ pub(crate) fn run(options: &Doctor) -> Result<(), Failure> {
         })
         .map_err(|error| specify::refusal(None, &error))?;
     drop(step);
-    crate::print(&if options.json { json_of(&gpu, &report) } else { report.to_string() })?;
+    crate::print(&match (options.json, options.verbose) {
+        (true, _) => json_of(&gpu, &report),
+        (false, true) => format!("{}\n{report}", report.table()),
+        (false, false) => report.to_string(),
+    })?;
     if report.is_trusted() {
         return Ok(());
     }
