@@ -6,11 +6,11 @@ fn main(invocation: Invocation) {
     if !columns.inside {
         return;
     }
-    var center: array<Center, SPAN>;
+    var center: array<PackCenter, SPAN>;
     var factor: array<Pack, SPAN>;
     var bias: array<Pack, SPAN>;
     for (var q = 0u; q < SPAN; q++) {
-        var found: Center;
+        var found: PackCenter;
         var scale = Pack(0.0);
         var offset = Pack(0.0);
         for (var j = 0u; j < WIDTH; j++) {
@@ -29,7 +29,7 @@ fn main(invocation: Invocation) {
     for (var row = columns.row; row < columns.row_end; row += params.row_lanes) {
         for (var q = 0u; q < SPAN; q++) {
             let at = base + row * params.pitch + q * WIDTH;
-            y_store(at, centered(x_load(at), center[q]) * factor[q] + bias[q]);
+            y_store(at, centered_at(x_load(at), center[q]) * factor[q] + bias[q]);
         }
     }
 }

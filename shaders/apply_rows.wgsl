@@ -7,6 +7,6 @@ fn main(invocation: Invocation) {
         let tile = tile_of(params.first_tile + index);
         let statistics = group_statistics(tile.group);
         affine_begin(channel_of(tile.group), statistics.factor);
-        normalize(tile.base, tile.s, tile.length, center_of(statistics), true);
+        normalize(tile.base, tile.s, tile.length, statistics.scale, center_of(statistics), true);
     }
 }

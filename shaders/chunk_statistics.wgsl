@@ -1,14 +1,14 @@
-// The statistics of each column of a pack over a few of its rows, held in `chunk`: the mean first, then the deviations, all
-// times `scale`.
-fn chunk_statistics(chunk: ptr<function, array<Pack, CHUNK>>, scale: Value) -> Partial {
-    let shift = first_center((*chunk)[0], scale);
-    var center = Center(scale, Value(0.0), Value(0.0));
+// The statistics of each column of a pack over a few of its rows, held in `chunk`: the mean first, then the deviations.
+fn chunk_statistics(chunk: ptr<function, array<Pack, CHUNK>>) -> Partial {
+    // Hidden, or the compiler might take a scale out of the differences.
+    let shift = opaque(finite_or_zero((*chunk)[0]));
+    var center = Center(Value(0.0), Value(0.0));
     if subtract_mean {
         var sum = Value(0.0);
         for (var i = 0u; i < CHUNK; i++) {
-            sum += opaque_pack((*chunk)[i] * scale - shift);
+            sum += opaque_pack((*chunk)[i] - shift);
         }
-        center = recenter(scale, shift, sum / f32(CHUNK));
+        center = recenter(shift, sum / f32(CHUNK));
     }
     var sum1 = Value(0.0);
     var sum2 = Value(0.0);
@@ -20,14 +20,13 @@ fn chunk_statistics(chunk: ptr<function, array<Pack, CHUNK>>, scale: Value) -> P
     if subtract_mean {
         return partial_from_sums(f32(CHUNK), center, sum1, sum2);
     }
-    return Partial(f32(CHUNK), scale, Value(0.0), Value(0.0), sum2);
+    return Partial(f32(CHUNK), Value(0.0), Value(0.0), sum2);
 }
 
 // Of one element each. An infinite one is an infinite mean, and its deviation from that NaN: compilers fold x - x to 0.
-fn single_statistics(x: Pack, scale: Value) -> Partial {
-    let v = x * scale;
+fn single_statistics(x: Pack) -> Partial {
     if subtract_mean {
-        return Partial(1.0, scale, v, Value(0.0), opaque(v) - v);
+        return Partial(1.0, x, Value(0.0), opaque(x) - x);
     }
-    return Partial(1.0, scale, Value(0.0), Value(0.0), size_of(v));
+    return Partial(1.0, Value(0.0), Value(0.0), size_of(x));
 }

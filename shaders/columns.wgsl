@@ -39,15 +39,26 @@ fn columns_base(columns: Columns) -> u32 {
     return columns.b * params.rows * params.pitch + columns.column;
 }
 
-// Sets what belongs to the j-th of a pack of groups.
-fn center_put(center: ptr<function, Center>, j: u32, statistics: Statistics) {
+// The center of a pack of groups, and the scale of each.
+struct PackCenter {
+    scale: Pack,
+    shift: Pack,
+    delta: Pack,
+}
+
+// Sets what belongs to the j-th of them.
+fn center_put(center: ptr<function, PackCenter>, j: u32, statistics: Statistics) {
     var scale = (*center).scale;
     var shift = (*center).shift;
     var delta = (*center).delta;
     pack_put(&scale, j, statistics.scale);
     pack_put(&shift, j, statistics.shift);
     pack_put(&delta, j, statistics.delta);
-    *center = Center(scale, shift, delta);
+    *center = PackCenter(scale, shift, delta);
+}
+
+fn centered_at(x: Pack, center: PackCenter) -> Pack {
+    return centered(x * center.scale, Center(center.shift, center.delta));
 }
 
 // What a column is in the block.

@@ -12,13 +12,16 @@ fn main(invocation: Invocation) {
         for (var i = 0u; i < CHUNK; i++) {
             chunk[i] = x_load(base + q * WIDTH + i * params.pitch);
         }
-        var partial: Partial;
-        var scale = Pack(1.0);
+        var tile = Tile(Pack(1.0), Partial());
         for (var again = false; ; again = true) {
-            partial = chunk_statistics(&chunk, scale);
-            scale = better_scale(partial);
+            tile.partial = chunk_statistics(&chunk);
+            let scale = better_scale(tile.partial);
             if again || all(scale == Pack(1.0)) {
                 break;
+            }
+            tile.scale = scale;
+            for (var i = 0u; i < CHUNK; i++) {
+                chunk[i] *= scale;
             }
         }
         var factor = Pack(0.0);
@@ -26,7 +29,7 @@ fn main(invocation: Invocation) {
         for (var j = 0u; j < WIDTH; j++) {
             let column = columns.column + q * WIDTH + j;
             let group = columns.b * params.k_count + column;
-            let statistics = statistics_of(partial, j);
+            let statistics = statistics_of(tile, j);
             let channel = channel_base(columns.b, column);
             pack_put(&factor, j, statistics.factor * weight_load(channel));
             pack_put(&bias, j, bias_load(channel));
@@ -34,7 +37,7 @@ fn main(invocation: Invocation) {
             rstd_store(group, rstd_of(statistics));
             stats_store(group, packed(statistics));
         }
-        let center = Center(partial.scale, partial.shift, partial.delta);
+        let center = Center(tile.partial.shift, tile.partial.delta);
         for (var i = 0u; i < CHUNK; i++) {
             y_store(base + q * WIDTH + i * params.pitch, centered(chunk[i], center) * factor + bias);
         }

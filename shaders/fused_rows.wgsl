@@ -7,10 +7,9 @@ fn main(invocation: Invocation) {
     let live = index < params.tiles;
     let group = params.first_tile + min(index, params.tiles - 1u);
     let base = group * params.s_count;
-    let partial = tile_statistics(base, params.s_count);
-    let statistics = statistics_of(partial, 0u);
+    let statistics = statistics_of(tile_statistics(base, params.s_count), 0u);
     affine_begin(channel_of(group), statistics.factor);
-    normalize(base, 0u, params.s_count, center_of(statistics), live);
+    normalize(base, 0u, params.s_count, statistics.scale, center_of(statistics), live);
     if live && lane_in_tile() == 0u {
         mean_store(group, mean_of(statistics));
         rstd_store(group, rstd_of(statistics));

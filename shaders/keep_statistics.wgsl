@@ -1,11 +1,12 @@
 // A merged partial becomes its group's statistics; BatchNorm's running statistics are updated by the one lane that owns the
 // channel.
-fn keep(group: u32, merged: Partial) {
-    let center = recenter(merged.scale, merged.shift, merged.delta);
-    let factor = factor_of(merged.m2, merged.count, merged.scale);
-    let statistics = Statistics(merged.count, merged.scale, center.shift, center.delta, factor);
+fn keep(group: u32, tile: Tile) {
+    let merged = tile.partial;
+    let center = recenter(merged.shift, merged.delta);
+    let factor = factor_of(merged.m2, merged.count, tile.scale);
+    let statistics = Statistics(merged.count, tile.scale, center.shift, center.delta, factor);
     stats_store(group, packed(statistics));
     mean_store(group, mean_of(statistics));
     rstd_store(group, rstd_of(statistics));
-    track(group, mean_of(statistics), merged);
+    track(group, mean_of(statistics), tile);
 }

@@ -5,28 +5,28 @@ fn main(invocation: Invocation) {
     let index = tile_index(invocation);
     let group = min(index, params.tiles - 1u);
     let base = group / params.k_count * params.b_stride + group % params.k_count * params.k_stride;
-    var merged: Partial;
-    var scale = 1.0;
+    var tile = Tile(1.0, Partial());
     for (var again = false; ; again = true) {
-        let none = Partial(0.0, scale, 0.0, 0.0, 0.0);
+        let none = Partial();
         // Chains of 16, and then of chains: see held_statistics.wgsl.
         var mine = none;
         for (var chain = lane_in_tile(); chain < params.partials; chain += 16u * lanes) {
             var run = none;
             for (var j = chain; j < min(chain + 16u * lanes, params.partials); j += lanes) {
                 let place = base + j / params.inner_count * params.outer_stride + j % params.inner_count;
-                run = merge(run, restored(partials_load(place), scale));
+                run = merge(run, restored(partials_load(place), tile.scale));
             }
             mine = merge(mine, run);
         }
-        merged = merge_lanes(mine);
-        scale = better_scale(merged);
+        tile.partial = merge_lanes(mine);
+        let scale = better_scale(tile.partial);
         if again || !any_lane(scale != 1.0) {
             break;
         }
+        tile.scale = scale;
     }
     if index < params.tiles && lane_in_tile() == 0u {
-        keep(group, merged);
+        keep(group, tile);
     }
 }
 
@@ -35,5 +35,5 @@ fn restored(v: vec4<f32>, scale: f32) -> Partial {
     let by = scale * inverse_of(scale_of(v.x));
     // In this order: the square of `by` is no f32.
     let m2 = opaque(v.w * by) * by * select(1.0, inverse_of(scale), scaling == L1);
-    return Partial(count_of(v.x), scale, v.y * by, v.z * by, m2);
+    return Partial(count_of(v.x), v.y * by, v.z * by, m2);
 }

@@ -1,3 +1,3 @@
 // Nothing to keep between batches.
-fn track(channel: u32, mean: f32, merged: Partial) {
+fn track(channel: u32, mean: f32, tile: Tile) {
 }

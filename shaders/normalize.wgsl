@@ -1,15 +1,14 @@
 // Normalizes a tile that starts `s` elements into its run of S, TOGETHER packs at a time, so that nothing is asked for each.
 // Lanes that are not `live` take part and store nothing.
-fn normalize(base: u32, s: u32, length: u32, center: Center, live: bool) {
+fn normalize(base: u32, s: u32, length: u32, scale: f32, center: Center, live: bool) {
     for (var i = 0u; i < item_count(); i += TOGETHER) {
         affine_take(i, length);
         if live {
             for (var j = 0u; j < TOGETHER; j++) {
                 let at = item_at(i + j);
                 if whole || at < length {
-                    let x = item(i + j, base);
-                    residual_out_store(base + at, x);
-                    y_store(base + at, affine(centered(x, center), s + at, j));
+                    residual_out_store(base + at, original(i + j, base, scale));
+                    y_store(base + at, affine(centered(item(i + j, base, scale), center), s + at, j));
                 }
             }
         }

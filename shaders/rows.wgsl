@@ -5,7 +5,7 @@ fn item_at(i: u32) -> u32 {
     return (((i / span) * lanes + lane_in_tile()) * span + i % span) * WIDTH;
 }
 
-struct Tile {
+struct Stretch {
     group: u32,
     base: u32,
     // Position of the tile's first element in its run of S, and how many follow from there.
@@ -14,9 +14,9 @@ struct Tile {
 }
 
 // Tiles are numbered as they lie in memory, and never cross from one run of S to the next.
-fn tile_of(index: u32) -> Tile {
+fn tile_of(index: u32) -> Stretch {
     let run = index / params.parts;
     let s = (index % params.parts) * params.tile_length;
     let group = run / (params.r_count * params.k_count) * params.k_count + run % params.k_count;
-    return Tile(group, run * params.s_count + s, s, min(params.tile_length, params.s_count - s));
+    return Stretch(group, run * params.s_count + s, s, min(params.tile_length, params.s_count - s));
 }

@@ -3,25 +3,29 @@
 // A mean kept as one f32 is off by half an ulp of the data, which at mean 1e6 is 0.03 standard
 // deviations. So a mean is always the pair shift + delta, and is never added up.
 
-// Of `count` values, times `scale`: their mean is shift + delta, the sum of their squared distances from it m2.
+// Of `count` values: their mean is shift + delta, the sum of their squared distances from it m2. The values are those of x times
+// a scale: see record.wgsl.
 struct Partial {
     count: f32,
-    scale: Value,
     shift: Value,
     delta: Value,
     m2: Value,
 }
 
-// The mean of values times `scale`.
 struct Center {
-    scale: Value,
     shift: Value,
     delta: Value,
 }
 
+// What is found of a tile, and the scale that x was taken times for it.
+struct Tile {
+    scale: Value,
+    partial: Partial,
+}
+
 // The center of one group, for all of a pack.
 fn center_of(s: Statistics) -> Center {
-    return Center(Value(s.scale), Value(s.shift), Value(s.delta));
+    return Center(Value(s.shift), Value(s.delta));
 }
 
 // The same value, but the compiler cannot see that it is. Mesa, for one, folds (a + b) - a to b.
@@ -37,9 +41,9 @@ fn opaque_pack(v: Pack) -> Pack {
     return v;
 }
 
-// The distance from the mean, times the scale. Exact where x is near shift, as it is unless x is an outlier.
+// Exact where x is near shift, as it is unless x is an outlier.
 fn centered(x: Pack, center: Center) -> Pack {
-    return opaque_pack(x * center.scale - center.shift) - center.delta;
+    return opaque_pack(x - center.shift) - center.delta;
 }
 
 // What each centred element adds to m2: its square, or for L1 its magnitude.
@@ -64,12 +68,12 @@ fn if_finite(v: Value, yes: Value, no: Value) -> Value {
 
 // shift + mean as the nearest f32 and what that leaves over (Knuth's two-sum), so that an outlier that
 // happened to be the shift costs no accuracy. A mean that is not finite is kept whole in the shift.
-fn recenter(scale: Value, shift: Value, mean: Value) -> Center {
+fn recenter(shift: Value, mean: Value) -> Center {
     let sum = opaque(shift + mean);
     let of_mean = opaque(sum - shift);
     let of_shift = opaque(sum - of_mean);
     let left = opaque(shift - of_shift) + opaque(mean - of_mean);
-    return Center(scale, sum, if_finite(sum, left, Value(0.0)));
+    return Center(sum, if_finite(sum, left, Value(0.0)));
 }
 
 // From sum1 = sum of e and sum2 = sum of e*e, where e = x - center and center is nearly the mean: the
@@ -81,20 +85,13 @@ fn partial_from_sums(count: f32, center: Center, sum1: Value, sum2: Value) -> Pa
     let negative = (bitcast<ValueBits>(m2) >> ValueBits(31u)) == ValueBits(1u);
     return Partial(
         count,
-        center.scale,
         center.shift,
         if_finite(center.shift, center.delta + correction, Value(0.0)),
         if_finite(m2, select(m2, Value(0.0), negative), m2),
     );
 }
 
-// The first centre of values times `scale`. The compiler may not take the scale out of x * scale - first * scale: x - first may be
-// no f32.
-fn first_center(x: Value, scale: Value) -> Value {
-    return opaque(finite_or_zero(x) * scale);
-}
-
-// The scale at which the values of `p`, which were taken at 1, ought to be: another where their squares, or what is divided by
+// The scale at which the values of `p`, which were taken times 1, ought to be: another where their squares, or what is divided by
 // them, overflowed (by bits, which NaN passes as well), or where they are so small that some may have vanished and no eps makes
 // up for it. A mean that is not small has no small deviations but 0.
 fn better_scale(p: Partial) -> Value {
@@ -103,7 +100,7 @@ fn better_scale(p: Partial) -> Value {
     return select(select(Value(1.0), Value(OF_SMALL), vanishing), Value(OF_LARGE), overflowing);
 }
 
-// Chan, Golub and LeVeque's pairwise update, of values at one scale. The mean is centred anew, or what an outlier at the start
+// Chan, Golub and LeVeque's pairwise update. The mean is centred anew, or what an outlier at the start
 // has cost would stay for good.
 fn merge(a: Partial, b: Partial) -> Partial {
     if a.count == 0.0 {
@@ -116,11 +113,10 @@ fn merge(a: Partial, b: Partial) -> Partial {
     let part = b.count / count;
     let apart = opaque(b.shift - a.shift) + (b.delta - a.delta);
     let m2 = a.m2 + b.m2 + apart * apart * (a.count * part);
-    let center = recenter(a.scale, a.shift, a.delta + apart * part);
+    let center = recenter(a.shift, a.delta + apart * part);
     // An infinite mean stays that infinity rather than becoming inf - inf.
     return Partial(
         count,
-        a.scale,
         if_finite(apart, center.shift, a.shift + b.shift),
         if_finite(apart, center.delta, Value(0.0)),
         m2,

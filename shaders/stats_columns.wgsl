@@ -10,13 +10,17 @@ fn main(invocation: Invocation) {
     let base = columns_base(columns);
     let down = params.row_lanes * params.pitch;
     let to = (columns.b * params.row_tiles + columns.row_tile) * params.pitch + columns.column;
-    var merged: array<Partial, SPAN>;
-    for (var q = 0u; q < SPAN; q++) {
-        merged[q].scale = Value(1.0);
-    }
-    for (var again = false; ; again = true) {
+    // All columns are taken at one scale after the other, as far as some ask for it; of which, a bit each says.
+    var asking = array<u32, 3>(0xffffffffu, 0u, 0u);
+    let scales = array<f32, 3>(1.0, OF_LARGE, OF_SMALL);
+    for (var trip = 0u; trip < 3u; trip++) {
+        if asking[trip] == 0u {
+            continue;
+        }
+        let scale = scales[trip];
+        var merged: array<Partial, SPAN>;
         for (var q = 0u; q < SPAN; q++) {
-            merged[q] = Partial(0.0, merged[q].scale, Value(0.0), Value(0.0), Value(0.0));
+            merged[q] = Partial();
         }
         var row = columns.row;
         for (; row + (CHUNK - 1u) * params.row_lanes < columns.row_end; row += CHUNK * params.row_lanes) {
@@ -24,35 +28,30 @@ fn main(invocation: Invocation) {
                 let at = base + row * params.pitch + q * WIDTH;
                 var chunk: array<Pack, CHUNK>;
                 for (var i = 0u; i < CHUNK; i++) {
-                    chunk[i] = x_load(at + i * down);
+                    chunk[i] = x_load(at + i * down) * scale;
                 }
-                merged[q] = merge(merged[q], chunk_statistics(&chunk, merged[q].scale));
+                merged[q] = merge(merged[q], chunk_statistics(&chunk));
             }
         }
         for (; row < columns.row_end; row += params.row_lanes) {
             for (var q = 0u; q < SPAN; q++) {
-                let x = x_load(base + row * params.pitch + q * WIDTH);
-                merged[q] = merge(merged[q], single_statistics(x, merged[q].scale));
+                let x = x_load(base + row * params.pitch + q * WIDTH) * scale;
+                merged[q] = merge(merged[q], single_statistics(x));
             }
         }
-        if again {
-            break;
-        }
-        var done = true;
         for (var q = 0u; q < SPAN; q++) {
             let better = better_scale(merged[q]);
-            done = done && all(better == Value(1.0));
-        }
-        if done {
-            break;
-        }
-        for (var q = 0u; q < SPAN; q++) {
-            merged[q].scale = better_scale(merged[q]);
-        }
-    }
-    for (var q = 0u; q < SPAN; q++) {
-        for (var j = 0u; j < WIDTH; j++) {
-            partials_store(to + q * WIDTH + j, stored(merged[q], j));
+            for (var j = 0u; j < WIDTH; j++) {
+                let bit = 1u << (q * WIDTH + j);
+                let wanted = pack_get(better, j);
+                if trip == 0u && wanted != scale {
+                    asking[0] ^= bit;
+                    asking[select(1u, 2u, wanted > scale)] |= bit;
+                }
+                if (asking[trip] & bit) != 0u {
+                    partials_store(to + q * WIDTH + j, stored(merged[q], scale, j));
+                }
+            }
         }
     }
 }

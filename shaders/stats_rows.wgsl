@@ -5,8 +5,8 @@ fn main(invocation: Invocation) {
     let index = tile_index(invocation);
     let number = params.first_tile + min(index, params.tiles - 1u);
     let tile = tile_of(number);
-    let partial = tile_statistics(tile.base, tile.length);
+    let found = tile_statistics(tile.base, tile.length);
     if index < params.tiles && lane_in_tile() == 0u {
-        partials_store(number, stored(partial, 0u));
+        partials_store(number, stored(found.partial, found.scale, 0u));
     }
 }

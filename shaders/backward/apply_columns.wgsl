@@ -6,11 +6,11 @@ fn main(invocation: Invocation) {
     if !columns.inside {
         return;
     }
-    var center: array<Center, SPAN>;
+    var center: array<PackCenter, SPAN>;
     var slope: array<Slope, SPAN>;
     var weight: array<Pack, SPAN>;
     for (var q = 0u; q < SPAN; q++) {
-        var found: Center;
+        var found: PackCenter;
         var rstd = Pack(0.0);
         var root = Pack(0.0);
         var count = Pack(0.0);
@@ -38,7 +38,7 @@ fn main(invocation: Invocation) {
     for (var row = columns.row; row < columns.row_end; row += params.row_lanes) {
         for (var q = 0u; q < SPAN; q++) {
             let at = base + row * params.pitch + q * WIDTH;
-            let dx = gradient(grad_output_load(at) * weight[q], centered(x_load(at), center[q]), slope[q]);
+            let dx = gradient(grad_output_load(at) * weight[q], centered_at(x_load(at), center[q]), slope[q]);
             grad_input_store(at, dx + grad_residual_load(at));
         }
     }

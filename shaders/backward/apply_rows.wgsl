@@ -10,6 +10,6 @@ fn main(invocation: Invocation) {
         let sums = group_sums_load(tile.group) * root;
         affine_begin(channel_of(tile.group), root);
         let slope = slope_of(statistics.factor, root, statistics.count, sums.x, sums.y);
-        store_gradients(tile.base, tile.s, tile.length, center_of(statistics), slope, true);
+        store_gradients(tile.base, tile.s, tile.length, statistics.scale, center_of(statistics), slope, true);
     }
 }

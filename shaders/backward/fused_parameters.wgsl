@@ -26,7 +26,7 @@ fn main(invocation: Invocation) {
         let base = group * length;
         let found = tile_gradients(base, length, group, 0u);
         let center = center_of(found.statistics);
-        store_gradients(base, 0u, length, center, group_slope(found), live);
+        store_gradients(base, 0u, length, found.statistics.scale, center, group_slope(found), live);
         let end = (round & 15u) == 15u || round + 1u == params.parts;
         for (var i = 0u; i < ITEMS; i++) {
             if live && (whole || item_at(i) < length) {

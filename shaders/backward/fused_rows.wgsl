@@ -11,7 +11,7 @@ fn main(invocation: Invocation) {
     let found = tile_gradients(base, params.s_count, group, weights);
     let statistics = found.statistics;
     affine_begin(weights, root_of(statistics.scale));
-    store_gradients(base, 0u, params.s_count, center_of(statistics), group_slope(found), live);
+    store_gradients(base, 0u, params.s_count, statistics.scale, center_of(statistics), group_slope(found), live);
     if live && lane_in_tile() == 0u {
         keep_statistics(group, statistics);
     }

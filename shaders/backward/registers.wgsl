@@ -22,7 +22,7 @@ fn tile_gradients(base: u32, length: u32, group: u32, weights: u32) -> Gradients
         for (var i = 0u; i < ITEMS; i++) {
             let at = item_at(i);
             if whole || at < length {
-                held[i] = x_load(base + at);
+                held[i] = x_load(base + at) * statistics.scale;
             }
         }
     } else {

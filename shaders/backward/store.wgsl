@@ -1,5 +1,5 @@
 // Stores the gradient of a tile's elements, TOGETHER packs at a time. Lanes that are not `live` take part and store nothing.
-fn store_gradients(base: u32, s: u32, length: u32, center: Center, slope: Slope, live: bool) {
+fn store_gradients(base: u32, s: u32, length: u32, scale: f32, center: Center, slope: Slope, live: bool) {
     for (var i = 0u; i < item_count(); i += TOGETHER) {
         gradient_take(i, length);
         if live {
@@ -7,7 +7,7 @@ fn store_gradients(base: u32, s: u32, length: u32, center: Center, slope: Slope,
                 let at = item_at(i + j);
                 if whole || at < length {
                     let g = gradient_item(i + j, j, base + at, s + at);
-                    let dx = gradient(g, centered(item(i + j, base), center), slope);
+                    let dx = gradient(g, centered(item(i + j, base, scale), center), slope);
                     grad_input_store(base + at, dx + grad_residual_load(base + at));
                 }
             }

@@ -32,22 +32,21 @@ fn tile_gradients(base: u32, length: u32, group: u32, weights: u32) -> Gradients
     if SAVED {
         let statistics = unpacked(stats_load(group));
         affine_begin(weights, root_of(statistics.scale));
-        return Gradients(statistics, sum_lanes(known_sums(base, 0u, length, center_of(statistics))));
+        return Gradients(statistics, sum_lanes(known_sums(base, 0u, length, statistics.scale, center_of(statistics))));
     }
-    var all: Partial;
+    let none = Partial();
+    var tile = Tile(1.0, none);
     var sums = vec2<f32>(0.0);
-    var scale = 1.0;
     for (var again = false; ; again = true) {
-        let none = Partial(0.0, scale, 0.0, 0.0, 0.0);
         var merged = none;
         var merged_sums = vec2<f32>(0.0);
-        affine_begin(weights, root_of(scale));
+        affine_begin(weights, root_of(tile.scale));
         for (var chain = 0u; chain < params.items; chain += 16u * ITEMS) {
             var run = none;
             var run_sums = vec2<f32>(0.0);
             for (var first = chain; first < min(chain + 16u * ITEMS, params.items); first += ITEMS) {
-                let part = chunk_partial(first, base, length, scale);
-                let part_sums = chunk_sums(first, base, length, Center(scale, part.shift, part.delta));
+                let part = chunk_partial(first, base, length, tile.scale);
+                let part_sums = chunk_sums(first, base, length, Center(part.shift, part.delta));
                 let both = merge(run, part);
                 run_sums = moved(run, run_sums, both) + moved(part, part_sums, both);
                 run = both;
@@ -56,12 +55,13 @@ fn tile_gradients(base: u32, length: u32, group: u32, weights: u32) -> Gradients
             merged_sums = moved(merged, merged_sums, both) + moved(run, run_sums, both);
             merged = both;
         }
-        all = merge_lanes(merged);
-        sums = sum_lanes(moved(merged, merged_sums, all));
-        scale = better_scale(all);
+        tile.partial = merge_lanes(merged);
+        sums = sum_lanes(moved(merged, merged_sums, tile.partial));
+        let scale = better_scale(tile.partial);
         if again || !any_lane(scale != 1.0) {
             break;
         }
+        tile.scale = scale;
     }
-    return Gradients(statistics_of(all, 0u), sums);
+    return Gradients(statistics_of(tile, 0u), sums);
 }

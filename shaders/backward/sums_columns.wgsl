@@ -11,7 +11,7 @@ fn main(invocation: Invocation) {
         return;
     }
     let base = columns_base(columns);
-    var center: array<Center, SPAN>;
+    var center: array<PackCenter, SPAN>;
     var rstd: array<Pack, SPAN>;
     if statistics_by == BY_COLUMN {
         for (var q = 0u; q < SPAN; q++) {
@@ -42,7 +42,7 @@ fn main(invocation: Invocation) {
             }
             for (var q = 0u; q < SPAN; q++) {
                 if statistics_by == BY_ROW {
-                    center[q] = center_of(one);
+                    center[q] = PackCenter(Pack(one.scale), Pack(one.shift), Pack(one.delta));
                     rstd[q] = Pack(one.factor);
                 } else if statistics_by != BY_COLUMN {
                     let found = find(columns, row, q);
@@ -52,7 +52,7 @@ fn main(invocation: Invocation) {
                 let at = base + row * params.pitch + q * WIDTH;
                 let g = grad_output_load(at);
                 run1[q] += g;
-                run2[q] += g * (centered(x_load(at), center[q]) * rstd[q]);
+                run2[q] += g * (centered_at(x_load(at), center[q]) * rstd[q]);
             }
         }
         for (var q = 0u; q < SPAN; q++) {
@@ -69,14 +69,14 @@ fn main(invocation: Invocation) {
 }
 
 struct Found {
-    center: Center,
+    center: PackCenter,
     rstd: Pack,
 }
 
 // The statistics of one row of the lane's q-th pack of columns.
 fn find(columns: Columns, row: u32, q: u32) -> Found {
     var rstd = Pack(0.0);
-    var center: Center;
+    var center: PackCenter;
     for (var j = 0u; j < WIDTH; j++) {
         let k = column_place(columns.column + q * WIDTH + j).k;
         let statistics = unpacked(stats_load(group_at(columns.b, row, k)));

@@ -1,11 +1,19 @@
-// Each lane keeps its part of the tile in registers: x is read once.
+// Each lane keeps its part of the tile in registers: x is read once. What is kept is times the tile's scale.
 var<private> held: array<Pack, ITEMS>;
 
 fn item_count() -> u32 {
     return ITEMS;
 }
 
-fn item(i: u32, base: u32) -> Pack {
+fn item(i: u32, base: u32, scale: f32) -> Pack {
+    return held[i];
+}
+
+// The element itself, of which the scale may have left less.
+fn original(i: u32, base: u32, scale: f32) -> Pack {
+    if scale != 1.0 {
+        return x_load(base + item_at(i));
+    }
     return held[i];
 }
 
@@ -15,22 +23,25 @@ fn holders_sum(v: vec2<f32>) -> vec2<f32> {
 }
 
 // Mean and variance of one tile, known to each of its lanes.
-fn tile_statistics(base: u32, length: u32) -> Partial {
+fn tile_statistics(base: u32, length: u32) -> Tile {
     for (var i = 0u; i < ITEMS; i++) {
         let at = item_at(i);
         if whole || at < length {
             held[i] = x_load(base + at);
         }
     }
-    let first = pack_first(x_load(base));
-    var partial: Partial;
-    var scale = 1.0;
+    let shift = finite_or_zero(pack_first(x_load(base)));
+    var tile = Tile(1.0, Partial());
     for (var again = false; ; again = true) {
-        partial = held_statistics(0u, length, scale, first_center(first, scale), f32(length));
-        scale = better_scale(partial);
+        tile.partial = held_statistics(0u, length, hidden(shift * tile.scale), f32(length));
+        let scale = better_scale(tile.partial);
         if again || !any_lane(scale != 1.0) {
             break;
         }
+        tile.scale = scale;
+        for (var i = 0u; i < ITEMS; i++) {
+            held[i] *= scale;
+        }
     }
-    return partial;
+    return tile;
 }

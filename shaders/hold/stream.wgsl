@@ -15,34 +15,34 @@ fn chunk_partial(first: u32, base: u32, length: u32, scale: f32) -> Partial {
     for (var i = 0u; i < ITEMS; i++) {
         let at = item_at(first + i);
         if whole || at < length {
-            held[i] = x_load(base + at);
+            held[i] = x_load(base + at) * scale;
             if !whole {
                 count += WIDTH;
             }
         }
     }
-    return held_statistics(first, length, scale, first_center(pack_first(held[0]), scale), f32(count));
+    return held_statistics(first, length, hidden(finite_or_zero(pack_first(held[0]))), f32(count));
 }
 
 // Mean and variance of one tile, known to each of its lanes. Merges go in chains of 16 as well: see held_statistics.wgsl.
-fn tile_statistics(base: u32, length: u32) -> Partial {
-    var all: Partial;
-    var scale = 1.0;
+fn tile_statistics(base: u32, length: u32) -> Tile {
+    let none = Partial();
+    var tile = Tile(1.0, none);
     for (var again = false; ; again = true) {
-        let none = Partial(0.0, scale, 0.0, 0.0, 0.0);
         var merged = none;
         for (var chain = 0u; chain < params.items; chain += 16u * ITEMS) {
             var run = none;
             for (var first = chain; first < min(chain + 16u * ITEMS, params.items); first += ITEMS) {
-                run = merge(run, chunk_partial(first, base, length, scale));
+                run = merge(run, chunk_partial(first, base, length, tile.scale));
             }
             merged = merge(merged, run);
         }
-        all = merge_lanes(merged);
-        scale = better_scale(all);
+        tile.partial = merge_lanes(merged);
+        let scale = better_scale(tile.partial);
         if again || !any_lane(scale != 1.0) {
             break;
         }
+        tile.scale = scale;
     }
-    return all;
+    return tile;
 }

@@ -29,7 +29,7 @@ fn main() {
     found[10] = if_finite(inf, zero, one);
     // Eight centres that move, then numbers to divide and to take the root of.
     for (var i = 16u; i < 32u; i += 2u) {
-        let center = recenter(one, given[i], given[i + 1u]);
+        let center = recenter(given[i], given[i + 1u]);
         found[i] = center.shift;
         found[i + 1u] = center.delta;
     }

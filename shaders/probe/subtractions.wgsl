@@ -5,11 +5,12 @@
 
 @compute @workgroup_size(1)
 fn main() {
-    // A scale of 1, which the compiler cannot know.
-    let center = Center(1.0 + f32(params.zero), pack_first(given[0]), pack_first(given[1]));
+    let center = Center(pack_first(given[0]), pack_first(given[1]));
     let factor = pack_first(given[2]);
     let bias = given[3];
+    // Times a scale of 1, which the compiler cannot know.
+    let scale = 1.0 + f32(params.zero);
     for (var i = 4u; i < arrayLength(&given); i++) {
-        found[i] = centered(given[i], center) * factor + bias;
+        found[i] = centered(given[i] * scale, center) * factor + bias;
     }
 }

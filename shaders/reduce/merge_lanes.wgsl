@@ -5,7 +5,7 @@ fn merge_lanes(p: Partial) -> Partial {
         let one = exchange(bitcast<vec2<u32>>(vec2<f32>(merged.count, merged.shift)), distance);
         let two = exchange(bitcast<vec2<u32>>(vec2<f32>(merged.delta, merged.m2)), distance);
         let other = bitcast<vec4<f32>>(vec4<u32>(one, two));
-        merged = merge(merged, Partial(other.x, merged.scale, other.y, other.z, other.w));
+        merged = merge(merged, Partial(other.x, other.y, other.z, other.w));
     }
     return merged;
 }

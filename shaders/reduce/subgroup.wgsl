@@ -9,7 +9,6 @@ struct Invocation {
 
 var<private> lane: u32;
 var<private> subgroup_width: u32;
-var<workgroup> any_asked: u32;
 var<workgroup> exchanged: array<vec2<u32>, workgroup_size>;
 
 // Numbering lanes by subgroup makes every aligned run of subgroup_size lanes one subgroup, whatever
@@ -44,7 +43,7 @@ fn any_lane(yes: bool) -> bool {
         for (var tile = 0u; tile < workgroup_size; tile += lanes) {
             any |= exchanged[tile].x;
         }
-        any_asked = any;
+        exchanged[0].x = any;
     }
-    return workgroupUniformLoad(&any_asked) != 0u;
+    return workgroupUniformLoad(&exchanged[0]).x != 0u;
 }

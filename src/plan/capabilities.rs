@@ -40,8 +40,8 @@ impl Capabilities {
             max_invocations: limits
                 .max_compute_invocations_per_workgroup
                 .min(limits.max_compute_workgroup_size_x)
-                // Lanes exchange two words each, and one is for all of them.
-                .min(limits.max_compute_workgroup_storage_size.saturating_sub(8) / 8),
+                // Lanes exchange two words each.
+                .min(limits.max_compute_workgroup_storage_size / 8),
             max_workgroups: limits.max_compute_workgroups_per_dimension,
             // Metal tells shaders the size of a binding in 32 bits, whatever its limit says.
             max_binding: limits.max_storage_buffer_binding_size.min(u64::from(u32::MAX)),
