@@ -10,14 +10,11 @@ fn main(invocation: Invocation) {
     let base = columns_base(columns);
     let down = params.row_lanes * params.pitch;
     let to = (columns.b * params.row_tiles + columns.row_tile) * params.pitch + columns.column;
-    // All columns are taken at one scale after the other, as far as some ask for it; of which, a bit each says.
-    var asking = array<u32, 3>(0xffffffffu, 0u, 0u);
-    let scales = array<f32, 3>(1.0, OF_LARGE, OF_SMALL);
-    for (var trip = 0u; trip < 3u; trip++) {
-        if asking[trip] == 0u {
-            continue;
-        }
-        let scale = scales[trip];
+    // All columns are taken at one scale after the other, as far as some ask for it: a bit for each.
+    var asking = 0xffffffffu;
+    var of_large = 0u;
+    var of_small = 0u;
+    for (var scale = 1.0; asking != 0u;) {
         var merged: array<Partial, SPAN>;
         for (var q = 0u; q < SPAN; q++) {
             merged[q] = Partial();
@@ -44,14 +41,20 @@ fn main(invocation: Invocation) {
             for (var j = 0u; j < WIDTH; j++) {
                 let bit = 1u << (q * WIDTH + j);
                 let wanted = pack_get(better, j);
-                if trip == 0u && wanted != scale {
-                    asking[0] ^= bit;
-                    asking[select(1u, 2u, wanted > scale)] |= bit;
+                if scale == 1.0 && wanted != 1.0 {
+                    asking ^= bit;
+                    of_large |= select(0u, bit, wanted < 1.0);
+                    of_small |= select(0u, bit, wanted > 1.0);
                 }
-                if (asking[trip] & bit) != 0u {
+                if (asking & bit) != 0u {
                     partials_store(to + q * WIDTH + j, stored(merged[q], scale, j));
                 }
             }
         }
+        let large = of_large != 0u;
+        asking = select(of_small, of_large, large);
+        scale = select(OF_SMALL, OF_LARGE, large);
+        of_small = select(0u, of_small, large);
+        of_large = 0u;
     }
 }
