@@ -69,10 +69,9 @@ impl Maker<'_> {
         let parameters = wanted.parameters();
         if self.problem.block.elements() == 0 {
             let mut schedule = Schedule::empty("empty, the gradients of weight and bias are 0");
-            if parameters && self.problem.parameters() > 0 {
-                schedule.partial_sums = 1;
-                schedule.passes.push(self.by_weight().no_parameters()?);
-            }
+            schedule.passes.extend(self.no_parameters(wanted)?);
+            // Something must be bound.
+            schedule.partial_sums = u64::from(!schedule.passes.is_empty());
             return Ok(schedule);
         }
         let running = self.problem.source == Source::Running;
@@ -241,13 +240,15 @@ impl Maker<'_> {
         Ok(())
     }
 
-    pub(super) fn by_weight(&self) -> Self {
+    fn by_weight(&self) -> Self {
         Maker { mapping: self.mapping.by_weight(), ..*self }
     }
 
-    /// Gradients of 0, where there is nothing to sum up.
-    pub(super) fn no_parameters(&self) -> Result<Pass, SpecError> {
-        self.merge_parameters(Work { inner_count: 1, ..Work::default() })
+    /// Gradients of 0, where some are wanted of parameters and there is nothing to sum up.
+    pub(super) fn no_parameters(&self, wanted: Backward) -> Result<Option<Pass>, SpecError> {
+        let some = wanted.parameters() && self.problem.parameters() > 0;
+        let none = Work { inner_count: 1, ..Work::default() };
+        some.then(|| self.by_weight().merge_parameters(none)).transpose()
     }
 
     fn why_backward(&self, wanted: Backward, fused: bool, first: bool) -> &'static str {

@@ -39,15 +39,17 @@ impl Maker<'_> {
     }
 
     pub(super) fn backward_sums(&self, wanted: Backward) -> Result<Schedule, SpecError> {
-        let mut schedule = Schedule::empty("x and dy are read once, and each group's sums are left");
         if self.problem.block.elements() == 0 {
-            schedule.partial_sums = 1;
-            schedule.passes.push(Pass { known: Known::Kept, ..self.gather(Kernel::MergeSums, 0)? });
-            if wanted.parameters() && self.problem.parameters() > 0 {
-                schedule.passes.push(self.by_weight().no_parameters()?);
-            }
-            return Ok(self.unless_without_groups(schedule));
+            let mut schedule = Schedule::empty("empty, sums and the gradients of weight and bias are 0");
+            let groups = self.problem.block.groups() > 0;
+            let sums = groups.then(|| self.gather(Kernel::MergeSums, 0)).transpose()?;
+            schedule.passes.extend(sums.map(|pass| Pass { known: Known::Kept, ..pass }));
+            schedule.passes.extend(self.no_parameters(wanted)?);
+            // Something must be bound.
+            schedule.partial_sums = u64::from(!schedule.passes.is_empty());
+            return Ok(schedule);
         }
+        let mut schedule = Schedule::empty("x and dy are read once, and each group's sums are left");
         self.sums(&mut schedule, wanted.parameters(), Some(Known::Kept))?;
         Ok(schedule)
     }

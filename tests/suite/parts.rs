@@ -2,7 +2,8 @@
 
 use wgpu_norm::ndarray::{ArrayD, Axis, Slice, concatenate};
 use wgpu_norm::{
-    Backward, BatchNorm, Gpu, GroupNorm, LayerNorm, Moments, Norm, Operands, RmsNorm, SpecError, VarianceEstimator,
+    Backward, BatchNorm, Gpu, GroupNorm, InstanceNorm, LayerNorm, Moments, Norm, Operands, Plan, RmsNorm, SpecError,
+    VarianceEstimator,
 };
 
 use crate::backward::Gradient;
@@ -174,6 +175,44 @@ fn moments_of_every_norm_are_those_of_its_groups() {
             assert_eq!(got.count() as usize, size);
             assert!((got.mean() - mean).abs() < 1e-5, "{} {got:?}", norm.name());
             assert!((got.sum() / m2 - 1.0).abs() < 4e-6, "{} {got:?} {m2}", norm.name());
+        }
+    }
+}
+
+/// A part without samples adds nothing: its gradients and sums are 0, as where it is all there is, whether it has groups
+/// of its own or not.
+#[test]
+fn empty_parts_have_gradients_of_zero() {
+    let gpu = gpu();
+    let norms: [Box<dyn Norm>; 6] = [
+        Box::new(GroupNorm::channels_first(&[0, 8, 2], 2).unwrap()),
+        Box::new(GroupNorm::channels_last(&[0, 2, 8], 2).unwrap()),
+        Box::new(InstanceNorm::channels_first(&[0, 8, 2]).unwrap()),
+        Box::new(LayerNorm::new(&[0, 8], &[8]).unwrap()),
+        Box::new(RmsNorm::new(&[0, 8], &[8]).unwrap()),
+        Box::new(norm(&[0, 8, 2], 1)),
+    ];
+    for norm in &norms {
+        for (wanted, kept) in [(Backward::new(), 0.0), (Backward::new().accumulate(), 7.0)] {
+            let norm = norm.as_ref();
+            let groups: usize = norm.statistics_shape().iter().product();
+            let [x, dy] = [(); 2].map(|()| Tensor::new(gpu, &[]));
+            let statistics = Tensor::new(gpu, &vec![1.0; 4 * groups]);
+            let sums = Tensor::unwritten(gpu, 2 * groups);
+            let run_and_read = |plan: &Plan, operands: Operands<'_>| {
+                let [weight, bias] = [(); 2].map(|()| Tensor::new(gpu, &[7.0; 8]));
+                run(gpu, plan, &operands.grad_weight(weight.view()).grad_bias(bias.view()));
+                [weight.read(), bias.read()]
+            };
+            let operands = Operands::backward(dy.view(), x.view());
+            let whole = gpu.context().plan_backward(norm, wanted.without_input()).unwrap();
+            let whole = run_and_read(&whole, operands);
+            let part = gpu.context().plan_backward_sums(norm, wanted).unwrap();
+            let part = run_and_read(&part, operands.statistics(statistics.view()).sums(sums.view()));
+            let name = norm.name();
+            assert_eq!(part, [[kept; 8], [kept; 8]], "{name} {wanted:?}");
+            assert_eq!(part, whole, "{name} {wanted:?}");
+            assert_eq!(sums.read(), vec![0.0; 2 * groups], "{name} {wanted:?}");
         }
     }
 }
