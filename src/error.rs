@@ -215,14 +215,28 @@ pub enum BindError {
     },
     /// A tensor that is written shares bytes with another.
     #[error(
-        "{written} is written and overlaps {other} in the same buffer; they must be apart, unless one is exactly the other \
-         and may be: y or residual_out x or residual, grad_input grad_output or grad_residual"
+        "{written} is written and overlaps {other} in the same buffer, but they must be apart{}",
+        if *.may_coincide { " or exactly the same" } else { "" }
     )]
     Overlap {
         /// The tensor that is written.
         written: &'static str,
         /// The tensor it overlaps.
         other: &'static str,
+        /// Whether these two may be exactly the same place.
+        may_coincide: bool,
+    },
+    /// The operands are those of another kind of pass.
+    #[error("{norm}: the plan is for {plan}, so its operands must start from {must}, but these start from {start}")]
+    Direction {
+        /// The norm of the plan.
+        norm: &'static str,
+        /// What the plan is for.
+        plan: &'static str,
+        /// What its operands start from.
+        must: &'static str,
+        /// What these start from.
+        start: &'static str,
     },
     /// A slice or array given for a tensor has another shape or length.
     #[error("{tensor}: its shape is {} but must be {}", Dims(.shape), Dims(.must))]
@@ -310,6 +324,20 @@ pub enum RunError {
     NoAdapter {
         /// What was looked for and found.
         why: String,
+    },
+    /// There are adapters, and none has the name that was asked for.
+    #[error(
+        "no adapter's name contains {name:?}{}; there are: {}",
+        if *.by_environment { ", which is WGPU_ADAPTER_NAME" } else { "" },
+        .there.join("; ")
+    )]
+    NoSuchAdapter {
+        /// The name, or a part of one, that was asked for.
+        name: String,
+        /// Whether the environment asked for it, and not the caller.
+        by_environment: bool,
+        /// The adapters there are, as [`Gpu::describe`](crate::Gpu::describe) has them.
+        there: Vec<String>,
     },
     /// The adapter gave no device.
     #[error("the adapter {adapter} gave no device: {description}")]

@@ -84,7 +84,7 @@ impl Gpu {
     ///
     /// # Errors
     ///
-    /// As [`Gpu::new`]; the message lists the adapters there are.
+    /// As [`Gpu::new`]; [`RunError::NoSuchAdapter`] if there are others only.
     pub async fn with_adapter(name: &str) -> Result<Self, Error> {
         Self::choose(Some(name.to_owned())).await
     }
@@ -178,12 +178,11 @@ impl Gpu {
     }
 
     async fn choose(name: Option<String>) -> Result<Self, Error> {
+        let by_environment = name.is_none();
         let wanted = wanted_name(name);
         let adapters = candidates().await;
         let best = adapters.iter().find(|adapter| refusal(adapter, wanted.as_deref()).is_none());
-        let Some(adapter) = best else {
-            return Err(RunError::NoAdapter { why: explain(&adapters, wanted.as_deref()) }.into());
-        };
+        let Some(adapter) = best else { return Err(missing(&adapters, wanted, by_environment).into()) };
         let info = adapter.get_info();
         let descriptor = wgpu::DeviceDescriptor {
             label: Some("wgpu-norm"),
@@ -202,10 +201,6 @@ impl Gpu {
         });
         Ok(Self { info, queue, context: Context::new(&device), lost })
     }
-}
-
-fn wanted_by_environment(wanted: &str) -> bool {
-    std::env::var("WGPU_ADAPTER_NAME").is_ok_and(|name| name == wanted)
 }
 
 /// The name that was asked for, by the caller or else by the environment.
@@ -252,14 +247,15 @@ fn rank(device_type: wgpu::DeviceType, low_power: bool) -> u8 {
     }
 }
 
-/// Why an adapter cannot be used.
+fn is_named(name: &str, wanted: &str) -> bool {
+    name.to_lowercase().contains(&wanted.to_lowercase())
+}
+
+/// Why an adapter cannot be used: in words for [`Gpu::adapters`], which goes by the environment.
 fn refusal(adapter: &wgpu::Adapter, wanted: Option<&str>) -> Option<String> {
     let name = adapter.get_info().name;
-    if let Some(wanted) = wanted {
-        if !name.to_lowercase().contains(&wanted.to_lowercase()) {
-            let source = if wanted_by_environment(wanted) { ", which is WGPU_ADAPTER_NAME" } else { "" };
-            return Some(format!("its name does not contain {wanted:?}{source}"));
-        }
+    if let Some(wanted) = wanted.filter(|wanted| !is_named(&name, wanted)) {
+        return Some(format!("its name does not contain {wanted:?}, which is WGPU_ADAPTER_NAME"));
     }
     let flags = adapter.get_downlevel_capabilities().flags;
     if !flags.contains(wgpu::DownlevelFlags::COMPUTE_SHADERS) {
@@ -293,8 +289,20 @@ fn describe(info: &wgpu::AdapterInfo) -> String {
     format!("{name}, {:?}, {kind}{driver}", info.backend)
 }
 
-/// What was looked for and what there is, with what to do where there is nothing.
-fn explain(adapters: &[wgpu::Adapter], wanted: Option<&str>) -> String {
+/// That no adapter will do: none of that name, or none at all.
+fn missing(adapters: &[wgpu::Adapter], wanted: Option<String>, by_environment: bool) -> RunError {
+    let is_named = |wanted: &String| adapters.iter().any(|adapter| is_named(&adapter.get_info().name, wanted));
+    match wanted.filter(|wanted| !adapters.is_empty() && !is_named(wanted)) {
+        Some(name) => {
+            let there = adapters.iter().map(|adapter| describe(&adapter.get_info())).collect();
+            RunError::NoSuchAdapter { name, by_environment, there }
+        }
+        None => RunError::NoAdapter { why: explain(adapters) },
+    }
+}
+
+/// What there is, with what to do where there is nothing.
+fn explain(adapters: &[wgpu::Adapter]) -> String {
     if wgpu::Instance::enabled_backend_features().is_empty() {
         return "this program was built without any backend of wgpu: turn on the feature backends, or wgpu's own"
             .to_owned();

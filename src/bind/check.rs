@@ -18,11 +18,14 @@ enum Wanted {
 fn wanted(problem: &Problem, role: Role) -> Wanted {
     match (problem.task, role) {
         (Task::Moments, Role::X) => Wanted::Needed("moments are of x"),
-        (Task::Moments, Role::Moments) => Wanted::Needed("the plan is for them"),
+        (Task::Moments, Role::Moments) => Wanted::Needed("the plan writes them"),
         (Task::Moments, _) => Wanted::No("the plan computes moments of x, and nothing else"),
         (Task::FromMoments { .. }, Role::Moments) => Wanted::Needed("the plan goes by them"),
-        (Task::BackwardSums(_), Role::Sums) => Wanted::Needed("the plan is for them"),
+        (Task::BackwardSums(_), Role::Sums) => Wanted::Needed("the plan writes them"),
         (Task::FromSums { .. }, Role::Sums) => Wanted::Needed("the plan goes by them"),
+        (Task::BackwardSums(_) | Task::FromSums { .. }, Role::Stats) => {
+            Wanted::Needed("plans for parts of a batch go by those of the whole")
+        }
         (_, Role::Moments | Role::Sums) => Wanted::No("only plans for one of several parts of a batch take it"),
         (Task::Forward | Task::FromMoments { .. }, _) => wanted_forward(problem, role),
         (Task::Backward(gradients) | Task::BackwardSums(gradients), _) => wanted_backward(problem, gradients, role),
@@ -54,15 +57,15 @@ fn wanted_forward(problem: &Problem, role: Role) -> Wanted {
             Wanted::No("only LayerNorm and RmsNorm add a residual")
         }
         (Role::GradOutput | Role::GradInput | Role::GradWeight | Role::GradBias | Role::GradResidual, _) => {
-            Wanted::No("only a backward plan has to do with gradients")
+            Wanted::No("gradients are of a backward pass: plan_backward, run_backward")
         }
         _ => Wanted::Optional,
     }
 }
 
 fn wanted_backward(problem: &Problem, gradients: Backward, role: Role) -> Wanted {
-    let planned = |yes: bool, not: &'static str| {
-        if yes { Wanted::Needed("the plan is for it") } else { Wanted::No(not) }
+    let planned = |yes: bool, why: &'static str, not: &'static str| {
+        if yes { Wanted::Needed(why) } else { Wanted::No(not) }
     };
     let running = problem.source == Source::Running;
     match role {
@@ -71,10 +74,26 @@ fn wanted_backward(problem: &Problem, gradients: Backward, role: Role) -> Wanted
         Role::Weight => Wanted::Optional,
         Role::RunningMean | Role::RunningVar if running => Wanted::Needed("in eval mode it is what was normalized by"),
         Role::RunningMean | Role::RunningVar => Wanted::No("a backward pass goes by the statistics of x"),
-        Role::Stats => planned(gradients.saved, "the plan computes them; Backward::saved_statistics() reads them"),
-        Role::GradInput => planned(gradients.input, "the plan is without the gradient of x"),
-        Role::GradWeight => planned(gradients.weight, "the plan is without the gradient of weight"),
-        Role::GradBias => planned(gradients.bias, "the plan is without the gradient of bias"),
+        Role::Stats => planned(
+            gradients.saved,
+            "by Backward::saved_statistics() the plan reads what the forward pass wrote",
+            "the plan computes them; Backward::saved_statistics() reads them",
+        ),
+        Role::GradInput => planned(
+            gradients.input,
+            "the plan computes it, and is without it by Backward::without_input()",
+            "the plan is without the gradient of x",
+        ),
+        Role::GradWeight => planned(
+            gradients.weight,
+            "the plan computes it, and is without it by Backward::without_weight()",
+            "the plan is without the gradient of weight",
+        ),
+        Role::GradBias => planned(
+            gradients.bias,
+            "the plan computes it, and is without it by Backward::without_bias()",
+            "the plan is without the gradient of bias",
+        ),
         Role::GradResidual if !gradients.input => Wanted::No("the plan is without the gradient of x"),
         Role::GradResidual => Wanted::Optional,
         Role::Residual | Role::ResidualOut => Wanted::No("x is what the residual was added to, in a backward pass"),
@@ -140,8 +159,29 @@ pub(crate) fn presence(problem: &Problem, given: impl Fn(Role) -> bool) -> Resul
     Ok(())
 }
 
+/// Refuses operands of another kind of pass.
+fn direction(problem: &Problem, operands: &Operands<'_>) -> Result<(), BindError> {
+    let (plan, must) = match problem.task {
+        Task::Forward | Task::FromMoments { .. } => ("a forward pass", FORWARD),
+        Task::Backward(_) | Task::BackwardSums(_) | Task::FromSums { .. } => ("a backward pass", BACKWARD),
+        Task::Moments => ("moments", OF_X),
+    };
+    let start = match (operands.get(Role::Y), operands.get(Role::GradOutput)) {
+        (Some(_), _) => FORWARD,
+        (None, Some(_)) => BACKWARD,
+        (None, None) => OF_X,
+    };
+    if start == must { Ok(()) } else { Err(BindError::Direction { norm: problem.norm, plan, must, start }) }
+}
+
+/// What operands start from.
+const FORWARD: &str = "Operands::new or Operands::in_place";
+const BACKWARD: &str = "Operands::backward";
+const OF_X: &str = "Operands::of";
+
 /// Refuses operands that do not fit the problem.
 pub(super) fn operands(problem: &Problem, operands: &Operands<'_>) -> Result<(), BindError> {
+    direction(problem, operands)?;
     presence(problem, |role| operands.get(role).is_some())?;
     let given = || Role::GIVEN.into_iter().filter_map(|role| Some((role, operands.get(role)?)));
     for (role, view) in given() {
@@ -149,7 +189,8 @@ pub(super) fn operands(problem: &Problem, operands: &Operands<'_>) -> Result<(),
     }
     for (role, view) in given().filter(|&(role, _)| is_written(problem, role)) {
         for (other, other_view) in given().filter(|&(other, _)| other != role) {
-            if role.may_overwrite().contains(&other) && operands.coincide(role, other) {
+            let may_coincide = role.may_overwrite().contains(&other);
+            if may_coincide && operands.coincide(role, other) {
                 continue;
             }
             let (start, other_start) = (view.offset, other_view.offset);
@@ -157,7 +198,7 @@ pub(super) fn operands(problem: &Problem, operands: &Operands<'_>) -> Result<(),
                 || start + bytes(problem, role) <= other_start
                 || other_start + bytes(problem, other) <= start;
             if !apart {
-                return Err(BindError::Overlap { written: role.name(), other: other.name() });
+                return Err(BindError::Overlap { written: role.name(), other: other.name(), may_coincide });
             }
         }
     }

@@ -478,7 +478,11 @@ fn without_an_adapter_the_exit_status_is_three() {
     ];
     for line in lines {
         if line != "adapters" {
-            folder.refuse(3, &format!("{line} --adapter no-such-adapter"), &["--adapter", "no-such-adapter"]);
+            let words = ["--adapter: no adapter's name contains \"no-such-adapter\"; there are: "];
+            folder.refuse(3, &format!("{line} --adapter no-such-adapter"), &words);
+            let none = folder.command(line).env("WGPU_ADAPTER_NAME", "no-such").output().expect("the command starts");
+            let words = ["error: no adapter's name contains \"no-such\", which is WGPU_ADAPTER_NAME; there are: "];
+            Ended::of(none).refused(3, line, &words);
         }
         // No backend that this was built with.
         let none = Ended::of(folder.command(line).env("WGPU_BACKEND", "noop").output().expect("the command starts"));

@@ -2,8 +2,8 @@
 
 use wgpu_norm::ndarray::{ArrayD, IxDyn};
 use wgpu_norm::{
-    BatchNorm, BindError, Capabilities, Context, Error, Gpu, GroupNorm, Inputs, InstanceNorm, LayerNorm, Momentum,
-    Norm, Operands, RmsNorm, RunError, SpecError, VarianceEstimator, View, wgpu,
+    Backward, BatchNorm, BindError, Capabilities, Context, Error, Gpu, GroupNorm, Inputs, InstanceNorm, LayerNorm,
+    Momentum, Norm, Operands, Plan, RmsNorm, RunError, SpecError, VarianceEstimator, View, wgpu,
 };
 
 use crate::support::{Kind, gpu};
@@ -547,7 +547,7 @@ fn what_is_written_overlaps_nothing() {
     let large = storage(4096);
     let overlap = |operands: &Operands<'_>, one: &str, other: &str| {
         let error = refused(&training(), operands);
-        let BindError::Overlap { written, other: with } = error else { panic!("{one} and {other}: {error:?}") };
+        let BindError::Overlap { written, other: with, .. } = error else { panic!("{one} and {other}: {error:?}") };
         assert!([(one, other), (other, one)].contains(&(written, with)), "{written} {with}: {one} {other}");
         says(&error, &[written, with, "is written and overlaps", "must be apart"]);
     };
@@ -602,7 +602,83 @@ fn what_is_written_overlaps_nothing() {
     gpu().context().bind(&eval, &operands).unwrap();
     let operands = operands.weight(&fitting.y);
     let error = gpu().context().bind(&eval, &operands).unwrap_err();
-    assert_eq!(error, BindError::Overlap { written: "y", other: "weight" });
+    assert_eq!(error, BindError::Overlap { written: "y", other: "weight", may_coincide: false });
+    assert_eq!(error.to_string(), "y is written and overlaps weight in the same buffer, but they must be apart");
+    // The one that may be the other is told so, and of no others.
+    let operands = Operands::new(View::new(&large, 0), View::new(&large, 4)).running_mean(vector).running_var(vector);
+    let error = gpu().context().bind(&eval, &operands).unwrap_err();
+    assert_eq!(error, BindError::Overlap { written: "y", other: "x", may_coincide: true });
+    assert_eq!(
+        error.to_string(),
+        "y is written and overlaps x in the same buffer, but they must be apart or exactly the same"
+    );
+}
+
+/// Operands of one kind of pass for a plan of another: what to start from.
+#[test]
+fn operands_of_another_direction() {
+    let context = gpu().context();
+    let layer = LayerNorm::new(&[16, 8], &[8]).unwrap();
+    let (x, other) = (storage(512), storage(512));
+    let [new, backward, of] = [Operands::new(&x, &other), Operands::backward(&other, &x), Operands::of(&x)];
+    let plans = [
+        ("a forward pass", "Operands::new", context.plan(&layer).unwrap(), [backward, of]),
+        ("a forward pass", "Operands::new", context.plan_from_moments(&layer, 2).unwrap(), [backward, of]),
+        ("a backward pass", "Operands::backward", context.plan_backward(&layer, Backward::new()).unwrap(), [new, of]),
+        ("a backward pass", "Operands::backward", context.plan_backward_from_sums(&layer, 1).unwrap(), [new, of]),
+        ("moments", "Operands::of", context.plan_moments(&layer).unwrap(), [new, backward]),
+    ];
+    for (what, start, plan, wrong) in plans {
+        for operands in wrong {
+            let error = context.bind(&plan, &operands.weight(&x)).unwrap_err();
+            assert!(matches!(error, BindError::Direction { norm: "LayerNorm", .. }), "{error:?}");
+            says(&error, &[&format!("LayerNorm: the plan is for {what}"), &format!("must start from {start}")]);
+        }
+    }
+    let plan = context.plan_backward(&layer, Backward::new()).unwrap();
+    let says_all = |operands: &Operands<'_>, want: &str| {
+        assert_eq!(context.bind(&plan, operands).unwrap_err().to_string(), want);
+    };
+    says_all(
+        &new,
+        "LayerNorm: the plan is for a backward pass, so its operands must start from Operands::backward, \
+         but these start from Operands::new or Operands::in_place",
+    );
+    says_all(
+        &backward,
+        "LayerNorm: grad_input is missing: the plan computes it, and is without it by Backward::without_input()",
+    );
+    // Slices say which way by the call.
+    let x = [1.0; 128];
+    let error = gpu().run_blocking(&layer, Inputs::new(&x[..]).grad_output(&x)).unwrap_err();
+    says(&error, &["grad_output was given, but gradients are of a backward pass: plan_backward, run_backward"]);
+    let error = gpu().run_backward_blocking(&layer, Backward::new(), Inputs::new(&x[..])).unwrap_err();
+    says(&error, &["grad_output is missing: every backward pass reads it"]);
+}
+
+/// What was asked for when planning, by the name of the method that asks for it.
+#[test]
+fn statistics_that_a_plan_goes_by_are_missed() {
+    let context = gpu().context();
+    let layer = LayerNorm::new(&[16, 8], &[8]).unwrap();
+    let (x, dy) = (storage(512), storage(512));
+    let saved = Backward::new().saved_statistics();
+    let missing = |plan: &Plan| {
+        let error = context.bind(plan, &Operands::backward(&dy, &x).sums(&dy)).unwrap_err();
+        assert_eq!(tensor(&error), "statistics");
+        error.to_string()
+    };
+    let error = context.bind(&context.plan_backward(&layer, saved).unwrap(), &Operands::backward(&dy, &x)).unwrap_err();
+    let want =
+        "LayerNorm: statistics is missing: by Backward::saved_statistics() the plan reads what the forward pass wrote";
+    assert_eq!(error.to_string(), want);
+    let error = gpu().run_backward_blocking(&layer, saved, Inputs::new(&[1.0; 128][..]).grad_output(&[1.0; 128]));
+    assert_eq!(error.unwrap_err().to_string(), want);
+    let want = "LayerNorm: statistics is missing: plans for parts of a batch go by those of the whole";
+    assert_eq!(missing(&context.plan_backward_sums(&layer, Backward::new()).unwrap()), want);
+    assert_eq!(missing(&context.plan_backward_from_sums(&layer, 2).unwrap()), want);
+    let error = context.bind(&context.plan_moments(&layer).unwrap(), &Operands::of(&x)).unwrap_err();
+    assert_eq!(error.to_string(), "LayerNorm: moments is missing: the plan writes them");
 }
 
 /// What is bound whole starts at the device's alignment: the bytes before the tensor count. (`x` and `y` go in windows.)
@@ -891,8 +967,12 @@ fn binding_on_a_lost_device_is_an_error() {
 
 #[test]
 fn an_adapter_that_is_not_there() {
-    let error = Gpu::with_adapter_blocking("no adapter has this name").unwrap_err();
-    assert!(matches!(error, Error::Run(RunError::NoAdapter { .. })), "{error:?}");
-    let name = &gpu().adapter_info().name;
-    says(&error, &["no GPU adapter can be used", name, "does not contain \"no adapter has this name\""]);
+    let error = Gpu::with_adapter_blocking("no such name").unwrap_err();
+    let Error::Run(RunError::NoSuchAdapter { name, by_environment, there }) = &error else { panic!("{error:?}") };
+    assert_eq!((name.as_str(), *by_environment), ("no such name", false));
+    assert!(there.contains(&gpu().describe()), "{there:?}");
+    assert_eq!(
+        error.to_string(),
+        format!("no adapter's name contains \"no such name\"; there are: {}", there.join("; "))
+    );
 }

@@ -42,10 +42,12 @@ pub(crate) fn start(name: Option<&str>) -> Result<Gpu, Failure> {
 pub(crate) fn refused(error: &Error, name: Option<&str>) -> Failure {
     let text = chain(error);
     match error {
-        Error::Run(RunError::NoAdapter { .. }) if name.is_some() && !Gpu::adapters_blocking().is_empty() => {
+        Error::Run(RunError::NoSuchAdapter { .. }) if name.is_some() => {
             Failure::NoAdapter(format!("--adapter: {text}"))
         }
-        Error::Run(RunError::NoAdapter { .. } | RunError::NoDevice { .. }) => Failure::NoAdapter(text),
+        Error::Run(RunError::NoAdapter { .. } | RunError::NoSuchAdapter { .. } | RunError::NoDevice { .. }) => {
+            Failure::NoAdapter(text)
+        }
         _ => Failure::Failed(text),
     }
 }
