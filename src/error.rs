@@ -363,6 +363,12 @@ pub enum RunError {
         /// What wgpu said.
         description: String,
     },
+    /// The queue and the device of a [`Gpu`](crate::Gpu) do not belong together.
+    #[error(
+        "the queue is another device's: Gpu::from_device takes the queue that came with the device, Gpu::with_context a \
+         context on the same device"
+    )]
+    ForeignQueue,
     /// wgpu refused the commands: a fault of this library, or of the driver.
     #[error("the commands could not be submitted: {description}")]
     Submit {
@@ -453,7 +459,7 @@ pub enum Error {
     Spec(#[from] SpecError),
     /// In the tensors given.
     #[error(transparent)]
-    Bind(#[from] BindError),
+    Bind(BindError),
     /// In running it.
     #[error(transparent)]
     Run(#[from] RunError),
@@ -464,6 +470,16 @@ pub enum Error {
     #[cfg(feature = "safetensors")]
     #[error(transparent)]
     State(#[from] crate::nn::StateError),
+}
+
+/// A device that is lost is told of alike, whatever was to be done with it.
+impl From<BindError> for Error {
+    fn from(error: BindError) -> Self {
+        match error {
+            BindError::DeviceLost { description } => RunError::DeviceLost { description }.into(),
+            error => Self::Bind(error),
+        }
+    }
 }
 
 /// A shape as people write it: `[4096, 768]`.

@@ -1,11 +1,12 @@
 //! For people without a device of their own: the best adapter, a device on it, and data in and out.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::context::Context;
 use crate::error::{Error, RunError};
 use crate::plan::Capabilities;
-use crate::scope::is_lost;
+use crate::scope::{is_lost, wait};
 
 /// An adapter with a device, a queue and a [`Context`] on it.
 ///
@@ -30,6 +31,8 @@ pub struct Gpu {
     queue: wgpu::Queue,
     context: Context,
     lost: Arc<Mutex<Option<String>>>,
+    /// Whether the queue is known to be the device's.
+    owns_queue: Arc<AtomicBool>,
 }
 
 /// What [`Gpu::adapters`] tells of one adapter.
@@ -61,7 +64,11 @@ pub fn limits_for(adapter: &wgpu::Adapter) -> wgpu::Limits {
 }
 
 impl Gpu {
-    /// Takes the best adapter there is.
+    /// Takes the best adapter there is, on a device and an instance of its own.
+    ///
+    /// In a program that has a device of its own, take [`Gpu::from_device`]. **Buffers of one [`wgpu::Instance`] must not be
+    /// given to a context or layer on a device of another**: wgpu cannot tell them apart from its own, so it reads and
+    /// overwrites unrelated buffers and says nothing. (Buffers of another device of the same instance it refuses.)
     ///
     /// # Errors
     ///
@@ -100,15 +107,22 @@ impl Gpu {
     }
 
     /// On a device the caller has: slices and arrays in and out of it. Its callbacks are left alone.
+    ///
+    /// `queue` is the one that came with the device. With that of another, every call that submits, and making a layer, fails
+    /// with [`RunError::ForeignQueue`]. wgpu does not say whose a queue is, so the first such call waits for what was submitted.
     #[must_use]
     pub fn from_device(device: &wgpu::Device, queue: &wgpu::Queue) -> Self {
-        Self { info: device.adapter_info(), queue: queue.clone(), context: Context::new(device), lost: Arc::default() }
+        let (info, context) = (device.adapter_info(), Context::new(device));
+        Self { info, queue: queue.clone(), context, lost: Arc::default(), owns_queue: Arc::default() }
     }
 
     /// The same device with another context on it: one with another [`Tuning`](crate::Tuning), say.
-    /// A context of another device makes every call fail with what wgpu says of it.
+    /// With a context of another device, calls fail as with a queue of another in [`Gpu::from_device`].
     #[must_use]
     pub fn with_context(mut self, context: Context) -> Self {
+        if context.device() != self.device() {
+            self.owns_queue = Arc::default();
+        }
         self.context = context;
         self
     }
@@ -177,6 +191,26 @@ impl Gpu {
         RunError::DeviceLost { description: told.unwrap_or_else(|| failed.to_string()) }.into()
     }
 
+    /// Refuses a queue of another device: of what it is given wgpu would tell only that one, and panic.
+    pub(crate) fn check_queue(&self) -> Result<(), Error> {
+        // On the web nothing panics.
+        if cfg!(target_arch = "wasm32") || self.owns_queue.load(Ordering::Relaxed) {
+            return Ok(());
+        }
+        let (done, told) = std::sync::mpsc::channel();
+        self.queue.on_submitted_work_done(move || {
+            let _ = done.send(());
+        });
+        // Who polls a device calls back those who wait for its own queue.
+        wait(self.device()).map_err(|description| self.blame(RunError::Submit { description }))?;
+        // Or another thread does, which was faster.
+        if told.recv_timeout(CALLED_BACK).is_err() {
+            return Err(self.blame(RunError::ForeignQueue));
+        }
+        self.owns_queue.store(true, Ordering::Relaxed);
+        Ok(())
+    }
+
     async fn choose(name: Option<String>) -> Result<Self, Error> {
         let by_environment = name.is_none();
         let wanted = wanted_name(name);
@@ -199,9 +233,13 @@ impl Gpu {
         device.set_device_lost_callback(move |reason, message| {
             *record.lock().unwrap_or_else(PoisonError::into_inner) = Some(format!("{reason:?}: {message}"));
         });
-        Ok(Self { info, queue, context: Context::new(&device), lost })
+        let owns_queue = Arc::new(AtomicBool::new(true));
+        Ok(Self { info, queue, context: Context::new(&device), lost, owns_queue })
     }
 }
+
+/// How long a callback may be in the hands of a thread that is about to call it.
+const CALLED_BACK: std::time::Duration = std::time::Duration::from_secs(1);
 
 /// The name that was asked for, by the caller or else by the environment.
 fn wanted_name(name: Option<String>) -> Option<String> {
@@ -327,12 +365,9 @@ fn explain(adapters: &[wgpu::Adapter]) -> String {
             "wgpu found none; is the graphics driver installed?".to_owned()
         };
     }
-    let list: Vec<String> = adapters
-        .iter()
-        .map(|adapter| {
-            let why = refusal(adapter, wanted).unwrap_or_default();
-            format!("{} ({why})", describe(&adapter.get_info()))
-        })
-        .collect();
-    format!("of those there are, none will do: {}", list.join("; "))
+    let refused = adapters.iter().filter_map(|adapter| {
+        let why = refusal(adapter, None)?;
+        Some(format!("{} ({why})", describe(&adapter.get_info())))
+    });
+    format!("none of these will do: {}", refused.collect::<Vec<_>>().join("; "))
 }

@@ -3,8 +3,7 @@
 use crate::bind::fill;
 use crate::error::{Error, RunError};
 use crate::gpu::Gpu;
-use crate::mapped::Mapped;
-use crate::scope::{Scopes, is_lost};
+use crate::scope::Scopes;
 use crate::shader::ENTRY;
 
 /// What a device's floating point does, found by running a few small shaders made of the arithmetic the norms are made
@@ -130,24 +129,27 @@ impl Probe {
     ///
     /// # Errors
     ///
-    /// [`Error::Run`] if the device refuses a buffer or the commands, or is lost.
+    /// [`Error::Run`] if the device refuses a buffer or the commands, or is lost, or if the queue is another's.
     pub async fn of(device: &wgpu::Device, queue: &wgpu::Queue) -> Result<Self, Error> {
-        let device = Device { device, queue };
+        Self::of_gpu(&Gpu::from_device(device, queue)).await
+    }
+
+    async fn of_gpu(gpu: &Gpu) -> Result<Self, Error> {
         let mut plain_error = 0.0f64;
         let mut hidden_error = 0.0f64;
         for (fragments, width) in [(SCALAR, 1), (QUAD, 4)] {
             for (hide, error) in [(false, &mut plain_error), (true, &mut hidden_error)] {
                 let given = elements(width);
-                let found = device.run(&source(&fragments, SUBTRACTIONS), hide, &given).await?;
+                let found = run(gpu, &source(&fragments, SUBTRACTIONS), hide, &given).await?;
                 *error = error.max(error_of_elements(width, &given, &found));
             }
         }
         let given = numbers();
-        let found = device.run(&source(&SCALAR, ARITHMETIC), false, &given).await?;
+        let found = run(gpu, &source(&SCALAR, ARITHMETIC), false, &given).await?;
         let (one, half) = (Self::ITERATIONS as f32, (Self::ITERATIONS / 2) as f32);
         let [mut iterations, mut iterations_of_two] = [0, 0];
         for (loops, ran) in [([one, 0.0], &mut iterations), ([half, half], &mut iterations_of_two)] {
-            let counts = device.run(&source(&SCALAR, LOOPS), false, &loops).await?;
+            let counts = run(gpu, &source(&SCALAR, LOOPS), false, &loops).await?;
             *ran = counts.iter().sum::<f32>() as u32;
         }
         let at = |slot: usize| found.get(slot).copied().unwrap_or(f32::NAN);
@@ -234,7 +236,7 @@ impl Gpu {
     ///
     /// As [`Probe::of`].
     pub async fn probe(&self) -> Result<Probe, Error> {
-        Probe::of(self.device(), self.queue()).await
+        Probe::of_gpu(self).await
     }
 
     /// [`Gpu::probe`], blocking.
@@ -335,90 +337,59 @@ fn largest(most: f64, error: f64) -> f64 {
     if error.is_nan() { f64::INFINITY } else { most.max(error) }
 }
 
-/// Runs one small shader at a time.
-struct Device<'a> {
-    device: &'a wgpu::Device,
-    queue: &'a wgpu::Queue,
+/// Runs a shader of one invocation, and gives back as many numbers as it was given.
+async fn run(gpu: &Gpu, source: &str, hide_subtractions: bool, given: &[f32]) -> Result<Vec<f32>, Error> {
+    let scopes = Scopes::open(gpu.device());
+    let (pipeline, group, output) = bind(gpu.device(), source, hide_subtractions, bytemuck::cast_slice(given));
+    if let Some(error) = scopes.close().await {
+        return Err(gpu.blame(RunError::Submit { description: error.to_string() }));
+    }
+    let record = |encoder: &mut wgpu::CommandEncoder| {
+        let mut pass = encoder.begin_compute_pass(&Default::default());
+        pass.set_pipeline(&pipeline);
+        pass.set_bind_group(0, &group, &[]);
+        pass.dispatch_workgroups(1, 1, 1);
+    };
+    Ok(gpu.submit(record, &[("probe", &output)]).await?.into_iter().flatten().collect())
 }
 
-impl Device<'_> {
-    /// Runs a shader of one invocation, and gives back as many numbers as it was given.
-    async fn run(&self, source: &str, hide_subtractions: bool, given: &[f32]) -> Result<Vec<f32>, Error> {
-        let scopes = Scopes::open(self.device);
-        let staging = self.submit(source, hide_subtractions, bytemuck::cast_slice(given));
-        if let Some(error) = scopes.close().await {
-            return Err(self.failed(RunError::Submit { description: error.to_string() }));
-        }
-        self.read(&staging)
-            .await
-            .map_err(|description| self.failed(RunError::Readback { tensor: "probe", description }))
-    }
-
-    fn submit(&self, source: &str, hide_subtractions: bool, given: &[u8]) -> wgpu::Buffer {
-        let label = Some("wgpu-norm probe");
-        let module = self.device.create_shader_module(wgpu::ShaderModuleDescriptor {
-            label,
-            source: wgpu::ShaderSource::Wgsl(source.into()),
-        });
-        let pipeline = self.device.create_compute_pipeline(&wgpu::ComputePipelineDescriptor {
-            label,
-            layout: None,
-            module: &module,
-            entry_point: Some(ENTRY),
-            compilation_options: wgpu::PipelineCompilationOptions {
-                constants: &[("hide_subtractions", f64::from(u8::from(hide_subtractions)))],
-                ..Default::default()
-            },
-            cache: None,
-        });
-        let size = given.len() as u64;
-        let buffer = |size: u64, usage: wgpu::BufferUsages, mapped: bool| {
-            self.device.create_buffer(&wgpu::BufferDescriptor { label, size, usage, mapped_at_creation: mapped })
-        };
-        // New buffers are all zeros, and the one field of the uniform that is read is `zero`.
-        let params = buffer(512, wgpu::BufferUsages::UNIFORM, false);
-        let input = buffer(size, wgpu::BufferUsages::STORAGE, true);
-        fill(&input, given);
-        let output = buffer(size, wgpu::BufferUsages::STORAGE | wgpu::BufferUsages::COPY_SRC, false);
-        let staging = buffer(size, wgpu::BufferUsages::MAP_READ | wgpu::BufferUsages::COPY_DST, false);
-        let group = self.device.create_bind_group(&wgpu::BindGroupDescriptor {
-            label,
-            layout: &pipeline.get_bind_group_layout(0),
-            entries: &[(0, &params), (1, &input), (2, &output)]
-                .map(|(binding, buffer)| wgpu::BindGroupEntry { binding, resource: buffer.as_entire_binding() }),
-        });
-        let mut encoder = self.device.create_command_encoder(&Default::default());
-        {
-            let mut pass = encoder.begin_compute_pass(&Default::default());
-            pass.set_pipeline(&pipeline);
-            pass.set_bind_group(0, &group, &[]);
-            pass.dispatch_workgroups(1, 1, 1);
-        }
-        encoder.copy_buffer_to_buffer(&output, 0, &staging, 0, size);
-        self.queue.submit([encoder.finish()]);
-        staging
-    }
-
-    async fn read(&self, staging: &wgpu::Buffer) -> Result<Vec<f32>, String> {
-        let mapped = Mapped::default();
-        let done = mapped.clone();
-        staging.map_async(wgpu::MapMode::Read, .., move |result| done.set(result));
-        // On native nobody else polls the device; on the web this does nothing and the callback comes by itself.
-        self.device.poll(wgpu::PollType::wait_indefinitely()).map_err(|error| error.to_string())?;
-        mapped.await.map_err(|error| error.to_string())?;
-        let range = staging.get_mapped_range(..).map_err(|error| error.to_string())?;
-        let mut values = vec![0.0f32; range.len() / size_of::<f32>()];
-        bytemuck::cast_slice_mut::<f32, u8>(&mut values).copy_from_slice(&range);
-        Ok(values)
-    }
-
-    /// What to say of a failure: that the device is lost, if it is.
-    fn failed(&self, error: RunError) -> Error {
-        if is_lost(self.device) {
-            return RunError::DeviceLost { description: error.to_string() }.into();
-        }
-        error.into()
-    }
+/// The shader, what it is bound to, and where it writes.
+fn bind(
+    device: &wgpu::Device,
+    source: &str,
+    hide_subtractions: bool,
+    given: &[u8],
+) -> (wgpu::ComputePipeline, wgpu::BindGroup, wgpu::Buffer) {
+    let label = Some("wgpu-norm probe");
+    let module = device
+        .create_shader_module(wgpu::ShaderModuleDescriptor { label, source: wgpu::ShaderSource::Wgsl(source.into()) });
+    let pipeline = device.create_compute_pipeline(&wgpu::ComputePipelineDescriptor {
+        label,
+        layout: None,
+        module: &module,
+        entry_point: Some(ENTRY),
+        compilation_options: wgpu::PipelineCompilationOptions {
+            constants: &[("hide_subtractions", f64::from(u8::from(hide_subtractions)))],
+            ..Default::default()
+        },
+        cache: None,
+    });
+    let size = given.len() as u64;
+    let buffer = |size: u64, usage: wgpu::BufferUsages, mapped: bool| {
+        device.create_buffer(&wgpu::BufferDescriptor { label, size, usage, mapped_at_creation: mapped })
+    };
+    // New buffers are all zeros, and the one field of the uniform that is read is `zero`.
+    let params = buffer(512, wgpu::BufferUsages::UNIFORM, false);
+    let input = buffer(size, wgpu::BufferUsages::STORAGE, true);
+    fill(&input, given);
+    let output = buffer(size, wgpu::BufferUsages::STORAGE | wgpu::BufferUsages::COPY_SRC, false);
+    let group = device.create_bind_group(&wgpu::BindGroupDescriptor {
+        label,
+        layout: &pipeline.get_bind_group_layout(0),
+        entries: &[(0, &params), (1, &input), (2, &output)]
+            .map(|(binding, buffer)| wgpu::BindGroupEntry { binding, resource: buffer.as_entire_binding() }),
+    });
+    (pipeline, group, output)
 }
 
 #[cfg(test)]

@@ -1,8 +1,9 @@
 //! wgpu reports mistakes and exhaustion to error scopes; without one, a mistake panics the process.
 
 use std::future::Future;
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 
-use wgpu::{Device, Error, ErrorFilter, ErrorScopeGuard};
+use wgpu::{Device, Error, ErrorFilter, ErrorScopeGuard, PollType};
 
 /// The three error scopes, open. They belong to this thread: close them before any await.
 pub(crate) struct Scopes {
@@ -46,4 +47,17 @@ pub(crate) fn is_lost(device: &Device) -> bool {
     // What the probe's failure says is no news.
     drop(scopes.close());
     lost
+}
+
+/// Waits for all that was submitted to the device, and calls back whoever waits for it. On the web this does nothing: there
+/// the browser calls back by itself.
+pub(crate) fn wait(device: &Device) -> Result<(), String> {
+    // Where the driver loses the device meanwhile, wgpu panics, with nothing of its own locked any more.
+    match catch_unwind(AssertUnwindSafe(|| device.poll(PollType::wait_indefinitely()))) {
+        Ok(Ok(_)) => Ok(()),
+        Ok(Err(error)) => Err(error.to_string()),
+        Err(_) if is_lost(device) => Err("wgpu gave up waiting for the device".to_owned()),
+        // Someone else's callback.
+        Err(panic) => resume_unwind(panic),
+    }
 }

@@ -3,12 +3,12 @@
 use super::Inputs;
 use crate::bind::{Operands, View, fill, shape};
 use crate::element::Element;
-use crate::error::{BindError, Error, RunError};
+use crate::error::{Error, RunError};
 use crate::gpu::Gpu;
 use crate::mapped::Mapped;
 use crate::norm::count;
 use crate::plan::Plan;
-use crate::scope::Scopes;
+use crate::scope::{Scopes, is_lost, wait};
 use crate::shader::Role;
 
 /// What came back.
@@ -62,10 +62,7 @@ impl Gpu {
         let buffer = |role: Role| buffers.get(role as usize).and_then(Option::as_ref);
         let views = Role::GIVEN.into_iter().filter_map(|role| Some((role, View::from(buffer(role)?))));
         let operands = views.fold(Operands::none(), |operands, (role, view)| operands.with(role, view));
-        let bound = self.context().bind_async(plan, &operands).await.map_err(|error| match error {
-            BindError::DeviceLost { description } => RunError::DeviceLost { description }.into(),
-            error => Error::from(error),
-        })?;
+        let bound = self.context().bind_async(plan, &operands).await?;
 
         let sources: Vec<_> = results.iter().filter_map(|&role| Some((role, role.name(), buffer(role)?))).collect();
         let named: Vec<_> = sources.iter().map(|&(_, name, source)| (name, source)).collect();
@@ -84,6 +81,7 @@ impl Gpu {
         record: impl FnOnce(&mut wgpu::CommandEncoder),
         sources: &[(&'static str, &wgpu::Buffer)],
     ) -> Result<Vec<Vec<f32>>, Error> {
+        self.check_queue()?;
         let mut readbacks = Vec::new();
         for (tensor, source) in sources {
             readbacks.push(self.readback(tensor, source).await?);
@@ -99,8 +97,13 @@ impl Gpu {
             self.queue().submit([encoder.finish()]);
             scopes.close()
         };
-        if let Some(error) = submitted.await {
-            return Err(self.blame(RunError::Submit { description: error.to_string() }));
+        match submitted.await {
+            Some(error) => return Err(self.blame(RunError::Submit { description: error.to_string() })),
+            // Of a lost device wgpu says nothing here; reading back, it does.
+            None if readbacks.is_empty() && is_lost(self.device()) => {
+                return Err(self.blame(RunError::Submit { description: "the device takes none any more".to_owned() }));
+            }
+            None => {}
         }
         let mut values = Vec::new();
         for readback in readbacks {
@@ -146,25 +149,23 @@ impl Gpu {
 
     async fn fetch(&self, readback: Readback) -> Result<Vec<f32>, Error> {
         let Readback { tensor, staging, .. } = readback;
-        let failed = |description: String| RunError::Readback { tensor, description };
+        let failed = |description: String| self.blame(RunError::Readback { tensor, description });
         let mapped = Mapped::default();
         let done = mapped.clone();
-        staging.map_async(wgpu::MapMode::Read, .., move |result| done.set(result));
-        // On native nobody else polls the device; on the web this does nothing and the callback comes by itself.
-        let polled = self.device().poll(wgpu::PollType::wait_indefinitely());
-        if let Err(error) = polled {
-            return Err(self.blame(failed(error.to_string())));
-        }
-        if let Err(error) = mapped.await {
-            return Err(self.blame(failed(error.to_string())));
-        }
-        let values = {
-            let range = staging.get_mapped_range(..).map_err(|error| failed(error.to_string()))?;
-            let mut values = vec![0.0f32; range.len() / size_of::<f32>()];
-            bytemuck::cast_slice_mut::<f32, u8>(&mut values).copy_from_slice(&range);
-            values
+        let refused = {
+            let scopes = Scopes::open(self.device());
+            staging.map_async(wgpu::MapMode::Read, .., move |result| done.set(result));
+            scopes.close()
         };
-        staging.unmap();
+        if let Some(error) = refused.await {
+            return Err(failed(error.to_string()));
+        }
+        // On native nobody else polls the device.
+        wait(self.device()).map_err(failed)?;
+        mapped.await.map_err(|error| failed(error.to_string()))?;
+        let range = staging.get_mapped_range(..).map_err(|error| failed(error.to_string()))?;
+        let mut values = vec![0.0f32; range.len() / size_of::<f32>()];
+        bytemuck::cast_slice_mut::<f32, u8>(&mut values).copy_from_slice(&range);
         Ok(values)
     }
 }

@@ -145,6 +145,10 @@ impl Context {
         async move {
             let (pipelines, verdict) = started?;
             context.judge(verdict.await)?;
+            // Of a pipeline of a lost device wgpu says nothing before it is used.
+            if is_lost(context.device()) {
+                return Err(BindError::DeviceLost { description: "it makes no pipelines any more".to_owned() });
+            }
             context.remember(pipelines);
             Ok(())
         }

@@ -4,6 +4,10 @@
 //! when they first come, and after that records two or three dispatches and nothing else. `x`, `y` and their gradients stay
 //! the caller's, and so does the pass.
 //!
+//! Where these are on a device of the caller's, so must the layer be: make it of [`Gpu::from_device`](crate::Gpu::from_device).
+//! One made of [`Gpu::new`](crate::Gpu::new) is on an instance of its own; wgpu does not notice buffers of another, and
+//! overwrites unrelated ones.
+//!
 //! | layer | options | PyTorch's |
 //! |---|---|---|
 //! | [`BatchNormLayer`] | [`BatchNormOptions`] | `BatchNorm1d`, `2d`, `3d` |

@@ -46,12 +46,15 @@ pub type AnyLayer = Layer<Box<dyn LayerOptions>>;
 
 impl<K: LayerOptions> Layer<K> {
     /// Makes the layer's buffers on the device of `gpu`, whose pipelines it shares with all that are made of it.
-    /// [`Gpu::from_device`] is one on a device of the caller's.
+    /// [`Gpu::from_device`] is one on a device of the caller's, and the only one whose layers may be given the caller's
+    /// buffers: see [`Gpu::new`].
     ///
     /// # Errors
     ///
-    /// [`Error::Spec`] or [`Error::Layer`] for an option outside its range, [`Error::Run`] where the device has no room.
+    /// [`Error::Spec`] or [`Error::Layer`] for an option outside its range, [`Error::Run`] where the device has no room, is
+    /// lost or is not the queue's.
     pub async fn new(gpu: &Gpu, options: K) -> Result<Self, Error> {
+        gpu.check_queue()?;
         let layer = options.name();
         if options.parameter_shape().contains(&0) {
             let (option, must) = ("its number of features", "at least 1");

@@ -11,8 +11,7 @@ use safetensors::{Dtype, SafeTensors, View};
 use super::Layer;
 use super::nearest::nearest;
 use super::options::LayerOptions;
-use crate::error::{Dims, Error, RunError};
-use crate::scope::Scopes;
+use crate::error::{Dims, Error};
 
 /// Tensors by key, as [`Layer::state_dict`] gives them. Those of several layers are put together by
 /// [`extend`](Extend::extend), and [`safetensors::serialize`] makes the bytes of a file of them.
@@ -314,20 +313,16 @@ impl<K: LayerOptions> Layer<K> {
         strictness: Strictness,
     ) -> Result<IncompatibleKeys, Error> {
         let Fitting { loaded, incompatible } = self.fitting(tensors, prefix, strictness)?;
-        let written = {
-            let scopes = Scopes::open(self.gpu.device());
+        let write = |_: &mut wgpu::CommandEncoder| {
             for (buffer, values) in &loaded {
                 match values {
                     Loaded::Floats(values) => self.gpu.queue().write_buffer(buffer, 0, bytemuck::cast_slice(values)),
                     Loaded::Count(count, _) => self.gpu.queue().write_buffer(buffer, 0, bytemuck::bytes_of(count)),
                 }
             }
-            scopes.close()
         };
-        match written.await {
-            None => Ok(incompatible),
-            Some(error) => Err(self.gpu.blame(RunError::Submit { description: error.to_string() })),
-        }
+        self.gpu.submit(write, &[]).await?;
+        Ok(incompatible)
     }
 
     /// [`Layer::load_state_dict`], blocking.

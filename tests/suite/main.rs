@@ -21,6 +21,7 @@ mod extremes;
 mod golden;
 mod golden_gpu;
 mod golden_oracle;
+mod lost;
 mod misuse;
 mod nn;
 mod nn_instances;

@@ -919,52 +919,6 @@ fn capabilities_that_the_device_has_not() {
     context.bind(&context.plan(&layer).unwrap(), &Operands::in_place(&x)).unwrap();
 }
 
-/// A device of one's own, and one call bound to it, before it is gone.
-fn lost_device() -> (Gpu, wgpu::Buffer, wgpu_norm::Bound) {
-    let lost = Gpu::new_blocking().unwrap();
-    let x = buffer(&lost, 512, wgpu::BufferUsages::STORAGE);
-    let plan = lost.context().plan(&LayerNorm::new(&[16, 8], &[8]).unwrap()).unwrap();
-    let bound = lost.context().bind(&plan, &Operands::in_place(&x)).unwrap();
-    lost.device().destroy();
-    (lost, x, bound)
-}
-
-/// One whose pipelines are made, and one whose are not.
-fn two_norms() -> [Box<dyn Norm>; 2] {
-    [Box::new(LayerNorm::new(&[16, 8], &[8]).unwrap()), Box::new(training().without_tracking())]
-}
-
-#[test]
-fn running_on_a_lost_device_is_an_error() {
-    let (lost, ..) = lost_device();
-    for norm in two_norms() {
-        let error = lost.run_blocking(norm.as_ref(), Inputs::new(&[1.0; 128])).unwrap_err();
-        assert!(matches!(error, Error::Run(RunError::DeviceLost { .. })), "{error:?}");
-        says(&error, &["the device was lost"]);
-        let array = ArrayD::zeros(IxDyn(&[16, 8]));
-        let error = lost.run_array_blocking(norm.as_ref(), Inputs::new(array.view())).unwrap_err();
-        assert!(matches!(error, Error::Run(RunError::DeviceLost { .. })), "{error:?}");
-        // The other device lives.
-        assert!(gpu().run_blocking(norm.as_ref(), Inputs::new(&[1.0; 128])).is_ok());
-    }
-}
-
-#[test]
-fn binding_on_a_lost_device_is_an_error() {
-    let (lost, x, bound) = lost_device();
-    for norm in two_norms() {
-        let error = refused_by(lost.context(), norm.as_ref(), &Operands::in_place(&x));
-        assert!(matches!(error, BindError::DeviceLost { .. }), "{error:?}");
-        says(&error, &["the device was lost"]);
-    }
-    // What was bound before can still be recorded; what wgpu says of it is for the caller, whose encoder it is.
-    let scope = lost.device().push_error_scope(wgpu::ErrorFilter::Validation);
-    let mut encoder = lost.device().create_command_encoder(&Default::default());
-    bound.record(&mut encoder.begin_compute_pass(&Default::default()));
-    drop(encoder);
-    let _ = pollster::block_on(scope.pop());
-}
-
 #[test]
 fn an_adapter_that_is_not_there() {
     let error = Gpu::with_adapter_blocking("no such name").unwrap_err();
