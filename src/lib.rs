@@ -92,8 +92,8 @@
 //! `shift + delta`, and data are centred as `(x - shift) - delta`. Constant groups come out as exactly `bias`, NaN and
 //! infinities stay in their group, and results are the same bits run after run.
 //!
-//! The sum of a group's squared deviations (RMS and L2: squares) must be a normal f32: `|x - mean|` up to about
-//! `1.8e19 / sqrt(n)`; and where `eps` is 0 or tiny, deviations down to 1e-18, since smaller squares vanish.
+//! It also holds for values whose squares are no f32, from 1e-36 to 3e38, but for 1.2e-38, the smallest normal f32: adapters may
+//! take smaller numbers for 0. `mean`, `rstd` and running statistics overflow and vanish as f32 does.
 //!
 //! # Features
 //!
