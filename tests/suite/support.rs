@@ -22,6 +22,12 @@ pub fn gpu() -> &'static Gpu {
     })
 }
 
+/// Whether the adapter rounds `a * b + c` once. Then two shaders that differ in anything need not give the same bits.
+pub fn fuses_multiply_add() -> bool {
+    static FUSES: OnceLock<bool> = OnceLock::new();
+    *FUSES.get_or_init(|| gpu().probe_blocking().unwrap().fuses_multiply_add)
+}
+
 /// The same device planned for in every way: as it is, and as a GPU would be; with subgroups, and by workgroup memory.
 pub fn gpus() -> &'static [(&'static str, Gpu)] {
     static GPUS: OnceLock<Vec<(&'static str, Gpu)>> = OnceLock::new();
