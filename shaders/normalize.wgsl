@@ -7,8 +7,11 @@ fn normalize(base: u32, s: u32, length: u32, scale: f32, center: Center, live: b
             for (var j = 0u; j < TOGETHER; j++) {
                 let at = item_at(i + j);
                 if whole || at < length {
-                    residual_out_store(base + at, original(i + j, base, scale));
-                    y_store(base + at, affine(centered(item(i + j, base, scale), center), s + at, j));
+                    // Both before either is stored, which may overwrite what is read.
+                    let x = item(i + j, base, scale);
+                    let unscaled = original(i + j, base, scale);
+                    residual_out_store(base + at, unscaled);
+                    y_store(base + at, affine(centered(x, center), s + at, j));
                 }
             }
         }
