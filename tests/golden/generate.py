@@ -1,11 +1,12 @@
 """Writes the golden files: what PyTorch computes in float64 for small inputs.
 
-    pip install torch numpy
+    pip install torch safetensors numpy
     python tests/golden/generate.py
 
-writes every array as a .npy file next to this script, and cases.json, which lists them. Any
-PyTorch from 2.0 on will do; the files here are from 2.0.1 on a CPU, those of the gradients from
-2.15.0. Versions differ in the last bit: with --missing the files that are there stay as they are.
+writes, next to this script, every array as CASE.KEY (layer_affine.x) into cases.safetensors, and
+the arguments of each case into cases.json. Any PyTorch from 2.0 on will do; the arrays here are
+from 2.0.1 on a CPU, those of the gradients from 2.15.0. Versions differ in the last bit: with
+--missing the arrays that are there stay as they are.
 
 Inputs (x, weight, bias, running_mean, running_var) are float32, so that any implementation can
 take them as they are; outputs (y, mean, rstd, running_mean_out, running_var_out) are float64.
@@ -25,8 +26,10 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from safetensors.numpy import load_file, save_file
 
 HERE = Path(__file__).parent
+ARRAYS = HERE / "cases.safetensors"
 INPUTS = ("x", "weight", "bias", "running_mean", "running_var", "grad_output")
 LIKE_X = ("x", "y", "grad_output", "grad_input")
 # Few, since each has two more arrays of the size of x.
@@ -57,8 +60,9 @@ GRADIENTS = (
     "batch_eval_far_mean",
 )
 cases = []
-# Whether to leave files that are there as they are.
-missing = False
+arrays_of_cases = {}
+# With --missing, the arrays that stay as they are.
+kept = {}
 
 
 def draws(name):
@@ -78,7 +82,6 @@ def write(name, norm, arrays, channel_axis=None, **params):
     if channel_axis is not None:
         case["channel_axis"] = channel_axis
     case.update(params)
-    case["files"] = {}
     for key, tensor in arrays.items():
         if tensor is None:
             continue
@@ -88,10 +91,7 @@ def write(name, norm, arrays, channel_axis=None, **params):
             array = array.astype(np.float32)
         if key.startswith("grad_") and name not in GRADIENTS:
             continue
-        file = f"{name}.{key}.npy"
-        if not (missing and (HERE / file).exists()):
-            np.save(HERE / file, array)
-        case["files"][key] = file
+        arrays_of_cases[f"{name}.{key}"] = kept.get(f"{name}.{key}", array)
     cases.append(case)
 
 
@@ -296,13 +296,10 @@ def batch(
 
 
 def main():
-    global missing
     parser = argparse.ArgumentParser(description="Writes the golden files.")
-    parser.add_argument("--missing", action="store_true", help="only the files that are not there")
-    missing = parser.parse_args().missing
-    if not missing:
-        for old in HERE.glob("*.npy"):
-            old.unlink()
+    parser.add_argument("--missing", action="store_true", help="only the arrays that are not there")
+    if parser.parse_args().missing:
+        kept.update(load_file(ARRAYS))
     far = {"mean": 1e6, "std": 1.0}
 
     layer("layer_affine", (6, 64), 1)
@@ -357,6 +354,7 @@ def main():
     batch("batch_eval_no_affine", (2, 5, 21), False, weight=False, bias=False)
     batch("batch_eval_far_mean", (2, 4, 5, 6), False, last="batch_eval_far_mean_nhwc", **far)
 
+    save_file(arrays_of_cases, ARRAYS)
     lines = ",\n".join("  " + json.dumps(case) for case in cases)
     (HERE / "cases.json").write_text(f"[\n{lines}\n]\n")
 

@@ -1,10 +1,10 @@
 """Exports ONNX's own node tests of the normalization operators.
 
-    pip install onnx==1.23.2 numpy==2.4.6
+    pip install onnx==1.23.2 safetensors numpy==2.4.6
     python tests/onnx/export.py
 
-writes every tensor as a .npy file next to this script, and cases.json, which lists them and what
-was left out, and why. Nothing is drawn here: inputs and expected outputs are those that the onnx
+writes, next to this script, every tensor as CASE.KEY (test_lpnormalization_default.x) into
+cases.safetensors, and into cases.json the cases, and what was left out, and why. Nothing is drawn here: inputs and expected outputs are those that the onnx
 package makes, which seeds numpy's frozen RandomState before each test. Expected outputs are what
 numpy computes in float32, so another numpy or CPU may differ in their last bits.
 
@@ -20,6 +20,7 @@ from pathlib import Path
 import numpy as np
 import onnx
 from onnx.backend.test.case.node import collect_testcases
+from safetensors.numpy import save_file
 
 HERE = Path(__file__).parent
 
@@ -70,8 +71,6 @@ def lines(items):
 
 
 def main():
-    for old in HERE.glob("*.npy"):
-        old.unlink()
     with warnings.catch_warnings():
         # Of all the other operators' tests.
         warnings.simplefilter("ignore")
@@ -80,7 +79,7 @@ def main():
     own = [test for test in tests if test.model.graph.node[0].op_type in OPERATORS]
     own = [test for test in own if len(test.model.graph.node) == 1]
     names = {test.name for test in own}
-    cases, excluded = [], []
+    cases, excluded, arrays = [], [], {}
     for test in own:
         node = test.model.graph.node[0]
         (opset,) = (entry.version for entry in test.model.opset_import if entry.domain == "")
@@ -93,11 +92,9 @@ def main():
             continue
         case = {"name": test.name, "operator": node.op_type, "opset": opset}
         case["attributes"] = {a.name: onnx.helper.get_attribute_value(a) for a in node.attribute}
-        case["files"] = {}
         for key, array in tensors.items():
-            file = f"{test.name}.{key}.npy"
-            np.save(HERE / file, np.ascontiguousarray(array).reshape(array.shape))
-            case["files"][key] = file
+            # The first makes an axis of none; the second takes it back.
+            arrays[f"{test.name}.{key}"] = np.ascontiguousarray(array).reshape(array.shape)
         cases.append(case)
     for test in tests:
         base, found, _ = test.name.partition("_expanded")
@@ -105,6 +102,7 @@ def main():
             why = f"is {base} again, with the operator written out as other operators"
             excluded.append({"name": test.name, "why": why})
 
+    save_file(arrays, HERE / "cases.safetensors")
     (HERE / "cases.json").write_text(
         f'{{\n  "onnx": "{onnx.__version__}",\n'
         f'  "cases": [\n{lines(cases)}\n  ],\n'

@@ -143,9 +143,9 @@ pub fn assert_close(what: &str, got: &ArrayD<f32>, want: &ArrayD<f64>) {
     }
 }
 
-/// A file of a golden case.
+/// An array of a golden case, as the command takes it.
 pub fn file(case: &golden::Case, part: &str) -> String {
-    format!("{}/tests/golden/{}.{part}.npy", env!("CARGO_MANIFEST_DIR"), case.name)
+    format!("{}/tests/golden/cases.safetensors:{}.{part}", env!("CARGO_MANIFEST_DIR"), case.name)
 }
 
 /// The options of a golden case that both directions take; as a list, since the path of the repository may have spaces.

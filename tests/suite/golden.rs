@@ -2,10 +2,10 @@
 //!
 //! `tests/golden/generate.py` wrote them and says what they are.
 
-use std::fs::File;
-use std::io::BufReader;
+use std::fs;
 use std::path::PathBuf;
 
+use safetensors::{Dtype, SafeTensors};
 use serde_json::Value;
 use wgpu_norm::ndarray::ArrayD;
 
@@ -75,26 +75,50 @@ impl Case {
 
 /// All golden cases, in the order of `cases.json`.
 pub fn cases() -> Vec<Case> {
-    let index = File::open(folder().join("cases.json")).expect("cases.json opens");
-    let index: Vec<Value> = serde_json::from_reader(BufReader::new(index)).expect("a JSON list");
-    index.iter().map(load).collect()
+    let index: Vec<Value> = serde_json::from_slice(&fixture("golden/cases.json")).expect("a JSON list");
+    let arrays = fixture("golden/cases.safetensors");
+    let arrays = SafeTensors::deserialize(&arrays).expect("cases.safetensors");
+    index.iter().map(|case| load(case, &arrays)).collect()
 }
 
-fn folder() -> PathBuf {
-    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/golden")
+/// A file under `tests`.
+pub fn fixture(path: &str) -> Vec<u8> {
+    let path = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests").join(path);
+    fs::read(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
 }
 
-fn load(case: &Value) -> Case {
+/// An array of float32, where there is one of this name.
+pub fn single(arrays: &SafeTensors<'_>, name: &str) -> Option<ArrayD<f32>> {
+    let view = arrays.tensor(name).ok()?;
+    assert_eq!(view.dtype(), Dtype::F32, "{name}");
+    let values = view.data().chunks_exact(4).map(|b| f32::from_le_bytes(b.try_into().unwrap())).collect();
+    Some(ArrayD::from_shape_vec(view.shape(), values).unwrap())
+}
+
+/// An array of float64, or one of float32 widened, where there is one of this name.
+pub fn wide(arrays: &SafeTensors<'_>, name: &str) -> Option<ArrayD<f64>> {
+    let view = arrays.tensor(name).ok()?;
+    if view.dtype() != Dtype::F64 {
+        return Some(single(arrays, name)?.mapv(f64::from));
+    }
+    let values = view.data().chunks_exact(8).map(|b| f64::from_le_bytes(b.try_into().unwrap())).collect();
+    Some(ArrayD::from_shape_vec(view.shape(), values).unwrap())
+}
+
+fn load(case: &Value, arrays: &SafeTensors<'_>) -> Case {
+    let name = case["name"].as_str().expect("every case has a name");
+    let single = |key: &str| single(arrays, &format!("{name}.{key}"));
+    let wide = |key: &str| wide(arrays, &format!("{name}.{key}"));
     let string = |key: &str| case[key].as_str().map(str::to_owned);
     let count = |key: &str| case[key].as_u64().map(|n| n as usize);
     let counts = |key: &str| -> Option<Vec<usize>> {
         let list = case[key].as_array()?;
         Some(list.iter().map(|n| n.as_u64().expect("a count") as usize).collect())
     };
-    let x: ArrayD<f32> = array(case, "x").expect("every case has an x");
+    let x = single("x").expect("every case has an x");
     assert_eq!(counts("shape").as_deref(), Some(x.shape()));
     Case {
-        name: string("name").expect("every case has a name"),
+        name: name.to_owned(),
         norm: string("norm").expect("every case has a norm"),
         normalized_shape: counts("normalized_shape"),
         channel_axis: case["channel_axis"].as_i64().map(|axis| axis as isize),
@@ -106,30 +130,18 @@ fn load(case: &Value) -> Case {
         num_batches_tracked: count("num_batches_tracked"),
         estimator: string("estimator"),
         x,
-        weight: array(case, "weight"),
-        bias: array(case, "bias"),
-        running_mean: array(case, "running_mean"),
-        running_var: array(case, "running_var"),
-        y: array(case, "y").expect("every case has a y"),
-        mean: array(case, "mean"),
-        rstd: array(case, "rstd").expect("every case has an rstd"),
-        running_mean_out: array(case, "running_mean_out"),
-        running_var_out: array(case, "running_var_out"),
-        grad_output: array(case, "grad_output"),
-        grad_input: array(case, "grad_input"),
-        grad_weight: array(case, "grad_weight"),
-        grad_bias: array(case, "grad_bias"),
+        weight: single("weight"),
+        bias: single("bias"),
+        running_mean: single("running_mean"),
+        running_var: single("running_var"),
+        y: wide("y").expect("every case has a y"),
+        mean: wide("mean"),
+        rstd: wide("rstd").expect("every case has an rstd"),
+        running_mean_out: wide("running_mean_out"),
+        running_var_out: wide("running_var_out"),
+        grad_output: single("grad_output"),
+        grad_input: wide("grad_input"),
+        grad_weight: wide("grad_weight"),
+        grad_bias: wide("grad_bias"),
     }
-}
-
-fn array<T: npyz::Deserialize>(case: &Value, key: &str) -> Option<ArrayD<T>> {
-    let path = folder().join(case["files"][key].as_str()?);
-    let read = || -> std::io::Result<ArrayD<T>> {
-        let file = npyz::NpyFile::new(BufReader::new(File::open(&path)?))?;
-        assert_eq!(file.order(), npyz::Order::C, "{}", path.display());
-        let shape: Vec<usize> = file.shape().iter().map(|&n| n as usize).collect();
-        let values = file.into_vec()?;
-        Ok(ArrayD::from_shape_vec(shape, values).expect("as many values as the header says"))
-    };
-    Some(read().unwrap_or_else(|e| panic!("{}: {e}", path.display())))
 }

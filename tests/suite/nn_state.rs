@@ -3,10 +3,8 @@
 //! `tests/golden/nn/generate.py` wrote the files and says what they are.
 
 use std::collections::BTreeMap;
-use std::fs;
-use std::path::PathBuf;
 
-use wgpu_norm::ndarray::{ArrayD, IxDyn};
+use wgpu_norm::ndarray::ArrayD;
 use wgpu_norm::nn::{
     AnyLayer, BatchNormLayer, BatchNormOptions, GroupNormLayer, GroupNormOptions, InstanceNormLayer,
     InstanceNormOptions, LayerNormLayer, LayerNormOptions, RmsNormLayer, RmsNormOptions, StateDict, StateTensor,
@@ -15,28 +13,11 @@ use wgpu_norm::nn::{
 use wgpu_norm::safetensors::{self, Dtype, SafeTensors, tensor::TensorView};
 use wgpu_norm::{Error, Gpu, Momentum};
 
+use crate::golden::{fixture, single, wide};
 use crate::support::{close, gpu, gpus};
 
 fn golden(name: &str) -> Vec<u8> {
-    let path = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/golden/nn").join(name);
-    fs::read(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
-}
-
-/// A tensor of float64, or one of float32 widened.
-fn wide(tensors: &SafeTensors<'_>, key: &str) -> Option<ArrayD<f64>> {
-    let view = tensors.tensor(key).ok()?;
-    let values = match view.dtype() {
-        Dtype::F64 => view.data().chunks_exact(8).map(|b| f64::from_le_bytes(b.try_into().unwrap())).collect(),
-        Dtype::F32 => {
-            view.data().chunks_exact(4).map(|b| f64::from(f32::from_le_bytes(b.try_into().unwrap()))).collect()
-        }
-        other => panic!("{key}: {other}"),
-    };
-    Some(ArrayD::from_shape_vec(IxDyn(view.shape()), values).unwrap())
-}
-
-fn single(tensors: &SafeTensors<'_>, key: &str) -> ArrayD<f32> {
-    wide(tensors, key).unwrap_or_else(|| panic!("no {key}")).mapv(|v| v as f32)
+    fixture(&format!("golden/nn/{name}"))
 }
 
 /// The layers of `generate.py`, as a user would write them here.
@@ -102,8 +83,8 @@ fn a_checkpoint_of_pytorchs_gives_pytorchs_results() {
                 }
                 let what = |tensor: &str| format!("{tensor}{suffix} of {name} {label}");
                 let want = |tensor: &str| wide(&expected, &format!("{name}.{tensor}{suffix}")).unwrap();
-                let x = single(&expected, &format!("{name}.x"));
-                let grad_output = single(&expected, &format!("{name}.grad_output"));
+                let x = single(&expected, &format!("{name}.x")).unwrap();
+                let grad_output = single(&expected, &format!("{name}.grad_output")).unwrap();
                 check(&what("y"), &layer.run_array_blocking(x.view()).unwrap(), &want("y"));
                 let grad_input = layer.run_backward_array_blocking(grad_output.view(), x.view()).unwrap();
                 check(&what("grad_input"), &grad_input, &want("grad_input"));
@@ -128,7 +109,7 @@ fn three_training_steps_give_pytorchs_running_statistics() {
     let expected = SafeTensors::deserialize(&expected).unwrap();
     let mut tracked = 0;
     for (name, layer) in loaded(gpu(), &checkpoint) {
-        let x = single(&expected, &format!("{name}.x"));
+        let x = single(&expected, &format!("{name}.x")).unwrap();
         for batch in [x.clone(), &x * 2.0, &x + 1.0] {
             layer.run_array_blocking(batch.view()).unwrap();
         }
@@ -167,7 +148,7 @@ fn other_types_convert_as_in_pytorch() {
                 assert_eq!(*tensor, StateTensor::number(7));
                 continue;
             }
-            let want: Vec<f32> = single(&expected, &format!("{dtype}.{key}")).iter().copied().collect();
+            let want: Vec<f32> = single(&expected, &format!("{dtype}.{key}")).unwrap().iter().copied().collect();
             assert_eq!(tensor.values().unwrap(), want, "{dtype} {key}");
         }
     }

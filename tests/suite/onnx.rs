@@ -1,10 +1,8 @@
 //! ONNX's own tests of its normalization operators: `tests/onnx/README.md`.
 
 use std::collections::BTreeMap;
-use std::fs::File;
-use std::io::BufReader;
-use std::path::PathBuf;
 
+use safetensors::SafeTensors;
 use serde_json::Value;
 use wgpu_norm::ndarray::{Array1, ArrayD};
 use wgpu_norm::nn::{
@@ -17,6 +15,7 @@ use wgpu_norm::{
     reference,
 };
 
+use crate::golden::{fixture, single};
 use crate::support::{self, gpus, largest};
 
 /// The promise, and what is expected may itself be off: numpy computed it in float32, rounding at every step of formulas
@@ -28,19 +27,12 @@ struct Case {
     name: String,
     operator: String,
     attributes: Value,
-    files: Value,
+    tensors: BTreeMap<String, ArrayD<f32>>,
 }
 
 impl Case {
     fn tensor(&self, key: &str) -> Option<ArrayD<f32>> {
-        let path = folder().join(self.files[key].as_str()?);
-        let read = || -> std::io::Result<ArrayD<f32>> {
-            let file = npyz::NpyFile::new(BufReader::new(File::open(&path)?))?;
-            assert_eq!(file.order(), npyz::Order::C, "{}", path.display());
-            let shape: Vec<usize> = file.shape().iter().map(|&n| n as usize).collect();
-            Ok(ArrayD::from_shape_vec(shape, file.into_vec()?).expect("as many values as the header says"))
-        };
-        Some(read().unwrap_or_else(|e| panic!("{}: {e}", path.display())))
+        self.tensors.get(key).cloned()
     }
 
     fn integer(&self, attribute: &str) -> Option<isize> {
@@ -149,19 +141,23 @@ impl Case {
     }
 }
 
-fn folder() -> PathBuf {
-    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/onnx")
-}
-
 fn cases() -> Vec<Case> {
-    let index = File::open(folder().join("cases.json")).expect("cases.json opens");
-    let index: Value = serde_json::from_reader(BufReader::new(index)).expect("JSON");
+    let index: Value = serde_json::from_slice(&fixture("onnx/cases.json")).expect("JSON");
+    let tensors = fixture("onnx/cases.safetensors");
+    let tensors = SafeTensors::deserialize(&tensors).expect("cases.safetensors");
+    let of = |case: &str| {
+        let named = tensors.names().into_iter().filter_map(|name| {
+            let key = name.strip_prefix(case)?.strip_prefix('.')?;
+            Some((key.to_owned(), single(&tensors, name)?))
+        });
+        named.collect()
+    };
     let string = |value: &Value| value.as_str().expect("a string").to_owned();
     let case = |case: &Value| Case {
         name: string(&case["name"]),
         operator: string(&case["operator"]),
         attributes: case["attributes"].clone(),
-        files: case["files"].clone(),
+        tensors: of(&string(&case["name"])),
     };
     index["cases"].as_array().expect("a list").iter().map(case).collect()
 }
