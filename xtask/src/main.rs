@@ -7,15 +7,7 @@
 mod driver;
 mod run;
 
-#[cfg(target_os = "linux")]
-mod adapter;
-// The decisions are plain functions, so their tests run on every system.
-#[cfg(any(target_os = "linux", test))]
-mod install;
-#[cfg(any(target_os = "linux", test))]
-mod software;
-
-use driver::Driver;
+use driver::{AT_HAND, Driver};
 use std::ffi::OsString;
 use std::process::ExitCode;
 
@@ -32,19 +24,18 @@ Commands:
                   made where it is not there, other files in it stay
 
 Options:
-  --driver NAME   Only for `test`, directly after it, on Linux: `swiftshader`
-                  runs the tests on the Vulkan driver in software that comes
-                  with Chromium, `gl` on wgpu's OpenGL backend over Mesa's
-                  software renderer
+  --driver NAME   Only for `test`, directly after it, on Linux: `lavapipe` runs
+                  the tests on Mesa's software Vulkan, `swiftshader` on the one
+                  that comes with Chromium, `gl` on wgpu's OpenGL backend over
+                  Mesa's software renderer
   -h, --help      Print this
 
-On Linux demo and test look for a Vulkan device. Where there is none on Debian or
-Ubuntu they install Mesa's software driver (mesa-vulkan-drivers): at once as
-root, after a `y` at a terminal through sudo, and otherwise they print the
-command and exit 1. On other distributions they say what to install and exit 1.
-macOS and Windows bring Metal and Direct3D 12, so nothing is looked for there.
-A driver named by --driver is installed in the same way where it is missing:
-`swiftshader` as the package chromium, `gl` as libegl1 and libgl1-mesa-dri.
+On Linux demo and test look for a Vulkan device, or for the driver that is named.
+Where there is none on Debian or Ubuntu they install it, Mesa's software Vulkan
+(mesa-vulkan-drivers) unless another is named: at once as root, after a `y` at a
+terminal through sudo, and otherwise they print the command and exit 1. On other
+distributions they say what to install and exit 1. macOS and Windows bring Metal
+and Direct3D 12, so nothing is looked for there.
 
 Examples:
   cargo xtask demo
@@ -61,7 +52,7 @@ for arguments that are not understood.
 #[derive(Debug, PartialEq)]
 enum Request {
     Help,
-    Run(run::Task, Driver, Vec<OsString>),
+    Run(run::Task, &'static Driver, Vec<OsString>),
 }
 
 fn parse(mut args: impl Iterator<Item = OsString>) -> Result<Request, String> {
@@ -83,18 +74,18 @@ fn parse(mut args: impl Iterator<Item = OsString>) -> Result<Request, String> {
     };
     let mut rest: Vec<OsString> = args.collect();
     // xtask's own options stand directly after the command; the rest is passed on.
-    let mut driver = Driver::AtHand;
+    let mut driver = &AT_HAND;
     if task == run::Task::Test {
         let named = match rest.first().and_then(|a| a.to_str()) {
             Some("--driver") => {
-                let name = rest.get(1).ok_or("`--driver` takes a name: `swiftshader` or `gl`.")?;
+                let name = rest.get(1).ok_or("`--driver` takes a name: `lavapipe`, `swiftshader` or `gl`.")?;
                 Some((name.to_string_lossy().into_owned(), 2))
             }
             Some(first) => first.strip_prefix("--driver=").map(|name| (name.to_string(), 1)),
             None => None,
         };
         if let Some((name, words)) = named {
-            driver = Driver::parse(&name)?;
+            driver = Driver::named(&name)?;
             rest.drain(..words);
         }
     }
@@ -128,9 +119,9 @@ fn main() -> ExitCode {
     };
     let runtime = run::runtime_dir();
     // Only here, since with OpenGL wgpu makes an adapter more of every driver.
-    let features: &[&str] = if driver == Driver::Gl { &["--features", "gles"] } else { &[] };
+    let features: &[&str] = if driver.is_gl() { &["--features", "gles"] } else { &[] };
     let rest: Vec<OsString> = features.iter().map(OsString::from).chain(rest).collect();
-    let found = if task.needs_adapter() { find_adapter(driver) } else { Ok(()) };
+    let found = if task.needs_adapter() { driver.ensure() } else { Ok(()) };
     let outcome = found.and_then(|()| task.run(&rest, runtime.as_ref()));
     match outcome {
         Ok(status) => ExitCode::from(status),
@@ -139,27 +130,6 @@ fn main() -> ExitCode {
             ExitCode::FAILURE
         }
     }
-}
-
-#[cfg(target_os = "linux")]
-fn find_adapter(driver: Driver) -> Result<(), String> {
-    install::ensure(driver, adapter::gather).map(|adapter| eprintln!("adapter: {adapter}"))
-}
-
-#[cfg(not(target_os = "linux"))]
-fn find_adapter(driver: Driver) -> Result<(), String> {
-    if driver != Driver::AtHand {
-        return Err("--driver works on Linux only; without it the tests run on the adapter at hand.".into());
-    }
-    let answer = if cfg!(target_os = "macos") {
-        "macOS brings Metal"
-    } else if cfg!(windows) {
-        "Windows brings Direct3D 12"
-    } else {
-        "wgpu says so if there is none"
-    };
-    eprintln!("adapter: not looked for here; {answer}");
-    Ok(())
 }
 
 #[cfg(test)]
@@ -182,22 +152,23 @@ mod tests {
         let rest = ["layer_norm", "--", "--help"];
         assert_eq!(
             parsed(&["test", rest[0], rest[1], rest[2]]),
-            Ok(Request::Run(run::Task::Test, Driver::AtHand, rest.map(OsString::from).to_vec()))
+            Ok(Request::Run(run::Task::Test, &AT_HAND, rest.map(OsString::from).to_vec()))
         );
     }
 
     #[test]
     fn a_driver_is_named_directly_after_test() {
+        let named = |name| Driver::named(name).unwrap();
         let run = |driver, rest: &[&str]| {
             Ok(Request::Run(run::Task::Test, driver, rest.iter().map(OsString::from).collect()))
         };
-        assert_eq!(parsed(&["test", "--driver", "swiftshader"]), run(Driver::SwiftShader, &[]));
-        assert_eq!(parsed(&["test", "--driver=gl", "--test", "suite"]), run(Driver::Gl, &["--test", "suite"]));
+        assert_eq!(parsed(&["test", "--driver", "lavapipe"]), run(named("lavapipe"), &[]));
+        assert_eq!(parsed(&["test", "--driver=gl", "--test", "suite"]), run(named("gl"), &["--test", "suite"]));
         assert_eq!(parsed(&["test", "--driver", "gl", "--help"]), Ok(Request::Help));
         // Anywhere else it is for cargo, or for the demo.
-        assert_eq!(parsed(&["test", "x", "--driver", "gl"]), run(Driver::AtHand, &["x", "--driver", "gl"]));
+        assert_eq!(parsed(&["test", "x", "--driver", "gl"]), run(&AT_HAND, &["x", "--driver", "gl"]));
         let demo = ["--driver", "gl"].map(OsString::from).to_vec();
-        assert_eq!(parsed(&["demo", "--driver", "gl"]), Ok(Request::Run(run::Task::Demo, Driver::AtHand, demo)));
+        assert_eq!(parsed(&["demo", "--driver", "gl"]), Ok(Request::Run(run::Task::Demo, &AT_HAND, demo)));
     }
 
     #[test]
@@ -211,8 +182,7 @@ mod tests {
     #[test]
     fn shaders_takes_one_folder() {
         let here = std::env::current_dir().unwrap();
-        let request =
-            |folder: std::path::PathBuf| Ok(Request::Run(run::Task::Shaders, Driver::AtHand, vec![folder.into()]));
+        let request = |folder: std::path::PathBuf| Ok(Request::Run(run::Task::Shaders, &AT_HAND, vec![folder.into()]));
         assert_eq!(parsed(&["shaders", "out"]), request(here.join("out")));
         assert_eq!(parsed(&["shaders", here.to_str().unwrap()]), request(here));
         assert_eq!(parsed(&["shaders", "--help"]), Ok(Request::Help));
