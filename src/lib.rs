@@ -155,7 +155,15 @@ pub use ndarray;
 pub use safetensors;
 pub use wgpu;
 
-/// Runs the README's Rust with the other doc tests, where there is all that it uses.
+/// Runs the Rust of the README and of the guides with the other doc tests, where there is all that it uses.
 #[cfg(all(doctest, feature = "safetensors"))]
-#[doc = include_str!("../README.md")]
-struct Readme;
+mod guides {
+    #[doc = include_str!("../README.md")]
+    struct Readme;
+    #[doc = include_str!("../docs/backward.md")]
+    struct Gradients;
+    #[doc = include_str!("../docs/training.md")]
+    struct Training;
+    #[doc = include_str!("../docs/porting.md")]
+    struct Porting;
+}

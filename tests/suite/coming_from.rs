@@ -1,4 +1,4 @@
-//! What the README tells people who come from PyTorch or ONNX. (That PyTorch's checkpoints give PyTorch's numbers is in
+//! What `docs/porting.md` tells people who come from PyTorch or ONNX. (That PyTorch's checkpoints give PyTorch's numbers is in
 //! `nn_state`, that ONNX's cases give ONNX's in `onnx`.)
 
 use wgpu_norm::ndarray::{ArrayD, IxDyn};

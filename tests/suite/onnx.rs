@@ -96,7 +96,7 @@ impl Case {
 }
 
 impl Case {
-    /// The layer that the README names for the operator, with the case's tensors; none where there is no such layer.
+    /// The layer that `docs/porting.md` names for the operator, with the case's tensors; none where there is no such layer.
     fn layer(&self, gpu: &Gpu, shape: &[usize]) -> Option<AnyLayer> {
         let eps = self.attributes["epsilon"].as_f64().map_or(1e-5, |eps| eps as f32);
         let axis = self.integer("axis").unwrap_or(-1);
