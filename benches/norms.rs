@@ -1,12 +1,14 @@
 //! `cargo bench`: how fast every norm and its backward pass is on the adapter, beside a copy.
 //!
-//! Prints a table and draws a plot. Words after `--` choose the norms and passes whose names have one of them in it, in upper or
-//! lower case, and `--quick` takes fewer rounds: `cargo bench -- --quick layernorm`. The command `wgpu-norm bench`
-//! does the same with more options.
+//! Prints a table and draws a plot. Words after `--` choose the cases whose names have one of them in it, in upper or lower
+//! case, and `--quick` takes fewer rounds: `cargo bench -- --quick layernorm`. The command `wgpu-norm bench` does the same with
+//! more options.
 
+use std::collections::BTreeSet;
 use std::error::Error;
 use std::fs;
 use std::path::Path;
+use std::process::ExitCode;
 
 use timing::{Case, Device, Effort};
 
@@ -15,13 +17,23 @@ use timing::{Case, Device, Effort};
 #[path = "../src/bench/mod.rs"]
 mod timing;
 
-fn main() -> Result<(), Box<dyn Error>> {
+fn main() -> ExitCode {
+    match bench() {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn bench() -> Result<(), Box<dyn Error>> {
     let (options, words): (Vec<String>, Vec<String>) =
         std::env::args().skip(1).map(|word| word.to_lowercase()).partition(|word| word.starts_with('-'));
     let given = |option: &str| options.iter().any(|given| given == option);
     // `cargo test --all-targets` comes here as well.
     if !given("--bench") {
-        println!("nothing is timed without --bench, as `cargo bench` has it");
+        println!("nothing is timed without --bench, which `cargo bench` gives");
         return Ok(());
     }
     if let Some(unknown) = options.iter().find(|given| !["--bench", "--quick"].contains(&given.as_str())) {
@@ -32,8 +44,14 @@ fn main() -> Result<(), Box<dyn Error>> {
         let name = case.to_string().to_lowercase();
         words.is_empty() || words.iter().any(|word| name.contains(word))
     };
+    let cases: Vec<Case> = timing::all().into_iter().filter(chosen).collect();
+    if cases.is_empty() {
+        let names: BTreeSet<String> = timing::all().iter().map(Case::name).collect();
+        let names: Vec<String> = names.into_iter().collect();
+        return Err(format!("no case has {} in its name; there are {}", words.join(" or "), names.join(", ")).into());
+    }
     let device = Device::open(None)?;
-    let planned = timing::plan(&device, timing::all().into_iter().filter(chosen).collect())?;
+    let planned = timing::plan(&device, cases)?;
     let report = timing::run(&device, effort, &planned, |done, case| {
         eprintln!("{:>3} of {}: {case}", done + 1, planned.len());
     })?;
