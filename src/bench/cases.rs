@@ -185,6 +185,10 @@ impl Case {
 
 impl fmt::Display for Case {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} {} {}", self.name(), self.direction.name(), self.dims())
+        write!(f, "{} {} {}", self.name(), self.dims(), self.direction.name())?;
+        match self.direction {
+            Direction::BackwardInput => f.write_str(", dx alone"),
+            Direction::Forward | Direction::Backward => Ok(()),
+        }
     }
 }
