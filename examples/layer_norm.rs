@@ -1,6 +1,6 @@
 //! Arrays in, arrays out, one line a norm.
 //!
-//! `cargo run --features ndarray --example layer_norm`
+//! `cargo run --example layer_norm`
 
 use std::error::Error;
 

@@ -1,7 +1,7 @@
 //! Writes every shader there is to a folder, for other tools: one `.wgsl` each, and `shaders.json`, which lists them with
 //! entry point, override constants and workgroup size. Needs no GPU.
 //!
-//! `cargo xtask shaders DIR`, or `cargo run --features cli --example shaders -- DIR`
+//! `cargo xtask shaders DIR`, or `cargo run --example shaders -- DIR`
 
 use std::error::Error;
 use std::ffi::OsString;
@@ -27,7 +27,7 @@ fn main() -> ExitCode {
 
 fn run(arguments: &[OsString]) -> Result<(), Box<dyn Error>> {
     let [folder] = arguments else {
-        return Err("it takes one folder: cargo run --features cli --example shaders -- DIR".into());
+        return Err("it takes one folder: cargo run --example shaders -- DIR".into());
     };
     let folder = Path::new(folder);
     let count = write(folder)?;

@@ -100,7 +100,7 @@
 //! | feature | |
 //! |---|---|
 //! | `backends` (default) | Vulkan, Metal, DX12 and WebGPU; off, choose wgpu's backends yourself |
-//! | `ndarray` | views in and out, the oracle `reference`, and `doctor`, which compares every norm with it |
+//! | `ndarray` (default) | views in and out, the oracle `reference`, and `doctor`, which compares every norm with it |
 //! | `safetensors` | checkpoints of the layers in [`nn`], under PyTorch's keys |
 //! | `cli` | the command `wgpu-norm` |
 //! | `gles` | wgpu's OpenGL backend as well |

@@ -1,13 +1,12 @@
-//! `wgpu-norm doctor`, and the probe it goes by. That a wrong result would be reported is tested where the verdict is
+//! `wgpu-norm doctor`. That a wrong result would be reported is tested where the verdict is
 //! made, in `src/doctor/verdict.rs`.
 
 use std::collections::BTreeSet;
 
 use serde_json::Value;
-use wgpu_norm::{Capabilities, Context, LayerNorm, Probe};
 
 use crate::command::Folder;
-use crate::support::{Case, Kind, TOLERANCE, gpu};
+use crate::support::{TOLERANCE, gpu};
 
 /// Whatever adapter the suite runs on has passed it, so the doctor must trust it.
 #[test]
@@ -117,56 +116,6 @@ fn its_json_is_one_object_with_every_check() {
 #[test]
 fn wrong_usage_is_refused() {
     Folder::new().refuse(2, "doctor --quick", &["--quick"]);
-}
-
-#[test]
-fn the_probe_finds_sane_facts() {
-    let probe = gpu().probe_blocking().unwrap();
-    assert!(probe.keeps_hidden(), "{probe:?}");
-    assert!(probe.runs_loops() && probe.iterations <= Probe::ITERATIONS, "{probe:?}");
-    assert!(probe.iterations_of_two <= Probe::ITERATIONS, "{probe:?}");
-    // As exact as WGSL asks.
-    assert!((0.0..=2.5).contains(&probe.division_ulp), "{probe:?}");
-    assert!((0.0..=4.0).contains(&probe.sqrt_ulp), "{probe:?}");
-    // Where the static rule relies on plain subtractions, the suite has relied on them too.
-    if !gpu().context().capabilities().reassociates {
-        assert!(probe.keeps_subtractions(), "{probe:?}");
-    }
-    assert_eq!(probe, gpu().probe_blocking().unwrap());
-    assert_eq!(probe, Probe::of_blocking(gpu().device(), gpu().queue()).unwrap());
-}
-
-#[test]
-fn capabilities_after_a_probe_avoid_what_it_found() {
-    let mut probe = gpu().probe_blocking().unwrap();
-    let mut trusting = gpu().context().capabilities().clone();
-    trusting.reassociates = false;
-    let mut hiding = trusting.clone();
-    hiding.reassociates = true;
-
-    probe.plain_error = 0.03;
-    assert!(!probe.keeps_subtractions());
-    assert_eq!(trusting.clone().after(&probe), hiding);
-    assert_eq!(hiding.clone().after(&probe), hiding);
-    // NaN where there should be a number is as wrong.
-    probe.plain_error = f64::INFINITY;
-    assert_eq!(trusting.clone().after(&probe), hiding);
-    // One probe is no proof for every kernel: what was hidden stays hidden.
-    probe.plain_error = 1e-7;
-    assert!(probe.keeps_subtractions());
-    assert_eq!(trusting.clone().after(&probe), trusting);
-    assert_eq!(hiding.clone().after(&probe), hiding);
-}
-
-#[test]
-fn a_probed_gpu_plans_by_the_probe_and_is_right() {
-    let probe = gpu().probe_blocking().unwrap();
-    let probed = gpu().clone().probed_blocking().unwrap();
-    assert_eq!(*probed.context().capabilities(), Capabilities::of(gpu().device()).after(&probe));
-    let case = Case::new(Kind::Layer { ndim: 1 }, &[5, 70], 1e6);
-    case.check_on("probed", &probed, &case.kind.oracle(&case));
-    let context = Context::with_capabilities(gpu().device(), Capabilities::of(gpu().device()).after(&probe));
-    assert!(context.plan(&LayerNorm::new(&[5, 70], &[70]).unwrap()).is_ok());
 }
 
 /// Whoever reads the report may stop.

@@ -1,9 +1,5 @@
 //! The examples assert what they claim: running one is testing it.
 
-use std::fs;
-use std::path::Path;
-use std::process::{Command, Output};
-
 #[path = "../../examples/batch_norm_running_stats.rs"]
 mod batch_norm_running_stats;
 #[path = "../../examples/layer_norm.rs"]
@@ -31,90 +27,4 @@ fn own_pass() {
 #[test]
 fn sync_batch_norm() {
     sync_batch_norm::main().unwrap();
-}
-
-/// As a program of its own, since it has files, arguments and an exit status. `cargo test` has built it already.
-fn run(example: &str, arguments: &[&Path]) -> Output {
-    Command::new(env!("CARGO"))
-        .args(["run", "--quiet", "--profile", "test", "--features", "cli", "--example", example, "--"])
-        .args(arguments)
-        .current_dir(env!("CARGO_MANIFEST_DIR"))
-        .output()
-        .unwrap()
-}
-
-#[test]
-fn demo() {
-    let folder = tempfile::tempdir().unwrap();
-    let output = run("demo", &[Path::new("--output"), folder.path()]);
-    let stdout = String::from_utf8_lossy(&output.stdout);
-    assert!(output.status.success(), "{stdout}{}", String::from_utf8_lossy(&output.stderr));
-    for norm in ["LayerNorm", "RmsNorm", "GroupNorm", "InstanceNorm", "BatchNorm train", "BatchNorm eval"] {
-        assert!(stdout.contains(norm), "{norm}: {stdout}");
-    }
-    assert!(folder.path().join("before_after.png").exists());
-}
-
-/// It fails by itself where it learns too little, or where the model that it saved is not the one that it trained.
-#[test]
-fn train() {
-    let folder = tempfile::tempdir().unwrap();
-    let arguments = ["--epochs", "5", "--norm", "batch", "--output"].map(Path::new);
-    let output = run("train", &[&arguments[..], &[folder.path()]].concat());
-    let stdout = String::from_utf8_lossy(&output.stdout);
-    assert!(output.status.success(), "{stdout}{}", String::from_utf8_lossy(&output.stderr));
-    // PyTorch's, from the same weights on the same batches: `examples/train/pytorch.py --epochs 5`.
-    for (name, want) in [("batch norm: ", 0.0881), ("no norm: ", 0.3369)] {
-        let line = stdout.lines().find_map(|line| line.strip_prefix(name)).unwrap();
-        let loss = line.split("loss ").nth(1).unwrap().split(',').next().unwrap().parse::<f64>().unwrap();
-        assert!((loss - want).abs() < 0.05 * want, "{line}");
-    }
-    let svg = fs::read_to_string(folder.path().join("loss.svg")).unwrap();
-    let text: Vec<String> = roxmltree::Document::parse(&svg)
-        .unwrap()
-        .descendants()
-        .filter(|node| node.has_tag_name("text"))
-        .map(|node| node.text().unwrap().trim().to_owned())
-        .collect();
-    assert!(text.contains(&"batch norm".to_owned()) && text.contains(&"no norm".to_owned()), "{text:?}");
-    let model = fs::read(folder.path().join("model.safetensors")).unwrap();
-    let model = wgpu_norm::safetensors::SafeTensors::deserialize(&model).unwrap();
-    // 5 epochs of 1437 images, 64 at a time.
-    let batches = model.tensor("norm7.num_batches_tracked").unwrap();
-    assert_eq!(batches.data(), 115u64.to_le_bytes());
-    assert_eq!(model.tensor("linear8.weight").unwrap().shape(), [10, 48]);
-}
-
-#[test]
-fn shaders() {
-    let folder = tempfile::tempdir().unwrap();
-    let variants = wgpu_norm::shader_variants();
-    let place = folder.path().join("new").join("shaders");
-    let stale = place.join(format!("{}.wgsl", variants[0].name));
-    fs::create_dir_all(&place).unwrap();
-    fs::write(&stale, "stale").unwrap();
-    fs::write(place.join("kept.txt"), "kept").unwrap();
-
-    let output = run("shaders", &[&place]);
-
-    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-    assert_eq!(fs::read_to_string(place.join("kept.txt")).unwrap(), "kept");
-    assert_eq!(fs::read_dir(&place).unwrap().count(), variants.len() + 2);
-    let list: serde_json::Value =
-        serde_json::from_str(&fs::read_to_string(place.join("shaders.json")).unwrap()).unwrap();
-    assert_eq!(list.as_array().unwrap().len(), variants.len());
-    for (entry, variant) in list.as_array().unwrap().iter().zip(&variants) {
-        let source = fs::read_to_string(place.join(entry["file"].as_str().unwrap())).unwrap();
-        assert_eq!(source, variant.source, "{entry}");
-        assert_eq!(entry["entry_point"], variant.entry_point, "{entry}");
-        assert!(source.contains(&format!("fn {}(", variant.entry_point)), "{entry}");
-        assert!(entry["workgroup_size"].as_u64().is_some_and(|size| size > 0), "{entry}");
-        assert_eq!(entry["constants"].as_object().unwrap().len(), variant.constants.len(), "{entry}");
-        for &(name, value) in &variant.constants {
-            assert_eq!(entry["constants"][name].as_f64(), Some(value), "{name}: {entry}");
-        }
-    }
-    // A file is no folder.
-    assert!(!run("shaders", &[&stale]).status.success());
-    assert!(!run("shaders", &[]).status.success());
 }

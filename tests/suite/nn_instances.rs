@@ -4,16 +4,14 @@
 //! `N` copies of the layer's, and averages the copies after it. In evaluation it is a batch norm of `C` channels.
 
 use wgpu_norm::ndarray::{ArrayD, Axis, IxDyn};
-use wgpu_norm::nn::{
-    GradOutput, InstanceNormLayer, InstanceNormOptions, RunningStatistics, StateDict, StateTensor, Strictness,
-};
+use wgpu_norm::nn::{GradOutput, InstanceNormLayer, InstanceNormOptions, RunningStatistics};
 use wgpu_norm::reference;
-use wgpu_norm::{Backward, Error, Gpu, Inputs, InstanceNorm, SpecError, VarianceEstimator};
+use wgpu_norm::{Backward, Gpu, Inputs, InstanceNorm, VarianceEstimator};
 
 use crate::nn::{buffer, read, room, submit, write};
 use crate::support::{Data, close, gpu, gpus};
 
-fn running(layer: &InstanceNormLayer) -> RunningStatistics {
+pub fn running(layer: &InstanceNormLayer) -> RunningStatistics {
     layer.running_statistics_blocking().unwrap().unwrap()
 }
 
@@ -152,18 +150,6 @@ fn bound_once() {
     let want = reference::instance_norm_backward(x64.view(), dy64.view(), 1, None, f64::from(1e-5f32));
     close("dx", &read(gpu, &dx, &shape), &want.dx, &want.dx_scale);
 
-    // What is not finite spoils running statistics until others are loaded, and not for good.
-    let state = layer.state_dict_blocking("").unwrap();
-    let mut broken = values.clone();
-    broken[[1, 2, 3]] = f32::INFINITY;
-    write(gpu, &x, &broken);
-    submit(gpu, |pass| layer.forward(pass, &shape, &x, &y).map(drop).unwrap());
-    assert_eq!(running(&layer).mean.iter().map(|mean| mean.is_finite()).collect::<Vec<_>>(), [true, true, false]);
-    write(gpu, &x, &values);
-    layer.load_state_dict_blocking(&state, "", Strictness::Strict).unwrap();
-    submit(gpu, |pass| layer.forward(pass, &shape, &x, &y).map(drop).unwrap());
-    twin.run_array_blocking(values.view()).unwrap();
-    assert_eq!(running(&layer), running(&twin));
     // Nothing at all leaves them as they are.
     layer.run_blocking(&[0, 3, 50], &[]).unwrap();
     layer.run_blocking(&[4, 3, 0], &[]).unwrap();
@@ -177,25 +163,4 @@ fn one_sample_alone() {
     let x: Vec<f32> = Data::new(3).normal(&[3, 4, 5], 2.0, 1.5).iter().copied().collect();
     assert_eq!(one.run_blocking(&[3, 4, 5], &x).unwrap(), batch.run_blocking(&[1, 3, 4, 5], &x).unwrap());
     assert_eq!(running(&one), running(&batch));
-}
-
-#[test]
-fn saved_loaded_and_printed() {
-    let options = InstanceNormOptions::pytorch(4).dims(2).track_running_stats(true).momentum(0.25);
-    let layer = InstanceNormLayer::new_blocking(gpu(), options.clone()).unwrap();
-    let repr = "InstanceNorm2d(4, eps=1e-05, momentum=0.25, affine=False, bias=False, track_running_stats=True)";
-    assert_eq!(format!("{layer:?}"), repr);
-    let of = |value| StateTensor::f32(&[4], &[value; 4]).unwrap();
-    let state = StateDict::from([
-        ("norm.running_mean".to_owned(), of(2.0)),
-        ("norm.running_var".to_owned(), of(3.0)),
-        ("norm.num_batches_tracked".to_owned(), StateTensor::number(5)),
-    ]);
-    layer.load_state_dict_blocking(&state, "norm.", Strictness::Strict).unwrap();
-    assert_eq!(layer.state_dict_blocking("norm.").unwrap(), state);
-    layer.run_blocking(&[1, 4, 1, 2], &[2.0; 8]).unwrap();
-    let seen = running(&layer);
-    assert_eq!((seen.mean, seen.var, seen.num_batches_tracked), (vec![2.0; 4], vec![2.25; 4], 5));
-    let error = InstanceNormLayer::new_blocking(gpu(), options.momentum(1.5)).map(drop).unwrap_err();
-    assert!(matches!(error, Error::Spec(SpecError::Parameter { parameter: "momentum", .. })), "{error:?}");
 }

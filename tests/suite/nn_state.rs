@@ -11,10 +11,10 @@ use wgpu_norm::nn::{
     Strictness,
 };
 use wgpu_norm::safetensors::{self, Dtype, SafeTensors, tensor::TensorView};
-use wgpu_norm::{Error, Gpu, Momentum};
+use wgpu_norm::{Error, Gpu, Momentum, SpecError};
 
-use crate::golden::{fixture, single, wide};
-use crate::support::{close, gpu, gpus};
+use crate::nn_instances::running;
+use crate::support::{Data, close, gpu, gpus};
 
 fn golden(name: &str) -> Vec<u8> {
     fixture(&format!("golden/nn/{name}"))
@@ -403,4 +403,44 @@ fn what_would_help() {
     // Nothing helps where there is nothing, or where the layer is there but for a part.
     assert_eq!(hint(&layer, &StateDict::new(), "bert."), "");
     assert_eq!(hint(&layer, &named(&["weight"]), "bert."), "");
+}
+
+#[test]
+fn running_statistics_of_instances() {
+    let options = InstanceNormOptions::pytorch(4).dims(2).track_running_stats(true).momentum(0.25);
+    let layer = InstanceNormLayer::new_blocking(gpu(), options.clone()).unwrap();
+    let repr = "InstanceNorm2d(4, eps=1e-05, momentum=0.25, affine=False, bias=False, track_running_stats=True)";
+    assert_eq!(format!("{layer:?}"), repr);
+    let of = |value| StateTensor::f32(&[4], &[value; 4]).unwrap();
+    let state = StateDict::from([
+        ("norm.running_mean".to_owned(), of(2.0)),
+        ("norm.running_var".to_owned(), of(3.0)),
+        ("norm.num_batches_tracked".to_owned(), StateTensor::number(5)),
+    ]);
+    layer.load_state_dict_blocking(&state, "norm.", Strictness::Strict).unwrap();
+    assert_eq!(layer.state_dict_blocking("norm.").unwrap(), state);
+    layer.run_blocking(&[1, 4, 1, 2], &[2.0; 8]).unwrap();
+    let seen = running(&layer);
+    assert_eq!((seen.mean, seen.var, seen.num_batches_tracked), (vec![2.0; 4], vec![2.25; 4], 5));
+    let error = InstanceNormLayer::new_blocking(gpu(), options.momentum(1.5)).map(drop).unwrap_err();
+    assert!(matches!(error, Error::Spec(SpecError::Parameter { parameter: "momentum", .. })), "{error:?}");
+}
+
+/// What is not finite spoils running statistics of instances until others are loaded, and not for good.
+#[test]
+fn spoiled_running_statistics_of_instances() {
+    let options = || InstanceNormOptions::pytorch(3).track_running_stats(true);
+    let [layer, twin] = [(); 2].map(|()| InstanceNormLayer::new_blocking(gpu(), options()).unwrap());
+    let x = Data::new(3).normal(&[4, 3, 50], 2.0, 1.5);
+    layer.run_array_blocking(x.view()).unwrap();
+    twin.run_array_blocking(x.view()).unwrap();
+    let state = layer.state_dict_blocking("").unwrap();
+    let mut broken = x.clone();
+    broken[[1, 2, 3]] = f32::INFINITY;
+    layer.run_array_blocking(broken.view()).unwrap();
+    assert_eq!(running(&layer).mean.iter().map(|mean| mean.is_finite()).collect::<Vec<_>>(), [true, true, false]);
+    layer.load_state_dict_blocking(&state, "", Strictness::Strict).unwrap();
+    layer.run_array_blocking(x.view()).unwrap();
+    twin.run_array_blocking(x.view()).unwrap();
+    assert_eq!(running(&layer), running(&twin));
 }
