@@ -46,6 +46,7 @@ mod properties;
 mod range;
 mod recording;
 mod running;
+mod seed;
 mod shaders;
 mod support;
 mod windows;
