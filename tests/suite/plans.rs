@@ -5,7 +5,7 @@ use wgpu_norm::{
     SpecError,
 };
 
-use crate::support::gpu;
+use crate::support::{gpu, thorough};
 
 /// Some drivers stop a loop at 65,535 iterations (llvmpipe), others kill a dispatch that takes long.
 const MOST_ITERATIONS: u64 = 65_535;
@@ -330,7 +330,7 @@ fn every_workgroup_limit() {
     ];
     // Every second device: this is the most there is to plan.
     for capabilities in devices().iter().step_by(2) {
-        for max_invocations in 1..=1024 {
+        for max_invocations in (1..=1024).step_by(if thorough() { 1 } else { 7 }) {
             let capabilities = limited(capabilities, max_invocations);
             for norm in &norms {
                 check(norm.as_ref(), &capabilities);

@@ -1,6 +1,6 @@
 //! Random norms, shapes, values, memory layouts and plans, each held to the oracle.
 //!
-//! The cases are the same on every run. `PROPTEST_CASES=5000` makes more of them, `PROPTEST_RNG_SEED=7` others. One that
+//! The cases are the same on every run, the first quarter of them unless all are to run. `PROPTEST_CASES=5000` makes more of them, `PROPTEST_RNG_SEED=7` others. One that
 //! fails is shrunk and printed, to be kept below as a test of its own, `regression_..`.
 
 use std::cell::Cell;
@@ -17,9 +17,9 @@ use wgpu_norm::{
 };
 
 use crate::buffers::{Arena, Call, Layout, Slot, UNWRITTEN, bits, run};
-use crate::support::{Case, Data, Kind, changed, close, gpus};
+use crate::support::{Case, Data, Kind, changed, close, gpus, thorough};
 
-/// Unless `PROPTEST_CASES` says otherwise.
+/// A quarter of them unless all are to run; or what `PROPTEST_CASES` says.
 const CASES: u32 = 200;
 
 /// Unless `PROPTEST_RNG_SEED` says otherwise.
@@ -649,8 +649,9 @@ pub(crate) fn refused(error: Error, device: Device, what: &str) -> bool {
     false
 }
 
-/// The same on every run, unless the environment says otherwise.
+/// The same on every run, unless the environment says otherwise; a quarter of the cases unless all are to run.
 pub(crate) fn config(cases: u32) -> Config {
+    let cases = if thorough() { cases } else { cases / 4 };
     let from_environment = Config::default();
     Config {
         cases: std::env::var_os("PROPTEST_CASES").map_or(cases, |_| from_environment.cases),

@@ -5,10 +5,15 @@ use wgpu_norm::{Inputs, LpNorm};
 
 use crate::backward::Gradient;
 use crate::extremes::every_kind;
-use crate::support::{Case, Kind, gpus};
+use crate::support::{Case, Kind, gpus, part};
 
+/// The ends of the range, and either side of where squares begin to vanish or overflow; then what is between.
 const SCALES: [f32; 15] =
-    [1e-36, 1e-33, 1e-27, 1e-22, 1e-19, 1e-18, 1e-15, 1e-12, 1e10, 1e17, 1e18, 1e19, 1e25, 1e33, 7e37];
+    [1e-36, 1e-22, 1e-18, 1e18, 1e19, 7e37, 1e-33, 1e-27, 1e-19, 1e-15, 1e-12, 1e10, 1e17, 1e25, 1e33];
+
+fn scales() -> &'static [f32] {
+    part(&SCALES, 6)
+}
 
 /// Inputs that are no normal numbers count as 0 where the adapter flushes them; here everywhere.
 fn scaled(x: &ArrayD<f32>, scale: f32) -> ArrayD<f32> {
@@ -38,7 +43,7 @@ fn every_scale() {
     for (kind, shape) in every_kind() {
         for mean in [0.0, 2.0] {
             let case = Case::new(kind, &shape, mean);
-            for scale in SCALES {
+            for &scale in scales() {
                 for eps in [0.0, 1e-30, 1e-5] {
                     if let Some(case) = at_scale(case.clone(), scale, eps) {
                         case.check();
@@ -132,7 +137,7 @@ fn gradients_at_every_scale() {
             continue;
         }
         let gradient = Gradient::new(kind, &shape, 2.0);
-        for scale in SCALES {
+        for &scale in scales() {
             for eps in [0.0, 1e-5] {
                 let Some(case) = at_scale(gradient.case.clone(), scale, eps) else { continue };
                 Gradient { case, dy: gradient.dy.clone() }.check_all(gpus());

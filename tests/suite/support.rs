@@ -41,6 +41,16 @@ pub fn gpus() -> &'static [(&'static str, Gpu)] {
     })
 }
 
+/// Whether to run all there is, as `cargo xtask test --thorough` does, or a part of the long sweeps and random draws.
+pub fn thorough() -> bool {
+    std::env::var_os("WGPU_NORM_THOROUGH").is_some_and(|value| value != "0")
+}
+
+/// All where that is thorough, else the first few: lists begin with what differs most.
+pub fn part<T>(all: &[T], few: usize) -> &[T] {
+    if thorough() { all } else { &all[..few] }
+}
+
 /// The adapter at hand, planned for as if it could do something else.
 pub fn changed(change: impl Fn(&mut Capabilities)) -> Gpu {
     let gpu = gpu();
@@ -197,8 +207,12 @@ impl Case {
 
     /// On every plan for this device.
     pub fn check(&self) {
+        self.check_all(gpus());
+    }
+
+    pub fn check_all(&self, on: &[(&'static str, Gpu)]) {
         let want = self.kind.oracle(self);
-        for (label, gpu) in gpus() {
+        for (label, gpu) in on {
             self.check_on(label, gpu, &want);
         }
     }

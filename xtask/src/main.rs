@@ -18,29 +18,34 @@ Usage: cargo xtask <COMMAND> [ARGS]...
 
 Commands:
   demo [ARGS]...  Look for an adapter, then build and run the demo with ARGS
-  test [ARGS]...  Look for an adapter, then run every test; ARGS go to cargo test
+  test [ARGS]...  Look for an adapter, then run the tests; ARGS go to cargo test
   shaders DIR     Write every shader as DIR/NAME.wgsl, and DIR/shaders.json with
                   each one's entry point, constants and workgroup size; DIR is
                   made where it is not there, other files in it stay
 
 Options:
-  --driver NAME   Only for `test`, directly after it, on Linux: `lavapipe` runs
-                  the tests on Mesa's software Vulkan, `swiftshader` on the one
-                  that comes with Chromium, `gl` on wgpu's OpenGL backend over
-                  Mesa's software renderer
   -h, --help      Print this
 
-On Linux demo and test look for a Vulkan device, or for the driver that is named.
-Where there is none on Debian or Ubuntu they install it, Mesa's software Vulkan
-(mesa-vulkan-drivers) unless another is named: at once as root, after a `y` at a
-terminal through sudo, and otherwise they print the command and exit 1. On other
-distributions they say what to install and exit 1. macOS and Windows bring Metal
-and Direct3D 12, so nothing is looked for there.
+Options of `test`, directly after it:
+  --thorough      Run all of every sweep and more random draws, which takes about
+                  twice as long; the same as WGPU_NORM_THOROUGH=1
+  --driver NAME   On Linux: `swiftshader` runs the tests on the Vulkan driver in
+                  software that comes with Chromium, `gl` on wgpu's OpenGL
+                  backend over Mesa's software renderer
+
+On Linux demo and test look for a Vulkan device. Where there is none on Debian or
+Ubuntu they install Mesa's software driver (mesa-vulkan-drivers): at once as
+root, after a `y` at a terminal through sudo, and otherwise they print the
+command and exit 1. On other distributions they say what to install and exit 1.
+macOS and Windows bring Metal and Direct3D 12, so nothing is looked for there.
+A driver named by --driver is installed in the same way where it is missing:
+`swiftshader` as the package chromium, `gl` as libegl1 and libgl1-mesa-dri.
 
 Examples:
   cargo xtask demo
   cargo xtask test
   cargo xtask test layer_norm -- --nocapture
+  cargo xtask test --thorough
   cargo xtask test --driver swiftshader --test suite
   cargo xtask shaders target/shaders
 
@@ -59,10 +64,10 @@ fn parse(mut args: impl Iterator<Item = OsString>) -> Result<Request, String> {
     let Some(first) = args.next() else {
         return Err("No command was given: `demo`, `test` or `shaders`.".into());
     };
-    let task = match first.to_str() {
+    let mut task = match first.to_str() {
         Some("-h" | "--help" | "help") => return Ok(Request::Help),
         Some("demo") => run::Task::Demo,
-        Some("test") => run::Task::Test,
+        Some("test") => run::Task::Test { thorough: false },
         Some("shaders") => run::Task::Shaders,
         _ => {
             let first = first.to_string_lossy();
@@ -74,19 +79,22 @@ fn parse(mut args: impl Iterator<Item = OsString>) -> Result<Request, String> {
     };
     let mut rest: Vec<OsString> = args.collect();
     // xtask's own options stand directly after the command; the rest is passed on.
-    let mut driver = &AT_HAND;
-    if task == run::Task::Test {
-        let named = match rest.first().and_then(|a| a.to_str()) {
-            Some("--driver") => {
-                let name = rest.get(1).ok_or("`--driver` takes a name: `lavapipe`, `swiftshader` or `gl`.")?;
-                Some((name.to_string_lossy().into_owned(), 2))
+    let mut driver = Driver::AtHand;
+    if let run::Task::Test { thorough } = &mut task {
+        while let Some(first) = rest.first().map(|a| a.to_string_lossy().into_owned()) {
+            if first == "--thorough" {
+                *thorough = true;
+                rest.remove(0);
+            } else if first == "--driver" {
+                let name = rest.get(1).ok_or("`--driver` takes a name: `swiftshader` or `gl`.")?;
+                driver = Driver::parse(&name.to_string_lossy())?;
+                rest.drain(..2);
+            } else if let Some(name) = first.strip_prefix("--driver=") {
+                driver = Driver::parse(name)?;
+                rest.remove(0);
+            } else {
+                break;
             }
-            Some(first) => first.strip_prefix("--driver=").map(|name| (name.to_string(), 1)),
-            None => None,
-        };
-        if let Some((name, words)) = named {
-            driver = Driver::named(&name)?;
-            rest.drain(..words);
         }
     }
     match rest.first().and_then(|a| a.to_str()) {
@@ -136,6 +144,8 @@ fn main() -> ExitCode {
 mod tests {
     use super::*;
 
+    const TEST: run::Task = run::Task::Test { thorough: false };
+
     fn parsed(args: &[&str]) -> Result<Request, String> {
         parse(args.iter().map(OsString::from))
     }
@@ -152,23 +162,32 @@ mod tests {
         let rest = ["layer_norm", "--", "--help"];
         assert_eq!(
             parsed(&["test", rest[0], rest[1], rest[2]]),
-            Ok(Request::Run(run::Task::Test, &AT_HAND, rest.map(OsString::from).to_vec()))
+            Ok(Request::Run(TEST, Driver::AtHand, rest.map(OsString::from).to_vec()))
         );
     }
 
     #[test]
     fn a_driver_is_named_directly_after_test() {
-        let named = |name| Driver::named(name).unwrap();
-        let run = |driver, rest: &[&str]| {
-            Ok(Request::Run(run::Task::Test, driver, rest.iter().map(OsString::from).collect()))
-        };
-        assert_eq!(parsed(&["test", "--driver", "lavapipe"]), run(named("lavapipe"), &[]));
-        assert_eq!(parsed(&["test", "--driver=gl", "--test", "suite"]), run(named("gl"), &["--test", "suite"]));
+        let run = |driver, rest: &[&str]| Ok(Request::Run(TEST, driver, rest.iter().map(OsString::from).collect()));
+        assert_eq!(parsed(&["test", "--driver", "swiftshader"]), run(Driver::SwiftShader, &[]));
+        assert_eq!(parsed(&["test", "--driver=gl", "--test", "suite"]), run(Driver::Gl, &["--test", "suite"]));
         assert_eq!(parsed(&["test", "--driver", "gl", "--help"]), Ok(Request::Help));
         // Anywhere else it is for cargo, or for the demo.
         assert_eq!(parsed(&["test", "x", "--driver", "gl"]), run(&AT_HAND, &["x", "--driver", "gl"]));
         let demo = ["--driver", "gl"].map(OsString::from).to_vec();
         assert_eq!(parsed(&["demo", "--driver", "gl"]), Ok(Request::Run(run::Task::Demo, &AT_HAND, demo)));
+    }
+
+    #[test]
+    fn thorough_is_asked_for_directly_after_test() {
+        let run = |thorough, driver, rest: &[&str]| {
+            let rest = rest.iter().map(OsString::from).collect();
+            Ok(Request::Run(run::Task::Test { thorough }, driver, rest))
+        };
+        assert_eq!(parsed(&["test", "--thorough", "--lib"]), run(true, Driver::AtHand, &["--lib"]));
+        assert_eq!(parsed(&["test", "--thorough", "--driver", "gl"]), run(true, Driver::Gl, &[]));
+        assert_eq!(parsed(&["test", "--driver=gl", "--thorough", "x"]), run(true, Driver::Gl, &["x"]));
+        assert_eq!(parsed(&["test", "x", "--thorough"]), run(false, Driver::AtHand, &["x", "--thorough"]));
     }
 
     #[test]

@@ -7,7 +7,10 @@ use std::process::{Command, ExitStatus};
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum Task {
     Demo,
-    Test,
+    /// Thorough: with the long sweeps and many random draws.
+    Test {
+        thorough: bool,
+    },
     Shaders,
 }
 
@@ -23,7 +26,7 @@ impl Task {
         match self {
             Task::Demo => &["run", "--profile", "test", "--features", "cli", "--example", "demo", "--"],
             Task::Shaders => &["run", "--profile", "test", "--features", "cli", "--example", "shaders", "--"],
-            Task::Test => &["test", "--workspace", "--features", "cli"],
+            Task::Test { .. } => &["test", "--workspace", "--features", "cli"],
         }
     }
 
@@ -47,6 +50,9 @@ impl Task {
         if let Some(dir) = runtime {
             cargo.env(RUNTIME_VARIABLE, &dir.0);
         }
+        if self == (Task::Test { thorough: true }) {
+            cargo.env(THOROUGH_VARIABLE, "1");
+        }
         let status = cargo.status().map_err(|e| format!("cargo could not be started ({e}). Is it on your PATH?"))?;
         Ok(exit_code(status))
     }
@@ -67,6 +73,9 @@ fn exit_code(status: ExitStatus) -> u8 {
 }
 
 const RUNTIME_VARIABLE: &str = "XDG_RUNTIME_DIR";
+
+/// What `tests/suite/support` reads.
+const THOROUGH_VARIABLE: &str = "WGPU_NORM_THOROUGH";
 
 /// A private folder, removed when this is dropped.
 pub struct RuntimeDir(PathBuf);
@@ -102,6 +111,8 @@ fn make_private(path: &Path) -> std::io::Result<()> {
 mod tests {
     use super::*;
 
+    const TEST: Task = Task::Test { thorough: false };
+
     fn line(task: Task, rest: &[&str]) -> String {
         let rest: Vec<OsString> = rest.iter().map(OsString::from).collect();
         let args = task.full_args(&rest);
@@ -110,11 +121,8 @@ mod tests {
 
     #[test]
     fn test_passes_its_arguments_to_cargo() {
-        assert_eq!(line(Task::Test, &[]), "test --workspace --features cli");
-        assert_eq!(
-            line(Task::Test, &["--lib", "--", "--nocapture"]),
-            "test --workspace --features cli --lib -- --nocapture"
-        );
+        assert_eq!(line(TEST, &[]), "test --workspace --features cli");
+        assert_eq!(line(TEST, &["--lib", "--", "--nocapture"]), "test --workspace --features cli --lib -- --nocapture");
     }
 
     #[test]
@@ -129,7 +137,7 @@ mod tests {
     fn shaders_passes_the_folder_on() {
         let all = "run --profile test --features cli --example shaders -- /tmp/x";
         assert_eq!(line(Task::Shaders, &["/tmp/x"]), all);
-        assert!(Task::Demo.needs_adapter() && Task::Test.needs_adapter() && !Task::Shaders.needs_adapter());
+        assert!(Task::Demo.needs_adapter() && TEST.needs_adapter() && !Task::Shaders.needs_adapter());
     }
 
     #[test]
