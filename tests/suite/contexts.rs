@@ -6,8 +6,7 @@ use wgpu_norm::{
     Tuning, wgpu,
 };
 
-use crate::backward::Gradient;
-use crate::support::{Case, Data, Kind, close, fuses_multiply_add, gpu, gpus};
+use crate::support::{Case, Data, Gradient, Kind, close, fuses_multiply_add, gpu, gpus};
 
 /// A device with no more than every adapter that computes has: 4 storage buffers, among other things.
 fn least() -> Gpu {

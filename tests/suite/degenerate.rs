@@ -5,8 +5,7 @@ use std::collections::HashMap;
 use wgpu_norm::ndarray::{ArrayD, Dimension};
 use wgpu_norm::{Backward, BatchNorm, Inputs, Momentum, VarianceEstimator, reference};
 
-use crate::backward::Gradient;
-use crate::support::{Case, Kind, gpus};
+use crate::support::{Case, Gradient, Kind, gpus};
 
 /// A line of a table, by the titles of its columns.
 type Line = HashMap<&'static str, &'static str>;

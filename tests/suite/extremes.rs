@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use wgpu_norm::ndarray::{ArrayD, Axis, Dimension, Slice};
 
-use crate::support::{Case, Data, Kind, changed, gpu, gpus};
+use crate::support::{Case, Data, Kind, changed, every_kind, gpu, gpus};
 
 /// Too large to run on every plan: only as the adapter's own.
 fn check_as_it_is(case: &Case) {
@@ -107,29 +107,6 @@ fn feature_maps_of_networks() {
     ] {
         Case::new(kind, &shape, 1e3).check();
     }
-}
-
-/// Every kind, fused and staged, as `[groups.., elements..]`-like shapes with the axis along which a group lies.
-pub fn every_kind() -> Vec<(Kind, Vec<usize>)> {
-    vec![
-        (Kind::Layer { ndim: 1 }, vec![3, 700]),
-        (Kind::Layer { ndim: 1 }, vec![2, 40_000]),
-        (Kind::Rms { ndim: 1, offset: 0.0 }, vec![3, 700]),
-        (Kind::Rms { ndim: 1, offset: 0.0 }, vec![2, 40_000]),
-        (Kind::Group { groups: 2, axis: 1 }, vec![2, 4, 333]),
-        (Kind::Group { groups: 2, axis: 2 }, vec![2, 333, 4]),
-        (Kind::Instance { axis: 1 }, vec![2, 3, 700]),
-        (Kind::Instance { axis: 2 }, vec![2, 700, 3]),
-        (Kind::Instance { axis: 2 }, vec![2, 300, 3, 30]),
-        (Kind::BatchTrain { axis: 1 }, vec![5, 3, 140]),
-        (Kind::BatchTrain { axis: 1 }, vec![700, 3]),
-        (Kind::BatchEval { axis: 1 }, vec![5, 3, 140]),
-        (Kind::Mvn { axes: &[0, 2] }, vec![5, 3, 140]),
-        (Kind::Mvn { axes: &[1] }, vec![2, 40_000]),
-        (Kind::Lp { p: 1, axes: &[1] }, vec![3, 700]),
-        (Kind::Lp { p: 2, axes: &[1] }, vec![2, 40_000]),
-        (Kind::Lp { p: 2, axes: &[0, 2] }, vec![5, 3, 140]),
-    ]
 }
 
 #[test]

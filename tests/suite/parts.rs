@@ -6,9 +6,8 @@ use wgpu_norm::{
     VarianceEstimator,
 };
 
-use crate::backward::Gradient;
-use crate::device::{Tensor, run};
-use crate::support::{Kind, close, gpu, gpus};
+use crate::support::device::{Tensor, run};
+use crate::support::{Gradient, Kind, close, gpu, gpus};
 
 fn flat(array: &ArrayD<f32>) -> Vec<f32> {
     array.iter().copied().collect()

@@ -3,9 +3,7 @@
 use wgpu_norm::ndarray::{ArrayD, Dimension};
 use wgpu_norm::{Inputs, LpNorm};
 
-use crate::backward::Gradient;
-use crate::extremes::every_kind;
-use crate::support::{Case, Kind, gpus, part};
+use crate::support::{Case, Gradient, Kind, every_kind, gpus, part};
 
 /// The ends of the range, and either side of where squares begin to vanish or overflow; then what is between.
 const SCALES: [f32; 15] =

@@ -14,8 +14,8 @@ use wgpu_norm::nn::{
 };
 use wgpu_norm::{Error, LayerError, Momentum, VarianceEstimator};
 
-use crate::properties::config;
 use crate::support::gpu;
+use crate::support::random::config;
 
 const CASES: u32 = 2_000;
 

@@ -13,7 +13,8 @@ use wgpu_norm::nn::{
 use wgpu_norm::safetensors::{self, Dtype, SafeTensors, tensor::TensorView};
 use wgpu_norm::{Error, Gpu, Momentum, SpecError};
 
-use crate::nn_instances::running;
+use crate::golden::{fixture, single, wide};
+use crate::nn::instances::running;
 use crate::support::{Data, close, gpu, gpus};
 
 fn golden(name: &str) -> Vec<u8> {

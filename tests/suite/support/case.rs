@@ -1,63 +1,10 @@
-//! What the other modules share: the adapter, data, and one runner that holds every norm to the oracle.
+//! One call of any norm, held to the oracle.
 
-use std::sync::OnceLock;
-
-use wgpu_norm::ndarray::{ArrayD, ArrayViewD, Dimension, IxDyn};
-pub use wgpu_norm::reference::TOLERANCE;
+use wgpu_norm::ndarray::{ArrayD, ArrayViewD, Dimension};
 use wgpu_norm::reference::{self, Forward};
-use wgpu_norm::{
-    BatchNorm, Capabilities, Gpu, GroupNorm, Inputs, InstanceNorm, LayerNorm, LpNorm, MeanVarianceNorm, Norm, RmsNorm,
-};
+use wgpu_norm::{BatchNorm, Gpu, GroupNorm, Inputs, InstanceNorm, LayerNorm, LpNorm, MeanVarianceNorm, Norm, RmsNorm};
 
-/// The adapter at hand. Without one the suite fails, and says what to do.
-pub fn gpu() -> &'static Gpu {
-    static GPU: OnceLock<Gpu> = OnceLock::new();
-    GPU.get_or_init(|| {
-        Gpu::new_blocking().unwrap_or_else(|error| {
-            panic!(
-                "{error}\nThe suite needs an adapter. On Debian or Ubuntu: \
-                 apt-get update && apt-get install -y --no-install-recommends mesa-vulkan-drivers"
-            )
-        })
-    })
-}
-
-/// Whether the adapter rounds `a * b + c` once. Then two shaders that differ in anything need not give the same bits.
-pub fn fuses_multiply_add() -> bool {
-    static FUSES: OnceLock<bool> = OnceLock::new();
-    *FUSES.get_or_init(|| gpu().probe_blocking().unwrap().fuses_multiply_add)
-}
-
-/// The same device planned for in every way: as it is, and as a GPU would be; with subgroups, and by workgroup memory.
-pub fn gpus() -> &'static [(&'static str, Gpu)] {
-    static GPUS: OnceLock<Vec<(&'static str, Gpu)>> = OnceLock::new();
-    GPUS.get_or_init(|| {
-        vec![
-            ("as it is", gpu().clone()),
-            ("alone", changed(|c| c.subgroup_sizes = None)),
-            ("as a GPU", changed(|c| (c.software, c.reassociates) = (false, true))),
-            ("as a GPU without subgroups", changed(|c| (c.software, c.subgroup_sizes) = (false, None))),
-        ]
-    })
-}
-
-/// Whether to run all there is, as `cargo xtask test --thorough` does, or a part of the long sweeps and random draws.
-pub fn thorough() -> bool {
-    std::env::var_os("WGPU_NORM_THOROUGH").is_some_and(|value| value != "0")
-}
-
-/// All where that is thorough, else the first few: lists begin with what differs most.
-pub fn part<T>(all: &[T], few: usize) -> &[T] {
-    if thorough() { all } else { &all[..few] }
-}
-
-/// The adapter at hand, planned for as if it could do something else.
-pub fn changed(change: impl Fn(&mut Capabilities)) -> Gpu {
-    let gpu = gpu();
-    let mut capabilities = gpu.context().capabilities().clone();
-    change(&mut capabilities);
-    gpu.clone().with_capabilities(capabilities)
-}
+use super::{Data, close, gpus, largest};
 
 /// Any norm, by the arguments the library and the oracle both take.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -240,44 +187,25 @@ impl Case {
     }
 }
 
-/// The largest finite magnitude.
-pub fn largest(x: &ArrayD<f32>) -> f64 {
-    x.iter().filter(|v| v.is_finite()).fold(0.0, |most, v| f64::from(v.abs()).max(most))
-}
-
-/// Panics where `got` is further from `want` than the promise.
-pub fn close(what: &str, got: &ArrayD<f32>, want: &ArrayD<f64>, scale: &ArrayD<f64>) {
-    assert_eq!(got.shape(), want.shape(), "{what}");
-    if let Some(worst) = reference::largest_error(got.view(), want.view(), scale.view()) {
-        assert!(worst.relative <= TOLERANCE, "{what}\n{worst:?}");
-    }
-}
-
-/// Numbers that are the same on every run.
-pub struct Data(u64);
-
-impl Data {
-    pub fn new(seed: u64) -> Self {
-        Self(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1)
-    }
-
-    /// In 0 to 1 (xorshift*).
-    pub fn uniform(&mut self) -> f64 {
-        self.0 ^= self.0 >> 12;
-        self.0 ^= self.0 << 25;
-        self.0 ^= self.0 >> 27;
-        (self.0.wrapping_mul(0x2545_f491_4f6c_dd1d) >> 11) as f64 / (1u64 << 53) as f64
-    }
-
-    pub fn below(&mut self, n: usize) -> usize {
-        (self.uniform() * n as f64) as usize
-    }
-
-    /// Near enough to normal: the sum of four uniforms.
-    pub fn normal(&mut self, shape: &[usize], mean: f32, std: f32) -> ArrayD<f32> {
-        ArrayD::from_shape_simple_fn(IxDyn(shape), || {
-            let sum: f64 = (0..4).map(|_| self.uniform() - 0.5).sum();
-            (f64::from(mean) + f64::from(std) * sum * 3f64.sqrt()) as f32
-        })
-    }
+/// Every kind, fused and staged, as `[groups.., elements..]`-like shapes with the axis along which a group lies.
+pub fn every_kind() -> Vec<(Kind, Vec<usize>)> {
+    vec![
+        (Kind::Layer { ndim: 1 }, vec![3, 700]),
+        (Kind::Layer { ndim: 1 }, vec![2, 40_000]),
+        (Kind::Rms { ndim: 1, offset: 0.0 }, vec![3, 700]),
+        (Kind::Rms { ndim: 1, offset: 0.0 }, vec![2, 40_000]),
+        (Kind::Group { groups: 2, axis: 1 }, vec![2, 4, 333]),
+        (Kind::Group { groups: 2, axis: 2 }, vec![2, 333, 4]),
+        (Kind::Instance { axis: 1 }, vec![2, 3, 700]),
+        (Kind::Instance { axis: 2 }, vec![2, 700, 3]),
+        (Kind::Instance { axis: 2 }, vec![2, 300, 3, 30]),
+        (Kind::BatchTrain { axis: 1 }, vec![5, 3, 140]),
+        (Kind::BatchTrain { axis: 1 }, vec![700, 3]),
+        (Kind::BatchEval { axis: 1 }, vec![5, 3, 140]),
+        (Kind::Mvn { axes: &[0, 2] }, vec![5, 3, 140]),
+        (Kind::Mvn { axes: &[1] }, vec![2, 40_000]),
+        (Kind::Lp { p: 1, axes: &[1] }, vec![3, 700]),
+        (Kind::Lp { p: 2, axes: &[1] }, vec![2, 40_000]),
+        (Kind::Lp { p: 2, axes: &[0, 2] }, vec![5, 3, 140]),
+    ]
 }

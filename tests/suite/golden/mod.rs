@@ -2,6 +2,11 @@
 //!
 //! `tests/golden/generate.py` wrote them and says what they are.
 
+mod gpu;
+#[cfg(feature = "safetensors")]
+mod onnx;
+mod oracle;
+
 use std::fs;
 use std::path::PathBuf;
 

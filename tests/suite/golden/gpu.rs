@@ -101,7 +101,7 @@ fn golden_gradients() {
     let mut checked = 0;
     for case in cases() {
         let Some(dy) = &case.grad_output else { continue };
-        let scales = crate::golden_oracle::backward(&case, dy);
+        let scales = crate::golden::oracle::backward(&case, dy);
         for (label, gpu) in gpus() {
             let mut inputs = Inputs::new(case.x.view()).grad_output(dy.view());
             if let Some(weight) = &case.weight {

@@ -1,5 +1,10 @@
 //! Layers: against the oracle, in one's own pass, in either mode, and what they keep between calls.
 
+mod instances;
+mod options;
+#[cfg(feature = "safetensors")]
+mod state;
+
 use wgpu_norm::ndarray::{ArrayD, IxDyn};
 use wgpu_norm::nn::{
     AnyLayer, BatchNormLayer, BatchNormOptions, GradOutput, GroupNormLayer, GroupNormOptions, InstanceNormLayer,
@@ -8,8 +13,7 @@ use wgpu_norm::nn::{
 use wgpu_norm::reference;
 use wgpu_norm::{BindError, Error, Gpu, LayerError, Momentum, SpecError, View, wgpu};
 
-use crate::backward::Gradient;
-use crate::support::{Case, Data, Kind, changed, close, gpu, gpus};
+use crate::support::{Case, Data, Gradient, Kind, changed, close, gpu, gpus};
 
 const USAGE: wgpu::BufferUsages =
     wgpu::BufferUsages::STORAGE.union(wgpu::BufferUsages::COPY_SRC).union(wgpu::BufferUsages::COPY_DST);

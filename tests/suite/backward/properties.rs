@@ -8,9 +8,8 @@ use proptest::test_runner::{TestError, TestRunner};
 use wgpu_norm::ndarray::ArrayD;
 use wgpu_norm::{Backward, Gradients, Moments};
 
-use crate::backward::Gradient;
-use crate::properties::{Device, config, devices, kind, refused, shapes};
-use crate::support::{Data, close};
+use crate::support::random::{Device, config, devices, kind, refused, shapes};
+use crate::support::{Data, Gradient, close};
 
 const CASES: u32 = 100;
 

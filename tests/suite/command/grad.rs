@@ -4,8 +4,8 @@ use std::fs;
 
 use half::{bf16, f16};
 
+use crate::command::files::array;
 use crate::command::{Ended, Folder, arguments, assert_close, file, values};
-use crate::command_files::array;
 use crate::golden;
 
 /// A folder with `x.npy` and `dy.npy` of shape (2, 3, 4), and `w.npy` of shape (4).

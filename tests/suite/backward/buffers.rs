@@ -7,9 +7,8 @@ use wgpu_norm::{
     RmsNorm, SpecError,
 };
 
-use crate::backward::Gradient;
-use crate::device::{Tensor, run};
-use crate::support::{Case, Kind, TOLERANCE, changed, close, fuses_multiply_add, gpu, gpus};
+use crate::support::device::{Tensor, run};
+use crate::support::{Case, Gradient, Kind, TOLERANCE, changed, close, fuses_multiply_add, gpu, gpus};
 
 const KINDS: [(Kind, &[usize]); 7] = [
     (Kind::Layer { ndim: 1 }, &[300, 20]),

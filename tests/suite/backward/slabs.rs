@@ -3,9 +3,8 @@
 use wgpu_norm::ndarray::ArrayD;
 use wgpu_norm::{Backward, InstanceNorm, Plan};
 
-use crate::backward::Gradient;
-use crate::backward_buffers::Buffers;
-use crate::support::{Kind, changed, close, gpus, part};
+use crate::backward::buffers::Buffers;
+use crate::support::{Gradient, Kind, changed, close, gpus, part};
 
 /// A few MB, as the documentation says.
 const MOST_SCRATCH: u64 = 13 << 20;

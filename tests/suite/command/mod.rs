@@ -2,6 +2,12 @@
 //!
 //! `command_files.rs` feeds it files that are not what they should be.
 
+mod bench;
+mod doctor;
+mod files;
+mod grad;
+mod plan;
+
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
