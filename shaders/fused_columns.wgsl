@@ -13,10 +13,10 @@ fn main(invocation: Invocation) {
             chunk[i] = x_load(base + q * WIDTH + i * params.pitch);
         }
         var tile = Tile(Pack(1.0), Partial());
-        for (var again = false; ; again = true) {
+        for (var again = params.zero; ; again++) {
             tile.partial = chunk_statistics(&chunk);
             let scale = better_scale(tile.partial);
-            if again || all(scale == Pack(1.0)) {
+            if again > 0u || all(scale == Pack(1.0)) {
                 break;
             }
             tile.scale = scale;

@@ -6,7 +6,7 @@ fn main(invocation: Invocation) {
     let group = min(index, params.tiles - 1u);
     let base = group / params.k_count * params.b_stride + group % params.k_count * params.k_stride;
     var tile = Tile(1.0, Partial());
-    for (var again = false; ; again = true) {
+    for (var again = params.zero; ; again++) {
         let none = Partial();
         // Chains of 16, and then of chains: see held_statistics.wgsl.
         var mine = none;
@@ -20,7 +20,7 @@ fn main(invocation: Invocation) {
         }
         tile.partial = merge_lanes(mine);
         let scale = better_scale(tile.partial);
-        if again || !any_lane(scale != 1.0) {
+        if again > 0u || !any_lane(scale != 1.0) {
             break;
         }
         tile.scale = scale;

@@ -1,7 +1,8 @@
 // Scales, and statistics as passes leave them to each other.
 //
 // Squares of numbers beyond 1e19 are infinite, and those of numbers below 1e-19 vanish. So values are taken times a scale, a
-// power of two: 1, or where that will not do (see `better_scale`) one of these.
+// power of two: 1, or where that will not do (see `better_scale`) one of these. What takes statistics goes round once more then;
+// its loop starts at params.zero, since compilers that know the first round to be the first write the body twice.
 const OF_SMALL: f32 = 0x1p96f;
 const OF_LARGE: f32 = 0x1p-84f;
 

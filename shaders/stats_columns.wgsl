@@ -14,7 +14,7 @@ fn main(invocation: Invocation) {
     var asking = 0xffffffffu;
     var of_large = 0u;
     var of_small = 0u;
-    for (var scale = 1.0; asking != 0u;) {
+    for (var scale = hidden(1.0); asking != 0u;) {
         var merged: array<Partial, SPAN>;
         for (var q = 0u; q < SPAN; q++) {
             merged[q] = Partial();

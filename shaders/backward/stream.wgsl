@@ -37,7 +37,7 @@ fn tile_gradients(base: u32, length: u32, group: u32, weights: u32) -> Gradients
     let none = Partial();
     var tile = Tile(1.0, none);
     var sums = vec2<f32>(0.0);
-    for (var again = false; ; again = true) {
+    for (var again = params.zero; ; again++) {
         var merged = none;
         var merged_sums = vec2<f32>(0.0);
         affine_begin(weights, root_of(tile.scale));
@@ -58,7 +58,7 @@ fn tile_gradients(base: u32, length: u32, group: u32, weights: u32) -> Gradients
         tile.partial = merge_lanes(merged);
         sums = sum_lanes(moved(merged, merged_sums, tile.partial));
         let scale = better_scale(tile.partial);
-        if again || !any_lane(scale != 1.0) {
+        if again > 0u || !any_lane(scale != 1.0) {
             break;
         }
         tile.scale = scale;

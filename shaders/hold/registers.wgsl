@@ -32,10 +32,10 @@ fn tile_statistics(base: u32, length: u32) -> Tile {
     }
     let shift = finite_or_zero(pack_first(x_load(base)));
     var tile = Tile(1.0, Partial());
-    for (var again = false; ; again = true) {
+    for (var again = params.zero; ; again++) {
         tile.partial = held_statistics(0u, length, hidden(shift * tile.scale), f32(length));
         let scale = better_scale(tile.partial);
-        if again || !any_lane(scale != 1.0) {
+        if again > 0u || !any_lane(scale != 1.0) {
             break;
         }
         tile.scale = scale;

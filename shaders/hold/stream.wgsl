@@ -28,7 +28,7 @@ fn chunk_partial(first: u32, base: u32, length: u32, scale: f32) -> Partial {
 fn tile_statistics(base: u32, length: u32) -> Tile {
     let none = Partial();
     var tile = Tile(1.0, none);
-    for (var again = false; ; again = true) {
+    for (var again = params.zero; ; again++) {
         var merged = none;
         for (var chain = 0u; chain < params.items; chain += 16u * ITEMS) {
             var run = none;
@@ -39,7 +39,7 @@ fn tile_statistics(base: u32, length: u32) -> Tile {
         }
         tile.partial = merge_lanes(merged);
         let scale = better_scale(tile.partial);
-        if again || !any_lane(scale != 1.0) {
+        if again > 0u || !any_lane(scale != 1.0) {
             break;
         }
         tile.scale = scale;

@@ -21,7 +21,7 @@ const SOFTWARE_SPLIT: u64 = 8_192;
 
 /// Rows this short go to one lane of a software adapter, and of no more packs stay in its registers.
 const SHORT_SOFTWARE: u64 = 64;
-const MOST_PACKS: u64 = 16;
+const MOST_PACKS: u64 = 8;
 
 /// With as many tiles each lane of a software adapter takes one for itself: nothing is exchanged then, and the lanes of a
 /// subgroup share what they load of the weights. With fewer, cores would stand idle.
