@@ -1,12 +1,15 @@
-//! What a backward pass is to compute.
+//! Which gradients a backward pass computes.
 
-/// Which gradients [`Context::plan_backward`](crate::Context::plan_backward) plans for, and from what.
+/// Which gradients [`Context::plan_backward`](crate::Context::plan_backward) computes, and where it takes the statistics
+/// from.
 ///
-/// Unless told otherwise: the gradients of `x`, `weight` and `bias` (of `x` alone where the norm takes no weight), with the
-/// statistics computed anew from `x`.
+/// The default is the gradients of `x`, `weight` and `bias`, with the statistics recomputed from `x`.
 ///
-/// With `g = dy * weight` and means over a group, `dx = rstd * (g - mean(g) - xhat * mean(g * xhat))`; RMS norm has no
-/// `mean(g)`, and batch norm in eval mode is `dx = rstd * g`. `dweight` is the sum of `dy * xhat`, `dbias` that of `dy`.
+/// With `g = dy * weight`, and means over a group:
+///
+/// - `dx = rstd * (g - mean(g) - xhat * mean(g * xhat))`. RMS norm has no `mean(g)`. In eval mode, `dx = rstd * g`.
+/// - `dweight` is the sum of `dy * xhat` over all elements that share the weight.
+/// - `dbias` is the sum of `dy` over all elements that share the bias.
 ///
 /// ```
 /// # fn main() -> Result<(), wgpu_norm::Error> {
@@ -38,44 +41,44 @@ impl Default for Backward {
 }
 
 impl Backward {
-    /// All gradients there are.
+    /// The gradients of `x`, `weight` and `bias`, with the statistics recomputed from `x`.
     #[must_use]
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// Without the gradient of `x`: for the first layer of a network.
+    /// Leaves out the gradient of `x`: for the first layer of a network.
     #[must_use]
     pub fn without_input(mut self) -> Self {
         self.input = false;
         self
     }
 
-    /// Without the gradient of `weight`.
+    /// Leaves out the gradient of `weight`.
     #[must_use]
     pub fn without_weight(mut self) -> Self {
         self.weight = false;
         self
     }
 
-    /// Without the gradient of `bias`.
+    /// Leaves out the gradient of `bias`.
     #[must_use]
     pub fn without_bias(mut self) -> Self {
         self.bias = false;
         self
     }
 
-    /// By the statistics that the forward pass wrote to [`Operands::statistics`](crate::Operands::statistics), which saves
-    /// reading `x` once more where groups do not fit a workgroup. Batch norm in eval mode has its running statistics and
-    /// takes none.
+    /// Reads the statistics that the forward pass wrote to [`Operands::statistics`](crate::Operands::statistics), instead of
+    /// recomputing them. This saves one read of `x` if groups do not fit a workgroup. In eval mode it is an error: there, the
+    /// running statistics are used.
     #[must_use]
     pub fn saved_statistics(mut self) -> Self {
         self.saved = true;
         self
     }
 
-    /// Adds the gradients of `weight` and `bias` to what is in their buffers: for batches that are cut into several. (To add
-    /// to the gradient of `x`, give its buffer as [`Operands::grad_residual`](crate::Operands::grad_residual) too.)
+    /// Adds the gradients of `weight` and `bias` to what their buffers contain, to accumulate over micro-batches. (To add to
+    /// the gradient of `x`, give its buffer as [`Operands::grad_residual`](crate::Operands::grad_residual) as well.)
     #[must_use]
     pub fn accumulate(mut self) -> Self {
         self.accumulate = true;

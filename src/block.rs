@@ -4,30 +4,30 @@
 //! row-major `[B, R, K, S]`, reduced over `R` and `S`, kept over `B` and `K`. One group is one `(b, k)`; its number
 //! is `b * K + k`.
 
-/// A row-major `[B, R, K, S]`, reduced over `R` and `S`.
+/// A row-major tensor `[B, R, K, S]`, reduced over `R` and `S`. Every norm becomes one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Block {
-    /// Kept, outermost.
+    /// Length of `B`, the outermost axis. Kept.
     pub b: u64,
-    /// Reduced.
+    /// Length of `R`. Reduced.
     pub r: u64,
-    /// Kept.
+    /// Length of `K`. Kept.
     pub k: u64,
-    /// Reduced, contiguous.
+    /// Length of `S`, the contiguous axis. Reduced.
     pub s: u64,
 }
 
-/// The index of the weight and bias of element `(b, r, k, s)`:
+/// Which weight and bias belong to an element. Their index for element `(b, r, k, s)` is
 /// `(b mod b_mod) * b_mul + k * k_mul + s / s_div`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct AffineIndex {
-    /// Period of `b`; at least 1.
+    /// Period of `b`. At least 1.
     pub b_mod: u64,
-    /// Step of `b mod b_mod`; 0 where `b` has no say.
+    /// Step of `b mod b_mod`. 0 if the index does not depend on `b`.
     pub b_mul: u64,
-    /// Step of `k`; 0 where `k` has no say.
+    /// Step of `k`. 0 if the index does not depend on `k`.
     pub k_mul: u64,
-    /// How many neighbours along `S` share an index; `u64::MAX` where `s` has no say.
+    /// Number of neighbours along `S` that share an index. `u64::MAX` if it does not depend on `s`.
     pub s_div: u64,
 }
 
@@ -43,19 +43,19 @@ impl AffineIndex {
 }
 
 impl Block {
-    /// Elements of the whole tensor.
+    /// Number of elements.
     #[must_use]
     pub const fn elements(&self) -> u64 {
         self.b * self.r * self.k * self.s
     }
 
-    /// How many groups there are.
+    /// Number of groups.
     #[must_use]
     pub const fn groups(&self) -> u64 {
         self.b * self.k
     }
 
-    /// Elements of one group.
+    /// Number of elements of one group.
     #[must_use]
     pub const fn group_size(&self) -> u64 {
         self.r * self.s

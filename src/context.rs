@@ -9,8 +9,10 @@ use crate::norm::Norm;
 use crate::plan::{Capabilities, Plan, Tuning};
 use crate::shader::{Access, Constants, ENTRY, Variant};
 
-/// The library's state on one [`wgpu::Device`]: its pipelines, each made when first bound. Cheap to clone; clones share
-/// the pipelines.
+/// Plans norms for one [`wgpu::Device`], binds them to buffers, and owns the compiled pipelines.
+///
+/// Make one per device and keep it. A pipeline is compiled when a plan that needs it is first bound, and reused from then
+/// on. A context is cheap to clone; clones share the pipelines.
 ///
 /// ```
 /// # fn main() -> Result<(), wgpu_norm::Error> {
@@ -34,14 +36,14 @@ pub struct Context {
     pipelines: Arc<Mutex<Pipelines>>,
 }
 
-/// Whether shaders are compiled with checks that every index is inside its buffer and that loops end.
+/// Whether shaders are compiled with runtime checks: that every index is inside its buffer, and that loops end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 #[non_exhaustive]
 pub enum Safety {
-    /// With them: a mistake in this library could give wrong numbers, and nothing worse.
+    /// With checks. A bug in this library can give wrong numbers, but no access outside of a buffer.
     #[default]
     Checked,
-    /// Without them, which is a little faster: see [`Context::with_safety`].
+    /// Without checks, which is a little faster. See [`Context::with_safety`].
     Trusted,
 }
 
@@ -61,14 +63,14 @@ pub(crate) struct Pipeline {
 }
 
 impl Context {
-    /// Uses the caller's device; a clone of the handle is kept.
+    /// A context on the caller's device, which keeps a clone of the handle.
     #[must_use]
     pub fn new(device: &wgpu::Device) -> Self {
         Self::with_capabilities(device, Capabilities::of(device))
     }
 
-    /// As [`Context::new`] with capabilities set by hand: to plan without subgroups, say. They must be no more than the
-    /// device has.
+    /// A context that plans for the given capabilities, to plan without subgroups, for example. They must not exceed what
+    /// the device has.
     #[must_use]
     pub fn with_capabilities(device: &wgpu::Device, capabilities: Capabilities) -> Self {
         Self {
@@ -81,20 +83,20 @@ impl Context {
         }
     }
 
-    /// The same, but plans go by `tuning`.
+    /// This context, with plans chosen by `tuning`.
     #[must_use]
     pub fn with_tuning(mut self, tuning: Tuning) -> Self {
         self.tuning = tuning;
         self
     }
 
-    /// The same, with shaders compiled as `safety` says; pipelines made so far are forgotten.
+    /// This context, with shaders compiled as `safety` says. It starts without pipelines.
     ///
     /// # Safety
     ///
-    /// With [`Safety::Trusted`] nothing stands between an index out of range and memory that is not ours: neither this
-    /// library's shaders nor the driver's compiler may have a mistake that the tests have not found, and
-    /// [`Capabilities`] must be what the device has. [`Safety::Checked`] asks nothing.
+    /// With [`Safety::Trusted`], an index out of range accesses memory outside of the buffer. The caller must trust this
+    /// library's shaders and the driver's compiler to be free of such bugs, and [`Capabilities`] must be what the device
+    /// has. [`Safety::Checked`] has no requirements.
     #[must_use]
     #[allow(unsafe_code)]
     pub unsafe fn with_safety(mut self, safety: Safety) -> Self {
@@ -103,7 +105,7 @@ impl Context {
         self
     }
 
-    /// The same, with pipelines compiled by way of `cache`, which the caller loads, and saves where it lasts.
+    /// This context, with pipelines compiled through `cache`. The caller loads the cache, and saves it for the next run.
     #[must_use]
     pub fn with_pipeline_cache(mut self, cache: wgpu::PipelineCache) -> Self {
         self.cache = Some(cache);
@@ -116,73 +118,81 @@ impl Context {
         &self.device
     }
 
-    /// What plans go by.
+    /// The capabilities that plans are made for.
     #[must_use]
     pub fn capabilities(&self) -> &Capabilities {
         &self.capabilities
     }
 
-    /// Decides how `norm` runs on this device. Touches no device: repeat it as you like.
+    /// Plans the forward pass of `norm`. Planning is cheap and does not touch the device.
     ///
     /// # Errors
     ///
-    /// [`SpecError`] for a parameter outside its range, or a tensor larger than the device's limits.
+    /// [`SpecError`] if a parameter is outside its range, or a tensor exceeds the device's limits.
     pub fn plan(&self, norm: &dyn Norm) -> Result<Plan, SpecError> {
         Plan::new(norm.lower()?, &self.capabilities, self.tuning)
     }
 
-    /// Decides how the gradients of `norm` are computed on this device.
+    /// Plans the backward pass of `norm`: the gradients that `wanted` selects.
     ///
     /// # Errors
     ///
-    /// As [`Context::plan`]; for a norm without a backward pass (mean-variance and Lp norm); where no gradient is wanted.
+    /// As [`Context::plan`]. Also if the norm has no backward pass (mean-variance and Lp norm), if no gradient is wanted, or
+    /// if saved statistics are wanted in eval mode.
     pub fn plan_backward(&self, norm: &dyn Norm, wanted: Backward) -> Result<Plan, SpecError> {
         Plan::new(norm.lower()?.backward(wanted)?, &self.capabilities, self.tuning)
     }
 
-    /// Decides how the [`Moments`](crate::Moments) of each of `norm`'s groups are computed, to be merged with those of other
-    /// parts of the same batch: bound to [`Operands::of`](crate::Operands::of)`(&x)` with
-    /// [`moments`](crate::Operands::moments). An empty `x` has moments of 0.
+    /// Plans the [`Moments`](crate::Moments) of each group, for one part of a batch that is split over devices or in time.
+    ///
+    /// Bind it to [`Operands::of`](crate::Operands::of)`(&x)` with [`moments`](crate::Operands::moments) as the output.
+    /// [`Context::plan_from_moments`] then takes the moments of all parts. An empty `x` has moments of 0.
     ///
     /// # Errors
     ///
-    /// As [`Context::plan`]; for batch norm in eval mode.
+    /// As [`Context::plan`], and for a norm in eval mode.
     pub fn plan_moments(&self, norm: &dyn Norm) -> Result<Plan, SpecError> {
         Plan::new(norm.lower()?.moments()?, &self.capabilities, self.tuning)
     }
 
-    /// Decides how `norm` runs by the moments of `parts` parts of its batch, one after the other in one buffer, which it
-    /// merges: statistics, running ones included, are those of all parts, and `x` and `y` one of them.
+    /// Plans the forward pass of one part of a batch, from the moments of all `parts` parts.
+    ///
+    /// `x` and `y` are those of this part. The [`moments`](crate::Operands::moments) of all parts lie one after the other in
+    /// one buffer. The plan merges them, so all statistics, including running ones, are those of the whole batch.
     ///
     /// # Errors
     ///
-    /// As [`Context::plan`]; for batch norm in eval mode; if `parts` is 0.
+    /// As [`Context::plan`], for a norm in eval mode, and if `parts` is 0 or too large.
     pub fn plan_from_moments(&self, norm: &dyn Norm, parts: usize) -> Result<Plan, SpecError> {
         Plan::new(norm.lower()?.by_moments(parts)?, &self.capabilities, self.tuning)
     }
 
-    /// Decides how the two sums that the gradient of `x` needs of each group, of `g` and of `g * xhat`, are computed for one
-    /// part of a batch, by the [`statistics`](crate::Operands::statistics) of all: they go to
-    /// [`sums`](crate::Operands::sums). The gradients of weight and bias are those of the part, where wanted.
+    /// Plans the first half of the backward pass of one part of a batch.
+    ///
+    /// It computes the two sums per group that the gradient of `x` needs, of `g` and of `g * xhat`, and writes them to
+    /// [`sums`](crate::Operands::sums). It reads the [`statistics`](crate::Operands::statistics) of the whole batch. The
+    /// gradients of weight and bias, if wanted, are those of this part.
     ///
     /// # Errors
     ///
-    /// As [`Context::plan_backward`]; for batch norm in eval mode.
+    /// As [`Context::plan_backward`], and for a norm in eval mode.
     pub fn plan_backward_sums(&self, norm: &dyn Norm, wanted: Backward) -> Result<Plan, SpecError> {
         Plan::new(norm.lower()?.backward_sums(wanted)?, &self.capabilities, self.tuning)
     }
 
-    /// Decides how the gradient of `x` is computed by the sums of `parts` parts, one after the other in one buffer (1 where
-    /// they have been added up), and the [`statistics`](crate::Operands::statistics) of all.
+    /// Plans the second half of the backward pass of one part of a batch: the gradient of `x`.
+    ///
+    /// It reads the [`sums`](crate::Operands::sums) of all `parts` parts, one after the other in one buffer, and the
+    /// [`statistics`](crate::Operands::statistics) of the whole batch. If the sums have been added up, `parts` is 1.
     ///
     /// # Errors
     ///
-    /// As [`Context::plan_backward`]; for batch norm in eval mode; if `parts` is 0.
+    /// As [`Context::plan_backward`], for a norm in eval mode, and if `parts` is 0 or too large.
     pub fn plan_backward_from_sums(&self, norm: &dyn Norm, parts: usize) -> Result<Plan, SpecError> {
         Plan::new(norm.lower()?.by_sums(parts)?, &self.capabilities, self.tuning)
     }
 
-    /// The pipeline of `key`. A new one goes to `new`, and is not found again elsewhere before [`Context::remember`].
+    /// The pipeline of `key`. A new one goes to `new`; other calls do not see it before [`Context::remember`].
     pub(crate) fn pipeline(&self, key: &PipelineKey, new: &mut Pipelines) -> Pipeline {
         let known = self.pipelines.lock().unwrap_or_else(PoisonError::into_inner).get(key).cloned();
         if let Some(pipeline) = known.or_else(|| new.get(key).cloned()) {

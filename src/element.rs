@@ -1,6 +1,6 @@
 //! The storage types of tensors.
 
-/// How one element of a tensor is stored in its buffer. Arithmetic is in f32 whatever the storage.
+/// How an element of a tensor is stored in its buffer. Arithmetic is always in f32.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 #[non_exhaustive]
 pub enum Element {
@@ -10,7 +10,7 @@ pub enum Element {
 }
 
 impl Element {
-    /// Bytes one element takes.
+    /// Bytes per element.
     #[must_use]
     pub const fn size(self) -> u64 {
         match self {

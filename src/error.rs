@@ -1,33 +1,33 @@
-//! Every way a call can fail, by stage.
+//! Errors, by stage: specifying and planning, binding, running.
 
 use std::fmt;
 
-/// What was asked for makes no sense, or cannot run with these capabilities.
+/// A specification is invalid, or cannot run with the capabilities of the device.
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
 #[non_exhaustive]
 pub enum SpecError {
     /// The input has no axes.
     #[error("{norm}: shape is [], a scalar, but must have at least one axis")]
     ScalarInput {
-        /// The norm that was asked for.
+        /// The norm.
         norm: &'static str,
     },
-    /// `normalized_shape` names no axis.
+    /// `normalized_shape` is empty.
     #[error("{norm}: normalized_shape is [] but must name at least the last axis of shape {}", Dims(.shape))]
     EmptyNormalizedShape {
-        /// The norm that was asked for.
+        /// The norm.
         norm: &'static str,
         /// The shape of the input.
         shape: Vec<usize>,
     },
-    /// `normalized_shape` is not how the input's shape ends.
+    /// `normalized_shape` does not match the last axes of the input.
     #[error(
         "{norm}: normalized_shape is {} but must be the last axes of shape {}",
         Dims(.normalized_shape),
         Dims(.shape)
     )]
     NormalizedShape {
-        /// The norm that was asked for.
+        /// The norm.
         norm: &'static str,
         /// The shape of the input.
         shape: Vec<usize>,
@@ -37,38 +37,38 @@ pub enum SpecError {
     /// The channel axis is not an axis of the input.
     #[error("{norm}: channel_axis is {channel_axis} but must be in -{rank} to {last} for shape {}", Dims(.shape), rank = .shape.len(), last = .shape.len().saturating_sub(1))]
     ChannelAxis {
-        /// The norm that was asked for.
+        /// The norm.
         norm: &'static str,
         /// What was given.
         channel_axis: isize,
         /// The shape of the input.
         shape: Vec<usize>,
     },
-    /// The axes to reduce are not axes of the input, or name one twice, or none.
+    /// The axes to reduce are empty, name an axis twice, or name one that the input does not have.
     #[error("{norm}: axes is {axes:?} but must name one or more different axes from -{rank} to {last} of shape {}", Dims(.shape), rank = .shape.len(), last = .shape.len().saturating_sub(1))]
     Axes {
-        /// The norm that was asked for.
+        /// The norm.
         norm: &'static str,
         /// What was given.
         axes: Vec<isize>,
         /// The shape of the input.
         shape: Vec<usize>,
     },
-    /// The reduced axes alternate with the kept ones too often to be one block.
+    /// The reduced axes alternate with the kept ones too often to form one [`Block`](crate::Block).
     #[error(
         "{norm}: axes is {axes:?}, but in shape {} these alternate with the others more often than kept, reduced, kept, \
          reduced, which is the most that runs without a transpose",
         Dims(.shape)
     )]
     AlternatingAxes {
-        /// The norm that was asked for.
+        /// The norm.
         norm: &'static str,
         /// What was given.
         axes: Vec<isize>,
         /// The shape of the input.
         shape: Vec<usize>,
     },
-    /// The channels cannot be split in that many groups.
+    /// The channels cannot be split into that many groups.
     #[error(
         "GroupNorm: num_groups is {num_groups} but must be at least 1 and divide the {channels} channels (axis {axis} of shape {})",
         Dims(.shape)
@@ -86,7 +86,7 @@ pub enum SpecError {
     /// A numeric parameter is outside its range.
     #[error("{norm}: {parameter} is {value} but must be {must}")]
     Parameter {
-        /// The norm that was asked for.
+        /// The norm.
         norm: &'static str,
         /// The parameter's name.
         parameter: &'static str,
@@ -95,10 +95,10 @@ pub enum SpecError {
         /// What it must be.
         must: &'static str,
     },
-    /// The shape has more elements than can be addressed.
+    /// The shape has more elements than shaders can address.
     #[error("{norm}: shape {} has more than {limit} elements, the most a tensor can have here", Dims(.shape))]
     TooManyElements {
-        /// The norm that was asked for.
+        /// The norm.
         norm: &'static str,
         /// The shape of the input.
         shape: Vec<usize>,
@@ -108,33 +108,33 @@ pub enum SpecError {
     /// The norm has no backward pass.
     #[error("{norm}: it has no backward pass here; layer, RMS, group, instance and batch norm have one")]
     NoBackward {
-        /// The norm that was asked for.
+        /// The norm.
         norm: &'static str,
     },
-    /// No gradient was asked for.
+    /// No gradient was requested.
     #[error("{norm}: no gradient is asked for, but at least one of x, weight and bias must be")]
     NoGradients {
-        /// The norm that was asked for.
+        /// The norm.
         norm: &'static str,
     },
-    /// Statistics of the forward pass where there are none.
+    /// Saved statistics were requested in eval mode, which saves none.
     #[error("{norm}: saved_statistics was asked for, but in eval mode the running statistics are the statistics")]
     SavedRunning {
-        /// The norm that was asked for.
+        /// The norm.
         norm: &'static str,
     },
-    /// Statistics of a batch that eval mode does not take.
+    /// A plan for parts of a batch was requested in eval mode, which computes no statistics.
     #[error("{norm}: in eval mode there are no statistics of the batch to be merged")]
     RunningMoments {
-        /// The norm that was asked for.
+        /// The norm.
         norm: &'static str,
     },
-    /// Statistics of no part, or of too many.
+    /// The number of parts is 0 or too large.
     #[error(
         "{norm}: parts is {parts} but must be at least 1, and such that all statistics together have at most {limit} numbers"
     )]
     Parts {
-        /// The norm that was asked for.
+        /// The norm.
         norm: &'static str,
         /// What was given.
         parts: usize,
@@ -144,7 +144,7 @@ pub enum SpecError {
     /// A limit of the device is too low for this tensor.
     #[error("{norm}: {what} needs {needs} {unit}, but this device's {limit} is {has}")]
     Limit {
-        /// The norm that was asked for.
+        /// The norm.
         norm: &'static str,
         /// What needs it.
         what: &'static str,
@@ -159,31 +159,31 @@ pub enum SpecError {
     },
 }
 
-/// The tensors given to a plan do not fit it.
+/// The tensors given do not fit the plan, or the device could not bind them.
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
 #[non_exhaustive]
 pub enum BindError {
-    /// A tensor the norm needs was not given.
+    /// A required tensor is missing.
     #[error("{norm}: {tensor} is missing: {why}")]
     Missing {
         /// The norm of the plan.
         norm: &'static str,
         /// The tensor.
         tensor: &'static str,
-        /// When it is needed.
+        /// Why it is required.
         why: &'static str,
     },
-    /// A tensor was given that this norm does not take.
+    /// A tensor was given that the plan does not take.
     #[error("{norm}: {tensor} was given, but {why}")]
     Unexpected {
         /// The norm of the plan.
         norm: &'static str,
         /// The tensor.
         tensor: &'static str,
-        /// Why it has no place here.
+        /// Why the plan does not take it.
         why: &'static str,
     },
-    /// A tensor does not lie in its buffer.
+    /// A tensor extends past the end of its buffer.
     #[error("{tensor}: {needs} bytes from offset {offset} do not fit in its buffer of {size} bytes")]
     TooSmall {
         /// The tensor.
@@ -195,7 +195,7 @@ pub enum BindError {
         /// The size of the buffer, in bytes.
         size: u64,
     },
-    /// An offset is not a multiple of the element size.
+    /// The offset of a tensor is not sufficiently aligned.
     #[error("{tensor}: its offset is {offset} bytes but must be a multiple of {alignment}")]
     Alignment {
         /// The tensor.
@@ -205,7 +205,7 @@ pub enum BindError {
         /// What the offset must be a multiple of.
         alignment: u64,
     },
-    /// A buffer was made without a usage it needs.
+    /// A buffer lacks the usage `STORAGE`.
     #[error("{tensor}: its buffer has usage {usage:?} but must have STORAGE")]
     Usage {
         /// The tensor.
@@ -213,7 +213,7 @@ pub enum BindError {
         /// What the buffer was made with.
         usage: wgpu::BufferUsages,
     },
-    /// A tensor that is written shares bytes with another.
+    /// A tensor that is written overlaps another.
     #[error(
         "{written} is written and overlaps {other} in the same buffer, but they must be apart{}",
         if *.may_coincide { " or exactly the same" } else { "" }
@@ -223,22 +223,22 @@ pub enum BindError {
         written: &'static str,
         /// The tensor it overlaps.
         other: &'static str,
-        /// Whether these two may be exactly the same place.
+        /// Whether these two may start at exactly the same place.
         may_coincide: bool,
     },
-    /// The operands are those of another kind of pass.
+    /// The operands are for another kind of pass.
     #[error("{norm}: the plan is for {plan}, so its operands must start from {must}, but these start from {start}")]
     Direction {
         /// The norm of the plan.
         norm: &'static str,
         /// What the plan is for.
         plan: &'static str,
-        /// What its operands start from.
+        /// The constructor that its operands must come from.
         must: &'static str,
-        /// What these start from.
+        /// The constructor that these come from.
         start: &'static str,
     },
-    /// A slice or array given for a tensor has another shape or length.
+    /// An array has the wrong shape.
     #[error("{tensor}: its shape is {} but must be {}", Dims(.shape), Dims(.must))]
     Shape {
         /// The tensor.
@@ -248,7 +248,7 @@ pub enum BindError {
         /// What it must be.
         must: Vec<usize>,
     },
-    /// A slice given for a tensor has another length.
+    /// A slice has the wrong length.
     #[error("{tensor}: it has {length} elements but must have {must}, those of shape {}", Dims(.shape))]
     Length {
         /// The tensor.
@@ -260,7 +260,7 @@ pub enum BindError {
         /// The shape they make up.
         shape: Vec<usize>,
     },
-    /// A tensor, from the aligned offset before it, is more than one binding may hold.
+    /// A tensor, counted from the aligned offset before it, exceeds the largest binding.
     #[error("{tensor}: its binding needs {needs} bytes, but this device's max_storage_buffer_binding_size is {has}")]
     BindingSize {
         /// The tensor.
@@ -270,16 +270,16 @@ pub enum BindError {
         /// What the device was made with.
         has: u64,
     },
-    /// The plan was made for other capabilities than this context's.
+    /// The plan was made by a context with other capabilities.
     #[error("{norm}: the plan was made by a context with other capabilities; make it by the one that binds it")]
     ForeignPlan {
         /// The norm of the plan.
         norm: &'static str,
     },
-    /// The plan for tensors that do not start at multiples of 16 bytes needs more than the device has.
+    /// Some tensors do not start at multiples of 16 bytes, and the plan for such tensors exceeds a limit of the device.
     #[error("as these tensors do not start at multiples of 16 bytes: {0}")]
     Limit(SpecError),
-    /// A pass binds more than the device allows.
+    /// A pass binds more storage buffers than the device allows.
     #[error(
         "{norm}: pass {pass} needs {needs} storage buffers, but this device's max_storage_buffers_per_shader_stage is {has}"
     )]
@@ -305,9 +305,8 @@ pub enum BindError {
         /// What wgpu said.
         description: String,
     },
-    /// wgpu refused to bind: a buffer was destroyed or is another device's (of the same instance: wgpu cannot tell those of
-    /// another), or the context was given capabilities that
-    /// the device does not have. Anything else is a fault of this library or of the driver.
+    /// wgpu refused to bind. Either a buffer was destroyed, or it belongs to another device of the same instance, or the
+    /// context was given capabilities that the device does not have. Any other cause is a bug in this library or the driver.
     #[error("wgpu refused to bind: {description}")]
     Device {
         /// What wgpu said.
@@ -315,31 +314,31 @@ pub enum BindError {
     },
 }
 
-/// Finding an adapter, moving data or waiting for the GPU failed.
+/// Opening an adapter, moving data or waiting for the GPU failed.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum RunError {
     /// No adapter can be used.
     #[error("no GPU adapter can be used: {why}")]
     NoAdapter {
-        /// What was looked for and found.
+        /// Why there is none.
         why: String,
     },
-    /// There are adapters, and none has the name that was asked for.
+    /// No adapter has the requested name.
     #[error(
         "no adapter's name contains {name:?}{}; there are: {}",
         if *.by_environment { ", which is WGPU_ADAPTER_NAME" } else { "" },
         .there.join("; ")
     )]
     NoSuchAdapter {
-        /// The name, or a part of one, that was asked for.
+        /// The requested name, or part of a name.
         name: String,
-        /// Whether the environment asked for it, and not the caller.
+        /// Whether it comes from the environment rather than from the caller.
         by_environment: bool,
-        /// The adapters there are, as [`Gpu::describe`](crate::Gpu::describe) has them.
+        /// The adapters found, as [`Gpu::describe`](crate::Gpu::describe) prints them.
         there: Vec<String>,
     },
-    /// The adapter gave no device.
+    /// The adapter provided no device.
     #[error("the adapter {adapter} gave no device: {description}")]
     NoDevice {
         /// The adapter's name.
@@ -363,13 +362,13 @@ pub enum RunError {
         /// What wgpu said.
         description: String,
     },
-    /// The queue and the device of a [`Gpu`](crate::Gpu) do not belong together.
+    /// The queue or context given to a [`Gpu`](crate::Gpu) belongs to another device.
     #[error(
         "the queue is another device's: Gpu::from_device takes the queue that came with the device, Gpu::with_context a \
          context on the same device"
     )]
     ForeignQueue,
-    /// wgpu refused the commands: a fault of this library, or of the driver.
+    /// wgpu refused the commands. This is a bug in this library or the driver.
     #[error("the commands could not be submitted: {description}")]
     Submit {
         /// What wgpu said.
@@ -385,7 +384,7 @@ pub enum RunError {
     },
 }
 
-/// A [layer](crate::nn) cannot be made of its options, or does not take what it was given.
+/// The options of a [layer](crate::nn) are invalid, or it cannot be used as requested.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum LayerError {
@@ -401,7 +400,7 @@ pub enum LayerError {
         /// What it must be.
         must: &'static str,
     },
-    /// The input has another shape than the layer is for.
+    /// The layer does not accept the shape of the input.
     #[error("{layer}: the shape of x is {} but must {must}", Dims(.shape))]
     Input {
         /// The layer.
@@ -411,7 +410,7 @@ pub enum LayerError {
         /// What it must be like.
         must: String,
     },
-    /// A backward pass of a forward pass that another layer recorded, or, where it is bound, another
+    /// The forward pass was recorded by another layer or, for a bound backward pass, by another
     /// [`BoundForward`](crate::nn::BoundForward).
     #[error(
         "{layer}: the forward pass is not one of those that this backward pass is for; each layer goes back along its own"
@@ -420,25 +419,25 @@ pub enum LayerError {
         /// The layer.
         layer: &'static str,
     },
-    /// A backward pass of a forward pass in place.
+    /// The forward pass ran in place, so `x` is no longer there for the backward pass.
     #[error("{layer}: the forward pass wrote y over x, and there is no way back without x; let y be another buffer")]
     Overwritten {
         /// The layer.
         layer: &'static str,
     },
-    /// A backward pass by statistics that a forward pass never came to save.
+    /// The forward pass was dropped before it was submitted, so the statistics that it should have saved are missing.
     #[error("{layer}: the forward pass was dropped before it was submitted, so there are no statistics to go back by")]
     NotSubmitted {
         /// The layer.
         layer: &'static str,
     },
-    /// Something was asked of a layer that needs running statistics, and it keeps none.
+    /// The operation needs running statistics, and the layer keeps none.
     #[error("{layer}: it keeps no running statistics, without which nothing can be folded")]
     Untracked {
         /// The layer.
         layer: &'static str,
     },
-    /// The weight of the layer to fold into does not end in the channels of this one.
+    /// The layer to fold into has another number of output channels than this one.
     #[error("{layer}: the shape of weight is {} but must {must}", Dims(.shape))]
     Fold {
         /// The layer.
@@ -450,29 +449,29 @@ pub enum LayerError {
     },
 }
 
-/// Any failure of this library.
+/// Any error of this library.
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
-    /// In what was asked for.
+    /// A specification is invalid or cannot run on the device.
     #[error(transparent)]
     Spec(#[from] SpecError),
-    /// In the tensors given.
+    /// The tensors given do not fit, or could not be bound.
     #[error(transparent)]
     Bind(BindError),
-    /// In running it.
+    /// Opening an adapter, moving data or waiting for the GPU failed.
     #[error(transparent)]
     Run(#[from] RunError),
-    /// In a layer.
+    /// A layer could not be made or used.
     #[error(transparent)]
     Layer(#[from] LayerError),
-    /// In the state dict given to a layer.
+    /// A state dict does not fit the layer.
     #[cfg(feature = "safetensors")]
     #[error(transparent)]
     State(#[from] crate::nn::StateError),
 }
 
-/// A device that is lost is told of alike, whatever was to be done with it.
+/// A lost device is always reported as [`RunError::DeviceLost`].
 impl From<BindError> for Error {
     fn from(error: BindError) -> Self {
         match error {

@@ -1,4 +1,4 @@
-//! For people without a device of their own: the best adapter, a device on it, and data in and out.
+//! A device for callers without one: picks the best adapter, and moves data in and out.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -8,11 +8,11 @@ use crate::error::{Error, RunError};
 use crate::plan::Capabilities;
 use crate::scope::{is_lost, wait};
 
-/// An adapter with a device, a queue and a [`Context`] on it.
+/// A device and its queue, with a [`Context`]. It runs norms on slices and arrays, and moves the data in and out.
 ///
-/// Adapters are taken in the order discrete, integrated, virtual, other, software. The usual variables of wgpu are honoured:
-/// `WGPU_BACKEND` (`vulkan`, `metal`, `dx12`, ...), `WGPU_ADAPTER_NAME` (a part of the name) and `WGPU_POWER_PREF` (`low`
-/// puts integrated adapters first).
+/// [`Gpu::new`] opens the best adapter, in the order discrete, integrated, virtual, other, software. It honours wgpu's
+/// environment variables: `WGPU_BACKEND` (`vulkan`, `metal`, `dx12`, ...), `WGPU_ADAPTER_NAME` (a part of the name) and
+/// `WGPU_POWER_PREF` (`low` puts integrated adapters first).
 ///
 /// ```
 /// # fn main() -> Result<(), wgpu_norm::Error> {
@@ -35,44 +35,44 @@ pub struct Gpu {
     owns_queue: Arc<AtomicBool>,
 }
 
-/// What [`Gpu::adapters`] tells of one adapter.
+/// One adapter, as listed by [`Gpu::adapters`].
 #[derive(Debug, Clone)]
 #[non_exhaustive]
 pub struct AdapterReport {
     /// Name, driver, type, backend, subgroup sizes.
     pub info: wgpu::AdapterInfo,
-    /// What it can do.
+    /// The features it supports.
     pub features: wgpu::Features,
     /// Its limits.
     pub limits: wgpu::Limits,
-    /// Whether [`Gpu::new`] takes it.
+    /// Whether [`Gpu::new`] would open it.
     pub chosen: bool,
-    /// Why it cannot be used, if it cannot.
+    /// Why it cannot be used; `None` if it can.
     pub refused: Option<String>,
 }
 
-/// The features to ask `adapter` for: those this library makes use of and the adapter has.
+/// The features to request from `adapter`: those that this library uses and the adapter has.
 #[must_use]
 pub fn features_for(adapter: &wgpu::Adapter) -> wgpu::Features {
     adapter.features() & wgpu::Features::SUBGROUP
 }
 
-/// The limits to ask `adapter` for: the adapter's own, so that no tensor it can hold is refused.
+/// The limits to request from `adapter`: all that it has, so that no tensor is refused that it can hold.
 #[must_use]
 pub fn limits_for(adapter: &wgpu::Adapter) -> wgpu::Limits {
     adapter.limits()
 }
 
 impl Gpu {
-    /// Takes the best adapter there is, on a device and an instance of its own.
+    /// Opens the best adapter, with a device on this library's own wgpu instance.
     ///
-    /// In a program that has a device of its own, take [`Gpu::from_device`]. **Buffers of one [`wgpu::Instance`] must not be
-    /// given to a context or layer on a device of another**: wgpu cannot tell them apart from its own, so it reads and
-    /// overwrites unrelated buffers and says nothing. (Buffers of another device of the same instance it refuses.)
+    /// If your program already has a device, use [`Gpu::from_device`] instead. **Never pass buffers of one
+    /// [`wgpu::Instance`] to a context or layer of another instance.** wgpu does not detect this: it reads and overwrites
+    /// unrelated buffers without an error. (It does refuse buffers of another device of the same instance.)
     ///
     /// # Errors
     ///
-    /// [`RunError::NoAdapter`] if there is none, [`RunError::NoDevice`] if it gives no device.
+    /// [`RunError::NoAdapter`] if there is no usable adapter, [`RunError::NoDevice`] if it provides no device.
     pub async fn new() -> Result<Self, Error> {
         Self::choose(None).await
     }
@@ -87,11 +87,11 @@ impl Gpu {
         pollster::block_on(Self::new())
     }
 
-    /// Takes the best adapter whose name contains `name`, in any case; `WGPU_ADAPTER_NAME` has no say then.
+    /// Opens the best adapter whose name contains `name`, ignoring case. `WGPU_ADAPTER_NAME` is then ignored.
     ///
     /// # Errors
     ///
-    /// As [`Gpu::new`]; [`RunError::NoSuchAdapter`] if there are others only.
+    /// As [`Gpu::new`], and [`RunError::NoSuchAdapter`] if no adapter has such a name.
     pub async fn with_adapter(name: &str) -> Result<Self, Error> {
         Self::choose(Some(name.to_owned())).await
     }
@@ -106,18 +106,19 @@ impl Gpu {
         pollster::block_on(Self::with_adapter(name))
     }
 
-    /// On a device the caller has: slices and arrays in and out of it. Its callbacks are left alone.
+    /// A `Gpu` on a device that the caller already has. The device's callbacks are not touched.
     ///
-    /// `queue` is the one that came with the device. With that of another, every call that submits, and making a layer, fails
-    /// with [`RunError::ForeignQueue`]. wgpu does not say whose a queue is, so the first such call waits for what was submitted.
+    /// `queue` must be the device's own. With the queue of another device, every call that submits, and making a layer, fails
+    /// with [`RunError::ForeignQueue`]. To find that out, the first such call waits for all work submitted before.
     #[must_use]
     pub fn from_device(device: &wgpu::Device, queue: &wgpu::Queue) -> Self {
         let (info, context) = (device.adapter_info(), Context::new(device));
         Self { info, queue: queue.clone(), context, lost: Arc::default(), owns_queue: Arc::default() }
     }
 
-    /// The same device with another context on it: one with another [`Tuning`](crate::Tuning), say.
-    /// With a context of another device, calls fail as with a queue of another in [`Gpu::from_device`].
+    /// This device with another context, for example one with another [`Tuning`](crate::Tuning).
+    ///
+    /// The context must be on the same device. Otherwise calls fail as with a foreign queue: see [`Gpu::from_device`].
     #[must_use]
     pub fn with_context(mut self, context: Context) -> Self {
         if context.device() != self.device() {
@@ -127,7 +128,7 @@ impl Gpu {
         self
     }
 
-    /// Every adapter that the environment lets wgpu find, best first.
+    /// All adapters that wgpu finds with the current environment variables, best first.
     pub async fn adapters() -> Vec<AdapterReport> {
         let wanted = wanted_name(None);
         let mut reports: Vec<_> = candidates().await.iter().map(|adapter| report(adapter, wanted.as_deref())).collect();
@@ -150,7 +151,7 @@ impl Gpu {
         self.context.device()
     }
 
-    /// Its queue.
+    /// The device's queue.
     #[must_use]
     pub fn queue(&self) -> &wgpu::Queue {
         &self.queue
@@ -162,20 +163,20 @@ impl Gpu {
         &self.context
     }
 
-    /// What was picked.
+    /// The adapter's name, type, backend and driver.
     #[must_use]
     pub fn adapter_info(&self) -> &wgpu::AdapterInfo {
         &self.info
     }
 
-    /// What was picked, in a line: `llvmpipe (LLVM 15.0.6, 256 bits), Vulkan, software, driver llvmpipe Mesa 22.3.6`.
+    /// The adapter in one line: `llvmpipe (LLVM 15.0.6, 256 bits), Vulkan, software, driver llvmpipe Mesa 22.3.6`.
     #[must_use]
     pub fn describe(&self) -> String {
         describe(&self.info)
     }
 
-    /// The same device with a new context that plans by other capabilities: as without subgroups, say. They must be no
-    /// more than the device has.
+    /// This device with a new context that plans for the given capabilities, to plan without subgroups, for example. They
+    /// must not exceed what the device has.
     #[must_use]
     pub fn with_capabilities(mut self, capabilities: Capabilities) -> Self {
         self.context = Context::with_capabilities(self.context.device(), capabilities);

@@ -1,8 +1,12 @@
-//! Normalization layers as WGSL compute shaders on any wgpu device: [`LayerNorm`], [`RmsNorm`], [`GroupNorm`],
-//! [`InstanceNorm`], [`BatchNorm`], and without parameters [`MeanVarianceNorm`] and [`LpNorm`], checked against a float64
-//! oracle.
+//! Normalization layers for any [wgpu](https://docs.rs/wgpu) device, as WGSL compute shaders.
 //!
-//! # In one line
+//! - [`LayerNorm`], [`RmsNorm`], [`GroupNorm`], [`InstanceNorm`] and [`BatchNorm`], forward and backward.
+//! - [`MeanVarianceNorm`] and [`LpNorm`] (L1 and L2), forward only. They have no parameters.
+//!
+//! Tensors are f32, row-major, of any rank, with channels first, last or in between. Every result is tested against an
+//! implementation in float64 on the CPU, the module `reference`.
+//!
+//! # A first call
 //!
 //! ```
 //! # fn main() -> Result<(), wgpu_norm::Error> {
@@ -18,10 +22,16 @@
 //!
 //! # On your own device
 //!
-//! A *specification* says what to compute, a [`Plan`] how, [`Context::bind`] ties it to buffers, and
-//! [`Bound::record`] puts it into your own compute pass. Recording is the bare wgpu calls; the library never submits,
-//! polls or takes over the device. [`features_for`] and [`limits_for`] say what to ask the adapter for; nothing beyond
-//! wgpu's default limits is required.
+//! There are four steps:
+//!
+//! 1. A *specification*, such as [`LayerNorm`], says what to compute.
+//! 2. [`Context::plan`] turns it into a [`Plan`]: which kernels run, and over how many workgroups.
+//! 3. [`Context::bind`] binds the plan to your buffers, given as [`Operands`].
+//! 4. [`Bound::record`] records the dispatches into your own compute pass.
+//!
+//! Plan and bind once, then record as often as you like. Recording makes plain wgpu calls: it allocates nothing,
+//! submits nothing and does not poll. When you request your device, [`features_for`] and [`limits_for`] say what to ask
+//! the adapter for. wgpu's default limits are enough.
 //!
 //! ```
 //! # fn main() -> Result<(), Box<dyn std::error::Error>> {
@@ -56,18 +66,18 @@
 //! | a network to train, or a checkpoint | the layers of [`nn`] | the same |
 //! | `&[f32]` and a shape | [`Gpu::run`], [`Gpu::run_blocking`](Gpu#method.run_blocking) | [`Gpu::run_backward`] |
 //! | `ndarray` views (feature `ndarray`) | `Gpu::run_array`, `Gpu::run_array_blocking` | `Gpu::run_backward_array` |
-//! | one of several parts of a batch | [`Context::plan_moments`], [`Context::plan_from_moments`] | [`Context::plan_backward_sums`], [`Context::plan_backward_from_sums`] |
-//! | a GPU that you do not know (feature `ndarray`) | `Gpu::examine`: every norm against float64, there | the same |
+//! | a part of a batch that is split over devices | [`Context::plan_moments`], [`Context::plan_from_moments`] | [`Context::plan_backward_sums`], [`Context::plan_backward_from_sums`] |
+//! | an unknown GPU to test (feature `ndarray`) | `Gpu::examine`: checks every norm against float64 | the same |
 //! | `.npy` or `.safetensors` files | the command `wgpu-norm` (feature `cli`): `apply` | `grad` |
 //!
-//! Plain names are async; their `_blocking` twins are absent on wasm32. On native the futures poll the device
-//! themselves: any executor will do.
+//! The methods of [`Gpu`] that wait for the GPU are async. Each has a `_blocking` version, except on wasm32. On native
+//! targets the futures poll the device themselves, so any executor works.
 //!
 //! # One idea: the block
 //!
-//! Whatever its name, a norm splits the axes of `x` into reduced and kept ones. Neighbours of one kind merge, and every
-//! norm becomes one row-major [`Block`] `[B, R, K, S]`, reduced over `R` and `S`, kept over `B` and `K`; the
-//! [`AffineIndex`] tells which weight an element has.
+//! Every norm splits the axes of `x` into those it reduces and those it keeps. Neighbouring axes of one kind merge. What
+//! remains is one row-major [`Block`] `[B, R, K, S]`, reduced over `R` and `S` and kept over `B` and `K`. The
+//! [`AffineIndex`] says which weight and bias belong to an element.
 //!
 //! | norm | B | R | K | S | weight and bias of element (b, r, k, s) |
 //! |---|---|---|---|---|---|
@@ -78,22 +88,26 @@
 //! | instance, channels last | N | positions | C | 1 | `k` |
 //! | batch, channels first | 1 | N | C | positions | `k` |
 //! | batch, channels last | 1 | N * positions | C | 1 | `k` |
-//! | mean-variance, L1, L2 | any axes that alternate so | | | | none |
+//! | mean-variance, L1, L2 | any axes that fit this pattern | | | | none |
 //!
-//! A block whose groups are contiguous and fit a workgroup runs *fused*: one dispatch, one read and one write of `x`.
-//! Any other runs *staged*: partial statistics, a merge, then the normalization. No layout is ever transposed. A tensor
-//! larger than a binding goes in windows.
+//! A group is all elements that share one mean and variance. If groups are contiguous and fit a workgroup, the norm runs
+//! *fused*: one dispatch, with one read and one write of each element. Otherwise it runs *staged*: partial statistics, a
+//! merge, then the normalization. No layout is ever transposed. A tensor larger than a storage binding is processed in
+//! windows.
 //!
 //! # Accuracy
 //!
-//! Every element of `y` is within `4e-6 * scale` of float64, where `scale` is the largest magnitude added up in its
-//! group, `max(|xhat * weight|, |bias|)`; likewise `mean` and `running_mean` (of the largest `|x|`), `rstd` and `running_var`. That
-//! holds at mean 1e6 with standard deviation 1, where a mean kept as one f32 is off by 0.03. A mean here is a pair,
-//! `shift + delta`, and data are centred as `(x - shift) - delta`. Constant groups come out as exactly `bias`, NaN and
-//! infinities stay in their group, and results are the same bits run after run.
+//! Every element of `y` is within `4e-6 * scale` of float64. `scale` is the largest `max(|xhat * weight|, |bias|)` in its
+//! group, where `xhat` is the normalized value. The same bound holds for `mean` and `running_mean` (relative to the
+//! largest `|x|`) and for `rstd` and `running_var` (relative to themselves).
 //!
-//! It also holds for values whose squares are no f32, from 1e-36 to 3e38, but for 1.2e-38, the smallest normal f32: adapters may
-//! take smaller numbers for 0. `mean`, `rstd` and running statistics overflow and vanish as f32 does.
+//! - The bound holds far from zero, at mean 1e6 and standard deviation 1. There, a mean stored as one f32 is off by up to
+//!   0.03. This library stores a mean as a pair `shift + delta` and centres values as `(x - shift) - delta`.
+//! - It holds where squares overflow or underflow f32: for magnitudes from 1e-36 to 3e38. Adapters may treat numbers
+//!   below 1.2e-38, the smallest normal f32, as 0.
+//! - `mean`, `rstd` and running statistics are f32, and overflow or underflow as such.
+//! - A constant group gives exactly `bias`. NaN and infinities affect only their own group.
+//! - Results are deterministic: the same bits on every run.
 //!
 //! # Features
 //!

@@ -1,18 +1,19 @@
-//! Statistics that can be merged: what batch norm over several devices, or over a batch cut into several, is made of.
+//! Statistics that can be merged: for batch norm over several devices, or over a batch in several parts.
 
-/// The number, mean and sum of squared deviations of some values; what
-/// [`Context::plan_moments`](crate::Context::plan_moments) writes for each group, four `f32` each.
+/// The count, mean and sum of squared deviations of some values. Moments of disjoint parts can be merged into those of the
+/// whole.
 ///
-/// (Of RMS and L2 norm, which subtract no mean, `sum` is that of squares, of L1 norm that of magnitudes, and the mean is 0.)
+/// [`Context::plan_moments`](crate::Context::plan_moments) writes one for each group. For norms that subtract no mean, the
+/// mean is 0, and [`Moments::sum`] is the sum of squares (RMS, L2) or of absolute values (L1).
 ///
-/// The four numbers are, in this order:
+/// The layout is four `f32`, in this order:
 ///
-/// - the count, exact up to 2^24 and rounded beyond. It also says the *scale*, a power of two that the values are taken times,
-///   so that their squares are numbers that an `f32` can hold: it is the count itself at scale 1, the count times 2^64 at scale
-///   2^96 (small values), the count times 2^-64 at scale 2^-84 (large values);
-/// - `shift`, a number near the mean of the values times the scale;
-/// - `delta`, that mean less `shift`: one f32 would be off by 0.03 at a mean of 1e6;
-/// - the sum of their squared deviations, times the square of the scale.
+/// - The count, exact up to 2^24 and rounded beyond. It also encodes the *scale*, a power of two that multiplies the values
+///   so that their squares fit an `f32`. At scale 1 it is the count itself. At scale 2^96, for small values, it is the count
+///   times 2^64. At scale 2^-84, for large values, it is the count times 2^-64.
+/// - `shift`, a number near the mean of the scaled values.
+/// - `delta`, that mean minus `shift`. A mean stored as one `f32` would be off by up to 0.03 at a mean of 1e6.
+/// - The sum of squared deviations of the scaled values.
 ///
 /// Chan, Golub and LeVeque, *Updating Formulae and a Pairwise Algorithm for Computing Sample Variances*, 1979.
 ///
@@ -48,7 +49,7 @@ const fn power_of_two(exponent: i64) -> f64 {
 }
 
 impl Moments {
-    /// Those of some values, in float64 and by two passes.
+    /// The moments of `values`, computed in float64 in two passes.
     #[must_use]
     pub fn of(values: &[f32]) -> Self {
         let count = values.len() as f64;
@@ -84,13 +85,13 @@ impl Moments {
         }
     }
 
-    /// How many values; to 24 bits.
+    /// The number of values, to 24 bits.
     #[must_use]
     pub fn count(self) -> f64 {
         f64::from(self.tagged_count) / self.scale().of_count
     }
 
-    /// The mean; 0 of no values.
+    /// The mean; 0 if there are no values.
     #[must_use]
     pub fn mean(self) -> f64 {
         (f64::from(self.shift) + f64::from(self.delta)) / self.scale().of_values
@@ -102,13 +103,13 @@ impl Moments {
         f64::from(self.m2) / self.scale().of_values / self.scale().of_values
     }
 
-    /// The population variance; NaN of no values.
+    /// The population variance; NaN if there are no values.
     #[must_use]
     pub fn variance(self) -> f64 {
         self.sum() / self.count()
     }
 
-    /// Those of all values of both, computed in float64.
+    /// The moments of the values of both together, computed in float64.
     #[must_use]
     pub fn merge(self, other: Self) -> Self {
         let count = self.count() + other.count();

@@ -1,4 +1,4 @@
-//! What a device's floating point does, found by running it.
+//! How a device's floating point behaves, found by running it.
 
 use crate::bind::fill;
 use crate::error::{Error, RunError};
@@ -6,11 +6,10 @@ use crate::gpu::Gpu;
 use crate::scope::Scopes;
 use crate::shader::ENTRY;
 
-/// What a device's floating point does, found by running a few small shaders made of the arithmetic the norms are made
-/// of.
+/// How a device's floating point behaves, found by running a few small shaders with the arithmetic that norms use.
 ///
-/// [`Capabilities::of`](crate::Capabilities::of) goes by a static rule: software Vulkan is trusted with a plain `(x - shift) - delta`, everything
-/// else is not. A probe finds out. To plan by what it found:
+/// [`Capabilities::of`](crate::Capabilities::of) uses a static rule: only software Vulkan is trusted to compute
+/// `(x - shift) - delta` as written. A probe measures it. To plan with the result:
 ///
 /// ```
 /// # fn main() -> Result<(), wgpu_norm::Error> {
@@ -21,7 +20,7 @@ use crate::shader::ENTRY;
 /// # }
 /// ```
 ///
-/// and on a device of your own:
+/// On your own device:
 ///
 /// ```
 /// # fn main() -> Result<(), wgpu_norm::Error> {
@@ -36,33 +35,33 @@ use crate::shader::ENTRY;
 /// # }
 /// ```
 ///
-/// Whether whole norms come out right is what the command `wgpu-norm doctor` checks.
+/// The command `wgpu-norm doctor` checks whole norms.
 #[derive(Debug, Clone, PartialEq)]
 #[non_exhaustive]
 pub struct Probe {
-    /// The largest error of `(x - shift) - delta` as it is written, for data of mean 1e6 and standard deviation 1, in
-    /// standard deviations: about 1e-7, or 0.03 where the compiler makes it `x - (shift + delta)`.
+    /// The largest error of a plain `(x - shift) - delta`, for data of mean 1e6 and standard deviation 1, in standard
+    /// deviations: about 1e-7, or 0.03 if the compiler turns it into `x - (shift + delta)`.
     pub plain_error: f64,
-    /// The same where the subtraction is hidden from the compiler, as it is in plans for devices that
+    /// The same error if the subtraction is hidden from the compiler, as in plans for devices that
     /// [reassociate](crate::Capabilities::reassociates).
     pub hidden_error: f64,
-    /// The largest error of a mean kept as `shift + delta` when its centre is moved, likewise.
+    /// The largest error from moving the centre of a mean stored as `shift + delta`, in standard deviations.
     pub two_sum_error: f64,
-    /// Whether a denormal operand counts as 0.
+    /// Whether denormal operands are flushed to 0.
     pub flushes_denormal_operands: bool,
-    /// Whether a result that would be denormal is 0.
+    /// Whether denormal results are flushed to 0.
     pub flushes_denormal_results: bool,
     /// Whether `a * b + c` is rounded once rather than twice.
     pub fuses_multiply_add: bool,
-    /// The largest error of a division, in units in the last place; 0.5 is as good as can be.
+    /// The largest error of a division, in units in the last place. The best possible is 0.5.
     pub division_ulp: f64,
-    /// The largest error of a square root, likewise.
+    /// The largest error of a square root, in units in the last place.
     pub sqrt_ulp: f64,
-    /// How many iterations one invocation ran of a loop of [`Probe::ITERATIONS`].
+    /// Number of iterations that one invocation ran of a loop of [`Probe::ITERATIONS`].
     pub iterations: u32,
-    /// How many it ran of two loops of half as many each, one after the other: fewer where a driver counts them together.
+    /// Number of iterations that it ran of two consecutive loops of half as many each. Some drivers limit the sum.
     pub iterations_of_two: u32,
-    /// Expressions of NaN and infinities that did not give what IEEE 754 says.
+    /// Rules of IEEE 754 on NaN and infinities that do not hold.
     pub not_ieee: Vec<&'static str>,
 }
 
@@ -120,16 +119,15 @@ const ARITHMETIC: &str = fragment!("probe/arithmetic.wgsl");
 const LOOPS: &str = fragment!("probe/loops.wgsl");
 
 impl Probe {
-    /// How many iterations the probe asks of a loop: more than the 65,535 at which some drivers silently stop. No plan
+    /// Number of loop iterations that the probe tries: more than the 65,535 at which some drivers silently stop. No plan
     /// needs as many.
     pub const ITERATIONS: u32 = 100_000;
 
-    /// Probes a device. Submits to the queue and waits for it, which nothing else in this library does to a device that
-    /// is not its own.
+    /// Probes a device. Unlike [`Context`](crate::Context), this submits to the queue and waits for it.
     ///
     /// # Errors
     ///
-    /// [`Error::Run`] if the device refuses a buffer or the commands, or is lost, or if the queue is another's.
+    /// [`Error::Run`] if the device refuses a buffer or the commands, if it is lost, or if the queue belongs to another device.
     pub async fn of(device: &wgpu::Device, queue: &wgpu::Queue) -> Result<Self, Error> {
         Self::of_gpu(&Gpu::from_device(device, queue)).await
     }
@@ -197,32 +195,32 @@ impl Probe {
         pollster::block_on(Self::of(device, queue))
     }
 
-    /// Whether `(x - shift) - delta` is computed as it is written.
+    /// Whether `(x - shift) - delta` is computed as written.
     #[must_use]
     pub fn keeps_subtractions(&self) -> bool {
         self.plain_error <= ROUNDING
     }
 
-    /// Whether it is where it is hidden from the compiler.
+    /// Whether `(x - shift) - delta` is computed as written if it is hidden from the compiler.
     #[must_use]
     pub fn keeps_hidden_subtractions(&self) -> bool {
         self.hidden_error <= ROUNDING
     }
 
-    /// Whether nothing of a mean is lost when its centre is moved.
+    /// Whether a mean keeps its accuracy when its centre is moved.
     #[must_use]
     pub fn keeps_two_sums(&self) -> bool {
         self.two_sum_error <= ROUNDING
     }
 
-    /// Whether an invocation runs as many iterations as any norm asks of one.
+    /// Whether an invocation can run as many loop iterations as a norm may need.
     #[must_use]
     pub fn runs_loops(&self) -> bool {
         self.iterations.min(self.iterations_of_two) >= ENOUGH_ITERATIONS
     }
 
-    /// Whether all that is hidden from the compiler is computed as it is written. Every norm needs that, and nothing
-    /// helps where it does not hold.
+    /// Whether all arithmetic that is hidden from the compiler is computed as written. Every norm needs this. If it does not
+    /// hold, do not use the device.
     #[must_use]
     pub fn keeps_hidden(&self) -> bool {
         self.keeps_hidden_subtractions() && self.keeps_two_sums()
@@ -230,7 +228,7 @@ impl Probe {
 }
 
 impl Gpu {
-    /// Finds out what the floating point of this device does.
+    /// Probes how the floating point of this device behaves.
     ///
     /// # Errors
     ///
@@ -249,8 +247,8 @@ impl Gpu {
         pollster::block_on(self.probe())
     }
 
-    /// The same device, planned for by what a [`Probe`] finds rather than by its type alone. [`Gpu::new`] does not
-    /// probe: it costs the compilation of a few small shaders.
+    /// This device, with plans that take into account what a [`Probe`] finds. [`Gpu::new`] does not probe, since that compiles
+    /// a few small shaders.
     ///
     /// # Errors
     ///

@@ -7,21 +7,21 @@ use crate::error::{BindError, Error};
 use crate::gpu::Gpu;
 use crate::norm::{Norm, Problem, count};
 
-/// The gradients that one backward pass computed: those it was planned for.
+/// The gradients that one backward pass computed: those that its [`Backward`] selects.
 #[derive(Debug, Clone, PartialEq)]
 #[non_exhaustive]
 pub struct Gradients<T> {
-    /// Of `x` (and of the residual, where there was one).
+    /// The gradient of `x`, and of the residual if there was one.
     pub input: Option<T>,
-    /// Of `weight`, in its shape.
+    /// The gradient of `weight`, in its shape.
     pub weight: Option<T>,
-    /// Of `bias`, in its shape.
+    /// The gradient of `bias`, in its shape.
     pub bias: Option<T>,
 }
 
 impl Gpu {
-    /// Computes the gradients of `norm` on slices: `inputs` are the `x` of the forward pass, `grad_output`, and the `weight`
-    /// that was multiplied by. An empty `x` has gradients of 0 for weight and bias.
+    /// Computes the gradients of `norm` on slices in row-major order. `inputs` are the `x` and `weight` of the forward pass,
+    /// and `grad_output`, the gradient of `y`. An empty `x` gives gradients of 0 for weight and bias.
     ///
     /// ```
     /// # fn main() -> Result<(), wgpu_norm::Error> {
@@ -40,7 +40,7 @@ impl Gpu {
     ///
     /// # Errors
     ///
-    /// As [`Gpu::run`], and as [`Context::plan_backward`](crate::Context::plan_backward).
+    /// As [`Gpu::run`] and [`Context::plan_backward`](crate::Context::plan_backward).
     pub async fn run_backward(
         &self,
         norm: &dyn Norm,

@@ -13,9 +13,10 @@ use crate::gpu::Gpu;
 use crate::norm::{Norm, Problem, Source, count};
 use crate::shader::Role;
 
-/// The tensors of one call, as slices (`T = &[f32]`, row-major) or as `ndarray` views.
+/// The input tensors of one call, and which optional results to return. `T` is `&[f32]`, in row-major order, or an
+/// `ndarray` view.
 ///
-/// Shapes are those of [`Operands`](crate::Operands).
+/// [`Operands`](crate::Operands) gives the shapes.
 #[derive(Debug, Clone, Copy)]
 pub struct Inputs<T> {
     given: [Option<T>; Role::GIVEN.len()],
@@ -23,122 +24,123 @@ pub struct Inputs<T> {
     asked: [bool; Role::GIVEN.len()],
 }
 
-/// The results of one call: what was asked for, and updated running statistics.
+/// The results of one call: `y`, the updated running statistics, and the optional results that were requested.
 #[derive(Debug, Clone, PartialEq)]
 #[non_exhaustive]
 pub struct Outputs<T> {
     /// The normalized tensor, of the shape of `x`.
     pub y: T,
-    /// Each group's mean, if asked for by [`Inputs::with_mean`]. NaN for groups without elements.
+    /// The mean of each group, if requested by [`Inputs::with_mean`]. NaN for groups without elements.
     pub mean: Option<T>,
-    /// Each group's `1 / sqrt(variance + eps)`, if asked for by [`Inputs::with_rstd`]. NaN for groups without elements.
+    /// `1 / sqrt(variance + eps)` of each group, if requested by [`Inputs::with_rstd`]. NaN for groups without elements.
     pub rstd: Option<T>,
-    /// Batch norm's running mean after training.
+    /// The updated running mean of batch norm in training.
     pub running_mean: Option<T>,
-    /// Batch norm's running variance after training.
+    /// The updated running variance of batch norm in training.
     pub running_var: Option<T>,
-    /// How many batches the running statistics have seen, if it was given.
+    /// The updated number of batches, if it was given.
     pub num_batches_tracked: Option<u32>,
-    /// `x` plus the residual, if asked for by [`Inputs::with_residual_out`].
+    /// `x + residual`, if requested by [`Inputs::with_residual_out`].
     pub residual_out: Option<T>,
-    /// Each group's statistics for a backward pass, if asked for by [`Inputs::with_statistics`]: four numbers a group, along
-    /// an axis of their own behind those of `rstd`.
+    /// The statistics of each group for a backward pass, if requested by [`Inputs::with_statistics`]. The shape is that of
+    /// `rstd` with a last axis of 4.
     pub statistics: Option<T>,
 }
 
 impl<T> Inputs<T> {
-    /// Normalizes `x`.
+    /// Inputs with the tensor `x` alone.
     #[must_use]
     pub fn new(x: T) -> Self {
         Self { given: std::array::from_fn(|_| None), batches: None, asked: Default::default() }.with(Role::X, x)
     }
 
-    /// Multiplies by this.
+    /// Per-channel or per-element scale (gamma), of [`parameter_shape`](Norm::parameter_shape). Without it, the scale is 1.
     #[must_use]
     pub fn weight(self, weight: T) -> Self {
         self.with(Role::Weight, weight)
     }
 
-    /// Adds this.
+    /// Per-channel or per-element shift (beta), of [`parameter_shape`](Norm::parameter_shape). Without it, the shift is 0.
     #[must_use]
     pub fn bias(self, bias: T) -> Self {
         self.with(Role::Bias, bias)
     }
 
-    /// The running mean, of batch norm or of instance norm in eval mode.
+    /// Running mean, of shape `[C]`: for batch norm, and for instance norm in eval mode.
     #[must_use]
     pub fn running_mean(self, running_mean: T) -> Self {
         self.with(Role::RunningMean, running_mean)
     }
 
-    /// The running variance, of batch norm or of instance norm in eval mode.
+    /// Running variance, of shape `[C]`: for batch norm, and for instance norm in eval mode.
     #[must_use]
     pub fn running_var(self, running_var: T) -> Self {
         self.with(Role::RunningVar, running_var)
     }
 
-    /// How many batches the running statistics have seen before this one.
+    /// Number of batches that the running statistics include, before this one.
     #[must_use]
     pub fn num_batches_tracked(mut self, batches: u32) -> Self {
         self.batches = Some(batches);
         self
     }
 
-    /// Asks for each group's mean.
+    /// Requests the mean of each group.
     #[must_use]
     pub fn with_mean(self) -> Self {
         self.ask(Role::Mean)
     }
 
-    /// Asks for each group's `1 / sqrt(variance + eps)`.
+    /// Requests `1 / sqrt(variance + eps)` of each group.
     #[must_use]
     pub fn with_rstd(self) -> Self {
         self.ask(Role::Rstd)
     }
 
-    /// Asks for each group's statistics, for a backward pass.
+    /// Requests the statistics of each group, for a backward pass.
     #[must_use]
     pub fn with_statistics(self) -> Self {
         self.ask(Role::Stats)
     }
 
-    /// Normalizes `x` plus this, for layer and RMS norm.
+    /// Tensor to add to `x` before normalizing, of the shape of `x`. Layer and RMS norm only.
     #[must_use]
     pub fn residual(self, residual: T) -> Self {
         self.with(Role::Residual, residual)
     }
 
-    /// Asks for `x` plus the residual.
+    /// Requests `x + residual`.
     #[must_use]
     pub fn with_residual_out(self) -> Self {
         self.ask(Role::ResidualOut)
     }
 
-    /// For a backward pass: the gradient of `y`.
+    /// Gradient of `y`, for a backward pass.
     #[must_use]
     pub fn grad_output(self, grad_output: T) -> Self {
         self.with(Role::GradOutput, grad_output)
     }
 
-    /// For a backward pass by [`saved_statistics`](crate::Backward::saved_statistics): those of the forward pass.
+    /// Statistics of the forward pass, for a backward pass with
+    /// [`saved_statistics`](crate::Backward::saved_statistics).
     #[must_use]
     pub fn statistics(self, statistics: T) -> Self {
         self.with(Role::Stats, statistics)
     }
 
-    /// For a backward pass: what is added to the gradient of `x`.
+    /// Gradient of `residual_out`, to add to the gradient of `x` in a backward pass.
     #[must_use]
     pub fn grad_residual(self, grad_residual: T) -> Self {
         self.with(Role::GradResidual, grad_residual)
     }
 
-    /// For a backward pass that [accumulates](crate::Backward::accumulate): the gradient of `weight` so far.
+    /// Gradient of `weight` so far, for a backward pass that [accumulates](crate::Backward::accumulate).
     #[must_use]
     pub fn grad_weight(self, grad_weight: T) -> Self {
         self.with(Role::GradWeight, grad_weight)
     }
 
-    /// For a backward pass that [accumulates](crate::Backward::accumulate): the gradient of `bias` so far.
+    /// Gradient of `bias` so far, for a backward pass that [accumulates](crate::Backward::accumulate).
     #[must_use]
     pub fn grad_bias(self, grad_bias: T) -> Self {
         self.with(Role::GradBias, grad_bias)
@@ -177,7 +179,7 @@ impl<T> Inputs<T> {
         })
     }
 
-    /// Results that are asked for anew: a backward pass reads, and does not write, statistics, say.
+    /// Refuses tensors of another length than their shape has.
     fn check_lengths(&self, problem: &Problem, length: impl Fn(&T) -> usize) -> Result<(), BindError> {
         for role in Role::GIVEN {
             if let Some(given) = self.get(role) {
@@ -193,7 +195,7 @@ impl<T> Inputs<T> {
 }
 
 impl Gpu {
-    /// Runs `norm` on slices: row-major `x` of the norm's shape in, results out.
+    /// Runs `norm` on slices in row-major order: uploads the inputs, computes, and reads the results back.
     ///
     /// ```
     /// # fn main() -> Result<(), wgpu_norm::Error> {
@@ -208,8 +210,8 @@ impl Gpu {
     ///
     /// # Errors
     ///
-    /// [`Error::Spec`] if a parameter is outside its range, [`Error::Bind`] if a tensor is missing, has another length or
-    /// no place here, [`Error::Run`] if the device has no room or is lost.
+    /// [`Error::Spec`] if a parameter is outside its range. [`Error::Bind`] if a tensor is missing, has the wrong length, or
+    /// is not one that the norm takes. [`Error::Run`] if the device is out of memory or lost.
     pub async fn run(&self, norm: &dyn Norm, inputs: Inputs<&[f32]>) -> Result<Outputs<Vec<f32>>, Error> {
         let plan = self.context().plan(norm)?;
         let problem = &plan.problem;

@@ -8,7 +8,8 @@ use super::{BindError, Error, Gpu, Gradients, Inputs, Norm, Outputs, Problem, Ro
 use crate::backward::Backward;
 
 impl Gpu {
-    /// Runs `norm` on `ndarray` views, in any memory order, whose shapes must be the norm's own.
+    /// Runs `norm` on `ndarray` views. They may have any memory order; their shapes must be those of
+    /// [`Operands`](crate::Operands).
     ///
     /// ```
     /// # fn main() -> Result<(), wgpu_norm::Error> {
@@ -25,7 +26,7 @@ impl Gpu {
     ///
     /// # Errors
     ///
-    /// As [`Gpu::run`], and [`BindError::Shape`] where an array has another shape.
+    /// As [`Gpu::run`], and [`BindError::Shape`] if an array has the wrong shape.
     pub async fn run_array(
         &self,
         norm: &dyn Norm,
@@ -64,11 +65,12 @@ impl Gpu {
 }
 
 impl Gpu {
-    /// [`Gpu::run_backward`] on `ndarray` views, in any memory order, whose shapes must be those of the tensors.
+    /// [`Gpu::run_backward`] on `ndarray` views. They may have any memory order; their shapes must be those of
+    /// [`Operands`](crate::Operands).
     ///
     /// # Errors
     ///
-    /// As [`Gpu::run_backward`], and [`BindError::Shape`] where an array has another shape.
+    /// As [`Gpu::run_backward`], and [`BindError::Shape`] if an array has the wrong shape.
     pub async fn run_backward_array(
         &self,
         norm: &dyn Norm,

@@ -3,9 +3,10 @@
 use crate::norm::{Problem, Source, Task};
 use crate::shader::Role;
 
-/// The tensors that a plan will be bound to, for [`Context::warm_up`](crate::Context::warm_up): each in a buffer of its own,
-/// or `y` in that of `x`, all at multiples of 16 bytes and none with room behind it. `x`, `y` and the running statistics go
-/// without saying.
+/// Which optional tensors a plan will be bound to, for [`Context::warm_up`](crate::Context::warm_up). `x`, `y` and the running
+/// statistics need not be named.
+///
+/// The pipelines made are those for tensors in separate buffers (or in place), each at a multiple of 16 bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Expected {
     in_place: bool,
@@ -21,76 +22,76 @@ pub struct Expected {
 }
 
 impl Expected {
-    /// `x` and `y` alone.
+    /// No optional tensors.
     #[must_use]
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// `y` overwrites `x`; or the gradient of `x` that of `y`.
+    /// `y` overwrites `x`, or in a backward pass the gradient of `x` overwrites that of `y`.
     #[must_use]
     pub fn in_place(mut self) -> Self {
         self.in_place = true;
         self
     }
 
-    /// There will be a weight.
+    /// With [`weight`](crate::Operands::weight).
     #[must_use]
     pub fn weight(mut self) -> Self {
         self.weight = true;
         self
     }
 
-    /// There will be a bias.
+    /// With [`bias`](crate::Operands::bias).
     #[must_use]
     pub fn bias(mut self) -> Self {
         self.bias = true;
         self
     }
 
-    /// The means will be written.
+    /// With [`mean`](crate::Operands::mean).
     #[must_use]
     pub fn mean(mut self) -> Self {
         self.mean = true;
         self
     }
 
-    /// The factors will be written.
+    /// With [`rstd`](crate::Operands::rstd).
     #[must_use]
     pub fn rstd(mut self) -> Self {
         self.rstd = true;
         self
     }
 
-    /// Batches will be counted.
+    /// With [`num_batches_tracked`](crate::Operands::num_batches_tracked).
     #[must_use]
     pub fn num_batches_tracked(mut self) -> Self {
         self.batches = true;
         self
     }
 
-    /// `x` plus a residual will be normalized.
+    /// With [`residual`](crate::Operands::residual).
     #[must_use]
     pub fn residual(mut self) -> Self {
         self.residual = true;
         self
     }
 
-    /// `x` plus the residual will be written.
+    /// With [`residual_out`](crate::Operands::residual_out).
     #[must_use]
     pub fn residual_out(mut self) -> Self {
         self.residual_out = true;
         self
     }
 
-    /// The statistics will be written. (A backward plan knows whether it reads them.)
+    /// With [`statistics`](crate::Operands::statistics) as an output. (A backward plan knows whether it reads them.)
     #[must_use]
     pub fn statistics(mut self) -> Self {
         self.statistics = true;
         self
     }
 
-    /// There will be something to add to the gradient of `x`.
+    /// With [`grad_residual`](crate::Operands::grad_residual).
     #[must_use]
     pub fn grad_residual(mut self) -> Self {
         self.grad_residual = true;

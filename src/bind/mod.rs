@@ -22,7 +22,7 @@ use crate::shader::Role;
 use params::Params;
 use variant::{Chooser, Given};
 
-/// A plan bound to buffers: record it into as many compute passes as you like. It keeps the buffers alive.
+/// A plan bound to buffers. Record it into any number of compute passes. It keeps the buffers alive.
 #[derive(Debug, Clone)]
 pub struct Bound {
     dispatches: Vec<Dispatch>,
@@ -36,8 +36,8 @@ struct Dispatch {
 }
 
 impl Bound {
-    /// Records the dispatches: sets pipeline and bind group 0, dispatches, nothing else. Nothing is recorded for an
-    /// empty tensor. Immediates and other bind groups stay as they were.
+    /// Records the dispatches into `pass`. It sets the pipeline and bind group 0, and leaves immediates and other bind groups
+    /// unchanged. For an empty tensor it records nothing.
     pub fn record(&self, pass: &mut wgpu::ComputePass<'_>) {
         for dispatch in &self.dispatches {
             pass.set_pipeline(&dispatch.pipeline);
@@ -48,14 +48,15 @@ impl Bound {
 }
 
 impl FromIterator<Self> for Bound {
-    /// One after the other.
+    /// Joins bound plans into one that records them in order.
     fn from_iter<I: IntoIterator<Item = Self>>(all: I) -> Self {
         Self { dispatches: all.into_iter().flat_map(|bound| bound.dispatches).collect() }
     }
 }
 
 impl Context {
-    /// Binds `plan` to buffers: checks them, makes the pipelines it needs, uniforms, scratch and bind groups.
+    /// Binds `plan` to buffers: checks them, compiles the pipelines that are new, and makes uniforms, scratch buffers and bind
+    /// groups.
     ///
     /// ```
     /// # fn main() -> Result<(), wgpu_norm::Error> {
@@ -81,8 +82,8 @@ impl Context {
     ///
     /// # Errors
     ///
-    /// [`BindError`], which names the tensor: one that is missing, has no place here, does not fit its buffer, is
-    /// misaligned, overlaps another, or lies in a buffer without `STORAGE`; or what wgpu said.
+    /// [`BindError`], which names the tensor, if one is missing, is not taken by the plan, does not fit its buffer, is
+    /// misaligned, overlaps another, or is in a buffer without `STORAGE`. Also if wgpu refuses to bind.
     #[cfg(not(target_arch = "wasm32"))]
     pub fn bind(&self, plan: &Plan, operands: &Operands<'_>) -> Result<Bound, BindError> {
         pollster::block_on(self.bind_async(plan, operands))
@@ -108,7 +109,7 @@ impl Context {
         }
     }
 
-    /// Makes the pipelines that binding `plan` to such tensors will need, so that it is quick when it comes.
+    /// Compiles the pipelines that binding `plan` to such tensors needs, so that [`Context::bind`] is fast later.
     ///
     /// ```
     /// # fn main() -> Result<(), wgpu_norm::Error> {
@@ -124,7 +125,7 @@ impl Context {
     ///
     /// # Errors
     ///
-    /// [`BindError`] if the norm has no place for one of them or misses one, or what wgpu said.
+    /// [`BindError`] if a tensor is missing or not taken by the plan, or if wgpu refuses.
     #[cfg(not(target_arch = "wasm32"))]
     pub fn warm_up(&self, plan: &Plan, expected: Expected) -> Result<(), BindError> {
         pollster::block_on(self.warm_up_async(plan, expected))
@@ -215,7 +216,7 @@ impl Context {
 }
 
 impl Plan {
-    /// Its passes planned anew, where what is bound asks for others.
+    /// Other passes, if the tensors to be bound require them.
     fn changed(&self, overwriting: Option<&Problem>, quads: bool) -> Result<Option<Schedule>, BindError> {
         if overwriting.is_none() && (quads || !self.schedule.needs_quads()) {
             return Ok(None);

@@ -3,9 +3,9 @@
 use crate::element::Element;
 use crate::shader::Role;
 
-/// Where a tensor starts: a buffer and an offset in bytes, any multiple of 4. Its length follows from the plan.
+/// The start of a tensor: a buffer and an offset in bytes, a multiple of 4. The plan determines the length.
 ///
-/// A whole `&wgpu::Buffer` converts to a view from offset 0, a [`wgpu::BufferSlice`] to one from where it starts.
+/// A `&wgpu::Buffer` converts to a view at offset 0, and a [`wgpu::BufferSlice`] to a view at its own offset.
 #[derive(Debug, Clone, Copy)]
 pub struct View<'a> {
     pub(crate) buffer: &'a wgpu::Buffer,
@@ -13,7 +13,7 @@ pub struct View<'a> {
 }
 
 impl<'a> View<'a> {
-    /// The tensor that starts `offset` bytes into `buffer`.
+    /// A view of the tensor that starts `offset` bytes into `buffer`.
     #[must_use]
     pub fn new(buffer: &'a wgpu::Buffer, offset: u64) -> Self {
         Self { buffer, offset }
@@ -32,49 +32,53 @@ impl<'a> From<wgpu::BufferSlice<'a>> for View<'a> {
     }
 }
 
-/// The tensors of one call of a plan, each a [`View`] of a buffer with usage `STORAGE`, f32, row-major and contiguous.
+/// The tensors that a plan reads and writes. Each is a [`View`] of a buffer with usage `STORAGE`, and is f32, row-major and
+/// contiguous.
 ///
-/// Several may share one buffer, as long as none that is written overlaps another. `y` and `residual_out` may be exactly `x` or
-/// `residual`, `grad_input` exactly `grad_output` or `grad_residual`. (Browsers also
-/// refuse to bind overlapping ranges for writing; there, keep tensors of one buffer apart by 256 bytes.)
+/// Several tensors may share one buffer, as long as no tensor that is written overlaps another. There are exceptions for
+/// computing in place: `y` and `residual_out` may be exactly `x` or `residual`, and `grad_input` may be exactly
+/// `grad_output` or `grad_residual`. (Browsers also refuse to bind overlapping ranges for writing. There, keep tensors of
+/// one buffer 256 bytes apart.)
+///
+/// A forward plan takes:
 ///
 /// | tensor | shape | taken by |
 /// |---|---|---|
-/// | `x`, `y` | the norm's [`shape`](crate::Norm::shape) | all |
-/// | `weight`, `bias` | its [`parameter_shape`](crate::Norm::parameter_shape) | all, each optional |
-/// | `mean`, `rstd` | its [`statistics_shape`](crate::Norm::statistics_shape) | all, each optional, written; no `mean` with RMS norm, neither in eval mode |
-/// | `running_mean`, `running_var` | `[C]` | batch norm, updated when training; instance norm in eval mode |
-/// | `num_batches_tracked` | one `u32` | batch norm when training, incremented; needed for the cumulative average |
+/// | `x`, `y` | the norm's [`shape`](crate::Norm::shape) | all norms |
+/// | `weight`, `bias` | its [`parameter_shape`](crate::Norm::parameter_shape) | norms with parameters, each optional |
+/// | `mean`, `rstd` | its [`statistics_shape`](crate::Norm::statistics_shape) | all norms except in eval mode, each optional, written; RMS and Lp norms have no `mean` |
+/// | `running_mean`, `running_var` | `[C]` | batch norm, updated in training; instance norm in eval mode |
+/// | `num_batches_tracked` | one `u32` | batch norm in training, incremented; required by the cumulative average |
 /// | `residual`, `residual_out` | that of `x` | layer and RMS norm, each optional; `residual_out` is written |
-/// | `statistics` | that of `rstd`, and 4 | all but eval modes, optional, written; read by backward plans that ask for it |
+/// | `statistics` | that of `rstd` with a last axis of 4 | all norms except in eval mode, optional, written |
 ///
 /// A [backward plan](crate::Context::plan_backward) takes:
 ///
 /// | tensor | shape | |
 /// |---|---|---|
 /// | `grad_output`, `x` | that of `x` | read |
-/// | `weight` | its own | as in the forward pass |
-/// | `running_mean`, `running_var` | `[C]` | batch and instance norm in eval mode |
-/// | `statistics` | that of `rstd`, and 4 | with [`saved_statistics`](crate::Backward::saved_statistics) |
-/// | `grad_input` | that of `x` | written, where planned |
-/// | `grad_weight`, `grad_bias` | those of `weight` and `bias` | written or added to, where planned |
+/// | `weight` | its `parameter_shape` | the one of the forward pass |
+/// | `running_mean`, `running_var` | `[C]` | read, by batch and instance norm in eval mode |
+/// | `statistics` | that of `rstd` with a last axis of 4 | read, with [`saved_statistics`](crate::Backward::saved_statistics) |
+/// | `grad_input` | that of `x` | written, if planned |
+/// | `grad_weight`, `grad_bias` | the `parameter_shape` | written or added to, if planned |
 /// | `grad_residual` | that of `x` | optional, added to `grad_input` |
 ///
-/// Plans for one of several parts of a batch take `moments` (of the shape of `rstd`, and 4; read: that many parts of it) and
-/// `sums` (of the shape of `rstd`, and 2; likewise).
+/// Plans for one part of a batch take `moments`, of the shape of `rstd` with a last axis of 4, and `sums`, likewise with a
+/// last axis of 2. A plan that reads them takes those of all parts, one after the other.
 #[derive(Debug, Clone, Copy)]
 pub struct Operands<'a> {
     given: [Option<View<'a>>; Role::GIVEN.len()],
 }
 
 impl<'a> Operands<'a> {
-    /// Reads `x` and writes `y`.
+    /// Operands that read `x` and write `y`, both of the norm's `shape`.
     #[must_use]
     pub fn new(x: impl Into<View<'a>>, y: impl Into<View<'a>>) -> Self {
         Self::none().with(Role::X, x.into()).with(Role::Y, y.into())
     }
 
-    /// Reads `x` and writes no `y`: for plans of [moments](crate::Context::plan_moments).
+    /// Operands that read `x` and write no `y`, for a plan made by [`Context::plan_moments`](crate::Context::plan_moments).
     #[must_use]
     pub fn of(x: impl Into<View<'a>>) -> Self {
         Self::none().with(Role::X, x.into())
@@ -84,116 +88,128 @@ impl<'a> Operands<'a> {
         Self { given: [None; Role::GIVEN.len()] }
     }
 
-    /// For a [backward](crate::Backward) plan: reads `grad_output`, the gradient of `y`, and `x`, the input of the forward
-    /// pass, or what its residual was added to ([`Operands::residual_out`]).
+    /// Operands of a [backward](crate::Backward) plan. `grad_output` is the gradient of `y`, and `x` the input of the
+    /// forward pass. If the forward pass added a residual, give the sum as `x`: [`Operands::residual_out`].
     #[must_use]
     pub fn backward(grad_output: impl Into<View<'a>>, x: impl Into<View<'a>>) -> Self {
         Self::none().with(Role::X, x.into()).with(Role::GradOutput, grad_output.into())
     }
 
-    /// Overwrites `x` with the result.
+    /// Operands that overwrite `x` with `y`.
     #[must_use]
     pub fn in_place(x: impl Into<View<'a>>) -> Self {
         let x = x.into();
         Self::new(x, x)
     }
 
-    /// Multiplies by this.
+    /// Per-channel or per-element scale (gamma), of [`parameter_shape`](crate::Norm::parameter_shape). Without it, the
+    /// scale is 1.
     #[must_use]
     pub fn weight(self, view: impl Into<View<'a>>) -> Self {
         self.with(Role::Weight, view.into())
     }
 
-    /// Adds this.
+    /// Per-channel or per-element shift (beta), of [`parameter_shape`](crate::Norm::parameter_shape). Without it, the
+    /// shift is 0.
     #[must_use]
     pub fn bias(self, view: impl Into<View<'a>>) -> Self {
         self.with(Role::Bias, view.into())
     }
 
-    /// Writes each group's mean here.
+    /// Output: the mean of each group, of [`statistics_shape`](crate::Norm::statistics_shape).
     #[must_use]
     pub fn mean(self, view: impl Into<View<'a>>) -> Self {
         self.with(Role::Mean, view.into())
     }
 
-    /// Writes each group's `1 / sqrt(variance + eps)` here.
+    /// Output: `1 / sqrt(variance + eps)` of each group, of [`statistics_shape`](crate::Norm::statistics_shape). For other
+    /// norms it is the factor that the norm's own documentation names.
     #[must_use]
     pub fn rstd(self, view: impl Into<View<'a>>) -> Self {
         self.with(Role::Rstd, view.into())
     }
 
-    /// The running mean, of batch norm or of instance norm in eval mode.
+    /// Running mean, of shape `[C]`. Batch norm updates it in training; batch and instance norm read it in eval mode.
     #[must_use]
     pub fn running_mean(self, view: impl Into<View<'a>>) -> Self {
         self.with(Role::RunningMean, view.into())
     }
 
-    /// The running variance, of batch norm or of instance norm in eval mode.
+    /// Running variance, of shape `[C]`. Batch norm updates it in training; batch and instance norm read it in eval mode.
     #[must_use]
     pub fn running_var(self, view: impl Into<View<'a>>) -> Self {
         self.with(Role::RunningVar, view.into())
     }
 
-    /// How many batches the running statistics have seen: one `u32`.
+    /// Number of batches that the running statistics include: one `u32`, which batch norm increments in training.
     #[must_use]
     pub fn num_batches_tracked(self, view: impl Into<View<'a>>) -> Self {
         self.with(Role::Batches, view.into())
     }
 
-    /// Normalizes `x` plus this.
+    /// Tensor to add to `x` before normalizing, of the shape of `x`. Layer and RMS norm only.
     #[must_use]
     pub fn residual(self, view: impl Into<View<'a>>) -> Self {
         self.with(Role::Residual, view.into())
     }
 
-    /// Writes `x` plus the residual here: what the next block adds to.
+    /// Output: `x + residual`, of the shape of `x`. In a residual network, the next block adds to it.
     #[must_use]
     pub fn residual_out(self, view: impl Into<View<'a>>) -> Self {
         self.with(Role::ResidualOut, view.into())
     }
 
-    /// Forward: writes each group's `shift`, `delta`, `rstd` and number of elements here, four f32 (the mean is
-    /// `shift + delta`, which one f32 cannot hold). Backward with
-    /// [`saved_statistics`](crate::Backward::saved_statistics): reads them. Starts at a multiple of 16 bytes.
+    /// Statistics of each group for the backward pass: four f32 per group, opaque to the caller. Must start at a multiple
+    /// of 16 bytes.
+    ///
+    /// A forward plan writes them. A backward plan with [`saved_statistics`](crate::Backward::saved_statistics) reads them.
+    /// They hold the mean as a sum of two f32, since one would lose digits that gradients need.
     #[must_use]
     pub fn statistics(self, view: impl Into<View<'a>>) -> Self {
         self.with(Role::Stats, view.into())
     }
 
-    /// Writes the gradient of `x` here.
+    /// Output: the gradient of `x`, of the shape of `x`.
     #[must_use]
     pub fn grad_input(self, view: impl Into<View<'a>>) -> Self {
         self.with(Role::GradInput, view.into())
     }
 
-    /// Writes the gradient of `weight` here, or adds it.
+    /// Output: the gradient of `weight`. Added to the buffer's content with
+    /// [`accumulate`](crate::Backward::accumulate), else written over it.
     #[must_use]
     pub fn grad_weight(self, view: impl Into<View<'a>>) -> Self {
         self.with(Role::GradWeight, view.into())
     }
 
-    /// Writes the gradient of `bias` here, or adds it.
+    /// Output: the gradient of `bias`. Added to the buffer's content with
+    /// [`accumulate`](crate::Backward::accumulate), else written over it.
     #[must_use]
     pub fn grad_bias(self, view: impl Into<View<'a>>) -> Self {
         self.with(Role::GradBias, view.into())
     }
 
-    /// Adds this to the gradient of `x`: what came back to [`Operands::residual_out`]. The sum is the gradient of both `x`
-    /// and the residual.
+    /// Gradient of [`Operands::residual_out`], of the shape of `x`, to add to the gradient of `x`. The sum is the gradient
+    /// of both `x` and the residual.
     #[must_use]
     pub fn grad_residual(self, view: impl Into<View<'a>>) -> Self {
         self.with(Role::GradResidual, view.into())
     }
 
-    /// Each group's [`Moments`](crate::Moments): written by a plan that computes them, read by one that goes by them. Starts
-    /// at a multiple of 16 bytes.
+    /// [`Moments`](crate::Moments) of each group. Must start at a multiple of 16 bytes.
+    ///
+    /// A plan made by [`Context::plan_moments`](crate::Context::plan_moments) writes them; one made by
+    /// [`Context::plan_from_moments`](crate::Context::plan_from_moments) reads them.
     #[must_use]
     pub fn moments(self, view: impl Into<View<'a>>) -> Self {
         self.with(Role::Moments, view.into())
     }
 
-    /// Each group's sums of `g` and `g * xhat`, two f32: written by a plan that computes them, read by one that goes by them.
-    /// Those of several parts may be added up. Starts at a multiple of 8 bytes.
+    /// Sums of `g = dy * weight` and of `g * xhat` over each group, two f32. Must start at a multiple of 8 bytes.
+    ///
+    /// A plan made by [`Context::plan_backward_sums`](crate::Context::plan_backward_sums) writes them; one made by
+    /// [`Context::plan_backward_from_sums`](crate::Context::plan_backward_from_sums) reads them. The sums of several parts
+    /// may be added up.
     #[must_use]
     pub fn sums(self, view: impl Into<View<'a>>) -> Self {
         self.with(Role::Sums, view.into())

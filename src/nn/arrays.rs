@@ -11,7 +11,8 @@ use crate::plan::Plan;
 const USAGE: wgpu::BufferUsages = wgpu::BufferUsages::STORAGE.union(wgpu::BufferUsages::COPY_SRC);
 
 impl<K: LayerOptions> Layer<K> {
-    /// The forward pass on a slice: row-major `x` of this shape in, `y` out. In training mode, running statistics are updated.
+    /// Runs the forward pass on a slice: takes `x` of this shape in row-major order, and returns `y`. In training mode it
+    /// updates the running statistics.
     ///
     /// ```
     /// # fn main() -> Result<(), wgpu_norm::Error> {
@@ -34,8 +35,8 @@ impl<K: LayerOptions> Layer<K> {
     ///
     /// # Errors
     ///
-    /// [`Error::Spec`] or [`Error::Layer`] for a shape that this layer does not take, [`Error::Bind`] if `x` has another
-    /// length, [`Error::Run`] if the device has no room or is lost.
+    /// [`Error::Spec`] or [`Error::Layer`] if the layer does not accept this shape. [`Error::Bind`] if `x` has another length.
+    /// [`Error::Run`] if the device is out of memory or lost.
     pub async fn run(&self, shape: &[usize], x: &[f32]) -> Result<Vec<f32>, Error> {
         let plan = self.forward_plan(shape)?;
         check_length("x", x, shape)?;
@@ -58,8 +59,8 @@ impl<K: LayerOptions> Layer<K> {
         pollster::block_on(self.run(shape, x))
     }
 
-    /// The backward pass on slices: gives the gradient of `x`, and adds to the gradients of weight and bias
-    /// ([`Layer::gradients`] reads them). In training mode by the statistics of this `x`, whatever was run before.
+    /// Runs the backward pass on slices: returns the gradient of `x`, and adds to the gradients of weight and bias, which
+    /// [`Layer::gradients`] reads. In training mode it recomputes the statistics from this `x`.
     ///
     /// ```
     /// # fn main() -> Result<(), wgpu_norm::Error> {
@@ -138,7 +139,7 @@ mod ndarray {
     use super::{BindError, Error, Layer, LayerOptions};
 
     impl<K: LayerOptions> Layer<K> {
-        /// [`Layer::run`] on an `ndarray` view, in any memory order.
+        /// [`Layer::run`] on an `ndarray` view with any memory order.
         ///
         /// ```
         /// # fn main() -> Result<(), wgpu_norm::Error> {
@@ -172,7 +173,7 @@ mod ndarray {
             pollster::block_on(self.run_array(x))
         }
 
-        /// [`Layer::run_backward`] on `ndarray` views of one shape, in any memory order.
+        /// [`Layer::run_backward`] on `ndarray` views of one shape, with any memory order.
         ///
         /// # Errors
         ///

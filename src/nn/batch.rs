@@ -7,16 +7,16 @@ use super::repr::{Bool, Float};
 use crate::error::{Error, LayerError};
 use crate::norm::{Average, BatchNorm, DEFAULT_EPS, Momentum, Norm, VarianceEstimator};
 
-/// Batch normalization with its parameters and running statistics: PyTorch's `BatchNorm1d` to `3d`.
+/// A batch normalization layer with its parameters and running statistics: PyTorch's `BatchNorm1d` to `3d`.
 pub type BatchNormLayer = Layer<BatchNormOptions>;
 
-/// What a [`BatchNormLayer`] is made of.
+/// Options of a [`BatchNormLayer`].
 ///
-/// | | channels | running variance | |
+/// | constructor | channels | running variance | equals |
 /// |---|---|---|---|
 /// | [`BatchNormOptions::new`] | last | biased | |
-/// | [`BatchNormOptions::pytorch`] | axis 1 | unbiased | as `torch.nn.BatchNorm1d` to `3d` |
-/// | [`BatchNormOptions::onnx`] | axis 1 | biased | as `BatchNormalization`, whose momentum counts the other way |
+/// | [`BatchNormOptions::pytorch`] | axis 1 | unbiased | `torch.nn.BatchNorm1d` to `3d` |
+/// | [`BatchNormOptions::onnx`] | axis 1 | biased | ONNX's `BatchNormalization` |
 ///
 /// ```
 /// # fn main() -> Result<(), wgpu_norm::Error> {
@@ -43,7 +43,7 @@ pub struct BatchNormOptions {
 }
 
 impl BatchNormOptions {
-    /// For `num_features` channels along the last axis, with weight and bias, momentum 0.1 and biased running variance.
+    /// `num_features` channels along the last axis, with weight and bias, momentum 0.1 and biased running variance.
     #[must_use]
     pub fn new(num_features: usize) -> Self {
         Self {
@@ -56,76 +56,76 @@ impl BatchNormOptions {
         }
     }
 
-    /// As PyTorch's: channels along axis 1, unbiased running variance.
+    /// PyTorch's defaults: channels along axis 1, unbiased running variance.
     #[must_use]
     pub fn pytorch(num_features: usize) -> Self {
         Self::new(num_features).channels_first().running_variance(VarianceEstimator::Unbiased)
     }
 
-    /// As ONNX's `BatchNormalization`: channels along axis 1, momentum 0.9 in its way of counting.
+    /// The defaults of ONNX's `BatchNormalization`: channels along axis 1, [`Momentum::onnx`]`(0.9)`, biased running variance.
     #[must_use]
     pub fn onnx(num_features: usize) -> Self {
         Self::new(num_features).channels_first().momentum(Momentum::onnx(0.9))
     }
 
-    /// What is added to the variance. Default 1e-5.
+    /// Small number added to the variance. Default 1e-5.
     #[must_use]
     pub fn eps(mut self, eps: f32) -> Self {
         self.eps = eps;
         self
     }
 
-    /// How running statistics follow the batches: a number means what it means in PyTorch, and
-    /// [`Momentum::cumulative`] is its `None`. Default 0.1.
+    /// How running statistics are updated. A number means the same as in PyTorch, and [`Momentum::cumulative`] is PyTorch's
+    /// `None`. Default 0.1.
     #[must_use]
     pub fn momentum(mut self, momentum: impl Into<Momentum>) -> Self {
         self.momentum = momentum.into();
         self
     }
 
-    /// Which variance goes into the running variance.
+    /// Which variance updates the running variance.
     #[must_use]
     pub fn running_variance(mut self, estimator: VarianceEstimator) -> Self {
         self.estimator = estimator;
         self
     }
 
-    /// Whether it has weight and bias. Default true.
+    /// Whether the layer has a weight (gamma) and a bias (beta). Default true.
     #[must_use]
     pub fn affine(mut self, affine: bool) -> Self {
         self.affine = Affine::new(affine, affine);
         self
     }
 
-    /// Whether it has a bias beside its weight. Default true.
+    /// Whether a layer with a weight also has a bias. Default true.
     #[must_use]
     pub fn bias(mut self, bias: bool) -> Self {
         self.affine = Affine::new(self.affine.weight, bias);
         self
     }
 
-    /// Whether it keeps running statistics. Without them it goes by those of the batch in evaluation too. Default true.
+    /// Whether the layer keeps running statistics. Without them, eval mode uses those of the batch too. Default true.
     #[must_use]
     pub fn track_running_stats(mut self, track: bool) -> Self {
         self.track = track;
         self
     }
 
-    /// Channels along axis 1: `(N, C, *)`.
+    /// Channels along axis 1: inputs have the shape `(N, C, *)`.
     #[must_use]
     pub fn channels_first(self) -> Self {
         self.channel_axis(Channels::FIRST)
     }
 
-    /// Channels along this axis; negative ones count from the last, which is the default.
+    /// The axis of the channels. Negative axes count from the last. Default -1.
     #[must_use]
     pub fn channel_axis(mut self, axis: isize) -> Self {
         self.channels.axis = axis;
         self
     }
 
-    /// Takes what PyTorch's class of this number takes, and prints its name: `dims(2)` is `BatchNorm2d`, for inputs with four
-    /// axes. Otherwise any number of axes will do.
+    /// Accepts only the inputs that PyTorch's class of this number accepts, and prints that name. `dims(2)` is `BatchNorm2d`,
+    /// for inputs with four axes. By default the layer accepts any number of axes.
     #[must_use]
     pub fn dims(mut self, dims: usize) -> Self {
         self.channels.dims = Some(dims);

@@ -43,7 +43,7 @@ struct Planned {
 /// What a plan is for.
 #[derive(Debug, Clone, Copy, PartialEq)]
 struct Work {
-    /// Whether by the statistics of the input, and not by running ones.
+    /// Whether it uses the statistics of the input, rather than running ones.
     own_statistics: bool,
     task: Task,
 }
@@ -68,17 +68,18 @@ impl Calls {
 }
 
 impl<K: LayerOptions> Layer<K> {
-    /// Records the forward pass: reads `x` of this shape and writes `y`. What it returns is for [`Layer::backward`]; in
-    /// inference drop it. `y` may be `x` where no backward pass follows.
+    /// Records the forward pass: reads `x` of this shape and writes `y`.
     ///
-    /// The first call with a shape plans and the first with two buffers binds, which may fail; later ones look both up.
-    /// Plans of the last 256 shapes and bind groups of the last 32 forward and backward passes are kept ([`Layer::release`]
-    /// lets go of them).
+    /// The result is for [`Layer::backward`]; in inference, drop it. `y` may be `x` if no backward pass follows.
+    ///
+    /// The first call with a shape plans, and the first call with a pair of buffers binds. Later calls look both up. The layer
+    /// keeps the plans of the last 256 shapes and the bind groups of the last 32 forward and backward passes.
+    /// [`Layer::release`] frees them.
     ///
     /// # Errors
     ///
-    /// [`Error::Spec`] or [`Error::Layer`] for a shape that this layer does not take, [`Error::Bind`] for buffers that are too
-    /// small or lack a usage, as from [`Context::bind`](crate::Context::bind). Nothing is recorded then.
+    /// [`Error::Spec`] or [`Error::Layer`] if the layer does not accept this shape. [`Error::Bind`] if a buffer is too small or
+    /// lacks a usage, as in [`Context::bind`](crate::Context::bind). On an error nothing is recorded.
     #[cfg(not(target_arch = "wasm32"))]
     pub fn forward<'a>(
         &self,
@@ -90,8 +91,8 @@ impl<K: LayerOptions> Layer<K> {
         Ok(self.bind_forward_blocking(shape, x, y)?.record(pass))
     }
 
-    /// What [`Layer::forward`] records, to be recorded later and any number of times. It stays in the mode that the layer is
-    /// in now, and goes by the parameters as they are when it runs.
+    /// Binds a forward pass, to be recorded later and any number of times. It keeps the current mode of the layer. It reads the
+    /// parameters when it runs.
     ///
     /// # Errors
     ///
@@ -127,12 +128,13 @@ impl<K: LayerOptions> Layer<K> {
         pollster::block_on(self.bind_forward(shape, x.into(), y.into()))
     }
 
-    /// Records the backward pass of a forward pass: reads the gradient of its `y` and its `x`, writes the gradient of `x`
-    /// where that is wanted, and adds to the gradients of weight and bias ([`Layer::zero_grad`] starts them at 0,
-    /// [`Layer::freeze`] leaves them as they are).
+    /// Records the backward pass of the forward pass that returned `saved`.
     ///
-    /// It is in the mode that the layer was in then. `x` must be what it was, and what was recorded first must be submitted
-    /// first.
+    /// It reads `x` and the gradient of `y`. It writes the gradient of `x`, if [`GradOutput::grad_input`] is given, and adds to
+    /// the gradients of weight and bias. [`Layer::zero_grad`] sets those to 0, and [`Layer::freeze`] leaves them out.
+    ///
+    /// The pass uses the mode that the layer was in during the forward pass. The content of `x` must not have changed, and the
+    /// forward pass must be submitted before this one.
     ///
     /// ```
     /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
@@ -155,9 +157,9 @@ impl<K: LayerOptions> Layer<K> {
     ///
     /// # Errors
     ///
-    /// [`Error::Layer`] if the forward pass is another layer's, wrote `y` over `x`, or was dropped unsubmitted along with the
-    /// statistics that it would have saved; [`Error::Spec`] if no gradient is wanted at all; [`Error::Bind`] as
-    /// [`Layer::forward`]. Nothing is recorded then.
+    /// [`Error::Layer`] if the forward pass is another layer's, if it wrote `y` over `x`, or if its commands were dropped before
+    /// they were submitted, so that the statistics are missing. [`Error::Spec`] if there is no gradient to compute.
+    /// [`Error::Bind`] as in [`Layer::forward`]. On an error nothing is recorded.
     #[cfg(not(target_arch = "wasm32"))]
     pub fn backward(
         &self,
@@ -168,7 +170,7 @@ impl<K: LayerOptions> Layer<K> {
         Ok(pollster::block_on(self.backwards(&saved.forward, gradients))?.record(pass, saved)?)
     }
 
-    /// What [`Layer::backward`] records after a forward pass by `forward`, to be recorded later and any number of times.
+    /// Binds a backward pass after `forward`, to be recorded later and any number of times.
     ///
     /// # Errors
     ///
@@ -195,20 +197,20 @@ impl<K: LayerOptions> Layer<K> {
         pollster::block_on(self.bind_backward(forward, gradients))
     }
 
-    /// How many plans are kept: one for each shape and kind of pass.
+    /// Number of plans that the layer keeps: one for each shape and kind of pass.
     #[must_use]
     pub fn plans_kept(&self) -> usize {
         self.calls.kept().plans.len()
     }
 
-    /// How many calls are kept bound to their buffers.
+    /// Number of passes that the layer keeps bound to their buffers.
     #[must_use]
     pub fn calls_kept(&self) -> usize {
         let kept = self.calls.kept();
         kept.forwards.len() + kept.backwards.len()
     }
 
-    /// Lets go of plans and bind groups, and so of the buffers of calls past.
+    /// Frees all plans and bind groups, and with them the buffers of past calls.
     pub fn release(&self) {
         let mut kept = self.calls.kept();
         kept.plans.clear();
@@ -216,7 +218,7 @@ impl<K: LayerOptions> Layer<K> {
         kept.backwards.clear();
     }
 
-    /// Whether a pass in this mode goes by the statistics of its input.
+    /// Whether a pass in this mode uses the statistics of its input.
     fn goes_by_input(&self, training: bool) -> bool {
         training || !self.options.tracks()
     }
@@ -325,7 +327,7 @@ impl<K: LayerOptions> Layer<K> {
         Ok(BoundBackward(backwards))
     }
 
-    /// How running statistics follow those of instances in a pass by the statistics of its input.
+    /// How running statistics follow those of instances in a pass that uses the statistics of its input.
     pub(super) fn follows(&self, own_statistics: bool) -> Option<Following> {
         self.options.following().filter(|_| own_statistics)
     }
@@ -374,7 +376,7 @@ impl<K: LayerOptions> Layer<K> {
         operands
     }
 
-    /// Whether the layer's mode goes by the statistics of the input.
+    /// Whether the layer's mode uses the statistics of the input.
     pub(super) fn own_statistics(&self) -> bool {
         self.goes_by_input(self.training)
     }

@@ -1,12 +1,12 @@
-//! Batch norm as a part of what comes before it.
+//! Folding batch norm into the layer before it.
 
 use super::{BatchNormLayer, ParameterValues};
 use crate::error::{BindError, Error, LayerError};
 
-/// The layer that a batch norm comes after, as [`BatchNormLayer::fold_into`] takes it: its kind, which says along which axis of
-/// its weight the output channels are, and its weight and bias, row-major and laid out as PyTorch's.
+/// The layer before a batch norm, for [`BatchNormLayer::fold_into`]: its kind, weight and bias. They are row-major, with
+/// PyTorch's layout. The kind says along which axis of the weight the output channels are.
 ///
-/// | | weight | PyTorch's |
+/// | constructor | shape of the weight | PyTorch |
 /// |---|---|---|
 /// | [`LayerBefore::linear`] | `[out, in]` | `Linear` |
 /// | [`LayerBefore::convolution`] | `[out, in / groups, ...]` | `Conv1d` to `3d` |
@@ -28,32 +28,32 @@ enum Before {
 }
 
 impl<'a> LayerBefore<'a> {
-    /// A linear layer, with a weight of this shape, `[out, in]`.
+    /// A linear layer, with a weight of shape `[out, in]`.
     #[must_use]
     pub fn linear(shape: &'a [usize], weight: &'a [f32]) -> Self {
         Self { kind: Before::Linear, shape, weight, bias: None, groups: 1 }
     }
 
-    /// A convolution, with a weight of this shape, `[out, in / groups, ...]`.
+    /// A convolution, with a weight of shape `[out, in / groups, ...]`.
     #[must_use]
     pub fn convolution(shape: &'a [usize], weight: &'a [f32]) -> Self {
         Self { kind: Before::Convolution, ..Self::linear(shape, weight) }
     }
 
-    /// A transposed convolution, with a weight of this shape, `[in, out / groups, ...]`.
+    /// A transposed convolution, with a weight of shape `[in, out / groups, ...]`.
     #[must_use]
     pub fn transposed_convolution(shape: &'a [usize], weight: &'a [f32]) -> Self {
         Self { kind: Before::Transposed, ..Self::linear(shape, weight) }
     }
 
-    /// In how many groups a convolution takes its channels. Default 1.
+    /// Number of channel groups of a convolution. Default 1.
     #[must_use]
     pub fn groups(mut self, groups: usize) -> Self {
         self.groups = groups;
         self
     }
 
-    /// Its bias, one value for each output channel. Default none.
+    /// The bias, one value per output channel. Default none.
     #[must_use]
     pub fn bias(mut self, bias: &'a [f32]) -> Self {
         self.bias = Some(bias);
@@ -117,28 +117,28 @@ impl<'a> LayerBefore<'a> {
     }
 }
 
-/// The weight and bias of a layer that normalizes as well.
+/// The weight and bias of a layer with a batch norm folded in.
 #[derive(Debug, Clone, PartialEq)]
 #[non_exhaustive]
 pub struct Folded {
-    /// Of the shape that the one before has.
+    /// The new weight, of the same shape as the old one.
     pub weight: Vec<f32>,
-    /// One for each output channel.
+    /// The new bias, one value per output channel.
     pub bias: Vec<f32>,
 }
 
 impl BatchNormLayer {
-    /// The layer before this norm, with the norm folded in, for inference: its output is what this layer in evaluation makes
-    /// of the output of the one before. The parameters and running statistics are those that this layer has now.
+    /// Folds this norm into the layer before it, for inference. One layer with the returned weight and bias computes the same
+    /// as the layer before followed by this norm in eval mode, with its current parameters and running statistics.
     ///
-    /// With `s = norm_weight / sqrt(running_var + eps)` the new weight is `weight * s` and the new bias
-    /// `(bias - running_mean) * s + norm_bias`, for each output channel, computed in float64 and rounded to f32 once.
+    /// With `s = norm_weight / sqrt(running_var + eps)`, for each output channel, the new weight is `weight * s` and the new bias
+    /// is `(bias - running_mean) * s + norm_bias`. Both are computed in float64 and rounded to f32 once.
     ///
-    /// What it costs: the norm takes the mean out before it scales, which keeps its digits; here the products of weight and
-    /// input carry the mean, and the bias takes it out at the end. Where these products have a mean of `r` times their
-    /// deviation, expect errors of about `r * 6e-8` deviations, from the rounding of the weights alone, where the norm has some
-    /// 1e-7: at r = 10 nobody sees it, at r = 1e4 three digits are left, at r = 1e7 none. (A mean that comes from the bias before
-    /// costs nothing: it cancels in float64, here.)
+    /// Folding costs accuracy if the products of weight and input have a mean far from zero. The norm subtracts that mean before
+    /// it scales; the folded layer subtracts it at the end, by its bias. If the mean is `r` times the standard deviation, expect
+    /// errors of about `r * 6e-8` standard deviations, compared with about 1e-7 of the norm. At `r = 10` that does not show, at
+    /// `r = 1e4` three digits are left, and at `r = 1e7` none. (A mean that comes from the old bias costs nothing, since it
+    /// cancels in float64.)
     ///
     /// ```
     /// # fn main() -> Result<(), wgpu_norm::Error> {
@@ -159,9 +159,9 @@ impl BatchNormLayer {
     ///
     /// # Errors
     ///
-    /// [`Error::Layer`] if this layer keeps no running statistics, or the one before does not end in its channels,
-    /// [`BindError::Length`] if its weight or bias has another length than it says, [`Error::Run`] if the device has no room or
-    /// is lost.
+    /// [`Error::Layer`] if this layer keeps no running statistics, or if the layer before has another number of output channels.
+    /// [`BindError::Length`] if the length of its weight or bias does not match its shape. [`Error::Run`] if the device is out
+    /// of memory or lost.
     pub async fn fold_into(&self, before: &LayerBefore<'_>) -> Result<Folded, Error> {
         let layer = "BatchNorm";
         let Some(running) = self.running_statistics().await? else {

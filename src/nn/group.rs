@@ -7,10 +7,10 @@ use super::repr::{Bool, Float};
 use crate::error::Error;
 use crate::norm::{DEFAULT_EPS, GroupNorm, Norm};
 
-/// Group normalization with its parameters: PyTorch's `GroupNorm`.
+/// A group normalization layer with its parameters: PyTorch's `GroupNorm`.
 pub type GroupNormLayer = Layer<GroupNormOptions>;
 
-/// What a [`GroupNormLayer`] is made of.
+/// Options of a [`GroupNormLayer`].
 ///
 /// ```
 /// # fn main() -> Result<(), wgpu_norm::Error> {
@@ -32,46 +32,46 @@ pub struct GroupNormOptions {
 }
 
 impl GroupNormOptions {
-    /// For `num_channels` along the last axis in `num_groups` groups, with weight and bias.
+    /// `num_channels` channels along the last axis, split into `num_groups` groups, with weight and bias.
     #[must_use]
     pub fn new(num_groups: usize, num_channels: usize) -> Self {
         Self { num_groups, channels: Channels::last(num_channels), eps: DEFAULT_EPS, affine: Affine::ALL }
     }
 
-    /// As PyTorch's and ONNX's: channels along axis 1.
+    /// The defaults of PyTorch and ONNX: channels along axis 1.
     #[must_use]
     pub fn pytorch(num_groups: usize, num_channels: usize) -> Self {
         Self::new(num_groups, num_channels).channels_first()
     }
 
-    /// What is added to the variance. Default 1e-5.
+    /// Small number added to the variance. Default 1e-5.
     #[must_use]
     pub fn eps(mut self, eps: f32) -> Self {
         self.eps = eps;
         self
     }
 
-    /// Whether it has weight and bias. Default true.
+    /// Whether the layer has a weight (gamma) and a bias (beta). Default true.
     #[must_use]
     pub fn affine(mut self, affine: bool) -> Self {
         self.affine = Affine::new(affine, affine);
         self
     }
 
-    /// Whether it has a bias beside its weight. Default true.
+    /// Whether a layer with a weight also has a bias. Default true.
     #[must_use]
     pub fn bias(mut self, bias: bool) -> Self {
         self.affine = Affine::new(self.affine.weight, bias);
         self
     }
 
-    /// Channels along axis 1: `(N, C, *)`.
+    /// Channels along axis 1: inputs have the shape `(N, C, *)`.
     #[must_use]
     pub fn channels_first(self) -> Self {
         self.channel_axis(Channels::FIRST)
     }
 
-    /// Channels along this axis; negative ones count from the last, which is the default.
+    /// The axis of the channels. Negative axes count from the last. Default -1.
     #[must_use]
     pub fn channel_axis(mut self, axis: isize) -> Self {
         self.channels.axis = axis;

@@ -7,14 +7,14 @@ use super::repr::{Bool, Float};
 use crate::error::{Error, LayerError, SpecError};
 use crate::norm::{DEFAULT_EPS, InstanceNorm, Norm, VarianceEstimator};
 
-/// Instance normalization with its parameters: PyTorch's `InstanceNorm1d` to `3d`.
+/// An instance normalization layer with its parameters: PyTorch's `InstanceNorm1d` to `3d`.
 pub type InstanceNormLayer = Layer<InstanceNormOptions>;
 
-/// What an [`InstanceNormLayer`] is made of.
+/// Options of an [`InstanceNormLayer`].
 ///
-/// Where it keeps running statistics ([`InstanceNormOptions::track_running_stats`]), training follows each channel's mean and
-/// variance, averaged over the samples of a batch, and evaluation normalizes all samples by them, as in PyTorch. As there,
-/// `num_batches_tracked` is saved and loaded, and stays what it is.
+/// With [`InstanceNormOptions::track_running_stats`], training updates the running mean and variance of each channel from
+/// their averages over the samples of the batch. Eval mode normalizes all samples with them. As in PyTorch,
+/// `num_batches_tracked` is saved and loaded, but never incremented.
 ///
 /// ```
 /// # fn main() -> Result<(), wgpu_norm::Error> {
@@ -41,7 +41,7 @@ pub struct InstanceNormOptions {
 }
 
 impl InstanceNormOptions {
-    /// For `num_features` channels along the last axis, without weight and bias, as in PyTorch.
+    /// `num_features` channels along the last axis, without weight and bias, as in PyTorch.
     #[must_use]
     pub fn new(num_features: usize) -> Self {
         Self {
@@ -54,72 +54,72 @@ impl InstanceNormOptions {
         }
     }
 
-    /// As PyTorch's and ONNX's (which always has weight and bias): channels along axis 1, and where it tracks them unbiased
-    /// running variances.
+    /// PyTorch's defaults: channels along axis 1, no weight and bias, and unbiased running variance if it is tracked. ONNX's
+    /// `InstanceNormalization` is this with [`affine(true)`](Self::affine).
     #[must_use]
     pub fn pytorch(num_features: usize) -> Self {
         Self::new(num_features).channels_first().running_variance(VarianceEstimator::Unbiased)
     }
 
-    /// What is added to the variance. Default 1e-5.
+    /// Small number added to the variance. Default 1e-5.
     #[must_use]
     pub fn eps(mut self, eps: f32) -> Self {
         self.eps = eps;
         self
     }
 
-    /// What a batch weighs in running statistics: `running = (1 - momentum) * running + momentum * batch`, in 0 to 1. (PyTorch's
-    /// `None` is 0 for this norm.) Default 0.1.
+    /// The share of the new batch in running statistics: `running = (1 - momentum) * running + momentum * batch`. In 0 to 1.
+    /// Default 0.1. (For this norm, PyTorch's `None` means 0.)
     #[must_use]
     pub fn momentum(mut self, momentum: f32) -> Self {
         self.momentum = momentum;
         self
     }
 
-    /// Which variance of an instance goes into the running variance.
+    /// Which variance of an instance updates the running variance.
     #[must_use]
     pub fn running_variance(mut self, estimator: VarianceEstimator) -> Self {
         self.estimator = estimator;
         self
     }
 
-    /// Whether it keeps running statistics, and goes by them in evaluation. Default false.
+    /// Whether the layer keeps running statistics and uses them in eval mode. Default false.
     #[must_use]
     pub fn track_running_stats(mut self, track: bool) -> Self {
         self.track = track;
         self
     }
 
-    /// Whether it has weight and bias. Default false.
+    /// Whether the layer has a weight (gamma) and a bias (beta). Default false.
     #[must_use]
     pub fn affine(mut self, affine: bool) -> Self {
         self.affine = Affine::new(affine, affine);
         self
     }
 
-    /// Whether it has a bias beside its weight. Default true, where there is a weight.
+    /// Whether a layer with a weight also has a bias. Default true.
     #[must_use]
     pub fn bias(mut self, bias: bool) -> Self {
         self.affine = Affine::new(self.affine.weight, bias);
         self
     }
 
-    /// Channels along axis 1: `(N, C, *)`.
+    /// Channels along axis 1: inputs have the shape `(N, C, *)`.
     #[must_use]
     pub fn channels_first(self) -> Self {
         self.channel_axis(Channels::FIRST)
     }
 
-    /// Channels along this axis; negative ones count from the last, which is the default.
+    /// The axis of the channels. Negative axes count from the last. Default -1.
     #[must_use]
     pub fn channel_axis(mut self, axis: isize) -> Self {
         self.channels.axis = axis;
         self
     }
 
-    /// Takes what PyTorch's class of this number takes, and prints its name: `dims(2)` is `InstanceNorm2d`, for inputs with
-    /// four axes, or three: one sample without the axis of the batch. Otherwise any number of axes will do, and the first is
-    /// the batch.
+    /// Accepts only the inputs that PyTorch's class of this number accepts, and prints that name. `dims(2)` is
+    /// `InstanceNorm2d`, for inputs with four axes, or with three: one sample without a batch axis. By default the layer
+    /// accepts any number of axes, and the first is the batch.
     #[must_use]
     pub fn dims(mut self, dims: usize) -> Self {
         self.channels.dims = Some(dims);

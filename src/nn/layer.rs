@@ -7,10 +7,10 @@ use super::repr::{Bool, Float, Tuple};
 use crate::error::Error;
 use crate::norm::{DEFAULT_EPS, LayerNorm, Norm};
 
-/// Layer normalization with its parameters: PyTorch's `LayerNorm`.
+/// A layer normalization layer with its parameters: PyTorch's `LayerNorm`.
 pub type LayerNormLayer = Layer<LayerNormOptions>;
 
-/// What a [`LayerNormLayer`] is made of.
+/// Options of a [`LayerNormLayer`].
 ///
 /// ```
 /// # fn main() -> Result<(), wgpu_norm::Error> {
@@ -31,27 +31,27 @@ pub struct LayerNormOptions {
 }
 
 impl LayerNormOptions {
-    /// Over the last axes, which are `normalized_shape`, with weight and bias: PyTorch's defaults.
+    /// Normalizes over the last axes, whose lengths are `normalized_shape`, with weight and bias: PyTorch's defaults.
     #[must_use]
     pub fn new(normalized_shape: &[usize]) -> Self {
         Self { normalized_shape: normalized_shape.to_vec(), eps: DEFAULT_EPS, affine: Affine::ALL }
     }
 
-    /// What is added to the variance. Default 1e-5.
+    /// Small number added to the variance. Default 1e-5.
     #[must_use]
     pub fn eps(mut self, eps: f32) -> Self {
         self.eps = eps;
         self
     }
 
-    /// Whether it has weight and bias. Default true.
+    /// Whether the layer has a weight (gamma) and a bias (beta). Default true.
     #[must_use]
     pub fn elementwise_affine(mut self, affine: bool) -> Self {
         self.affine = Affine::new(affine, affine);
         self
     }
 
-    /// Whether it has a bias beside its weight. Default true.
+    /// Whether a layer with a weight also has a bias. Default true.
     #[must_use]
     pub fn bias(mut self, bias: bool) -> Self {
         self.affine = Affine::new(self.affine.weight, bias);

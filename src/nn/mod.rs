@@ -1,25 +1,24 @@
 //! Layers: norms that own their parameters, gradients and running statistics, on the GPU.
 //!
-//! A [`Layer`] is made once, of options that say what it is. It plans for a shape when that shape first comes, binds buffers
-//! when they first come, and after that records two or three dispatches and nothing else. `x`, `y` and their gradients stay
-//! the caller's, and so does the pass.
+//! A [`Layer`] is made once, from options. It plans on the first call with a shape and binds on the first call with a set of
+//! buffers. Later calls only record a few dispatches. The caller owns the compute pass, `x`, `y` and their gradients.
 //!
-//! Where these are on a device of the caller's, so must the layer be: make it of [`Gpu::from_device`](crate::Gpu::from_device).
-//! One made of [`Gpu::new`](crate::Gpu::new) is on an instance of its own; wgpu does not notice buffers of another, and
-//! overwrites unrelated ones.
+//! If these are on your own device, make the layer with [`Gpu::from_device`](crate::Gpu::from_device). **Never pass your
+//! own buffers to a layer made with [`Gpu::new`](crate::Gpu::new)**, which is on another wgpu instance: wgpu does not detect
+//! this and overwrites unrelated buffers.
 //!
-//! | layer | options | PyTorch's |
+//! | layer | options | PyTorch |
 //! |---|---|---|
 //! | [`BatchNormLayer`] | [`BatchNormOptions`] | `BatchNorm1d`, `2d`, `3d` |
 //! | [`LayerNormLayer`] | [`LayerNormOptions`] | `LayerNorm` |
 //! | [`GroupNormLayer`] | [`GroupNormOptions`] | `GroupNorm` |
 //! | [`InstanceNormLayer`] | [`InstanceNormOptions`] | `InstanceNorm1d`, `2d`, `3d` |
 //! | [`RmsNormLayer`] | [`RmsNormOptions`] | `RMSNorm` |
-//! | [`AnyLayer`] | any of these | |
+//! | [`AnyLayer`] | any of these, chosen at run time | |
 //!
-//! With the feature `safetensors` they read and write checkpoints, under PyTorch's keys.
+//! With the feature `safetensors`, layers load and save checkpoints under PyTorch's keys.
 //!
-//! One step of training, in one's own pass:
+//! A training step in your own compute pass:
 //!
 //! ```
 //! # fn main() -> Result<(), Box<dyn std::error::Error>> {
@@ -39,9 +38,9 @@
 //! {
 //!     let mut pass = encoder.begin_compute_pass(&Default::default());
 //!     let saved = norm.forward(&mut pass, &[32, 64], &x, &y)?;
-//!     // ... the loss, which gives the gradient of y ...
+//!     // ... the loss, which computes dy, the gradient of y ...
 //!     norm.backward(&mut pass, &saved, GradOutput::new(&dy).grad_input(&dx))?;
-//!     // ... and the optimizer, by norm.weight() and norm.grad_weight() ...
+//!     // ... the optimizer, which updates norm.weight() from norm.grad_weight() ...
 //! }
 //! queue.submit([encoder.finish()]);
 //! # Ok(())

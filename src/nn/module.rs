@@ -8,13 +8,13 @@ use super::tensors::{Parameter, ParameterValues, Running, RunningStatistics, Ten
 use crate::error::{Error, LayerError};
 use crate::gpu::Gpu;
 
-/// A norm that owns its parameters, their gradients and its running statistics on the GPU. `K` are the options it is made of.
+/// A norm that owns its parameters, their gradients and its running statistics on the GPU. `K` is the type of its options.
 ///
-/// It starts in training mode, with weights of 1, biases of 0, gradients of 0, running means of 0 and running variances of 1.
-/// Its buffers are for everyone to read and write ([`Layer::weight`], [`Layer::grad_weight`]) and stay the same ones for as
-/// long as it lives.
+/// A new layer is in training mode. Its weights are 1 and its biases 0, gradients are 0, running means 0 and running variances
+/// 1. The caller may read and write its buffers, such as [`Layer::weight`] and [`Layer::grad_weight`]. They stay the same
+/// buffers for as long as the layer lives.
 ///
-/// `Debug` prints what PyTorch (2.15) prints for such a layer.
+/// `Debug` prints what PyTorch 2.15 prints for such a layer.
 pub struct Layer<K> {
     pub(super) options: K,
     pub(super) gpu: Gpu,
@@ -24,7 +24,7 @@ pub struct Layer<K> {
     pub(super) calls: Calls,
 }
 
-/// A layer of any kind, for networks that choose it at run time: [`Layer::into_any`].
+/// A layer of any kind, for networks that choose the kind at run time. [`Layer::into_any`] makes one.
 ///
 /// ```
 /// # fn main() -> Result<(), wgpu_norm::Error> {
@@ -45,14 +45,14 @@ pub struct Layer<K> {
 pub type AnyLayer = Layer<Box<dyn LayerOptions>>;
 
 impl<K: LayerOptions> Layer<K> {
-    /// Makes the layer's buffers on the device of `gpu`, whose pipelines it shares with all that are made of it.
-    /// [`Gpu::from_device`] is one on a device of the caller's, and the only one whose layers may be given the caller's
-    /// buffers: see [`Gpu::new`].
+    /// Makes a layer on the device of `gpu`. All layers made from one `gpu` share its pipelines.
+    ///
+    /// To pass your own buffers to the layer, make `gpu` with [`Gpu::from_device`]. [`Gpu::new`] says why.
     ///
     /// # Errors
     ///
-    /// [`Error::Spec`] or [`Error::Layer`] for an option outside its range, [`Error::Run`] where the device has no room, is
-    /// lost or is not the queue's.
+    /// [`Error::Spec`] or [`Error::Layer`] if an option is outside its range. [`Error::Run`] if the device is out of memory or
+    /// lost, or if the queue belongs to another device.
     pub async fn new(gpu: &Gpu, options: K) -> Result<Self, Error> {
         gpu.check_queue()?;
         let layer = options.name();
@@ -76,7 +76,7 @@ impl<K: LayerOptions> Layer<K> {
         pollster::block_on(Self::new(gpu, options))
     }
 
-    /// The same layer, with its kind known at run time only.
+    /// This layer, with its kind known only at run time.
     #[must_use]
     pub fn into_any(self) -> AnyLayer
     where
@@ -86,37 +86,37 @@ impl<K: LayerOptions> Layer<K> {
         Layer { options: Box::new(options), gpu, tensors, training, frozen, calls }
     }
 
-    /// What it is made of.
+    /// The options that the layer was made from.
     #[must_use]
     pub fn options(&self) -> &K {
         &self.options
     }
 
-    /// Training mode: all norms go by the statistics of the input, running statistics follow them, and forward passes save
-    /// what backward passes need.
+    /// Switches to training mode: the layer normalizes with the statistics of the input, updates the running statistics, and
+    /// saves what the backward pass needs.
     pub fn train(&mut self) {
         self.training = true;
     }
 
-    /// Evaluation: norms that keep running statistics go by them, and nothing is saved. (A backward pass is still right, and
-    /// computes the statistics anew.)
+    /// Switches to eval mode: the layer normalizes with its running statistics, if it keeps any, and saves nothing. (A
+    /// backward pass still works, and recomputes the statistics.)
     pub fn eval(&mut self) {
         self.training = false;
     }
 
-    /// Whether it is in training mode.
+    /// Whether the layer is in training mode.
     #[must_use]
     pub fn is_training(&self) -> bool {
         self.training
     }
 
-    /// Freezes weight and bias: backward passes compute the gradient of `x` alone, and leave those of the parameters as they
-    /// are. Running statistics follow the mode, frozen or not.
+    /// Freezes weight and bias: backward passes compute only the gradient of `x`, and leave the gradients of the parameters
+    /// unchanged. Running statistics are not affected.
     pub fn freeze(&mut self) {
         self.frozen = true;
     }
 
-    /// Takes [`Layer::freeze`] back.
+    /// Undoes [`Layer::freeze`].
     pub fn unfreeze(&mut self) {
         self.frozen = false;
     }
@@ -127,57 +127,56 @@ impl<K: LayerOptions> Layer<K> {
         self.frozen
     }
 
-    /// What is multiplied by, where the layer has a weight.
+    /// The scale (gamma), if the layer has one.
     #[must_use]
     pub fn weight(&self) -> Option<&wgpu::Buffer> {
         self.tensors.weight.as_ref().map(|weight| &weight.value)
     }
 
-    /// What is added, where the layer has a bias.
+    /// The shift (beta), if the layer has one.
     #[must_use]
     pub fn bias(&self) -> Option<&wgpu::Buffer> {
         self.tensors.bias.as_ref().map(|bias| &bias.value)
     }
 
-    /// The gradient of the weight, which backward passes add to.
+    /// The gradient of the weight. Backward passes add to it.
     #[must_use]
     pub fn grad_weight(&self) -> Option<&wgpu::Buffer> {
         self.tensors.weight.as_ref().map(|weight| &weight.gradient)
     }
 
-    /// The gradient of the bias, which backward passes add to.
+    /// The gradient of the bias. Backward passes add to it.
     #[must_use]
     pub fn grad_bias(&self) -> Option<&wgpu::Buffer> {
         self.tensors.bias.as_ref().map(|bias| &bias.gradient)
     }
 
-    /// The running mean, of a batch or instance norm that keeps one.
+    /// The running mean, if the layer is a batch or instance norm that keeps one.
     #[must_use]
     pub fn running_mean(&self) -> Option<&wgpu::Buffer> {
         self.tensors.running.as_ref().map(|running| &running.mean)
     }
 
-    /// The running variance, of a batch or instance norm that keeps one.
+    /// The running variance, if the layer is a batch or instance norm that keeps one.
     #[must_use]
     pub fn running_var(&self) -> Option<&wgpu::Buffer> {
         self.tensors.running.as_ref().map(|running| &running.var)
     }
 
-    /// How many batches a batch norm's running statistics have seen: one `u32`. (That of an instance norm stays what it is,
-    /// as in PyTorch.)
+    /// Number of batches that the running statistics include: one `u32`. (Instance norm never increments it, as in PyTorch.)
     #[must_use]
     pub fn num_batches_tracked(&self) -> Option<&wgpu::Buffer> {
         self.tensors.running.as_ref().map(|running| &running.batches)
     }
 
-    /// Records that the gradients of weight and bias become 0: before the pass that adds to them.
+    /// Records commands that set the gradients of weight and bias to 0. Call it before the pass that adds to them.
     pub fn record_zero_grad(&self, encoder: &mut wgpu::CommandEncoder) {
         for gradient in self.tensors.gradients() {
             encoder.clear_buffer(gradient, 0, None);
         }
     }
 
-    /// Submits [`Layer::record_zero_grad`] at once: what the caller submits from here on starts at 0.
+    /// Sets the gradients of weight and bias to 0 now, by submitting [`Layer::record_zero_grad`].
     ///
     /// # Errors
     ///
@@ -196,11 +195,11 @@ impl<K: LayerOptions> Layer<K> {
         pollster::block_on(self.zero_grad())
     }
 
-    /// Reads weight and bias back, after all that was submitted before.
+    /// Reads weight and bias back, after all work submitted before.
     ///
     /// # Errors
     ///
-    /// [`Error::Run`] if the device has no room or is lost.
+    /// [`Error::Run`] if the device is out of memory or lost.
     pub async fn parameters(&self) -> Result<ParameterValues, Error> {
         self.read(["weight", "bias"], |parameter| &parameter.value).await
     }
@@ -215,7 +214,7 @@ impl<K: LayerOptions> Layer<K> {
         pollster::block_on(self.parameters())
     }
 
-    /// Reads the gradients of weight and bias back, after all that was submitted before.
+    /// Reads the gradients of weight and bias back, after all work submitted before.
     ///
     /// # Errors
     ///
@@ -234,7 +233,7 @@ impl<K: LayerOptions> Layer<K> {
         pollster::block_on(self.gradients())
     }
 
-    /// Reads the running statistics back, after all that was submitted before. None where the layer keeps none.
+    /// Reads the running statistics back, after all work submitted before. `None` if the layer keeps none.
     ///
     /// # Errors
     ///

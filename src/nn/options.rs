@@ -5,7 +5,7 @@ use std::fmt;
 use crate::error::{Error, LayerError};
 use crate::norm::{Norm, VarianceEstimator};
 
-/// What a [`Layer`](super::Layer) is made of: implemented by the options of this module, and by nothing outside it.
+/// Options that a [`Layer`](super::Layer) is made from. This trait is sealed: only the options of this module implement it.
 pub trait LayerOptions: sealed::Kind {}
 
 impl<K: sealed::Kind + ?Sized> LayerOptions for K {}

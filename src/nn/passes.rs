@@ -53,18 +53,18 @@ pub(super) struct Backwards {
     pub(super) bound: Bound,
 }
 
-/// A forward pass that was recorded: what [`Layer::backward`] takes. It knows the `x` that was read, its shape, the mode that
-/// the layer was in and the statistics that were saved, and keeps their buffers alive. To drop it costs nothing.
+/// A recorded forward pass, as [`Layer::backward`] takes it. It holds the `x` that was read, its shape, the mode of the layer
+/// and the saved statistics, and keeps their buffers alive. Drop it if no backward pass follows.
 ///
 /// [`Layer::backward`]: super::Layer::backward
 #[derive(Debug, Clone)]
 pub struct Saved {
     pub(super) forward: Arc<Forward>,
-    /// Whether the commands were dropped before anyone submitted them; none where nothing depends on it.
+    /// Whether the commands were dropped before anyone submitted them; none if nothing depends on it.
     dropped: Option<Arc<AtomicBool>>,
 }
 
-/// The buffers of a backward pass, by name.
+/// The buffers of a backward pass: the gradient of `y`, and optionally that of `x`.
 #[derive(Debug, Clone, Copy)]
 pub struct GradOutput<'a> {
     pub(super) grad_output: View<'a>,
@@ -72,14 +72,14 @@ pub struct GradOutput<'a> {
 }
 
 impl<'a> GradOutput<'a> {
-    /// Reads the gradient of `y` here. Without [`GradOutput::grad_input`], the gradients of weight and bias alone are
-    /// computed: for the first layer of a network.
+    /// The gradient of `y`, to be read. Without [`GradOutput::grad_input`], only the gradients of weight and bias are
+    /// computed, as the first layer of a network needs.
     #[must_use]
     pub fn new(grad_output: impl Into<View<'a>>) -> Self {
         Self { grad_output: grad_output.into(), grad_input: None }
     }
 
-    /// Writes the gradient of `x` here, which may be exactly where that of `y` is.
+    /// Output: the gradient of `x`. It may be exactly the buffer of the gradient of `y`.
     #[must_use]
     pub fn grad_input(mut self, grad_input: impl Into<View<'a>>) -> Self {
         self.grad_input = Some(grad_input.into());
@@ -87,12 +87,12 @@ impl<'a> GradOutput<'a> {
     }
 }
 
-/// What [`Layer::forward`](super::Layer::forward) records, to be recorded any number of times.
+/// A bound forward pass, made by [`Layer::bind_forward`](super::Layer::bind_forward).
 #[derive(Debug, Clone)]
 pub struct BoundForward(pub(super) Arc<Forward>);
 
 impl BoundForward {
-    /// Records the forward pass.
+    /// Records the forward pass, as [`Layer::forward`](super::Layer::forward) does.
     pub fn record(&self, pass: &mut wgpu::ComputePass<'_>) -> Saved {
         self.0.bound.record(pass);
         let dropped = self.0.statistics.as_ref().map(|_| Watch::over(pass));
@@ -100,17 +100,17 @@ impl BoundForward {
     }
 }
 
-/// What [`Layer::backward`](super::Layer::backward) records, to be recorded any number of times.
+/// A bound backward pass, made by [`Layer::bind_backward`](super::Layer::bind_backward).
 #[derive(Debug, Clone)]
 pub struct BoundBackward(pub(super) Arc<Backwards>);
 
 impl BoundBackward {
-    /// Records the backward pass of a forward pass that was recorded by the [`BoundForward`] that this was bound for.
+    /// Records the backward pass of a forward pass. The [`BoundForward`] that this was bound for must have recorded it.
     ///
     /// # Errors
     ///
-    /// [`LayerError::Foreign`] if it was recorded by another, [`LayerError::NotSubmitted`] if it was dropped. Nothing is
-    /// recorded then.
+    /// [`LayerError::Foreign`] if another one recorded it, [`LayerError::NotSubmitted`] if its commands were dropped. On an
+    /// error nothing is recorded.
     pub fn record(&self, pass: &mut wgpu::ComputePass<'_>, saved: &Saved) -> Result<(), LayerError> {
         let layer = self.0.forward.name;
         if !Arc::ptr_eq(&self.0.forward, &saved.forward) {

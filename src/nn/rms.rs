@@ -7,10 +7,10 @@ use super::repr::{Bool, Float, Tuple};
 use crate::error::Error;
 use crate::norm::{DEFAULT_EPS, Norm, RmsNorm};
 
-/// Root mean square normalization with its weight: PyTorch's `RMSNorm`.
+/// A root mean square normalization layer with its weight: PyTorch's `RMSNorm`.
 pub type RmsNormLayer = Layer<RmsNormOptions>;
 
-/// What an [`RmsNormLayer`] is made of.
+/// Options of an [`RmsNormLayer`].
 ///
 /// ```
 /// # fn main() -> Result<(), wgpu_norm::Error> {
@@ -33,7 +33,7 @@ pub struct RmsNormOptions {
 }
 
 impl RmsNormOptions {
-    /// Over the last axes, which are `normalized_shape`, with a weight and no bias, and `eps` 1e-5 as in ONNX.
+    /// Normalizes over the last axes, whose lengths are `normalized_shape`, with a weight, no bias, and `eps` 1e-5 as in ONNX.
     #[must_use]
     pub fn new(normalized_shape: &[usize]) -> Self {
         Self {
@@ -44,35 +44,35 @@ impl RmsNormOptions {
         }
     }
 
-    /// As PyTorch's, whose `eps` of `None` is [`f32::EPSILON`].
+    /// PyTorch's defaults: its `eps` of `None` is [`f32::EPSILON`].
     #[must_use]
     pub fn pytorch(normalized_shape: &[usize]) -> Self {
         Self { eps: None, ..Self::new(normalized_shape) }
     }
 
-    /// What is added to the mean square. Default 1e-5.
+    /// Small number added to the mean square. Default 1e-5.
     #[must_use]
     pub fn eps(mut self, eps: f32) -> Self {
         self.eps = Some(eps);
         self
     }
 
-    /// Multiplies by `weight_offset + weight`: 1 for models that store a zero-centred weight, as Gemma does, and the weight
-    /// then starts at 0. Default 0.
+    /// Number added to every weight: the scale is `weight_offset + weight`. Default 0. Use 1 for models that store a
+    /// zero-centred weight, such as Gemma; the weight then starts at 0.
     #[must_use]
     pub fn weight_offset(mut self, weight_offset: f32) -> Self {
         self.weight_offset = weight_offset;
         self
     }
 
-    /// Whether it has a weight. Default true.
+    /// Whether the layer has a weight (gamma). Default true.
     #[must_use]
     pub fn elementwise_affine(mut self, affine: bool) -> Self {
         self.affine = Affine { weight: affine, bias: false };
         self
     }
 
-    /// Whether it has a bias beside its weight, which PyTorch's has not. Default false.
+    /// Whether a layer with a weight also has a bias (beta), which PyTorch's does not. Default false.
     #[must_use]
     pub fn bias(mut self, bias: bool) -> Self {
         self.affine = Affine::new(self.affine.weight, bias);

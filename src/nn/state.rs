@@ -13,8 +13,8 @@ use super::nearest::nearest;
 use super::options::LayerOptions;
 use crate::error::{Dims, Error};
 
-/// Tensors by key, as [`Layer::state_dict`] gives them. Those of several layers are put together by
-/// [`extend`](Extend::extend), and [`safetensors::serialize`] makes the bytes of a file of them.
+/// Tensors by key, as [`Layer::state_dict`] returns them. Combine those of several layers with [`extend`](Extend::extend), and
+/// serialize them with [`safetensors::serialize`].
 pub type StateDict = BTreeMap<String, StateTensor>;
 
 /// One tensor of a state dict, on the CPU.
@@ -26,7 +26,7 @@ pub struct StateTensor {
 }
 
 impl StateTensor {
-    /// Of these values in f32, row-major. None if the shape is that of another number of values.
+    /// An f32 tensor of row-major `values`. `None` if `shape` does not have that many elements.
     #[must_use]
     pub fn f32(shape: &[usize], values: &[f32]) -> Option<Self> {
         let bytes = values.iter().flat_map(|value| value.to_le_bytes()).collect();
@@ -34,19 +34,20 @@ impl StateTensor {
         (elements == Some(values.len())).then(|| Self { dtype: Dtype::F32, shape: shape.to_vec(), bytes })
     }
 
-    /// A number as PyTorch keeps one: a tensor without axes, in i64.
+    /// A single number as PyTorch saves it: an i64 tensor without axes.
     #[must_use]
     pub fn number(number: i64) -> Self {
         Self { dtype: Dtype::I64, shape: Vec::new(), bytes: number.to_le_bytes().to_vec() }
     }
 
-    /// Its shape.
+    /// The shape.
     #[must_use]
     pub fn shape(&self) -> &[usize] {
         &self.shape
     }
 
-    /// Its values in f32, of f32, f16, bf16 and f64. None of another type, and where an f64 is beyond what f32 can hold.
+    /// The values, converted to f32 from f32, f16, bf16 or f64. `None` for other types, or if an f64 is outside the range of
+    /// f32.
     #[must_use]
     pub fn values(&self) -> Option<Vec<f32>> {
         floats(self.dtype, &self.bytes)?.ok()
@@ -77,8 +78,8 @@ impl View for &StateTensor {
     }
 }
 
-/// Where [`Layer::load_state_dict`] takes tensors from: a [`StateDict`], or [`SafeTensors`], which reads from bytes that may be
-/// a file's in memory and copies nothing but what the layer takes.
+/// A source of tensors for [`Layer::load_state_dict`]: a [`StateDict`], or [`SafeTensors`] over the bytes of a file. Only the
+/// tensors that the layer loads are copied. This trait is sealed.
 pub trait StateSource: sealed::Source {}
 
 impl<S: sealed::Source> StateSource for S {}
@@ -115,30 +116,30 @@ mod sealed {
     }
 }
 
-/// Whether a state dict must have a layer's keys and no others.
+/// Whether a state dict must have exactly the keys of the layer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 pub enum Strictness {
-    /// It must, or nothing is loaded: PyTorch's `strict=True`.
+    /// It must; otherwise nothing is loaded. PyTorch's `strict=True`.
     #[default]
     Strict,
-    /// What is missing stays as it is, and what is unexpected is left out: PyTorch's `strict=False`. A tensor of another
-    /// shape is an error still.
+    /// Missing tensors stay unchanged, and unexpected ones are ignored. PyTorch's `strict=False`. A wrong shape is still an
+    /// error.
     Lenient,
 }
 
-/// What a load did without, PyTorch's `_IncompatibleKeys`, and what it changed.
+/// Keys that a load skipped, as PyTorch's `_IncompatibleKeys`, and values that it changed.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 #[non_exhaustive]
 pub struct IncompatibleKeys {
-    /// Keys of the layer that the state dict has not.
+    /// Keys of the layer that are not in the state dict.
     pub missing: Vec<String>,
-    /// Keys of the state dict that the layer has not.
+    /// Keys of the state dict that the layer does not have.
     pub unexpected: Vec<String>,
-    /// Keys of a number of batches that is not in 0 to 4294967295, of which the nearest was loaded.
+    /// Keys whose number of batches is outside of 0 to 4294967295, and was clamped to that range.
     pub clamped: Vec<String>,
 }
 
-/// A state dict that does not fit its layer: all that is wrong with it.
+/// A state dict that does not fit its layer, with all problems found.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct StateError {
@@ -146,35 +147,35 @@ pub struct StateError {
     pub layer: &'static str,
     /// Every problem, by key.
     pub problems: Vec<StateProblem>,
-    /// What would help, where that is known.
+    /// A suggestion, if there is one.
     pub hint: Option<String>,
 }
 
-/// What is wrong with one key of a state dict.
+/// A problem with one key of a state dict.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum StateProblem {
-    /// The layer has it, the state dict has not.
+    /// The layer has this key, but the state dict does not.
     #[error("{key} is missing")]
     Missing {
         /// The key, with its prefix.
         key: String,
     },
-    /// The state dict has it, the layer has not.
+    /// The state dict has this key, but the layer does not.
     #[error("{key} is unexpected")]
     Unexpected {
         /// The key, with its prefix.
         key: String,
     },
-    /// It says that the layer is another, so to leave it out would be wrong as well.
+    /// The key shows that the saved layer was another kind, so ignoring it would be wrong as well.
     #[error("{key} is refused: {why}")]
     Refused {
         /// The key, with its prefix.
         key: String,
-        /// What it would need.
+        /// Why the layer refuses it.
         why: &'static str,
     },
-    /// It has another shape.
+    /// The tensor has the wrong shape.
     #[error("{key}: its shape is {} but must be {}", Dims(.shape), Dims(.must))]
     Shape {
         /// The key, with its prefix.
@@ -184,7 +185,7 @@ pub enum StateProblem {
         /// What it must be.
         must: Vec<usize>,
     },
-    /// It is of a type that does not convert.
+    /// The tensor has a type that cannot be converted.
     #[error("{key}: its type is {dtype} but must be {must}")]
     Type {
         /// The key, with its prefix.
@@ -194,7 +195,7 @@ pub enum StateProblem {
         /// What it must be.
         must: &'static str,
     },
-    /// A number in it cannot be held here.
+    /// A value is outside the range that the layer can hold.
     #[error("{key}: it has {value}, but must be {must}")]
     Value {
         /// The key, with its prefix.
@@ -244,8 +245,8 @@ struct Fitting<'a> {
 }
 
 impl<K: LayerOptions> Layer<K> {
-    /// Reads the layer's state back: `weight` and `bias`, and where it keeps them `running_mean`, `running_var` and
-    /// `num_batches_tracked`, as PyTorch names and shapes them, each name behind `prefix` (which ends with a dot, or is empty).
+    /// Reads the state of the layer back: `weight`, `bias`, `running_mean`, `running_var` and `num_batches_tracked`, as far as
+    /// it has them. Names and shapes are PyTorch's. Each key starts with `prefix`, which ends with a dot or is empty.
     ///
     /// ```
     /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
@@ -271,7 +272,7 @@ impl<K: LayerOptions> Layer<K> {
     ///
     /// # Errors
     ///
-    /// [`Error::Run`] if the device has no room or is lost.
+    /// [`Error::Run`] if the device is out of memory or lost.
     pub async fn state_dict(&self, prefix: &str) -> Result<StateDict, Error> {
         let entries = self.entries();
         let sources: Vec<_> = entries.iter().map(|entry| (entry.name, entry.buffer)).collect();
@@ -296,16 +297,17 @@ impl<K: LayerOptions> Layer<K> {
         pollster::block_on(self.state_dict(prefix))
     }
 
-    /// Takes the layer's state from the keys behind `prefix`, which ends with a dot, or is empty: then the state dict is of
-    /// this layer alone. What is submitted from here on goes by it. f16, bf16 and f64 become f32.
+    /// Loads the state of the layer from the keys that start with `prefix`, which ends with a dot or is empty. All work that is
+    /// submitted later uses it. f16, bf16 and f64 are converted to f32.
     ///
-    /// As in PyTorch, a layer keeps its count where `num_batches_tracked` is missing, as it is in old checkpoints, and takes
-    /// one of any numeric type, of shape `[]` or, of its first element, `[n]`; a fraction is cut off. It is a u32 here: another
-    /// is loaded as the nearest there is, and [`IncompatibleKeys::clamped`] says so.
+    /// `num_batches_tracked` is treated as in PyTorch. If it is missing, as in old checkpoints, the layer keeps its own. It may
+    /// have any numeric type, and the shape `[]` or `[n]`, whose first element counts. Fractions are truncated. A number that
+    /// is no `u32` is clamped, and listed in [`IncompatibleKeys::clamped`].
     ///
     /// # Errors
     ///
-    /// [`Error::State`] with everything that does not fit, and then nothing is loaded; [`Error::Run`] if the device is lost.
+    /// [`Error::State`] with all problems if the state dict does not fit; nothing is loaded then. [`Error::Run`] if the device
+    /// is lost.
     pub async fn load_state_dict(
         &self,
         tensors: &impl StateSource,

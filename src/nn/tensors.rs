@@ -6,25 +6,25 @@ use crate::error::{Error, RunError};
 use crate::gpu::Gpu;
 use crate::norm::count;
 
-/// Values of a weight and a bias, or of their gradients.
+/// The values of weight and bias, or of their gradients.
 #[derive(Debug, Clone, PartialEq, Default)]
 #[non_exhaustive]
 pub struct ParameterValues {
-    /// Of the weight, where the layer has one.
+    /// Those of the weight, if the layer has one.
     pub weight: Option<Vec<f32>>,
-    /// Of the bias, where the layer has one.
+    /// Those of the bias, if the layer has one.
     pub bias: Option<Vec<f32>>,
 }
 
-/// Values of running statistics.
+/// The values of running statistics.
 #[derive(Debug, Clone, PartialEq)]
 #[non_exhaustive]
 pub struct RunningStatistics {
-    /// One mean a channel.
+    /// Running mean of each channel.
     pub mean: Vec<f32>,
-    /// One variance a channel.
+    /// Running variance of each channel.
     pub var: Vec<f32>,
-    /// How many batches they have seen.
+    /// Number of batches that they include.
     pub num_batches_tracked: u32,
 }
 

@@ -13,7 +13,7 @@ pub(super) struct Axes {
 }
 
 impl Axes {
-    /// `axes` counts from the last where negative.
+    /// Negative axes count from the last.
     pub(super) fn new(norm: &'static str, shape: &[usize], axes: &[isize]) -> Result<Self, SpecError> {
         check_shape(norm, shape)?;
         let (given, of) = (|| axes.to_vec(), || shape.to_vec());

@@ -5,17 +5,22 @@ use super::{DEFAULT_EPS, Norm, Problem, Source, Tracking, check_channel_axis, co
 use crate::block::{AffineIndex, Block};
 use crate::error::SpecError;
 
-/// Batch normalization: each channel has one mean and variance over the whole batch and all positions.
+/// Batch normalization: each channel has one mean and variance, over the whole batch and all positions.
 ///
-/// `y = (x - mean) / sqrt(variance + eps) * weight[c] + bias[c]`. In training, the default, the statistics are those
-/// of `x` (population variance), and `running_mean` and `running_var` are updated on the GPU; after [`BatchNorm::eval`]
-/// they are the running ones. `weight`, `bias`, `mean`, `rstd` and the running statistics have the shape `[C]`.
+/// `y = (x - mean) / sqrt(variance + eps) * weight[c] + bias[c]`. There are two modes:
 ///
-/// | | channels | running update, new = | running variance |
+/// - Training, the default: the statistics are those of `x`, with the population variance. `running_mean` and
+///   `running_var` are updated on the GPU.
+/// - Eval, after [`BatchNorm::eval`]: the statistics are the running ones, which stay unchanged.
+///
+/// `weight` (gamma) and `bias` (beta) have the shape `[C]`. Each is optional. `mean`, `rstd` and the running statistics have
+/// the shape `[C]` as well.
+///
+/// | constructor | channels | new running statistics | running variance |
 /// |---|---|---|---|
 /// | [`BatchNorm::channels_last`] | last | `0.9 * old + 0.1 * batch` | biased |
 /// | [`BatchNorm::pytorch`] | axis 1 | `0.9 * old + 0.1 * batch` | unbiased |
-/// | [`BatchNorm::onnx`] | axis 1 | `0.9 * old + 0.1 * batch`, as `momentum = 0.9` | biased |
+/// | [`BatchNorm::onnx`] | axis 1 | `0.9 * old + 0.1 * batch`, which ONNX calls `momentum = 0.9` | biased |
 ///
 /// Ioffe and Szegedy, *Batch Normalization*, 2015, <https://arxiv.org/abs/1502.03167>.
 ///
@@ -53,7 +58,7 @@ enum Mode {
     Untracked,
 }
 
-/// How much of the old running statistics a batch leaves.
+/// How running statistics are updated from each batch.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Momentum(pub(crate) Average);
 
@@ -64,23 +69,22 @@ pub(crate) enum Average {
 }
 
 impl Momentum {
-    /// `running = (1 - momentum) * running + momentum * batch`, as PyTorch means it: in 0 to 1, which is checked when
-    /// planning.
+    /// PyTorch's momentum, the share of the new batch: `running = (1 - momentum) * running + momentum * batch`. Must be in 0
+    /// to 1, which is checked when planning.
     #[must_use]
     pub fn exponential(momentum: f32) -> Self {
         // In f64, so that the two parts of 0.1 are the nearest f32 to 0.9 and 0.1.
         Self(Average::Exponential { given: momentum, keep: (1.0 - f64::from(momentum)) as f32, take: momentum })
     }
 
-    /// `running = momentum * running + (1 - momentum) * batch`, as ONNX means it: in 0 to 1, which is checked when
-    /// planning.
+    /// ONNX's momentum, the share of the old value: `running = momentum * running + (1 - momentum) * batch`. Must be in 0 to
+    /// 1, which is checked when planning.
     #[must_use]
     pub fn onnx(momentum: f32) -> Self {
         Self(Average::Exponential { given: momentum, keep: momentum, take: (1.0 - f64::from(momentum)) as f32 })
     }
 
-    /// The average of all batches so far, each with the same weight: PyTorch's `momentum=None`. Needs
-    /// `num_batches_tracked`.
+    /// The average of all batches so far, with equal weights: PyTorch's `momentum=None`. Requires `num_batches_tracked`.
     #[must_use]
     pub fn cumulative() -> Self {
         Self(Average::Cumulative)
@@ -94,23 +98,23 @@ impl From<f32> for Momentum {
     }
 }
 
-/// Which variance of the batch goes into the running variance. The normalization itself is always by the biased one.
+/// Which variance of the batch updates the running variance. The normalization itself always uses the biased one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 pub enum VarianceEstimator {
-    /// Divided by `n`: the population variance, as ONNX.
+    /// Divided by `n`: the population variance, as in ONNX.
     #[default]
     Biased,
-    /// Divided by `n - 1`, as PyTorch. With one value per channel it is taken as it is, 0.
+    /// Divided by `n - 1`: the sample variance, as in PyTorch. With one value per channel the result is 0.
     Unbiased,
 }
 
 impl BatchNorm {
-    /// Training mode with `momentum` 0.1 and biased running variance, with the channels along `channel_axis` of
-    /// `shape` (negative: from the last).
+    /// Normalizes an `x` of `shape`, with the channels along `channel_axis`. A negative axis counts from the last. The norm is
+    /// in training mode, with momentum 0.1 and a biased running variance.
     ///
     /// # Errors
     ///
-    /// [`SpecError`] if `shape` is empty or has more than 2^31 elements, or `channel_axis` is not one of its axes.
+    /// [`SpecError`] if `shape` is empty or has more than 2^31 elements, or if `channel_axis` is not one of its axes.
     pub fn new(shape: &[usize], channel_axis: isize) -> Result<Self, SpecError> {
         let axis = check_channel_axis("BatchNorm", shape, channel_axis)?;
         Ok(Self {
@@ -123,7 +127,7 @@ impl BatchNorm {
         })
     }
 
-    /// `(N, *, C)`: statistics over every axis but the last.
+    /// Normalizes an `x` of shape `(N, *, C)`.
     ///
     /// # Errors
     ///
@@ -132,7 +136,7 @@ impl BatchNorm {
         Self::new(shape, -1)
     }
 
-    /// `(N, C, *)`.
+    /// Normalizes an `x` of shape `(N, C, *)`.
     ///
     /// # Errors
     ///
@@ -141,7 +145,7 @@ impl BatchNorm {
         Self::new(shape, 1)
     }
 
-    /// As PyTorch's `BatchNorm1d` to `3d`: channels first, momentum 0.1, unbiased running variance.
+    /// PyTorch's `BatchNorm1d` to `3d`: shape `(N, C, *)`, momentum 0.1, unbiased running variance.
     ///
     /// # Errors
     ///
@@ -150,7 +154,7 @@ impl BatchNorm {
         Ok(Self::new(shape, 1)?.running_variance(VarianceEstimator::Unbiased))
     }
 
-    /// As ONNX's `BatchNormalization`: channels first, its complement momentum 0.9, biased running variance.
+    /// ONNX's `BatchNormalization`: shape `(N, C, *)`, [`Momentum::onnx`]`(0.9)`, biased running variance.
     ///
     /// # Errors
     ///
@@ -159,35 +163,35 @@ impl BatchNorm {
         Ok(Self::new(shape, 1)?.momentum(Momentum::onnx(0.9)))
     }
 
-    /// What is added to the variance: finite and at least 0, which is checked when planning. Default 1e-5.
+    /// Small number added to the variance. Default 1e-5. Must be finite and at least 0, which is checked when planning.
     #[must_use]
     pub fn eps(mut self, eps: f32) -> Self {
         self.eps = eps;
         self
     }
 
-    /// How running statistics follow the batches: a number is [`Momentum::exponential`].
+    /// How running statistics are updated. A number is [`Momentum::exponential`]. Default 0.1.
     #[must_use]
     pub fn momentum(mut self, momentum: impl Into<Momentum>) -> Self {
         self.momentum = momentum.into();
         self
     }
 
-    /// Which variance goes into the running variance. Default biased.
+    /// Which variance updates the running variance. Default biased.
     #[must_use]
     pub fn running_variance(mut self, estimator: VarianceEstimator) -> Self {
         self.estimator = estimator;
         self
     }
 
-    /// Normalizes by the running statistics, which stay as they are.
+    /// Eval mode: normalizes with the running statistics, which stay unchanged.
     #[must_use]
     pub fn eval(mut self) -> Self {
         self.mode = Mode::Eval;
         self
     }
 
-    /// Normalizes by the statistics of `x` and keeps none: PyTorch's `track_running_stats=False`.
+    /// Normalizes with the statistics of `x` and keeps no running ones: PyTorch's `track_running_stats=False`.
     #[must_use]
     pub fn without_tracking(mut self) -> Self {
         self.mode = Mode::Untracked;

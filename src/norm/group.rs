@@ -5,12 +5,14 @@ use super::{Channels, DEFAULT_EPS, Norm, Problem, check_channel_axis};
 use crate::block::{AffineIndex, Block};
 use crate::error::SpecError;
 
-/// Group normalization: channels are split in contiguous groups, and each group of each sample has its own mean and
-/// variance over its channels and all positions.
+/// Group normalization: the channels are split into contiguous groups. Each group of each sample has its own mean and
+/// variance, over its channels and all positions.
 ///
-/// `y = (x - mean) / sqrt(variance + eps) * weight[c] + bias[c]`, with the population variance, as PyTorch's
-/// `GroupNorm` and ONNX's `GroupNormalization`. `weight` and `bias` have the shape `[C]`; each may be left out. `mean`
-/// and `rstd` have the shape `[N, G]`. Axis 0 is the batch; if it is the channel axis, `x` is one sample and `N` is 1.
+/// `y = (x - mean) / sqrt(variance + eps) * weight[c] + bias[c]`, with the population variance. This is PyTorch's
+/// `GroupNorm` and ONNX's `GroupNormalization`.
+///
+/// `weight` (gamma) and `bias` (beta) have the shape `[C]`. Each is optional. `mean` and `rstd` have the shape `[N, G]`.
+/// Axis 0 is the batch. If it is the channel axis, `x` is one sample and `N` is 1.
 ///
 /// Wu and He, *Group Normalization*, 2018, <https://arxiv.org/abs/1803.08494>.
 ///
@@ -38,12 +40,13 @@ impl GroupNorm {
     /// The number of groups of the paper, and of the command.
     pub const DEFAULT_NUM_GROUPS: usize = 32;
 
-    /// Splits the channels along `channel_axis` of `shape` (negative: from the last) in `num_groups`.
+    /// Normalizes an `x` of `shape`, whose channels along `channel_axis` are split into `num_groups`. A negative axis counts
+    /// from the last.
     ///
     /// # Errors
     ///
-    /// [`SpecError`] if `shape` is empty or has more than 2^31 elements, `channel_axis` is not one of its axes, or
-    /// `num_groups` is 0 or does not divide the channels.
+    /// [`SpecError`] if `shape` is empty or has more than 2^31 elements, if `channel_axis` is not one of its axes, or if
+    /// `num_groups` is 0 or does not divide the number of channels.
     pub fn new(shape: &[usize], num_groups: usize, channel_axis: isize) -> Result<Self, SpecError> {
         let axis = check_channel_axis("GroupNorm", shape, channel_axis)?;
         let channels = shape[axis];
@@ -53,7 +56,7 @@ impl GroupNorm {
         Ok(Self { shape: shape.to_vec(), axis, num_groups, eps: DEFAULT_EPS })
     }
 
-    /// `(N, *, C)`.
+    /// Normalizes an `x` of shape `(N, *, C)`.
     ///
     /// # Errors
     ///
@@ -62,7 +65,7 @@ impl GroupNorm {
         Self::new(shape, num_groups, -1)
     }
 
-    /// `(N, C, *)`, as PyTorch and ONNX.
+    /// Normalizes an `x` of shape `(N, C, *)`, the layout of PyTorch and ONNX.
     ///
     /// # Errors
     ///
@@ -71,7 +74,7 @@ impl GroupNorm {
         Self::new(shape, num_groups, 1)
     }
 
-    /// What is added to the variance: finite and at least 0, which is checked when planning. Default 1e-5.
+    /// Small number added to the variance. Default 1e-5. Must be finite and at least 0, which is checked when planning.
     #[must_use]
     pub fn eps(mut self, eps: f32) -> Self {
         self.eps = eps;

@@ -7,10 +7,12 @@ use crate::error::SpecError;
 
 /// Instance normalization: each channel of each sample has its own mean and variance over all positions.
 ///
-/// `y = (x - mean) / sqrt(variance + eps) * weight[c] + bias[c]`, with the population variance, as PyTorch's
-/// `InstanceNorm1d` to `3d` and ONNX's `InstanceNormalization`. `weight` and `bias` have the shape `[C]`; each may be
-/// left out. `mean` and `rstd` have the shape `[N, C]`. Axis 0 is the batch; if it is the channel axis, `x` is one
-/// sample and `N` is 1. After [`InstanceNorm::eval`] the statistics are running ones, of the shape `[C]`.
+/// `y = (x - mean) / sqrt(variance + eps) * weight[c] + bias[c]`, with the population variance. This is PyTorch's
+/// `InstanceNorm1d` to `3d` and ONNX's `InstanceNormalization`.
+///
+/// `weight` (gamma) and `bias` (beta) have the shape `[C]`. Each is optional. `mean` and `rstd` have the shape `[N, C]`.
+/// Axis 0 is the batch. If it is the channel axis, `x` is one sample and `N` is 1. In eval mode ([`InstanceNorm::eval`]),
+/// the norm uses running statistics, of shape `[C]`, instead of those of `x`.
 ///
 /// Ulyanov, Vedaldi and Lempitsky, *Instance Normalization*, 2016, <https://arxiv.org/abs/1607.08022>.
 ///
@@ -34,17 +36,17 @@ pub struct InstanceNorm {
 }
 
 impl InstanceNorm {
-    /// Normalizes each channel along `channel_axis` of `shape` (negative: from the last).
+    /// Normalizes an `x` of `shape`, with the channels along `channel_axis`. A negative axis counts from the last.
     ///
     /// # Errors
     ///
-    /// [`SpecError`] if `shape` is empty or has more than 2^31 elements, or `channel_axis` is not one of its axes.
+    /// [`SpecError`] if `shape` is empty or has more than 2^31 elements, or if `channel_axis` is not one of its axes.
     pub fn new(shape: &[usize], channel_axis: isize) -> Result<Self, SpecError> {
         let axis = check_channel_axis("InstanceNorm", shape, channel_axis)?;
         Ok(Self { shape: shape.to_vec(), axis, eps: DEFAULT_EPS, eval: false })
     }
 
-    /// `(N, *, C)`.
+    /// Normalizes an `x` of shape `(N, *, C)`.
     ///
     /// # Errors
     ///
@@ -53,7 +55,7 @@ impl InstanceNorm {
         Self::new(shape, -1)
     }
 
-    /// `(N, C, *)`, as PyTorch and ONNX.
+    /// Normalizes an `x` of shape `(N, C, *)`, the layout of PyTorch and ONNX.
     ///
     /// # Errors
     ///
@@ -62,14 +64,14 @@ impl InstanceNorm {
         Self::new(shape, 1)
     }
 
-    /// What is added to the variance: finite and at least 0, which is checked when planning. Default 1e-5.
+    /// Small number added to the variance. Default 1e-5. Must be finite and at least 0, which is checked when planning.
     #[must_use]
     pub fn eps(mut self, eps: f32) -> Self {
         self.eps = eps;
         self
     }
 
-    /// Normalizes each channel by running statistics, of all samples alike: PyTorch's evaluation with
+    /// Eval mode: normalizes all samples with the running statistics of each channel, as PyTorch does in evaluation with
     /// `track_running_stats=True`. [`nn::InstanceNormLayer`](crate::nn::InstanceNormLayer) keeps such statistics.
     #[must_use]
     pub fn eval(mut self) -> Self {

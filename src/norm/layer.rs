@@ -5,11 +5,13 @@ use super::{DEFAULT_EPS, Norm, Problem, check_normalized_shape, count};
 use crate::block::{AffineIndex, Block};
 use crate::error::SpecError;
 
-/// Layer normalization over the last axes: each row has its own mean and variance.
+/// Layer normalization: each row, which is the last axes of `x`, has its own mean and variance.
 ///
-/// `y = (x - mean) / sqrt(variance + eps) * weight + bias`, with the population variance, as PyTorch's `LayerNorm`
-/// and ONNX's `LayerNormalization`. `weight` and `bias` have the shape `normalized_shape`; each may be left out.
-/// `mean` and `rstd` have the shape of `x` with the normalized axes as 1.
+/// `y = (x - mean) / sqrt(variance + eps) * weight + bias`, with the population variance. This is PyTorch's `LayerNorm` and
+/// ONNX's `LayerNormalization`.
+///
+/// `weight` (gamma) and `bias` (beta) have the shape `normalized_shape`. Each is optional. `mean` and `rstd` have the shape
+/// of `x` with the normalized axes as 1.
 ///
 /// Ba, Kiros and Hinton, *Layer Normalization*, 2016, <https://arxiv.org/abs/1607.06450>.
 ///
@@ -32,18 +34,18 @@ pub struct LayerNorm {
 }
 
 impl LayerNorm {
-    /// Normalizes `x` of `shape` over its last axes, which must be `normalized_shape`.
+    /// Normalizes an `x` of `shape` over its last axes. Their lengths must be `normalized_shape`.
     ///
     /// # Errors
     ///
-    /// [`SpecError`] if `shape` or `normalized_shape` is empty, `shape` does not end with `normalized_shape`, or has
+    /// [`SpecError`] if `shape` or `normalized_shape` is empty, if `shape` does not end with `normalized_shape`, or if it has
     /// more than 2^31 elements.
     pub fn new(shape: &[usize], normalized_shape: &[usize]) -> Result<Self, SpecError> {
         let first_axis = check_normalized_shape("LayerNorm", shape, normalized_shape)?;
         Ok(Self { shape: shape.to_vec(), first_axis, eps: DEFAULT_EPS })
     }
 
-    /// What is added to the variance: finite and at least 0, which is checked when planning. Default 1e-5.
+    /// Small number added to the variance. Default 1e-5. Must be finite and at least 0, which is checked when planning.
     #[must_use]
     pub fn eps(mut self, eps: f32) -> Self {
         self.eps = eps;

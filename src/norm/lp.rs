@@ -8,10 +8,11 @@ use crate::error::SpecError;
 
 /// L1 or L2 normalization over any axes: every vector along them is divided by its norm.
 ///
-/// `y = x / max(norm, eps)`, where `norm` is the sum of magnitudes or the root of the sum of squares, and `eps` 1e-12, as
-/// PyTorch's `functional.normalize`; ONNX's `LpNormalization` is that with `eps` 0. A vector of norm 0 stays 0. There is
-/// no weight, bias or `mean`; `rstd` is the factor `1 / max(norm, eps)`, 0 for a vector of norm 0 where `eps` is 0, of the
-/// shape of `x` with the reduced axes as 1.
+/// `y = x / max(norm, eps)`, where `norm` is the sum of absolute values (L1) or the square root of the sum of squares (L2).
+/// This is PyTorch's `functional.normalize`. With `eps` 0 it is ONNX's `LpNormalization`. A vector of norm 0 stays 0.
+///
+/// There is no weight, no bias, no `mean` and no backward pass. `rstd` is `1 / max(norm, eps)`, of the shape of `x` with the
+/// reduced axes as 1. If both the norm and `eps` are 0, `rstd` is 0.
 ///
 /// <https://pytorch.org/docs/stable/generated/torch.nn.functional.normalize.html>
 ///
@@ -36,17 +37,17 @@ pub struct LpNorm {
 impl LpNorm {
     const NAME: &str = "LpNorm";
 
-    /// Divides by the sum of magnitudes over `axes` (negative: from the last).
+    /// L1: divides by the sum of absolute values over `axes`. A negative axis counts from the last.
     ///
     /// # Errors
     ///
-    /// [`SpecError`] if `shape` is empty or has more than 2^31 elements, `axes` is empty, names an axis twice or one that
-    /// is not there, or alternates with the other axes too often to be one [`Block`](crate::Block).
+    /// [`SpecError`] if `shape` is empty or has more than 2^31 elements, if `axes` is empty or names an axis twice or one
+    /// that does not exist, or if `axes` alternate with the other axes too often to be one [`Block`](crate::Block).
     pub fn l1(shape: &[usize], axes: &[isize]) -> Result<Self, SpecError> {
         Ok(Self { axes: Axes::new(Self::NAME, shape, axes)?, scaling: Scaling::L1, eps: 1e-12 })
     }
 
-    /// Divides by the root of the sum of squares over `axes` (negative: from the last).
+    /// L2: divides by the square root of the sum of squares over `axes`. A negative axis counts from the last.
     ///
     /// # Errors
     ///
@@ -55,7 +56,7 @@ impl LpNorm {
         Ok(Self { axes: Axes::new(Self::NAME, shape, axes)?, scaling: Scaling::L2, eps: 1e-12 })
     }
 
-    /// The least that is divided by: finite and at least 0, which is checked when planning. Default 1e-12.
+    /// Smallest divisor. Default 1e-12. Must be finite and at least 0, which is checked when planning.
     #[must_use]
     pub fn eps(mut self, eps: f32) -> Self {
         self.eps = eps;

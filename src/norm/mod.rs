@@ -23,24 +23,25 @@ use crate::backward::Backward;
 use crate::block::{AffineIndex, Block};
 use crate::error::SpecError;
 
-/// The `eps` every norm starts with.
+/// The default `eps` of layer, RMS, group, instance and batch norm.
 pub const DEFAULT_EPS: f32 = 1e-5;
 
-/// A norm, its shape and its parameters: what [`Context::plan`](crate::Context::plan) plans.
+/// A specification: which norm to compute, on what shape and with what options.
+/// [`Context::plan`](crate::Context::plan) turns it into a plan.
 ///
-/// Implemented by the norms of this crate, and by nothing outside it.
+/// This trait is sealed: only the norms of this crate implement it.
 pub trait Norm: sealed::Lower + Send + Sync {
-    /// The norm's name, as in error messages.
+    /// The name of the norm, as error messages give it.
     fn name(&self) -> &'static str;
 
-    /// The shape of `x` and `y`, row-major.
+    /// The shape of `x` and `y`.
     fn shape(&self) -> &[usize];
 
-    /// The shape of `weight` and `bias`; empty where the norm takes none.
+    /// The shape of `weight` and `bias`; empty if the norm has none.
     fn parameter_shape(&self) -> Vec<usize>;
 
-    /// The shape of `mean` and `rstd`, one value per group: `(N, G)` for group norm, `(N, C)`
-    /// for instance norm, `(C)` for batch norm, and for all others that of `x` with the reduced axes as 1.
+    /// The shape of `mean` and `rstd`, one value per group: `[N, G]` for group norm, `[N, C]` for instance norm, `[C]` for
+    /// batch norm. For all others, the shape of `x` with the reduced axes as 1.
     fn statistics_shape(&self) -> Vec<usize>;
 }
 
@@ -204,7 +205,7 @@ impl Problem {
         Ok(Self { task: Task::Backward(wanted), ..self })
     }
 
-    /// The same, planned anew because gradients overwrite what later passes would still read; none if they need not.
+    /// This problem for gradients that overwrite what later passes would still read; none if the usual plan will do.
     pub(crate) fn overwriting(&self, overwrites: bool) -> Option<Self> {
         let wanted = self.gradients().filter(|wanted| overwrites && wanted.parameters() && !wanted.saved)?;
         Some(Self { task: Task::Backward(Backward { overwrites: true, ..wanted }), ..self.clone() })
@@ -226,21 +227,21 @@ impl Problem {
         Ok(Self { task: Task::Moments, ..self })
     }
 
-    /// This norm, by the moments of `parts` parts.
+    /// This norm, from the moments of `parts` parts.
     pub(crate) fn by_moments(self, parts: usize) -> Result<Self, SpecError> {
         let Self { moments_shape, norm, .. } = self.clone().moments()?;
         let moments_shape = some_parts(norm, parts, &moments_shape)?;
         Ok(Self { task: Task::FromMoments { parts: parts as u64 }, moments_shape, ..self })
     }
 
-    /// What of its gradients needs every part.
+    /// The sums over its groups that the gradients of every part need.
     pub(crate) fn backward_sums(self, wanted: Backward) -> Result<Self, SpecError> {
         let problem = self.moments()?.backward(Backward { input: true, saved: true, ..wanted })?;
         let wanted = problem.gradients().map_or(wanted, |wanted| Backward { input: false, ..wanted });
         Ok(Self { task: Task::BackwardSums(wanted), ..problem })
     }
 
-    /// The gradient of `x`, by the sums of `parts` parts.
+    /// The gradient of `x`, from the sums of `parts` parts.
     pub(crate) fn by_sums(self, parts: usize) -> Result<Self, SpecError> {
         let wanted = Backward { input: true, weight: false, bias: false, saved: true, ..Backward::new() };
         let problem = self.moments()?.backward(wanted)?;

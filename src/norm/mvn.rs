@@ -8,9 +8,10 @@ use crate::error::SpecError;
 
 /// Mean-variance normalization over any axes, without parameters.
 ///
-/// `y = (x - mean) / (sqrt(variance) + eps)`, with the population variance and `eps` 1e-9, as ONNX's
-/// `MeanVarianceNormalization`. There is no weight and no bias. `mean`, and `rstd` with `1 / (sqrt(variance) + eps)`, have
-/// the shape of `x` with the reduced axes as 1.
+/// `y = (x - mean) / (sqrt(variance) + eps)`, with the population variance. This is ONNX's `MeanVarianceNormalization`.
+///
+/// There is no weight, no bias and no backward pass. `mean`, and `rstd`, which is `1 / (sqrt(variance) + eps)`, have the
+/// shape of `x` with the reduced axes as 1.
 ///
 /// <https://onnx.ai/onnx/operators/onnx__MeanVarianceNormalization.html>
 ///
@@ -35,17 +36,18 @@ pub struct MeanVarianceNorm {
 impl MeanVarianceNorm {
     const NAME: &str = "MeanVarianceNorm";
 
-    /// Statistics over `axes` of `shape` (negative: from the last). ONNX's default is `[0, 2, 3]`.
+    /// Normalizes an `x` of `shape` over `axes`. A negative axis counts from the last. ONNX's default is `[0, 2, 3]`.
     ///
     /// # Errors
     ///
-    /// [`SpecError`] if `shape` is empty or has more than 2^31 elements, `axes` is empty, names an axis twice or one that
-    /// is not there, or alternates with the other axes too often to be one [`Block`](crate::Block).
+    /// [`SpecError`] if `shape` is empty or has more than 2^31 elements, if `axes` is empty or names an axis twice or one
+    /// that does not exist, or if `axes` alternate with the other axes too often to be one [`Block`](crate::Block).
     pub fn new(shape: &[usize], axes: &[isize]) -> Result<Self, SpecError> {
         Ok(Self { axes: Axes::new(Self::NAME, shape, axes)?, eps: 1e-9 })
     }
 
-    /// What is added to the standard deviation: finite and at least 0, which is checked when planning. Default 1e-9.
+    /// Small number added to the standard deviation. Default 1e-9. Must be finite and at least 0, which is checked when
+    /// planning.
     #[must_use]
     pub fn eps(mut self, eps: f32) -> Self {
         self.eps = eps;

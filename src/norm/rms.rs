@@ -6,11 +6,13 @@ use super::{Centering, DEFAULT_EPS, Norm, Problem, check_normalized_shape};
 use crate::block::AffineIndex;
 use crate::error::SpecError;
 
-/// Root mean square normalization over the last axes: layer normalization without the mean.
+/// Root mean square normalization: layer normalization without subtracting the mean.
 ///
-/// `y = x / sqrt(mean(x^2) + eps) * weight + bias`, as ONNX's `RMSNormalization` and PyTorch's `RMSNorm` (which have
-/// no bias, and PyTorch another default for `eps`). `weight` and `bias` have the shape `normalized_shape`; each may be left out. `rstd`, the factor on `x`,
-/// has the shape of `x` with the normalized axes as 1; there is no `mean`.
+/// `y = x / sqrt(mean(x^2) + eps) * weight + bias`. This is ONNX's `RMSNormalization` and PyTorch's `RMSNorm`. Neither of
+/// them has a bias, and PyTorch has another default for `eps`.
+///
+/// `weight` (gamma) and `bias` (beta) have the shape `normalized_shape`. Each is optional. `rstd` is
+/// `1 / sqrt(mean(x^2) + eps)`, of the shape of `x` with the normalized axes as 1. There is no `mean`.
 ///
 /// Zhang and Sennrich, *Root Mean Square Layer Normalization*, 2019, <https://arxiv.org/abs/1910.07467>.
 ///
@@ -36,26 +38,26 @@ pub struct RmsNorm {
 }
 
 impl RmsNorm {
-    /// Normalizes `x` of `shape` over its last axes, which must be `normalized_shape`.
+    /// Normalizes an `x` of `shape` over its last axes. Their lengths must be `normalized_shape`.
     ///
     /// # Errors
     ///
-    /// [`SpecError`] if `shape` or `normalized_shape` is empty, `shape` does not end with `normalized_shape`, or has
+    /// [`SpecError`] if `shape` or `normalized_shape` is empty, if `shape` does not end with `normalized_shape`, or if it has
     /// more than 2^31 elements.
     pub fn new(shape: &[usize], normalized_shape: &[usize]) -> Result<Self, SpecError> {
         let first_axis = check_normalized_shape("RmsNorm", shape, normalized_shape)?;
         Ok(Self { shape: shape.to_vec(), first_axis, eps: DEFAULT_EPS, weight_offset: 0.0 })
     }
 
-    /// What is added to the mean square: finite and at least 0, which is checked when planning. Default 1e-5.
+    /// Small number added to the mean square. Default 1e-5. Must be finite and at least 0, which is checked when planning.
     #[must_use]
     pub fn eps(mut self, eps: f32) -> Self {
         self.eps = eps;
         self
     }
 
-    /// Multiplies by `weight_offset + weight`: 1 for models that store a zero-centred weight, as Gemma does. Has no
-    /// effect without a weight. Must be finite, which is checked when planning. Default 0.
+    /// Number added to every weight: the scale is `weight_offset + weight`. Default 0. Use 1 for models that store a
+    /// zero-centred weight, such as Gemma. It has no effect without a weight. Must be finite, which is checked when planning.
     #[must_use]
     pub fn weight_offset(mut self, weight_offset: f32) -> Self {
         self.weight_offset = weight_offset;

@@ -1,36 +1,36 @@
-//! What a device can do, as far as plans care.
+//! The limits and properties of a device that plans depend on.
 
 use crate::error::SpecError;
 use crate::probe::Probe;
 
-/// What plans depend on: limits and properties of a device, never its name.
+/// The limits and properties of a device that plans depend on. The name of the device is not among them.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Capabilities {
-    /// The smallest and largest subgroup, if the device was made with [`wgpu::Features::SUBGROUP`].
+    /// Smallest and largest subgroup size, if the device was made with [`wgpu::Features::SUBGROUP`].
     pub subgroup_sizes: Option<(u32, u32)>,
-    /// Whether the adapter is software: there, barriers cost more than arithmetic, and a cache is as near as a register.
+    /// Whether the adapter is a software one. There, barriers cost more than arithmetic, and a cache is as fast as a register.
     pub software: bool,
-    /// Whether the shader compiler may reassociate floating-point subtractions, so that they must be hidden from it.
+    /// Whether the shader compiler may reassociate floating-point subtractions. If so, shaders hide them from it.
     pub reassociates: bool,
-    /// Most invocations of a workgroup.
+    /// Maximum invocations per workgroup.
     pub max_invocations: u32,
-    /// Most workgroups along one dimension of a dispatch.
+    /// Maximum workgroups along one dimension of a dispatch.
     pub max_workgroups: u32,
-    /// Most bytes of one storage binding.
+    /// Maximum bytes of one storage binding.
     pub max_binding: u64,
-    /// Most bytes of one buffer.
+    /// Maximum bytes of one buffer.
     pub max_buffer: u64,
-    /// Most storage buffers of one dispatch.
+    /// Maximum storage buffers of one dispatch.
     pub max_storage_buffers: u32,
-    /// What the offset of a storage binding is a multiple of.
+    /// Required alignment of a storage binding's offset, in bytes.
     pub storage_alignment: u64,
-    /// What the offset of a uniform binding is a multiple of.
+    /// Required alignment of a uniform binding's offset, in bytes.
     pub uniform_alignment: u64,
 }
 
 impl Capabilities {
-    /// A GPU with these limits and no subgroups.
+    /// The capabilities of a GPU with these limits and without subgroups.
     #[must_use]
     pub fn from_limits(limits: &wgpu::Limits) -> Self {
         Self {
@@ -52,7 +52,7 @@ impl Capabilities {
         }
     }
 
-    /// What `device` was made with.
+    /// The capabilities of `device`.
     #[must_use]
     pub fn of(device: &wgpu::Device) -> Self {
         let info = device.adapter_info();
@@ -67,8 +67,8 @@ impl Capabilities {
         }
     }
 
-    /// These, but for what `probe` found unsafe: subtractions that are not computed as written are hidden from the
-    /// compiler. What is safe already stays as it is, whatever the probe found: it is no proof for every kernel.
+    /// These capabilities, with [`reassociates`](Self::reassociates) set if `probe` found subtractions that are not computed as
+    /// written. A probe never clears it: that one small shader came out right proves nothing for the other kernels.
     #[must_use]
     pub fn after(mut self, probe: &Probe) -> Self {
         self.reassociates |= !probe.keeps_subtractions();

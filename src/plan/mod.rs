@@ -34,8 +34,10 @@ use crate::element::Element;
 use crate::error::SpecError;
 use crate::norm::Problem;
 
-/// How a norm runs on a device with given [`Capabilities`]; made by [`Context::plan`](crate::Context::plan), bound to
-/// buffers by [`Context::bind`](crate::Context::bind). Its `Display` is one line a pass.
+/// How a norm runs on a device with given [`Capabilities`]: the kernels, their workgroups and their scratch memory.
+///
+/// [`Context::plan`](crate::Context::plan) makes one, and [`Context::bind`](crate::Context::bind) binds it to buffers. Its
+/// `Display` prints the block, the reason for the choice, and one line per pass.
 #[derive(Debug, Clone)]
 pub struct Plan {
     pub(crate) problem: Problem,
@@ -50,7 +52,7 @@ impl Plan {
         Ok(Self { problem, capabilities: capabilities.clone(), tuning, schedule })
     }
 
-    /// The norm this plan computes.
+    /// The name of the norm.
     #[must_use]
     pub fn norm(&self) -> &'static str {
         self.problem.norm
@@ -62,33 +64,33 @@ impl Plan {
         &self.problem.shape
     }
 
-    /// The block the norm became.
+    /// The block that the norm was mapped to.
     #[must_use]
     pub fn block(&self) -> Block {
         self.problem.block
     }
 
-    /// The dispatches, in order; none for an empty tensor. `count_batch` runs only where `num_batches_tracked` is bound.
+    /// The passes, in order; none for an empty tensor. The pass `count_batch` runs only if `num_batches_tracked` is bound.
     #[must_use]
     pub fn passes(&self) -> &[Pass] {
         &self.schedule.passes
     }
 
-    /// Why these dispatches and no others, in a few words.
+    /// The reason for these passes, in a few words.
     #[must_use]
     pub fn why(&self) -> &'static str {
         self.schedule.why
     }
 
-    /// Bytes of scratch that binding allocates, for tensors that start at multiples of 16 bytes; about as many for others.
+    /// Bytes of scratch memory that binding allocates, if all tensors start at multiples of 16 bytes. About as many otherwise.
     #[must_use]
     pub fn scratch_bytes(&self) -> u64 {
         (self.schedule.partials + self.schedule.statistics) * RECORD
             + (self.schedule.partial_sums + self.schedule.sums) * PAIR
     }
 
-    /// Bytes of `x` and `y`, or of `x` and the gradients of its size, that the passes read and write, each reading counted;
-    /// what a memory-bound kernel is measured by. Residuals come on top.
+    /// Bytes that all passes together read and write of `x`, `y` and gradients of that size, for measuring bandwidth. A tensor
+    /// that is read twice counts twice. Residuals are not included.
     #[must_use]
     pub fn bytes_moved(&self) -> u64 {
         let elements = |pass: &Pass| pass.windows.iter().map(|window| window.elements.length).sum::<u64>();

@@ -7,7 +7,7 @@ use crate::block::{AffineIndex, Block};
 use crate::norm::Problem;
 use crate::shader::{Affine, Hold, Kernel, Known, Reduction, Width};
 
-/// One step: a dispatch, or several where a tensor is larger than a binding.
+/// One step of a plan: a dispatch, or several if a tensor is larger than a storage binding.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Pass {
     pub(crate) kernel: Kernel,
@@ -94,13 +94,13 @@ impl Pass {
         self.kernel.name()
     }
 
-    /// How many workgroups are dispatched.
+    /// Number of workgroups that are dispatched.
     #[must_use]
     pub fn workgroups(&self) -> u64 {
         self.windows.iter().map(|window| window.grid.workgroups).sum()
     }
 
-    /// Invocations of one workgroup.
+    /// Invocations per workgroup.
     #[must_use]
     pub fn workgroup_size(&self) -> u32 {
         self.team.workgroup_size

@@ -1,15 +1,16 @@
 //! What plans are chosen for.
 
-/// What a plan may go by.
+/// What a plan is optimized for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 #[non_exhaustive]
 pub enum Tuning {
-    /// The kernels and sizes that should be fastest, by fixed rules: the same norm on the same device is always planned
-    /// the same.
+    /// Speed. The rules are fixed: the same norm on the same device always gets the same plan.
     #[default]
     Heuristic,
-    /// The bits of a group's result depend on its own elements alone: neither on how many other groups there are nor on
-    /// where it stands among them, as long as every tensor starts at a multiple of 16 bytes and groups lie alike: a single
-    /// channel, channels last, is contiguous, several are not. Slower where there are few groups.
+    /// Batch invariance. The bits of a group's result depend only on its own elements, and not on the number of groups or its
+    /// position among them. This is slower if there are few groups.
+    ///
+    /// It holds between tensors that start at multiples of 16 bytes and whose groups have the same memory layout. (With
+    /// channels last, the groups of a single channel are contiguous, but those of several channels are not.)
     BatchInvariant,
 }

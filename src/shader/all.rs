@@ -1,4 +1,4 @@
-//! Every variant there is, for tests and tools that need no GPU.
+//! All shader variants, for tests and tools that need no GPU.
 
 use super::{Access, Affine, Constants, ENTRY, Hold, Kernel, Known, Reduction, Role, TensorBinding, Variant, Width};
 
@@ -6,13 +6,13 @@ use super::{Access, Affine, Constants, ENTRY, Hold, Kernel, Known, Reduction, Ro
 #[derive(Debug, Clone)]
 #[non_exhaustive]
 pub struct ShaderVariant {
-    /// A name that no other variant has, fit for a file: `fused_rows-quad-registers4-element-subgroup-full`.
+    /// A unique name that is valid as a file name: `fused_rows-quad-registers4-element-subgroup-full`.
     pub name: String,
-    /// The WGSL.
+    /// The WGSL source.
     pub source: String,
-    /// The entry point.
+    /// The name of the entry point.
     pub entry_point: &'static str,
-    /// Values for its override constants.
+    /// Values of its override constants.
     pub constants: Vec<(&'static str, f64)>,
 }
 
@@ -84,8 +84,8 @@ fn overwritten(kernel: Kernel) -> &'static [(Role, Role)] {
     }
 }
 
-/// Every shader a plan can ask for, each with one set of constants; the tensors bound are all, as few as can be, in
-/// place, and all from one buffer.
+/// All shaders that a plan can use, each with one set of constants. Each comes with several sets of bound tensors: all of
+/// them, as few as possible, in place, and all in one buffer.
 #[must_use]
 pub fn shader_variants() -> Vec<ShaderVariant> {
     use Kernel::{
