@@ -420,13 +420,13 @@ pub enum LayerError {
         layer: &'static str,
     },
     /// The forward pass ran in place, so `x` is no longer there for the backward pass.
-    #[error("{layer}: the forward pass wrote y over x, and there is no way back without x; let y be another buffer")]
+    #[error("{layer}: the forward pass wrote y over x, which the backward pass needs; use another buffer for y")]
     Overwritten {
         /// The layer.
         layer: &'static str,
     },
     /// The forward pass was dropped before it was submitted, so the statistics that it should have saved are missing.
-    #[error("{layer}: the forward pass was dropped before it was submitted, so there are no statistics to go back by")]
+    #[error("{layer}: the forward pass was dropped before it was submitted, so the statistics of the backward pass are missing")]
     NotSubmitted {
         /// The layer.
         layer: &'static str,

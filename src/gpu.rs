@@ -242,7 +242,7 @@ impl Gpu {
 /// How long a callback may be in the hands of a thread that is about to call it.
 const CALLED_BACK: std::time::Duration = std::time::Duration::from_secs(1);
 
-/// The name that was asked for, by the caller or else by the environment.
+/// The requested name: the caller's, or else that of the environment.
 fn wanted_name(name: Option<String>) -> Option<String> {
     name.or_else(|| std::env::var("WGPU_ADAPTER_NAME").ok()).filter(|name| !name.is_empty())
 }
@@ -290,7 +290,7 @@ fn is_named(name: &str, wanted: &str) -> bool {
     name.to_lowercase().contains(&wanted.to_lowercase())
 }
 
-/// Why an adapter cannot be used: in words for [`Gpu::adapters`], which goes by the environment.
+/// Why an adapter cannot be used, in words for [`Gpu::adapters`], which respects the environment.
 fn refusal(adapter: &wgpu::Adapter, wanted: Option<&str>) -> Option<String> {
     let name = adapter.get_info().name;
     if let Some(wanted) = wanted.filter(|wanted| !is_named(&name, wanted)) {

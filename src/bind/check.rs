@@ -20,9 +20,9 @@ fn wanted(problem: &Problem, role: Role) -> Wanted {
         (Task::Moments, Role::X) => Wanted::Needed("moments are of x"),
         (Task::Moments, Role::Moments) => Wanted::Needed("the plan writes them"),
         (Task::Moments, _) => Wanted::No("the plan computes moments of x, and nothing else"),
-        (Task::FromMoments { .. }, Role::Moments) => Wanted::Needed("the plan goes by them"),
+        (Task::FromMoments { .. }, Role::Moments) => Wanted::Needed("the plan reads them"),
         (Task::BackwardSums(_), Role::Sums) => Wanted::Needed("the plan writes them"),
-        (Task::FromSums { .. }, Role::Sums) => Wanted::Needed("the plan goes by them"),
+        (Task::FromSums { .. }, Role::Sums) => Wanted::Needed("the plan reads them"),
         (Task::BackwardSums(_) | Task::FromSums { .. }, Role::Stats) => {
             Wanted::Needed("plans for parts of a batch go by those of the whole")
         }
@@ -46,7 +46,7 @@ fn wanted_forward(problem: &Problem, role: Role) -> Wanted {
         }
         (Role::RunningMean | Role::RunningVar, Source::Running) => Wanted::Needed("eval mode normalizes by it"),
         (Role::Batches, Source::Tracked(_)) if problem.averages_all() => {
-            Wanted::Needed("the cumulative average weighs by it")
+            Wanted::Needed("the cumulative average needs it")
         }
         (Role::Batches, Source::Tracked(_)) => Wanted::Optional,
         (Role::Batches, Source::Running) => Wanted::No("eval mode counts no batches"),

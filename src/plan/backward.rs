@@ -280,7 +280,7 @@ impl Maker<'_> {
         }
     }
 
-    /// By columns, tiles of no more rows than `most_rows`. `self` goes by weight.
+    /// By columns, tiles of no more rows than `most_rows`. `self` maps by weight.
     fn sums_of_rows(&self, most_rows: u64) -> Result<Pass, SpecError> {
         let make = Maker { mapping: self.mapping.with_rows_of_b(), ..*self };
         let by = if make.mapping.groups.b_step == 1 { StatisticsBy::Row } else { StatisticsBy::Both };
@@ -289,7 +289,7 @@ impl Maker<'_> {
         Ok(Pass { statistics_by: by, ..make.columns_by(Kernel::ChannelSumsColumns, &tiling)? })
     }
 
-    /// `self` goes by weight.
+    /// `self` maps by weight.
     fn way(&self) -> Way {
         let Block { b, r, s, .. } = self.mapping.block;
         // Rows leave a sum for each element of one, runs a sum each.
@@ -297,7 +297,7 @@ impl Maker<'_> {
         if rows { Way::Rows } else { Way::Runs }
     }
 
-    /// `self` goes by weight.
+    /// `self` maps by weight.
     fn merge_parameters(&self, work: Work) -> Result<Pass, SpecError> {
         let team = merge::team(work.partials, self.capabilities);
         let block = Block { b: 1, ..self.mapping.block };
@@ -305,7 +305,7 @@ impl Maker<'_> {
         Maker { mapping, ..*self }.small(Kernel::MergeParameters, team, work, self.problem.parameters())
     }
 
-    /// `self` goes by weight.
+    /// `self` maps by weight.
     fn merge_weighted(&self, work: Work) -> Result<Pass, SpecError> {
         let team = merge::team(work.partials, self.capabilities);
         let GroupIndex { b_step, k_div, .. } = self.mapping.groups;

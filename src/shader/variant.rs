@@ -34,7 +34,7 @@ pub(crate) enum Affine {
     Stepped,
 }
 
-/// What a pass goes by.
+/// Where a pass takes its statistics from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) enum Known {
     /// What the merge left.
@@ -43,7 +43,7 @@ pub(crate) enum Known {
     Running,
     /// What the merge left, and another pass adds the bias.
     Scaled,
-    /// Nothing: this pass adds the bias, or computes what it goes by.
+    /// Nothing: this pass adds the bias, or computes its statistics.
     Nothing,
     /// What parts of the batch have left with the caller.
     Given,
