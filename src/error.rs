@@ -426,7 +426,9 @@ pub enum LayerError {
         layer: &'static str,
     },
     /// The forward pass was dropped before it was submitted, so the statistics that it should have saved are missing.
-    #[error("{layer}: the forward pass was dropped before it was submitted, so the statistics of the backward pass are missing")]
+    #[error(
+        "{layer}: the forward pass was dropped before it was submitted, so the statistics of the backward pass are missing"
+    )]
     NotSubmitted {
         /// The layer.
         layer: &'static str,
