@@ -73,7 +73,7 @@ fn wanted_backward(problem: &Problem, gradients: Backward, role: Role) -> Wanted
         Role::Weight if !problem.affine => Wanted::No("this norm has no weight and no bias"),
         Role::Weight => Wanted::Optional,
         Role::RunningMean | Role::RunningVar if running => Wanted::Needed("in eval mode it is what was normalized by"),
-        Role::RunningMean | Role::RunningVar => Wanted::No("a backward pass goes by the statistics of x"),
+        Role::RunningMean | Role::RunningVar => Wanted::No("a backward pass uses the statistics of x"),
         Role::Stats => planned(
             gradients.saved,
             "by Backward::saved_statistics() the plan reads what the forward pass wrote",
