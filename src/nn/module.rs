@@ -10,8 +10,8 @@ use crate::gpu::Gpu;
 
 /// A norm that owns its parameters, their gradients and its running statistics on the GPU. `K` is the type of its options.
 ///
-/// A new layer is in training mode. Its weights are 1 and its biases 0, gradients are 0, running means 0 and running variances
-/// 1. The caller may read and write its buffers, such as [`Layer::weight`] and [`Layer::grad_weight`]. They stay the same
+/// A new layer is in training mode. Its weights and running variances are 1, its biases, gradients and running means 0.
+/// The caller may read and write its buffers, such as [`Layer::weight`] and [`Layer::grad_weight`]. They stay the same
 /// buffers for as long as the layer lives.
 ///
 /// `Debug` prints what PyTorch 2.15 prints for such a layer.
