@@ -26,7 +26,8 @@ fn chunk_statistics(chunk: ptr<function, array<Pack, CHUNK>>) -> Partial {
 // Of one element each. An infinite one is an infinite mean, and its deviation from that NaN: compilers fold x - x to 0.
 fn single_statistics(x: Pack) -> Partial {
     if subtract_mean {
-        return Partial(1.0, x, Value(0.0), opaque(x) - x);
+        let shift = opaque(x);
+        return Partial(1.0, shift, Value(0.0), shift - x);
     }
     return Partial(1.0, Value(0.0), Value(0.0), size_of(x));
 }

@@ -20,17 +20,18 @@ fn root_of(scale: f32) -> f32 {
     return select(select(1.0, 0x1p-42f, scale < 1.0), 0x1p48f, scale > 1.0);
 }
 
-// A count and a scale as one number: the count, times 2^64 of small values, times 2^-64 of large ones. No count comes near.
+// A count and a scale as one number: the count, times 2^64 of small values, times 2^-64 of large ones. A count is at least 1, and
+// below 2^62.
 fn tagged(count: f32, scale: f32) -> f32 {
     return count * select(select(1.0, 0x1p-64f, scale < 1.0), 0x1p64f, scale > 1.0);
 }
 
 fn scale_of(tagged_count: f32) -> f32 {
-    return select(select(1.0, OF_LARGE, tagged_count < 0x1p-32f), OF_SMALL, tagged_count > 0x1p62f);
+    return select(select(1.0, OF_LARGE, tagged_count < 0.5), OF_SMALL, tagged_count > 0x1p62f);
 }
 
 fn count_of(tagged_count: f32) -> f32 {
-    return tagged_count * select(select(1.0, 0x1p64f, tagged_count < 0x1p-32f), 0x1p-64f, tagged_count > 0x1p62f);
+    return tagged_count * select(select(1.0, 0x1p64f, tagged_count < 0.5), 0x1p-64f, tagged_count > 0x1p62f);
 }
 
 // A group's statistics, of values times `scale`: their mean is shift + delta, and `factor` is what a distance from it is

@@ -96,7 +96,7 @@ fn partial_from_sums(count: f32, center: Center, sum1: Value, sum2: Value) -> Pa
 // up for it. A mean that is not small has no small deviations but 0.
 fn better_scale(p: Partial) -> Value {
     let vanishing = (p.m2 < Value(p.count * params.least_square)) & (abs(p.shift) < Value(1.0));
-    let overflowing = (bitcast<ValueBits>(p.m2) & ValueBits(0x7fffffffu)) >= ValueBits(0x7d800000u);
+    let overflowing = (bitcast<ValueBits>(p.m2) & ValueBits(0x7fffffffu)) >= ValueBits(0x71800000u);
     return select(select(Value(1.0), Value(OF_SMALL), vanishing), Value(OF_LARGE), overflowing);
 }
 

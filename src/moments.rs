@@ -80,7 +80,7 @@ impl Moments {
     fn scale(self) -> Scale {
         match self.tagged_count {
             count if count > f32::powi(2.0, 62) => OF_SMALL,
-            count if count > 0.0 && count < f32::powi(2.0, -32) => OF_LARGE,
+            count if count > 0.0 && count < 0.5 => OF_LARGE,
             _ => SCALE_1,
         }
     }

@@ -1,5 +1,4 @@
-// What the gradient of a group needs: its statistics, and the sums of g and of g times the centred element, both times the root
-// of the scale.
+// What the gradient of a group needs: its statistics, and the sums of g and of g * xhat, both times the root of the scale.
 struct Gradients {
     statistics: Statistics,
     sums: vec2<f32>,
@@ -7,6 +6,5 @@ struct Gradients {
 
 fn group_slope(found: Gradients) -> Slope {
     let statistics = found.statistics;
-    let product = found.sums.y * statistics.factor;
-    return slope_of(statistics.factor, root_of(statistics.scale), statistics.count, found.sums.x, product);
+    return slope_of(statistics.factor, root_of(statistics.scale), statistics.count, found.sums.x, found.sums.y);
 }

@@ -1,6 +1,7 @@
-// The sums of g and of g times the centred element over this lane's packs of a tile, whose centre is known. They run in
+// The sums of g and of g * xhat over this lane's packs of a tile, whose statistics are known. They run in
 // chains of 16, chains of 16 chains, and so once more, as in held_statistics.wgsl.
-fn known_sums(base: u32, s: u32, length: u32, scale: f32, center: Center) -> vec2<f32> {
+fn known_sums(base: u32, s: u32, length: u32, statistics: Statistics) -> vec2<f32> {
+    let center = center_of(statistics);
     var sum1 = Pack(0.0);
     var sum2 = Pack(0.0);
     var chain1 = Pack(0.0);
@@ -14,7 +15,7 @@ fn known_sums(base: u32, s: u32, length: u32, scale: f32, center: Center) -> vec
             if whole || at < length {
                 let g = affine(grad_output_load(base + at), s + at, j);
                 run1 += g;
-                run2 += g * centered(x_load(base + at) * scale, center);
+                run2 += g * (centered(x_load(base + at) * statistics.scale, center) * statistics.factor);
             }
         }
         if ((i + TOGETHER) & 15u) == 0u {

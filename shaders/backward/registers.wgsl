@@ -45,7 +45,7 @@ fn tile_gradients(base: u32, length: u32, group: u32, weights: u32) -> Gradients
                     held_g[i + j] = g;
                 }
                 run1 += g;
-                run2 += g * centered(held[i + j], center);
+                run2 += g * (centered(held[i + j], center) * statistics.factor);
             }
         }
         if ((i + TOGETHER) & 15u) == 0u {

@@ -32,7 +32,7 @@ fn tile_gradients(base: u32, length: u32, group: u32, weights: u32) -> Gradients
     if SAVED {
         let statistics = unpacked(stats_load(group));
         affine_begin(weights, root_of(statistics.scale));
-        return Gradients(statistics, sum_lanes(known_sums(base, 0u, length, statistics.scale, center_of(statistics))));
+        return Gradients(statistics, sum_lanes(known_sums(base, 0u, length, statistics)));
     }
     let none = Partial();
     var tile = Tile(1.0, none);
@@ -40,7 +40,7 @@ fn tile_gradients(base: u32, length: u32, group: u32, weights: u32) -> Gradients
     for (var again = params.zero; ; again++) {
         var merged = none;
         var merged_sums = vec2<f32>(0.0);
-        affine_begin(weights, root_of(tile.scale));
+        affine_begin(weights, 1.0);
         for (var chain = 0u; chain < params.items; chain += 16u * ITEMS) {
             var run = none;
             var run_sums = vec2<f32>(0.0);
@@ -63,5 +63,6 @@ fn tile_gradients(base: u32, length: u32, group: u32, weights: u32) -> Gradients
         }
         tile.scale = scale;
     }
-    return Gradients(statistics_of(tile, 0u), sums);
+    let statistics = statistics_of(tile, 0u);
+    return Gradients(statistics, sums * vec2<f32>(1.0, statistics.factor) * root_of(statistics.scale));
 }

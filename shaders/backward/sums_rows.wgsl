@@ -11,8 +11,8 @@ fn main(invocation: Invocation) {
     let b = run / params.k_count / params.r_count;
     let statistics = unpacked(stats_load(group_at(b, run / params.k_count % params.r_count, k)));
     affine_begin(channel_base(b, k), 1.0);
-    let sums = sum_lanes(known_sums(tile.base, tile.s, tile.length, statistics.scale, center_of(statistics)));
+    let sums = sum_lanes(known_sums(tile.base, tile.s, tile.length, statistics));
     if index < params.tiles && lane_in_tile() == 0u {
-        partial_sums_store(number, vec2<f32>(sums.x, sums.y * statistics.factor));
+        partial_sums_store(number, sums);
     }
 }

@@ -30,8 +30,8 @@ fn exchange(v: vec2<u32>, distance: u32) -> vec2<u32> {
     return other;
 }
 
-// Whether it holds for any lane of the workgroup, or of the subgroup where tiles are no larger; all lanes of a tile say the same. In uniform control flow only, and what
-// comes of it is uniform.
+// Whether it holds for any lane of the workgroup, or of the subgroup where tiles are no larger; all lanes of a tile say the same.
+// In uniform control flow only, and what comes of it is uniform.
 fn any_lane(yes: bool) -> bool {
     if !across_subgroups {
         return subgroupAny(yes);

@@ -1,9 +1,10 @@
 //! The whole range of f32: values from 1e-36 to 3e38, whose squares are no f32, in every norm and plan, forward and backward.
 
 use wgpu_norm::ndarray::{ArrayD, Dimension};
-use wgpu_norm::{Inputs, LpNorm};
+use wgpu_norm::{Backward, BatchNorm, Inputs, LpNorm, Operands};
 
-use crate::support::{Case, Gradient, Kind, every_kind, gpus, part};
+use crate::support::device::{Tensor, run};
+use crate::support::{Case, Data, Gradient, Kind, every_kind, gpu, gpus, part};
 
 /// The ends of the range, and either side of where squares begin to vanish or overflow; then what is between.
 const SCALES: [f32; 15] =
@@ -149,12 +150,13 @@ fn gradients_at_every_scale() {
 fn gradients_of_every_scale() {
     for (kind, shape) in [
         (Kind::Layer { ndim: 1 }, vec![3, 700]),
+        (Kind::Layer { ndim: 1 }, vec![2, 40_000]),
         (Kind::Group { groups: 2, axis: 2 }, vec![2, 333, 4]),
         (Kind::BatchTrain { axis: 1 }, vec![5, 3, 140]),
     ] {
         let gradient = Gradient::new(kind, &shape, 2.0);
-        for scale in [1e-30, 1.0, 1e30] {
-            for of_dy in [1e-15, 1e15] {
+        for scale in [1e-30, 1e-18, 1e-16, 1e-15, 1.0, 1e14, 1e17, 1e30] {
+            for of_dy in [1e-17, 1e17] {
                 let Some(case) = at_scale(gradient.case.clone(), scale, 0.0) else { continue };
                 Gradient { case, dy: gradient.dy.mapv(|v| v * of_dy) }.check_all(gpus());
             }
@@ -172,5 +174,61 @@ fn the_zero_vector_stays() {
         let l1 = y(LpNorm::l1(&[2, 3], &[1]).unwrap());
         assert_eq!(l1[..3], [0.0; 3]);
         assert!((l1[3] - 3.0 / 7.0).abs() < 1e-6 && (l1[4] - 4.0 / 7.0).abs() < 1e-6);
+    }
+}
+
+/// Running statistics need not be those of the values: a channel that was dead has a variance of 0.
+#[test]
+fn running_statistics_of_other_values() {
+    for (variance, eps) in [(0.0, 1e-30), (1e-32, 0.0), (1e30, 1e-5)] {
+        for value in [1e-10, 1.0, 1e10, 1e20] {
+            let mut case = Case::new(Kind::BatchEval { axis: 1 }, &[4, 3, 7], 0.0);
+            case.x.map_inplace(|v| *v *= value);
+            case.running_mean.as_mut().unwrap().fill(0.0);
+            case.running_var.as_mut().unwrap().fill(variance);
+            case.eps = eps;
+            case.check();
+        }
+    }
+}
+
+/// Sums of squares that are at a threshold in one order of merging and not in the other: all lanes must decide alike.
+#[test]
+fn lanes_decide_alike() {
+    for (counts, apart, eps) in [([126.0, 28.0], 235231701368832.0_f32, 1e-5), ([78.0, 123.0], 9.113_105_7e-16, 0.0)] {
+        let norm = BatchNorm::new(&[154, 1], 1).unwrap().eps(eps).without_tracking();
+        for (label, gpu) in gpus() {
+            let mut moments = vec![0.0; 4 * 24];
+            (moments[0], moments[4], moments[5]) = (counts[0], counts[1], apart);
+            let x = vec![apart; 154];
+            let plan = gpu.context().plan_from_moments(&norm, 24).unwrap();
+            let [x, moments] = [&x, &moments].map(|values| Tensor::new(gpu, values));
+            let (y, rstd) = (Tensor::unwritten(gpu, 154), Tensor::unwritten(gpu, 1));
+            run(gpu, &plan, &Operands::new(x.view(), y.view()).moments(moments.view()).rstd(rstd.view()));
+            let [n, m] = counts.map(f64::from);
+            let (part, apart) = (m / (n + m), f64::from(apart));
+            let want = 1.0 / (part * (1.0 - part) * apart * apart + f64::from(eps)).sqrt();
+            assert!((f64::from(rstd.read()[0]) / want - 1.0).abs() < 4e-6, "{label}: {:?} {want}", rstd.read());
+            let want = (1.0 - part) * apart * want;
+            assert!(
+                y.read().iter().all(|&y| (f64::from(y) / want - 1.0).abs() < 4e-6),
+                "{label}: {:?} {want}",
+                y.read()
+            );
+        }
+    }
+}
+
+/// The longest rows of one lane, done again: no loop may end early.
+#[test]
+fn the_longest_rows() {
+    for width in [16_383, 16_384] {
+        for scale in [1e-30, 1e30] {
+            let case = at_scale(Case::new(Kind::Layer { ndim: 1 }, &[257, width], 1.0), scale, 0.0).unwrap();
+            case.check_on("as it is", gpu(), &case.kind.oracle(&case));
+            let dy = Data::new(3).normal(case.x.shape(), 0.3, 1.0);
+            let gradient = Gradient { case, dy };
+            gradient.check_on("as it is", gpu(), Backward::new(), &gradient.oracle());
+        }
     }
 }
