@@ -112,6 +112,6 @@ fn large_tensors_channels_last() {
 fn large_batches() {
     large(part(
         &[(Kind::BatchTrain { axis: 1 }, &[1_180_000, 64]), (Kind::BatchEval { axis: 1 }, &[1_180_000, 64])],
-        1,
+        0,
     ));
 }
