@@ -4,7 +4,9 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::Layer;
 use super::options::{Following, LayerOptions};
-use super::passes::{Backwards, BoundBackward, BoundForward, Forward, GradOutput, Place, Saved};
+#[cfg(not(target_arch = "wasm32"))]
+use super::passes::Saved;
+use super::passes::{Backwards, BoundBackward, BoundForward, Forward, GradOutput, Place};
 use super::recent::Recent;
 use crate::backward::Backward;
 use crate::bind::{Bound, Operands, View};
