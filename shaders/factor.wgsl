@@ -17,19 +17,13 @@ fn inverse_length(length: f32, scale: f32) -> f32 {
     return select(1.0 / divisor, 0.0, divisor == 0.0);
 }
 
-// A vector of length 0 stays 0 without eps too, as ONNX has it.
-fn factor_of_length(length: f32) -> f32 {
-    let divisor = at_least_eps(length);
-    return select(1.0 / divisor, 0.0, divisor == 0.0);
-}
-
 // m2 is the sum of squares, or with L1 of magnitudes, over `count` elements.
 fn factor_of(m2: f32, count: f32, scale: f32) -> f32 {
     if scaling == L1 {
-        return factor_of_length(m2);
+        return inverse_length(m2, scale);
     }
     if scaling == L2 {
-        return factor_of_length(sqrt(m2));
+        return inverse_length(sqrt(m2), scale);
     }
     let variance = m2 / count;
     if scaling == DEVIATION_PLUS_EPS {

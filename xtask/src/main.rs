@@ -27,19 +27,18 @@ Options:
   -h, --help      Print this
 
 Options of `test`, directly after it:
-  --thorough      Run all of every sweep and more random draws, which takes about
-                  twice as long; the same as WGPU_NORM_THOROUGH=1
-  --driver NAME   On Linux: `swiftshader` runs the tests on the Vulkan driver in
-                  software that comes with Chromium, `gl` on wgpu's OpenGL
-                  backend over Mesa's software renderer
+  --thorough      Run all of every sweep and all random draws, which takes a few
+                  minutes more; the same as WGPU_NORM_THOROUGH=1
+  --driver NAME   On Linux: `lavapipe` runs the tests on Mesa's software Vulkan,
+                  `swiftshader` on the one that comes with Chromium, `gl` on
+                  wgpu's OpenGL backend over Mesa's software renderer
 
-On Linux demo and test look for a Vulkan device. Where there is none on Debian or
-Ubuntu they install Mesa's software driver (mesa-vulkan-drivers): at once as
-root, after a `y` at a terminal through sudo, and otherwise they print the
-command and exit 1. On other distributions they say what to install and exit 1.
-macOS and Windows bring Metal and Direct3D 12, so nothing is looked for there.
-A driver named by --driver is installed in the same way where it is missing:
-`swiftshader` as the package chromium, `gl` as libegl1 and libgl1-mesa-dri.
+On Linux demo and test look for a Vulkan device, or for the driver that is named.
+Where there is none on Debian or Ubuntu they install it, Mesa's software Vulkan
+(mesa-vulkan-drivers) unless another is named: at once as root, after a `y` at a
+terminal through sudo, and otherwise they print the command and exit 1. On other
+distributions they say what to install and exit 1. macOS and Windows bring Metal
+and Direct3D 12, so nothing is looked for there.
 
 Examples:
   cargo xtask demo
@@ -79,18 +78,18 @@ fn parse(mut args: impl Iterator<Item = OsString>) -> Result<Request, String> {
     };
     let mut rest: Vec<OsString> = args.collect();
     // xtask's own options stand directly after the command; the rest is passed on.
-    let mut driver = Driver::AtHand;
+    let mut driver = &AT_HAND;
     if let run::Task::Test { thorough } = &mut task {
         while let Some(first) = rest.first().map(|a| a.to_string_lossy().into_owned()) {
             if first == "--thorough" {
                 *thorough = true;
                 rest.remove(0);
             } else if first == "--driver" {
-                let name = rest.get(1).ok_or("`--driver` takes a name: `swiftshader` or `gl`.")?;
-                driver = Driver::parse(&name.to_string_lossy())?;
+                let name = rest.get(1).ok_or("`--driver` takes a name: `lavapipe`, `swiftshader` or `gl`.")?;
+                driver = Driver::named(&name.to_string_lossy())?;
                 rest.drain(..2);
             } else if let Some(name) = first.strip_prefix("--driver=") {
-                driver = Driver::parse(name)?;
+                driver = Driver::named(name)?;
                 rest.remove(0);
             } else {
                 break;
@@ -162,15 +161,16 @@ mod tests {
         let rest = ["layer_norm", "--", "--help"];
         assert_eq!(
             parsed(&["test", rest[0], rest[1], rest[2]]),
-            Ok(Request::Run(TEST, Driver::AtHand, rest.map(OsString::from).to_vec()))
+            Ok(Request::Run(TEST, &AT_HAND, rest.map(OsString::from).to_vec()))
         );
     }
 
     #[test]
     fn a_driver_is_named_directly_after_test() {
+        let named = |name| Driver::named(name).unwrap();
         let run = |driver, rest: &[&str]| Ok(Request::Run(TEST, driver, rest.iter().map(OsString::from).collect()));
-        assert_eq!(parsed(&["test", "--driver", "swiftshader"]), run(Driver::SwiftShader, &[]));
-        assert_eq!(parsed(&["test", "--driver=gl", "--test", "suite"]), run(Driver::Gl, &["--test", "suite"]));
+        assert_eq!(parsed(&["test", "--driver", "lavapipe"]), run(named("lavapipe"), &[]));
+        assert_eq!(parsed(&["test", "--driver=gl", "--test", "suite"]), run(named("gl"), &["--test", "suite"]));
         assert_eq!(parsed(&["test", "--driver", "gl", "--help"]), Ok(Request::Help));
         // Anywhere else it is for cargo, or for the demo.
         assert_eq!(parsed(&["test", "x", "--driver", "gl"]), run(&AT_HAND, &["x", "--driver", "gl"]));
@@ -180,14 +180,15 @@ mod tests {
 
     #[test]
     fn thorough_is_asked_for_directly_after_test() {
+        let gl = Driver::named("gl").unwrap();
         let run = |thorough, driver, rest: &[&str]| {
             let rest = rest.iter().map(OsString::from).collect();
             Ok(Request::Run(run::Task::Test { thorough }, driver, rest))
         };
-        assert_eq!(parsed(&["test", "--thorough", "--lib"]), run(true, Driver::AtHand, &["--lib"]));
-        assert_eq!(parsed(&["test", "--thorough", "--driver", "gl"]), run(true, Driver::Gl, &[]));
-        assert_eq!(parsed(&["test", "--driver=gl", "--thorough", "x"]), run(true, Driver::Gl, &["x"]));
-        assert_eq!(parsed(&["test", "x", "--thorough"]), run(false, Driver::AtHand, &["x", "--thorough"]));
+        assert_eq!(parsed(&["test", "--thorough", "--lib"]), run(true, &AT_HAND, &["--lib"]));
+        assert_eq!(parsed(&["test", "--thorough", "--driver", "gl"]), run(true, gl, &[]));
+        assert_eq!(parsed(&["test", "--driver=gl", "--thorough", "x"]), run(true, gl, &["x"]));
+        assert_eq!(parsed(&["test", "x", "--thorough"]), run(false, &AT_HAND, &["x", "--thorough"]));
     }
 
     #[test]
