@@ -8,10 +8,10 @@ use crate::support::{Case, Data, Gradient, Kind, every_kind, gpu, gpus, part};
 
 /// The ends of the range, and either side of where squares begin to vanish or overflow; then what is between.
 const SCALES: [f32; 15] =
-    [1e-36, 1e-22, 1e-18, 1e18, 1e19, 7e37, 1e-33, 1e-27, 1e-19, 1e-15, 1e-12, 1e10, 1e17, 1e25, 1e33];
+    [1e-36, 1e-18, 1e19, 7e37, 1e-22, 1e18, 1e-33, 1e-27, 1e-19, 1e-15, 1e-12, 1e10, 1e17, 1e25, 1e33];
 
 fn scales() -> &'static [f32] {
-    part(&SCALES, 6)
+    part(&SCALES, 4)
 }
 
 /// Inputs that are no normal numbers count as 0 where the adapter flushes them; here everywhere.
@@ -155,7 +155,7 @@ fn gradients_of_every_scale() {
         (Kind::BatchTrain { axis: 1 }, vec![5, 3, 140]),
     ] {
         let gradient = Gradient::new(kind, &shape, 2.0);
-        for scale in [1e-30, 1e-18, 1e-16, 1e-15, 1.0, 1e14, 1e17, 1e30] {
+        for &scale in part(&[1e-16, 1e17, 1e-30, 1e-18, 1e-15, 1.0, 1e14, 1e30], 3) {
             for of_dy in [1e-17, 1e17] {
                 let Some(case) = at_scale(gradient.case.clone(), scale, 0.0) else { continue };
                 Gradient { case, dy: gradient.dy.mapv(|v| v * of_dy) }.check_all(gpus());
@@ -222,13 +222,11 @@ fn lanes_decide_alike() {
 /// The longest rows of one lane, done again: no loop may end early.
 #[test]
 fn the_longest_rows() {
-    for width in [16_383, 16_384] {
-        for scale in [1e-30, 1e30] {
-            let case = at_scale(Case::new(Kind::Layer { ndim: 1 }, &[257, width], 1.0), scale, 0.0).unwrap();
-            case.check_on("as it is", gpu(), &case.kind.oracle(&case));
-            let dy = Data::new(3).normal(case.x.shape(), 0.3, 1.0);
-            let gradient = Gradient { case, dy };
-            gradient.check_on("as it is", gpu(), Backward::new(), &gradient.oracle());
-        }
+    for &(width, scale) in part(&[(16_383, 1e30), (16_383, 1e-30), (16_384, 1e30), (16_384, 1e-30)], 1) {
+        let case = at_scale(Case::new(Kind::Layer { ndim: 1 }, &[257, width], 1.0), scale, 0.0).unwrap();
+        case.check_on("as it is", gpu(), &case.kind.oracle(&case));
+        let dy = Data::new(3).normal(case.x.shape(), 0.3, 1.0);
+        let gradient = Gradient { case, dy };
+        gradient.check_on("as it is", gpu(), Backward::new(), &gradient.oracle());
     }
 }
