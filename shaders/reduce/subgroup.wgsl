@@ -30,20 +30,10 @@ fn exchange(v: vec2<u32>, distance: u32) -> vec2<u32> {
     return other;
 }
 
-// Whether it holds for any lane of the workgroup, or of the subgroup where tiles are no larger; all lanes of a tile say the same.
-// In uniform control flow only, and what comes of it is uniform.
+// Whether it holds for any lane of the workgroup, or of the subgroup where tiles are no larger.
 fn any_lane(yes: bool) -> bool {
     if !across_subgroups {
         return subgroupAny(yes);
     }
-    exchanged[lane].x = u32(yes);
-    workgroupBarrier();
-    if lane == 0u {
-        var any = 0u;
-        for (var tile = 0u; tile < workgroup_size; tile += lanes) {
-            any |= exchanged[tile].x;
-        }
-        exchanged[0].x = any;
-    }
-    return workgroupUniformLoad(&exchanged[0]).x != 0u;
+    return any_in_workgroup(yes);
 }

@@ -1,6 +1,6 @@
 //! The fragments of a variant, joined.
 
-use super::{Affine, Hold, Kernel, Known, Variant, fragment, tensor};
+use super::{Affine, Hold, Kernel, Known, Reduction, Variant, fragment, tensor};
 
 impl Variant {
     /// Whether weight and bias are read a pack at a time.
@@ -49,6 +49,9 @@ impl Variant {
             } else {
                 fragment!("width/value_scalar.wgsl")
             });
+        }
+        if kernel != CountBatch && self.reduction != Reduction::Alone {
+            parts.push(fragment!("reduce/any_in_workgroup.wgsl"));
         }
         if kernel.by_rows() {
             parts.extend([fragment!("team.wgsl"), fragment!("rows.wgsl")]);
