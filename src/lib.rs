@@ -123,45 +123,36 @@
 
 mod array;
 mod backward;
-mod bind;
 mod block;
-mod context;
 #[cfg(feature = "ndarray")]
 pub mod doctor;
 mod element;
 mod error;
 mod gpu;
-mod mapped;
+mod mapping;
 mod moments;
 pub mod nn;
 mod norm;
-mod plan;
-mod probe;
+mod problem;
 #[cfg(feature = "ndarray")]
 pub mod reference;
 /// For the command and the benchmark of this package; no part of what versions promise.
 #[cfg(feature = "ndarray")]
 #[doc(hidden)]
 pub mod sample;
-mod scope;
-mod shader;
 
 pub use array::{Gradients, Inputs, Outputs};
 pub use backward::Backward;
-pub use bind::{Bound, Expected, Operands, View};
 pub use block::{AffineIndex, Block};
-pub use context::{Context, Safety};
 pub use element::Element;
 pub use error::{BindError, Error, LayerError, RunError, SpecError};
-pub use gpu::{AdapterReport, Gpu, features_for, limits_for};
-pub use moments::Moments;
-pub use norm::{
-    BatchNorm, DEFAULT_EPS, GroupNorm, InstanceNorm, LayerNorm, LpNorm, MeanVarianceNorm, Momentum, Norm, RmsNorm,
-    VarianceEstimator,
+pub use gpu::{
+    AdapterReport, Bound, Capabilities, Context, Expected, Gpu, Operands, Pass, Plan, Probe, Safety, ShaderVariant,
+    Tuning, View, features_for, limits_for, shader_variants,
 };
-pub use plan::{Capabilities, Pass, Plan, Tuning};
-pub use probe::Probe;
-pub use shader::{ShaderVariant, shader_variants};
+pub use moments::Moments;
+pub use norm::{BatchNorm, DEFAULT_EPS, GroupNorm, InstanceNorm, LayerNorm, LpNorm, MeanVarianceNorm, Norm, RmsNorm};
+pub use problem::{Momentum, VarianceEstimator};
 
 #[cfg(feature = "ndarray")]
 pub use ndarray;

@@ -2,10 +2,11 @@
 
 use super::{Inputs, Role};
 use crate::backward::Backward;
-use crate::bind::shape;
 use crate::error::{BindError, Error};
 use crate::gpu::Gpu;
-use crate::norm::{Norm, Problem, count};
+use crate::gpu::bind::shape;
+use crate::norm::Norm;
+use crate::problem::{Problem, count};
 
 /// The gradients that one backward pass computed: those that its [`Backward`] selects.
 #[derive(Debug, Clone, PartialEq)]

@@ -7,11 +7,12 @@ mod transfer;
 
 pub use backward::Gradients;
 
-use crate::bind::{presence, shape};
 use crate::error::{BindError, Error};
 use crate::gpu::Gpu;
-use crate::norm::{Norm, Problem, Source, count};
-use crate::shader::Role;
+use crate::gpu::bind::{presence, shape};
+use crate::gpu::shader::Role;
+use crate::norm::Norm;
+use crate::problem::{Problem, Source, count};
 
 /// The input tensors of one call, and which optional results to return. `T` is `&[f32]`, in row-major order, or an
 /// `ndarray` view.

@@ -1,15 +1,15 @@
 //! Up to the device, through a plan, and back.
 
 use super::Inputs;
-use crate::bind::{Operands, View, fill, shape};
 use crate::element::Element;
 use crate::error::{Error, RunError};
 use crate::gpu::Gpu;
-use crate::mapped::Mapped;
-use crate::norm::count;
-use crate::plan::Plan;
-use crate::scope::{Scopes, is_lost, wait};
-use crate::shader::Role;
+use crate::gpu::bind::{Operands, View, fill, shape};
+use crate::gpu::mapped::Mapped;
+use crate::gpu::plan::Plan;
+use crate::gpu::scope::{Scopes, is_lost, wait};
+use crate::gpu::shader::Role;
+use crate::problem::count;
 
 /// What came back.
 pub(super) struct Fetched([Option<Vec<f32>>; Role::GIVEN.len()]);

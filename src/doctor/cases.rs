@@ -4,8 +4,8 @@ use super::check::Way;
 use crate::backward::Backward;
 use crate::error::SpecError;
 use crate::gpu::Gpu;
+use crate::gpu::plan::Plan;
 use crate::norm::{DEFAULT_EPS, Norm};
-use crate::plan::Plan;
 use crate::sample::Kind;
 
 /// A norm of one shape, or its gradients.

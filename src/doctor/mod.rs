@@ -15,8 +15,8 @@ use std::fmt;
 
 use crate::error::{Error, SpecError};
 use crate::gpu::Gpu;
-use crate::plan::{Capabilities, Plan};
-use crate::probe::Probe;
+use crate::gpu::plan::{Capabilities, Plan};
+use crate::gpu::probe::Probe;
 use cases::{CASES, Case, Data};
 use check::Way;
 use given::Given;

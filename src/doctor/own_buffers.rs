@@ -5,9 +5,9 @@ use ndarray::{ArrayD, IxDyn};
 
 use super::given::Given;
 use crate::backward::Backward;
-use crate::bind::{Bound, Operands};
 use crate::error::Error;
 use crate::gpu::Gpu;
+use crate::gpu::bind::{Bound, Operands};
 use crate::sample::Parameters;
 
 /// `y`.

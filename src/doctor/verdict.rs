@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 
 use super::check::{Check, Way};
-use crate::probe::Probe;
+use crate::gpu::probe::Probe;
 use crate::reference::TOLERANCE;
 
 /// What to make of it all.

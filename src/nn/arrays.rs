@@ -2,10 +2,10 @@
 
 use super::Layer;
 use super::options::LayerOptions;
-use crate::bind::{Bound, Operands};
 use crate::error::{BindError, Error};
-use crate::norm::count;
-use crate::plan::Plan;
+use crate::gpu::bind::{Bound, Operands};
+use crate::gpu::plan::Plan;
+use crate::problem::count;
 
 /// The caller's tensors come and go.
 const USAGE: wgpu::BufferUsages = wgpu::BufferUsages::STORAGE.union(wgpu::BufferUsages::COPY_SRC);

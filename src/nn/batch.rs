@@ -5,7 +5,8 @@ use super::options::sealed::Kind;
 use super::options::{Affine, Channels};
 use super::repr::{Bool, Float};
 use crate::error::{Error, LayerError};
-use crate::norm::{Average, BatchNorm, DEFAULT_EPS, Momentum, Norm, VarianceEstimator};
+use crate::norm::{BatchNorm, DEFAULT_EPS, Norm};
+use crate::problem::{Average, Momentum, VarianceEstimator};
 
 /// A batch normalization layer with its parameters and running statistics: PyTorch's `BatchNorm1d` to `3d`.
 pub type BatchNormLayer = Layer<BatchNormOptions>;

@@ -9,11 +9,11 @@ use super::passes::Saved;
 use super::passes::{Backwards, BoundBackward, BoundForward, Forward, GradOutput, Place};
 use super::recent::Recent;
 use crate::backward::Backward;
-use crate::bind::{Bound, Operands, View};
 use crate::element::Element;
 use crate::error::{BindError, Error, LayerError};
-use crate::norm::count;
-use crate::plan::Plan;
+use crate::gpu::bind::{Bound, Operands, View};
+use crate::gpu::plan::Plan;
+use crate::problem::count;
 
 /// Shapes come and go with the length of a text, say; plans are small.
 const PLANS: usize = 256;

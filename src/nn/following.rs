@@ -4,12 +4,13 @@ use super::Layer;
 use super::options::{Following, LayerOptions};
 use super::tensors::Running;
 use crate::backward::Backward;
-use crate::bind::{Bound, Operands};
 use crate::element::Element;
 use crate::error::Error;
-use crate::norm::{BatchNorm, LayerNorm, count};
-use crate::plan::Plan;
-use crate::shader::Role;
+use crate::gpu::bind::{Bound, Operands};
+use crate::gpu::plan::Plan;
+use crate::gpu::shader::Role;
+use crate::norm::{BatchNorm, LayerNorm};
+use crate::problem::count;
 
 impl<K: LayerOptions> Layer<K> {
     /// A forward pass by each instance's statistics, `plan` being of its moments, and what the running statistics make of

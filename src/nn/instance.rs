@@ -5,7 +5,8 @@ use super::options::sealed::Kind;
 use super::options::{Affine, Channels, Following};
 use super::repr::{Bool, Float};
 use crate::error::{Error, LayerError, SpecError};
-use crate::norm::{DEFAULT_EPS, InstanceNorm, Norm, VarianceEstimator};
+use crate::norm::{DEFAULT_EPS, InstanceNorm, Norm};
+use crate::problem::VarianceEstimator;
 
 /// An instance normalization layer with its parameters: PyTorch's `InstanceNorm1d` to `3d`.
 pub type InstanceNormLayer = Layer<InstanceNormOptions>;

@@ -3,7 +3,8 @@
 use std::fmt;
 
 use crate::error::{Error, LayerError};
-use crate::norm::{Norm, VarianceEstimator};
+use crate::norm::Norm;
+use crate::problem::VarianceEstimator;
 
 /// Options that a [`Layer`](super::Layer) is made from. This trait is sealed: only the options of this module implement it.
 pub trait LayerOptions: sealed::Kind {}

@@ -3,8 +3,8 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use crate::bind::{Bound, View};
 use crate::error::LayerError;
+use crate::gpu::bind::{Bound, View};
 
 /// A view, to remember.
 #[derive(Debug, Clone, PartialEq)]

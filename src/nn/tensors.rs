@@ -4,7 +4,7 @@ use super::options::sealed::Kind;
 use crate::element::Element;
 use crate::error::{Error, RunError};
 use crate::gpu::Gpu;
-use crate::norm::count;
+use crate::problem::count;
 
 /// The values of weight and bias, or of their gradients.
 #[derive(Debug, Clone, PartialEq, Default)]

@@ -1,8 +1,8 @@
 //! A choice of axes to reduce, for norms that take any.
 
-use super::check_shape;
 use crate::block::Block;
 use crate::error::SpecError;
+use crate::problem::check_shape;
 
 /// A shape, which of its axes are reduced, and the block that makes.
 #[derive(Debug, Clone, PartialEq)]

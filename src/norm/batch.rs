@@ -1,9 +1,10 @@
 //! Batch normalization.
 
 use super::sealed::Lower;
-use super::{DEFAULT_EPS, Norm, Problem, Source, Tracking, check_channel_axis, count};
+use super::{DEFAULT_EPS, Norm, check_channel_axis, count, problem};
 use crate::block::{AffineIndex, Block};
 use crate::error::SpecError;
+use crate::problem::{Average, Momentum, Problem, Source, Tracking, VarianceEstimator};
 
 /// Batch normalization: each channel has one mean and variance, over the whole batch and all positions.
 ///
@@ -56,56 +57,6 @@ enum Mode {
     Train,
     Eval,
     Untracked,
-}
-
-/// How running statistics are updated from each batch.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Momentum(pub(crate) Average);
-
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub(crate) enum Average {
-    Exponential { given: f32, keep: f32, take: f32 },
-    Cumulative,
-}
-
-impl Momentum {
-    /// PyTorch's momentum, the share of the new batch: `running = (1 - momentum) * running + momentum * batch`. Must be in 0
-    /// to 1, which is checked when planning.
-    #[must_use]
-    pub fn exponential(momentum: f32) -> Self {
-        // In f64, so that the two parts of 0.1 are the nearest f32 to 0.9 and 0.1.
-        Self(Average::Exponential { given: momentum, keep: (1.0 - f64::from(momentum)) as f32, take: momentum })
-    }
-
-    /// ONNX's momentum, the share of the old value: `running = momentum * running + (1 - momentum) * batch`. Must be in 0 to
-    /// 1, which is checked when planning.
-    #[must_use]
-    pub fn onnx(momentum: f32) -> Self {
-        Self(Average::Exponential { given: momentum, keep: momentum, take: (1.0 - f64::from(momentum)) as f32 })
-    }
-
-    /// The average of all batches so far, with equal weights: PyTorch's `momentum=None`. Requires `num_batches_tracked`.
-    #[must_use]
-    pub fn cumulative() -> Self {
-        Self(Average::Cumulative)
-    }
-}
-
-impl From<f32> for Momentum {
-    /// [`Momentum::exponential`].
-    fn from(momentum: f32) -> Self {
-        Self::exponential(momentum)
-    }
-}
-
-/// Which variance of the batch updates the running variance. The normalization itself always uses the biased one.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
-pub enum VarianceEstimator {
-    /// Divided by `n`: the population variance, as in ONNX.
-    #[default]
-    Biased,
-    /// Divided by `n - 1`: the sample variance, as in PyTorch. With one value per channel the result is 0.
-    Unbiased,
 }
 
 impl BatchNorm {
@@ -240,6 +191,6 @@ impl Lower for BatchNorm {
             Mode::Eval => Source::Running,
             Mode::Untracked => Source::Batch,
         };
-        Ok(Problem { source, ..Problem::new(self, block, AffineIndex::PER_K, self.eps)? })
+        Ok(Problem { source, ..problem(self, block, AffineIndex::PER_K, self.eps)? })
     }
 }

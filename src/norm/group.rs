@@ -1,9 +1,10 @@
 //! Group normalization.
 
 use super::sealed::Lower;
-use super::{Channels, DEFAULT_EPS, Norm, Problem, check_channel_axis};
+use super::{Channels, DEFAULT_EPS, Norm, check_channel_axis, problem};
 use crate::block::{AffineIndex, Block};
 use crate::error::SpecError;
+use crate::problem::Problem;
 
 /// Group normalization: the channels are split into contiguous groups. Each group of each sample has its own mean and
 /// variance, over its channels and all positions.
@@ -106,6 +107,6 @@ impl Lower for GroupNorm {
         let groups = self.num_groups as u64;
         let block = Block { b: n, r: before, k: groups, s: c / groups * after };
         let index = AffineIndex { b_mod: 1, b_mul: 0, k_mul: c / groups, s_div: after.max(1) };
-        Problem::new(self, block, index, self.eps)
+        problem(self, block, index, self.eps)
     }
 }

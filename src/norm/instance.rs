@@ -1,9 +1,10 @@
 //! Instance normalization.
 
 use super::sealed::Lower;
-use super::{Channels, DEFAULT_EPS, Norm, Problem, Source, check_channel_axis, count};
+use super::{Channels, DEFAULT_EPS, Norm, check_channel_axis, count, problem};
 use crate::block::{AffineIndex, Block};
 use crate::error::SpecError;
+use crate::problem::{Problem, Source};
 
 /// Instance normalization: each channel of each sample has its own mean and variance over all positions.
 ///
@@ -107,9 +108,9 @@ impl Lower for InstanceNorm {
         if self.eval {
             // No sample differs from another: as batch norm.
             let block = Block { b: 1, r: count(&self.shape[..self.axis]), k: c, s: after };
-            let problem = Problem::new(self, block, AffineIndex::PER_K, self.eps)?;
+            let problem = problem(self, block, AffineIndex::PER_K, self.eps)?;
             return Ok(Problem { source: Source::Running, ..problem });
         }
-        Problem::new(self, Block { b: n, r: before, k: c, s: after }, AffineIndex::PER_K, self.eps)
+        problem(self, Block { b: n, r: before, k: c, s: after }, AffineIndex::PER_K, self.eps)
     }
 }

@@ -1,9 +1,10 @@
 //! Layer normalization.
 
 use super::sealed::Lower;
-use super::{DEFAULT_EPS, Norm, Problem, check_normalized_shape, count};
+use super::{DEFAULT_EPS, Norm, check_normalized_shape, count, problem};
 use crate::block::{AffineIndex, Block};
 use crate::error::SpecError;
+use crate::problem::Problem;
 
 /// Layer normalization: each row, which is the last axes of `x`, has its own mean and variance.
 ///
@@ -73,7 +74,7 @@ impl Norm for LayerNorm {
 
 impl Lower for LayerNorm {
     fn lower(&self) -> Result<Problem, SpecError> {
-        let problem = Problem::new(self, rows(&self.shape, self.first_axis), AffineIndex::PER_ELEMENT, self.eps)?;
+        let problem = problem(self, rows(&self.shape, self.first_axis), AffineIndex::PER_ELEMENT, self.eps)?;
         Ok(Problem { residual: true, ..problem })
     }
 }

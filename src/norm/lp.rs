@@ -2,9 +2,10 @@
 
 use super::axes::Axes;
 use super::sealed::Lower;
-use super::{Centering, Norm, Problem, Scaling};
+use super::{Norm, problem};
 use crate::block::AffineIndex;
 use crate::error::SpecError;
+use crate::problem::{Centering, Problem, Scaling};
 
 /// L1 or L2 normalization over any axes: every vector along them is divided by its norm.
 ///
@@ -84,7 +85,7 @@ impl Norm for LpNorm {
 
 impl Lower for LpNorm {
     fn lower(&self) -> Result<Problem, SpecError> {
-        let problem = Problem::new(self, self.axes.block(), AffineIndex::NONE, self.eps)?;
+        let problem = problem(self, self.axes.block(), AffineIndex::NONE, self.eps)?;
         Ok(Problem { centering: Centering::None, scaling: self.scaling, affine: false, ..problem })
     }
 }

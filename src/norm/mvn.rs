@@ -2,9 +2,10 @@
 
 use super::axes::Axes;
 use super::sealed::Lower;
-use super::{Norm, Problem, Scaling};
+use super::{Norm, problem};
 use crate::block::AffineIndex;
 use crate::error::SpecError;
+use crate::problem::{Problem, Scaling};
 
 /// Mean-variance normalization over any axes, without parameters.
 ///
@@ -75,7 +76,7 @@ impl Norm for MeanVarianceNorm {
 
 impl Lower for MeanVarianceNorm {
     fn lower(&self) -> Result<Problem, SpecError> {
-        let problem = Problem::new(self, self.axes.block(), AffineIndex::NONE, self.eps)?;
+        let problem = problem(self, self.axes.block(), AffineIndex::NONE, self.eps)?;
         Ok(Problem { scaling: Scaling::Deviation, affine: false, ..problem })
     }
 }

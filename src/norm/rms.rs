@@ -2,9 +2,10 @@
 
 use super::layer::{reduced_to_one, rows};
 use super::sealed::Lower;
-use super::{Centering, DEFAULT_EPS, Norm, Problem, check_normalized_shape};
+use super::{DEFAULT_EPS, Norm, check_normalized_shape, problem};
 use crate::block::AffineIndex;
 use crate::error::SpecError;
+use crate::problem::{Centering, Problem};
 
 /// Root mean square normalization: layer normalization without subtracting the mean.
 ///
@@ -93,7 +94,7 @@ impl Lower for RmsNorm {
                 must: "finite",
             });
         }
-        let problem = Problem::new(self, rows(&self.shape, self.first_axis), AffineIndex::PER_ELEMENT, self.eps)?;
+        let problem = problem(self, rows(&self.shape, self.first_axis), AffineIndex::PER_ELEMENT, self.eps)?;
         Ok(Problem { centering: Centering::None, residual: true, weight_offset: self.weight_offset, ..problem })
     }
 }

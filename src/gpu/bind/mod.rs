@@ -12,13 +12,13 @@ pub use operands::{Operands, View};
 
 use std::future::Future;
 
-use crate::context::{Context, Pipelines};
 use crate::element::Element;
 use crate::error::BindError;
-use crate::norm::Problem;
-use crate::plan::{Capabilities, PAIR, Pass, Plan, RECORD, Schedule, Span, Window};
-use crate::scope::{Scopes, is_lost};
-use crate::shader::Role;
+use crate::gpu::context::{Context, Pipelines};
+use crate::gpu::plan::{Capabilities, PAIR, Pass, Plan, RECORD, Schedule, Span, Window};
+use crate::gpu::scope::{Scopes, is_lost};
+use crate::gpu::shader::Role;
+use crate::problem::Problem;
 use params::Params;
 use variant::{Chooser, Given};
 

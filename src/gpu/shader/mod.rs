@@ -20,7 +20,7 @@ pub(crate) const ENTRY: &str = "main";
 /// A file of `shaders/`.
 macro_rules! fragment {
     ($path:literal) => {
-        include_str!(concat!("../../shaders/", $path))
+        include_str!(concat!("../../../shaders/", $path))
     };
 }
 use fragment;

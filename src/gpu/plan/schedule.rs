@@ -1,10 +1,11 @@
 //! The passes of a plan, and what they leave to each other.
 
-use super::{Capabilities, Maker, Mapping, Pass, Tuning};
+use super::{Capabilities, Maker, Pass, Tuning};
 use crate::element::Element;
 use crate::error::SpecError;
-use crate::norm::{Problem, Task};
-use crate::shader::Width;
+use crate::gpu::shader::Width;
+use crate::mapping::Mapping;
+use crate::problem::{Problem, Task};
 
 /// The passes of a plan, in order, at one vector width.
 #[derive(Debug, Clone, PartialEq)]
@@ -35,7 +36,7 @@ impl Schedule {
         quads: bool,
     ) -> Result<Self, SpecError> {
         let width = if quads { Width::Quad } else { Width::Scalar };
-        let make = Maker { problem, mapping: Mapping::of(problem), capabilities, tuning, width };
+        let make = Maker { problem, mapping: Mapping::of(problem.block, problem.index), capabilities, tuning, width };
         capabilities.check_buffer(problem.norm, "x", problem.block.elements() * Element::F32.size())?;
         let schedule = match problem.task {
             Task::Forward => make.forward()?,

@@ -4,47 +4,16 @@
 //! Where elements of one group that share a weight make runs, sums over those runs serve both: weighted and added up by
 //! group, or as they are by weight.
 
-use super::{
-    GroupIndex, Maker, Mapping, Pass, Schedule, Span, StatisticsBy, Team, Traversal, Window, Work, columns, merge,
-    window,
-};
+use super::{Maker, Pass, Schedule, Span, StatisticsBy, Team, Traversal, Window, Work, columns, merge, window};
 use crate::backward::Backward;
 use crate::block::{AffineIndex, Block};
 use crate::error::SpecError;
-use crate::norm::Source;
-use crate::shader::{Affine, Hold, Kernel, Known, Reduction, Width};
+use crate::gpu::shader::{Affine, Hold, Kernel, Known, Reduction, Width};
+use crate::mapping::{GroupIndex, Mapping};
+use crate::problem::Source;
 
 /// Runs of elements that share a weight, in groups that lie in one piece, that are too short to leave a sum each.
 const SHORT_RUN: u64 = 16;
-
-impl Mapping {
-    /// The same tensor with the elements that share a weight as what is reduced: `K` is the weights.
-    fn by_weight(&self) -> Self {
-        let Self { block: Block { b, r, k, s }, index, .. } = *self;
-        let weights_of_b = if index.b_mul > 0 { index.b_mod } else { 1 };
-        let run = index.s_div.min(s).max(1);
-        let runs = s / run;
-        Self {
-            block: Block { b: b / weights_of_b, r, k: weights_of_b * k * runs, s: run },
-            index: AffineIndex::NONE,
-            groups: GroupIndex { b_step: weights_of_b * k, rows: r.max(1), k_div: runs },
-        }
-    }
-
-    pub(super) fn without_weights(self) -> Self {
-        Self { index: AffineIndex::NONE, ..self }
-    }
-
-    /// With `B` as rows: no sum for each `b`.
-    fn with_rows_of_b(self) -> Self {
-        let Self { block, groups, .. } = self;
-        Self {
-            block: Block { b: 1, r: block.b * block.r, ..block },
-            groups: GroupIndex { rows: block.r.max(1), ..groups },
-            ..self
-        }
-    }
-}
 
 /// Groups whose statistics are kept in scratch at a time, where nothing but their number makes it large.
 const SLAB: u64 = 1 << 18;

@@ -1,10 +1,10 @@
 //! Which shader a pass needs, by the tensors there are.
 
 use super::{Expected, Operands};
-use crate::context::PipelineKey;
-use crate::norm::{Centering, Problem};
-use crate::plan::{Capabilities, Pass, Schedule};
-use crate::shader::{Access, Constants, Kernel, Known, Role, TensorBinding, Variant};
+use crate::gpu::context::PipelineKey;
+use crate::gpu::plan::{Capabilities, Pass, Schedule};
+use crate::gpu::shader::{Access, Constants, Kernel, Known, Role, TensorBinding, Variant};
+use crate::problem::{Centering, Problem};
 
 /// The tensors there are, or will be.
 #[derive(Clone, Copy)]

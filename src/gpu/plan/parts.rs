@@ -4,8 +4,8 @@
 use super::{Maker, Pass, Schedule, Work, merge};
 use crate::backward::Backward;
 use crate::error::SpecError;
-use crate::norm::Source;
-use crate::shader::{Kernel, Known};
+use crate::gpu::shader::{Kernel, Known};
+use crate::problem::Source;
 
 impl Maker<'_> {
     pub(super) fn moments(&self) -> Result<Schedule, SpecError> {

@@ -5,9 +5,9 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::backward::Backward;
 use crate::error::SpecError;
+use crate::gpu::plan::{Capabilities, Plan, Tuning};
+use crate::gpu::shader::{Access, Constants, ENTRY, Variant};
 use crate::norm::Norm;
-use crate::plan::{Capabilities, Plan, Tuning};
-use crate::shader::{Access, Constants, ENTRY, Variant};
 
 /// Plans norms for one [`wgpu::Device`], binds them to buffers, and owns the compiled pipelines.
 ///

@@ -3,9 +3,8 @@
 use std::fmt;
 
 use super::Window;
-use crate::block::{AffineIndex, Block};
-use crate::norm::Problem;
-use crate::shader::{Affine, Hold, Kernel, Known, Reduction, Width};
+use crate::gpu::shader::{Affine, Hold, Kernel, Known, Reduction, Width};
+use crate::mapping::Mapping;
 
 /// One step of a plan: a dispatch, or several if a tensor is larger than a storage binding.
 #[derive(Debug, Clone, PartialEq)]
@@ -22,22 +21,6 @@ pub struct Pass {
     pub(crate) statistics_by: StatisticsBy,
     pub(crate) work: Work,
     pub(crate) windows: Vec<Window>,
-}
-
-/// The block a pass goes over, which weight an element of it has, and whose statistics.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub(crate) struct Mapping {
-    pub(crate) block: Block,
-    pub(crate) index: AffineIndex,
-    pub(crate) groups: GroupIndex,
-}
-
-/// The group of element `(b, r, k, s)`: `(b + r / rows) * b_step + k / k_div`.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub(crate) struct GroupIndex {
-    pub(crate) b_step: u64,
-    pub(crate) rows: u64,
-    pub(crate) k_div: u64,
 }
 
 /// How columns find their statistics, numbered as in `shaders/backward/sums_columns.wgsl`.
@@ -127,19 +110,6 @@ impl fmt::Display for Pass {
             write!(f, ", in {} windows", self.windows.len())?;
         }
         Ok(())
-    }
-}
-
-impl Mapping {
-    /// The groups' own block.
-    pub(super) fn of(problem: &Problem) -> Self {
-        let Problem { block, index, .. } = *problem;
-        Self { block, index, groups: GroupIndex { b_step: block.k, rows: block.r.max(1), k_div: 1 } }
-    }
-
-    /// Whether the weights of every group are the same ones.
-    pub(crate) fn has_same_parameters(&self) -> bool {
-        self.index.b_mul == 0 && (self.block.k == 1 || self.index.k_mul == 0)
     }
 }
 

@@ -1,10 +1,10 @@
 //! How a device's floating point behaves, found by running it.
 
-use crate::bind::fill;
 use crate::error::{Error, RunError};
 use crate::gpu::Gpu;
-use crate::scope::Scopes;
-use crate::shader::ENTRY;
+use crate::gpu::bind::fill;
+use crate::gpu::scope::Scopes;
+use crate::gpu::shader::ENTRY;
 
 /// How a device's floating point behaves, found by running a few small shaders with the arithmetic that norms use.
 ///
@@ -95,7 +95,7 @@ const BEFORE_X: usize = 4;
 
 macro_rules! fragment {
     ($path:literal) => {
-        include_str!(concat!("../shaders/", $path))
+        include_str!(concat!("../../shaders/", $path))
     };
 }
 

@@ -1,7 +1,7 @@
 //! Tiles along the contiguous `S`: how many lanes share one, and what each holds.
 
 use super::{Capabilities, Team, Tuning, Turns, Work};
-use crate::shader::{Hold, Reduction, Width};
+use crate::gpu::shader::{Hold, Reduction, Width};
 
 /// Quads of four elements that one lane can hold in registers.
 const MOST_QUADS: u64 = 16;

@@ -1,7 +1,7 @@
 //! The limits and properties of a device that plans depend on.
 
 use crate::error::SpecError;
-use crate::probe::Probe;
+use crate::gpu::probe::Probe;
 
 /// The limits and properties of a device that plans depend on. The name of the device is not among them.
 #[derive(Debug, Clone, PartialEq, Eq)]

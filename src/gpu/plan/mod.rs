@@ -19,9 +19,8 @@ mod window;
 pub use capabilities::Capabilities;
 pub(crate) use grid::Grid;
 use maker::Maker;
-pub(crate) use pass::Mapping;
 pub use pass::Pass;
-use pass::{GroupIndex, StatisticsBy, Team, Turns, Work};
+use pass::{StatisticsBy, Team, Turns, Work};
 pub(crate) use schedule::{PAIR, RECORD, Schedule};
 use traversal::Traversal;
 pub use tuning::Tuning;
@@ -32,7 +31,7 @@ use std::fmt;
 use crate::block::Block;
 use crate::element::Element;
 use crate::error::SpecError;
-use crate::norm::Problem;
+use crate::problem::Problem;
 
 /// How a norm runs on a device with given [`Capabilities`]: the kernels, their workgroups and their scratch memory.
 ///

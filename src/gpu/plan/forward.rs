@@ -3,8 +3,8 @@
 use super::{Maker, Pass, Schedule, Team, Traversal, Work, columns, merge, rows, window};
 use crate::block::Block;
 use crate::error::SpecError;
-use crate::norm::Source;
-use crate::shader::{Hold, Kernel, Known};
+use crate::gpu::shader::{Hold, Kernel, Known};
+use crate::problem::Source;
 
 /// What the last pass of a plan in stages binds: `x`, `y`, `weight`, `bias` and statistics, running ones as two tensors.
 const BUFFERS_OF_APPLY: u32 = 5;

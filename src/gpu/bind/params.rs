@@ -1,8 +1,9 @@
 //! The uniform that every pass is given.
 
-use crate::norm::{Average, Problem, Source, VarianceEstimator};
-use crate::plan::{Mapping, Pass, Window};
-use crate::shader::Role;
+use crate::gpu::plan::{Pass, Window};
+use crate::gpu::shader::Role;
+use crate::mapping::Mapping;
+use crate::problem::{Average, Problem, Source, VarianceEstimator};
 
 /// Declares the struct once, with its fields' names and types for the test that compares them with the shaders'.
 macro_rules! params {
@@ -160,7 +161,7 @@ mod tests {
     /// A field out of place would shift every number after it.
     #[test]
     fn fields_are_those_of_the_shader() {
-        let wgsl = include_str!("../../shaders/params.wgsl");
+        let wgsl = include_str!("../../../shaders/params.wgsl");
         let body = wgsl.split("struct Params {").nth(1).and_then(|rest| rest.split('}').next());
         let fields: Vec<(&str, &str)> = body
             .into_iter()

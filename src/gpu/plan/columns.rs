@@ -3,7 +3,7 @@
 use super::window::most_elements;
 use super::{Capabilities, Tuning};
 use crate::block::Block;
-use crate::shader::{Hold, Width};
+use crate::gpu::shader::{Hold, Width};
 
 /// Rows that a lane reads as one chunk.
 const CHUNK: u64 = 8;

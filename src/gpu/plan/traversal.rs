@@ -2,7 +2,7 @@
 
 use super::{Capabilities, Tuning, columns, rows};
 use crate::block::Block;
-use crate::shader::Width;
+use crate::gpu::shader::Width;
 
 /// How a tensor is cut into tiles.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

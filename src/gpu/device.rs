@@ -3,10 +3,10 @@
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use crate::context::Context;
 use crate::error::{Error, RunError};
-use crate::plan::Capabilities;
-use crate::scope::{is_lost, wait};
+use crate::gpu::context::Context;
+use crate::gpu::plan::Capabilities;
+use crate::gpu::scope::{is_lost, wait};
 
 /// A device and its queue, with a [`Context`]. It runs norms on slices and arrays, and moves the data in and out.
 ///

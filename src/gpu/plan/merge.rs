@@ -1,7 +1,7 @@
 //! How many lanes merge one group's partials.
 
 use super::{Capabilities, Team};
-use crate::shader::Reduction;
+use crate::gpu::shader::Reduction;
 
 /// Partials one lane of a GPU merges in a chain, and of a software adapter, before the lanes' tree.
 const GPU_CHAIN: u64 = 16;

@@ -4,9 +4,9 @@ use super::operands::{Operands, View};
 use crate::backward::Backward;
 use crate::element::Element;
 use crate::error::BindError;
-use crate::norm::{Centering, Problem, Source, Task, count};
-use crate::plan::{PAIR, RECORD};
-use crate::shader::Role;
+use crate::gpu::plan::{PAIR, RECORD};
+use crate::gpu::shader::Role;
+use crate::problem::{Centering, Problem, Source, Task, count};
 
 /// Whether a norm takes a tensor.
 enum Wanted {

@@ -2,11 +2,12 @@
 
 use super::window::{self, Layout};
 use super::{
-    Capabilities, Grid, Mapping, Pass, Span, StatisticsBy, Team, Traversal, Tuning, Turns, Window, Work, columns, rows,
+    Capabilities, Grid, Pass, Span, StatisticsBy, Team, Traversal, Tuning, Turns, Window, Work, columns, rows,
 };
 use crate::error::SpecError;
-use crate::norm::Problem;
-use crate::shader::{Affine, Hold, Kernel, Known, Width};
+use crate::gpu::shader::{Affine, Hold, Kernel, Known, Width};
+use crate::mapping::Mapping;
+use crate::problem::Problem;
 
 /// Makes the passes of one schedule.
 #[derive(Clone, Copy)]

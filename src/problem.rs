@@ -1,0 +1,250 @@
+//! What an engine is asked: a norm as a block, what to divide by, where statistics come from, and the task. `norm` makes it; it
+//! knows no norm.
+
+use crate::backward::Backward;
+use crate::block::{AffineIndex, Block};
+use crate::error::SpecError;
+
+/// Whether the mean is subtracted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Centering {
+    /// Mean and variance.
+    Mean,
+    /// The mean of squares alone.
+    None,
+}
+
+/// What centred elements are divided by; the numbers are those of `shaders/factor.wgsl`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Scaling {
+    /// `sqrt(variance + eps)`, the mean square where nothing is subtracted.
+    Variance = 0,
+    /// `sqrt(variance) + eps`.
+    Deviation = 1,
+    /// `max(sqrt(sum of squares), eps)`.
+    L2 = 2,
+    /// `max(sum of magnitudes, eps)`.
+    L1 = 3,
+}
+
+/// Where the statistics come from.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum Source {
+    /// From `x`.
+    Batch,
+    /// From `x`, and running statistics are updated.
+    Tracked(Tracking),
+    /// From the running statistics.
+    Running,
+}
+
+/// How running statistics are updated: `keep * old + take * batch`.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Tracking {
+    pub(crate) momentum: Momentum,
+    pub(crate) estimator: VarianceEstimator,
+}
+
+/// What is to be done.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Task {
+    /// `x` becomes `y`.
+    Forward,
+    /// The moments of each group.
+    Moments,
+    /// `x` becomes `y`, by the moments of so many parts.
+    FromMoments { parts: u64 },
+    /// Gradients.
+    Backward(Backward),
+    /// The two sums that the gradient of `x` needs of each group, and the gradients of weight and bias.
+    BackwardSums(Backward),
+    /// The gradient of `x`, by those sums of so many parts.
+    FromSums { wanted: Backward, parts: u64 },
+}
+
+/// Everything the planner needs to know of a norm.
+#[derive(Debug, Clone)]
+pub struct Problem {
+    pub(crate) norm: &'static str,
+    pub(crate) shape: Vec<usize>,
+    pub(crate) parameter_shape: Vec<usize>,
+    pub(crate) statistics_shape: Vec<usize>,
+    /// That of the statistics as they are saved, four numbers each.
+    pub(crate) record_shape: Vec<usize>,
+    /// Those of the moments, and of the sums, that the caller keeps.
+    pub(crate) moments_shape: Vec<usize>,
+    pub(crate) sums_shape: Vec<usize>,
+    pub(crate) task: Task,
+    pub(crate) block: Block,
+    pub(crate) index: AffineIndex,
+    pub(crate) centering: Centering,
+    pub(crate) scaling: Scaling,
+    /// Whether it can have weight and bias.
+    pub(crate) affine: bool,
+    /// Whether a residual can be added to `x` first.
+    pub(crate) residual: bool,
+    pub(crate) source: Source,
+    pub(crate) eps: f32,
+    pub(crate) weight_offset: f32,
+}
+
+/// How running statistics are updated from each batch.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Momentum(pub(crate) Average);
+
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(crate) enum Average {
+    Exponential { given: f32, keep: f32, take: f32 },
+    Cumulative,
+}
+
+impl Momentum {
+    /// PyTorch's momentum, the share of the new batch: `running = (1 - momentum) * running + momentum * batch`. Must be in 0
+    /// to 1, which is checked when planning.
+    #[must_use]
+    pub fn exponential(momentum: f32) -> Self {
+        // In f64, so that the two parts of 0.1 are the nearest f32 to 0.9 and 0.1.
+        Self(Average::Exponential { given: momentum, keep: (1.0 - f64::from(momentum)) as f32, take: momentum })
+    }
+
+    /// ONNX's momentum, the share of the old value: `running = momentum * running + (1 - momentum) * batch`. Must be in 0 to
+    /// 1, which is checked when planning.
+    #[must_use]
+    pub fn onnx(momentum: f32) -> Self {
+        Self(Average::Exponential { given: momentum, keep: momentum, take: (1.0 - f64::from(momentum)) as f32 })
+    }
+
+    /// The average of all batches so far, with equal weights: PyTorch's `momentum=None`. Requires `num_batches_tracked`.
+    #[must_use]
+    pub fn cumulative() -> Self {
+        Self(Average::Cumulative)
+    }
+}
+
+impl From<f32> for Momentum {
+    /// [`Momentum::exponential`].
+    fn from(momentum: f32) -> Self {
+        Self::exponential(momentum)
+    }
+}
+
+/// Which variance of the batch updates the running variance. The normalization itself always uses the biased one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+pub enum VarianceEstimator {
+    /// Divided by `n`: the population variance, as in ONNX.
+    #[default]
+    Biased,
+    /// Divided by `n - 1`: the sample variance, as in PyTorch. With one value per channel the result is 0.
+    Unbiased,
+}
+
+impl Problem {
+    /// The mean square below which squares that vanish would show, so that statistics are taken again at a larger scale; 0 where
+    /// `eps` makes up for it.
+    pub(crate) fn least_square(&self) -> f32 {
+        let eps = if self.scaling == Scaling::Variance { self.eps } else { self.eps * self.eps };
+        if eps < f32::powi(2.0, -78) { f32::powi(2.0, -102) } else { 0.0 }
+    }
+
+    /// Elements of weight, and of bias.
+    pub(crate) fn parameters(&self) -> u64 {
+        if self.affine { count(&self.parameter_shape) } else { 0 }
+    }
+
+    /// The gradients of this norm, `wanted` of them.
+    pub(crate) fn backward(self, wanted: Backward) -> Result<Self, SpecError> {
+        let norm = self.norm;
+        if self.scaling != Scaling::Variance {
+            return Err(SpecError::NoBackward { norm });
+        }
+        // A norm without parameters has no gradients of them, and batch norm's statistics are given in eval mode.
+        let parameters = self.affine;
+        let wanted = Backward { weight: wanted.weight && parameters, bias: wanted.bias && parameters, ..wanted };
+        if self.source == Source::Running && wanted.saved {
+            return Err(SpecError::SavedRunning { norm });
+        }
+        if !wanted.input && !wanted.parameters() {
+            return Err(SpecError::NoGradients { norm });
+        }
+        Ok(Self { task: Task::Backward(wanted), ..self })
+    }
+
+    /// This problem for gradients that overwrite what later passes would still read; none if the usual plan will do.
+    pub(crate) fn overwriting(&self, overwrites: bool) -> Option<Self> {
+        let wanted = self.gradients().filter(|wanted| overwrites && wanted.parameters() && !wanted.saved)?;
+        Some(Self { task: Task::Backward(Backward { overwrites: true, ..wanted }), ..self.clone() })
+    }
+
+    /// What of a backward pass is wanted.
+    pub(crate) fn gradients(&self) -> Option<Backward> {
+        match self.task {
+            Task::Forward | Task::Moments | Task::FromMoments { .. } => None,
+            Task::Backward(wanted) | Task::BackwardSums(wanted) | Task::FromSums { wanted, .. } => Some(wanted),
+        }
+    }
+
+    /// The moments of each group alone.
+    pub(crate) fn moments(self) -> Result<Self, SpecError> {
+        if self.source == Source::Running {
+            return Err(SpecError::RunningMoments { norm: self.norm });
+        }
+        Ok(Self { task: Task::Moments, ..self })
+    }
+
+    /// This norm, from the moments of `parts` parts.
+    pub(crate) fn by_moments(self, parts: usize) -> Result<Self, SpecError> {
+        let Self { moments_shape, norm, .. } = self.clone().moments()?;
+        let moments_shape = some_parts(norm, parts, &moments_shape)?;
+        Ok(Self { task: Task::FromMoments { parts: parts as u64 }, moments_shape, ..self })
+    }
+
+    /// The sums over its groups that the gradients of every part need.
+    pub(crate) fn backward_sums(self, wanted: Backward) -> Result<Self, SpecError> {
+        let problem = self.moments()?.backward(Backward { input: true, saved: true, ..wanted })?;
+        let wanted = problem.gradients().map_or(wanted, |wanted| Backward { input: false, ..wanted });
+        Ok(Self { task: Task::BackwardSums(wanted), ..problem })
+    }
+
+    /// The gradient of `x`, from the sums of `parts` parts.
+    pub(crate) fn by_sums(self, parts: usize) -> Result<Self, SpecError> {
+        let wanted = Backward { input: true, weight: false, bias: false, saved: true, ..Backward::new() };
+        let problem = self.moments()?.backward(wanted)?;
+        let sums_shape = some_parts(problem.norm, parts, &problem.sums_shape)?;
+        Ok(Self { task: Task::FromSums { wanted, parts: parts as u64 }, sums_shape, ..problem })
+    }
+
+    /// Whether running statistics are the average of all batches so far.
+    pub(crate) fn averages_all(&self) -> bool {
+        matches!(self.source, Source::Tracked(tracking) if tracking.momentum.0 == Average::Cumulative)
+    }
+}
+
+/// `parts` of this shape.
+fn some_parts(norm: &'static str, parts: usize, shape: &[usize]) -> Result<Vec<usize>, SpecError> {
+    let whole: Vec<usize> = std::iter::once(parts).chain(shape.iter().copied()).collect();
+    if parts == 0 || check_shape(norm, &whole).is_err() {
+        return Err(SpecError::Parts { norm, parts, limit: MAX_ELEMENTS });
+    }
+    Ok(whole)
+}
+
+/// The elements of a shape that [`check_shape`] accepted.
+pub(crate) fn count(shape: &[usize]) -> u64 {
+    shape.iter().map(|&n| n as u64).product()
+}
+
+/// Shaders address elements with u32, and lanes without work count a little past the last.
+const MAX_ELEMENTS: u64 = 1 << 31;
+
+/// Refuses scalars and shapes whose elements, or any product of whose axes, shaders cannot count.
+pub(crate) fn check_shape(norm: &'static str, shape: &[usize]) -> Result<(), SpecError> {
+    if shape.is_empty() {
+        return Err(SpecError::ScalarInput { norm });
+    }
+    // Empty axes are left out: products of the others are formed too.
+    let elements = shape.iter().filter(|&&n| n != 0).try_fold(1u64, |product, &n| product.checked_mul(n as u64));
+    match elements {
+        Some(n) if n <= MAX_ELEMENTS => Ok(()),
+        _ => Err(SpecError::TooManyElements { norm, shape: shape.to_vec(), limit: MAX_ELEMENTS }),
+    }
+}
