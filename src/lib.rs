@@ -140,6 +140,7 @@ pub mod reference;
 #[cfg(feature = "ndarray")]
 #[doc(hidden)]
 pub mod sample;
+mod tensors;
 
 pub use array::{Gradients, Inputs, Outputs};
 pub use backward::Backward;

@@ -4,9 +4,9 @@ use super::{Inputs, Role};
 use crate::backward::Backward;
 use crate::error::{BindError, Error};
 use crate::gpu::Gpu;
-use crate::gpu::bind::shape;
 use crate::norm::Norm;
 use crate::problem::{Problem, count};
+use crate::tensors::shape;
 
 /// The gradients that one backward pass computed: those that its [`Backward`] selects.
 #[derive(Debug, Clone, PartialEq)]

@@ -9,10 +9,10 @@ pub use backward::Gradients;
 
 use crate::error::{BindError, Error};
 use crate::gpu::Gpu;
-use crate::gpu::bind::{presence, shape};
-use crate::gpu::shader::Role;
 use crate::norm::Norm;
 use crate::problem::{Problem, Source, count};
+use crate::tensors::Role;
+use crate::tensors::{presence, shape};
 
 /// The input tensors of one call, and which optional results to return. `T` is `&[f32]`, in row-major order, or an
 /// `ndarray` view.

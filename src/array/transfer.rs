@@ -4,12 +4,13 @@ use super::Inputs;
 use crate::element::Element;
 use crate::error::{Error, RunError};
 use crate::gpu::Gpu;
-use crate::gpu::bind::{Operands, View, fill, shape};
+use crate::gpu::bind::{Operands, View, fill};
 use crate::gpu::mapped::Mapped;
 use crate::gpu::plan::Plan;
 use crate::gpu::scope::{Scopes, is_lost, wait};
-use crate::gpu::shader::Role;
 use crate::problem::count;
+use crate::tensors::Role;
+use crate::tensors::shape;
 
 /// What came back.
 pub(super) struct Fetched([Option<Vec<f32>>; Role::GIVEN.len()]);

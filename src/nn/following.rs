@@ -8,9 +8,9 @@ use crate::element::Element;
 use crate::error::Error;
 use crate::gpu::bind::{Bound, Operands};
 use crate::gpu::plan::Plan;
-use crate::gpu::shader::Role;
 use crate::norm::{BatchNorm, LayerNorm};
 use crate::problem::count;
+use crate::tensors::Role;
 
 impl<K: LayerOptions> Layer<K> {
     /// A forward pass by each instance's statistics, `plan` being of its moments, and what the running statistics make of

@@ -1,7 +1,7 @@
 //! Which tensors a plan will be bound to, before there are any.
 
-use crate::gpu::shader::Role;
 use crate::problem::{Problem, Source, Task};
+use crate::tensors::Role;
 
 /// Which optional tensors a plan will be bound to, for [`Context::warm_up`](crate::Context::warm_up). `x`, `y` and the running
 /// statistics need not be named.

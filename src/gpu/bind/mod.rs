@@ -6,7 +6,6 @@ mod operands;
 mod params;
 mod variant;
 
-pub(crate) use check::{presence, shape};
 pub use expected::Expected;
 pub use operands::{Operands, View};
 
@@ -15,10 +14,10 @@ use std::future::Future;
 use crate::element::Element;
 use crate::error::BindError;
 use crate::gpu::context::{Context, Pipelines};
-use crate::gpu::plan::{Capabilities, PAIR, Pass, Plan, RECORD, Schedule, Span, Window};
+use crate::gpu::plan::{Capabilities, Pass, Plan, Schedule, Span, Window};
 use crate::gpu::scope::{Scopes, is_lost};
-use crate::gpu::shader::Role;
 use crate::problem::Problem;
+use crate::tensors::{PAIR, RECORD, Role, bytes, presence, unit};
 use params::Params;
 use variant::{Chooser, Given};
 
@@ -161,7 +160,7 @@ impl Context {
         expected: Expected,
     ) -> Result<(Pipelines, impl Future<Output = Option<wgpu::Error>> + use<>), BindError> {
         self.check_own(plan)?;
-        check::presence(&plan.problem, |role| expected.has(&plan.problem, role))?;
+        presence(&plan.problem, |role| expected.has(&plan.problem, role))?;
         let chooser =
             Chooser { problem: &plan.problem, capabilities: &plan.capabilities, given: Given::Later(expected) };
         let overwriting = plan.problem.overwriting(expected.coincide(Role::GradInput, Role::GradOutput));
@@ -282,8 +281,8 @@ impl Binder<'_> {
             Role::Weight | Role::Bias => window.parameters,
             _ => None,
         };
-        let size = check::unit(role);
-        let Span { first, length } = part.unwrap_or(Span { first: 0, length: check::bytes(self.problem, role) / size });
+        let size = unit(role);
+        let Span { first, length } = part.unwrap_or(Span { first: 0, length: bytes(self.problem, role) / size });
         let at = view.offset + first * size;
         let mut end = at + length * size;
         let mut offset = self.aligned_down(at);

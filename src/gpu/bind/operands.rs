@@ -1,7 +1,7 @@
 //! The buffers a plan is bound to.
 
 use crate::element::Element;
-use crate::gpu::shader::Role;
+use crate::tensors::Role;
 
 /// The start of a tensor: a buffer and an offset in bytes, a multiple of 4. The plan determines the length.
 ///

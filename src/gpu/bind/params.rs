@@ -1,9 +1,9 @@
 //! The uniform that every pass is given.
 
 use crate::gpu::plan::{Pass, Window};
-use crate::gpu::shader::Role;
 use crate::mapping::Mapping;
 use crate::problem::{Average, Problem, Source, VarianceEstimator};
+use crate::tensors::Role;
 
 /// Declares the struct once, with its fields' names and types for the test that compares them with the shaders'.
 macro_rules! params {

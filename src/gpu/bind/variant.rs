@@ -3,8 +3,9 @@
 use super::{Expected, Operands};
 use crate::gpu::context::PipelineKey;
 use crate::gpu::plan::{Capabilities, Pass, Schedule};
-use crate::gpu::shader::{Access, Constants, Kernel, Known, Role, TensorBinding, Variant};
+use crate::gpu::shader::{Access, Constants, Kernel, Known, TensorBinding, Variant};
 use crate::problem::{Centering, Problem};
+use crate::tensors::Role;
 
 /// The tensors there are, or will be.
 #[derive(Clone, Copy)]

@@ -21,7 +21,7 @@ pub(crate) use grid::Grid;
 use maker::Maker;
 pub use pass::Pass;
 use pass::{StatisticsBy, Team, Turns, Work};
-pub(crate) use schedule::{PAIR, RECORD, Schedule};
+pub(crate) use schedule::Schedule;
 use traversal::Traversal;
 pub use tuning::Tuning;
 pub(crate) use window::{Span, Window};
@@ -32,6 +32,7 @@ use crate::block::Block;
 use crate::element::Element;
 use crate::error::SpecError;
 use crate::problem::Problem;
+use crate::tensors::{PAIR, RECORD};
 
 /// How a norm runs on a device with given [`Capabilities`]: the kernels, their workgroups and their scratch memory.
 ///

@@ -6,6 +6,7 @@ use crate::error::SpecError;
 use crate::gpu::shader::Width;
 use crate::mapping::Mapping;
 use crate::problem::{Problem, Task};
+use crate::tensors::{PAIR, RECORD};
 
 /// The passes of a plan, in order, at one vector width.
 #[derive(Debug, Clone, PartialEq)]
@@ -21,12 +22,6 @@ pub(crate) struct Schedule {
     pub(crate) partial_sums: u64,
     pub(crate) sums: u64,
 }
-
-/// Bytes of a stored partial, and of a group's stored statistics.
-pub(crate) const RECORD: u64 = 16;
-
-/// Bytes of two stored sums.
-pub(crate) const PAIR: u64 = 8;
 
 impl Schedule {
     pub(crate) fn new(

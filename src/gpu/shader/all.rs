@@ -1,6 +1,7 @@
 //! All shader variants, for tests and tools that need no GPU.
 
-use super::{Access, Affine, Constants, ENTRY, Hold, Kernel, Known, Reduction, Role, TensorBinding, Variant, Width};
+use super::{Access, Affine, Constants, ENTRY, Hold, Kernel, Known, Reduction, TensorBinding, Variant, Width};
+use crate::tensors::Role;
 
 /// One composed shader.
 #[derive(Debug, Clone)]

@@ -1,6 +1,7 @@
 //! The entry points, and what each of them does.
 
-use super::{Known, Role, fragment};
+use super::{Known, fragment};
+use crate::tensors::Role;
 
 /// An entry point.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]

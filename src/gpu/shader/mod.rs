@@ -11,7 +11,7 @@ mod variant;
 
 pub use all::{ShaderVariant, shader_variants};
 pub(crate) use kernel::Kernel;
-pub(crate) use tensor::{Access, Role, TensorBinding};
+pub(crate) use tensor::{Access, TensorBinding};
 pub(crate) use variant::{Affine, Constants, Hold, Known, Reduction, Variant, Width};
 
 /// The entry point of every shader.

@@ -4,33 +4,7 @@
 //! absent tensor or another storage type are decided here.
 
 use super::{Kernel, Known, Variant, Width};
-
-/// What a tensor is to the norm.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub(crate) enum Role {
-    X,
-    Y,
-    Weight,
-    Bias,
-    Mean,
-    Rstd,
-    RunningMean,
-    RunningVar,
-    Batches,
-    Residual,
-    ResidualOut,
-    Stats,
-    GradOutput,
-    GradInput,
-    GradWeight,
-    GradBias,
-    GradResidual,
-    Moments,
-    Sums,
-    Partials,
-    PartialSums,
-    GroupSums,
-}
+use crate::tensors::Role;
 
 /// How a tensor is bound.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -55,83 +29,6 @@ pub(crate) enum Stored {
     U32,
     Record,
     Pair,
-}
-
-impl Role {
-    /// The tensors a user can give.
-    pub(crate) const GIVEN: [Self; 19] = [
-        Self::X,
-        Self::Y,
-        Self::Weight,
-        Self::Bias,
-        Self::Mean,
-        Self::Rstd,
-        Self::RunningMean,
-        Self::RunningVar,
-        Self::Batches,
-        Self::Residual,
-        Self::ResidualOut,
-        Self::Stats,
-        Self::GradOutput,
-        Self::GradInput,
-        Self::GradWeight,
-        Self::GradBias,
-        Self::GradResidual,
-        Self::Moments,
-        Self::Sums,
-    ];
-
-    /// The tensors that one that is written may be exactly: each element is read by the lane that then overwrites it.
-    pub(crate) fn may_overwrite(self) -> &'static [Self] {
-        match self {
-            Self::Y | Self::ResidualOut => &[Self::X, Self::Residual],
-            Self::GradInput => &[Self::GradOutput, Self::GradResidual],
-            _ => &[],
-        }
-    }
-
-    /// Whether it is as large as `x`, so that a pass binds its part of it alone.
-    pub(crate) fn is_large(self) -> bool {
-        use Role::{GradInput, GradOutput, GradResidual, Residual, ResidualOut, X, Y};
-        matches!(self, X | Y | Residual | ResidualOut | GradOutput | GradInput | GradResidual)
-    }
-
-    /// As users and error messages name it.
-    pub(crate) fn name(self) -> &'static str {
-        match self {
-            Self::X => "x",
-            Self::Y => "y",
-            Self::Weight => "weight",
-            Self::Bias => "bias",
-            Self::Mean => "mean",
-            Self::Rstd => "rstd",
-            Self::RunningMean => "running_mean",
-            Self::RunningVar => "running_var",
-            Self::Batches => "num_batches_tracked",
-            Self::Residual => "residual",
-            Self::ResidualOut => "residual_out",
-            Self::Stats => "statistics",
-            Self::GradOutput => "grad_output",
-            Self::GradInput => "grad_input",
-            Self::GradWeight => "grad_weight",
-            Self::GradBias => "grad_bias",
-            Self::GradResidual => "grad_residual",
-            Self::Partials => "partials",
-            Self::PartialSums => "partial_sums",
-            Self::GroupSums => "group_sums",
-            Self::Moments => "moments",
-            Self::Sums => "sums",
-        }
-    }
-
-    /// As shaders name it.
-    fn shader_name(self) -> &'static str {
-        match self {
-            Self::Batches => "batches",
-            Self::Stats => "stats",
-            other => other.name(),
-        }
-    }
 }
 
 impl Kernel {
@@ -384,15 +281,4 @@ fn accessors(variant: &Variant, role: Role, written: bool) -> String {
         text.push_str(&format!("fn {name}_store(i: u32, v: {ty}) {{ {store} }}\n"));
     }
     text
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    /// Arrays of tensors are indexed by role.
-    #[test]
-    fn given_roles_are_numbered_from_0() {
-        assert!(Role::GIVEN.iter().enumerate().all(|(place, &role)| role as usize == place));
-    }
 }

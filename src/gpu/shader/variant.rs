@@ -1,6 +1,7 @@
 //! What is chosen: everything that decides the text of a shader, and the constants it is compiled by.
 
-use super::{Kernel, Role, TensorBinding, fragment};
+use super::{Kernel, TensorBinding, fragment};
+use crate::tensors::Role;
 
 /// Elements of one load.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
