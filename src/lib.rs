@@ -147,6 +147,9 @@ pub use backward::Backward;
 pub use block::{AffineIndex, Block};
 pub use element::Element;
 pub use error::{BindError, Error, LayerError, RunError, SpecError};
+/// For the tests of this package; no part of what versions promise.
+#[doc(hidden)]
+pub use gpu::expect_listed;
 pub use gpu::{
     AdapterReport, Bound, Capabilities, Context, Expected, Gpu, Operands, Pass, Plan, Probe, Safety, ShaderVariant,
     Tuning, View, features_for, limits_for, shader_variants,

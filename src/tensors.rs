@@ -33,80 +33,111 @@ pub(crate) enum Role {
     GroupSums,
 }
 
-impl Role {
-    /// The tensors a user can give.
-    pub(crate) const GIVEN: [Self; 19] = [
-        Self::X,
-        Self::Y,
-        Self::Weight,
-        Self::Bias,
-        Self::Mean,
-        Self::Rstd,
-        Self::RunningMean,
-        Self::RunningVar,
-        Self::Batches,
-        Self::Residual,
-        Self::ResidualOut,
-        Self::Stats,
-        Self::GradOutput,
-        Self::GradInput,
-        Self::GradWeight,
-        Self::GradBias,
-        Self::GradResidual,
-        Self::Moments,
-        Self::Sums,
-    ];
+/// What one index of a tensor is, and so how large.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Cell {
+    /// An element of a tensor of the size of `x`, in its storage type.
+    Element,
+    /// An element of weight or bias, or of a gradient of them.
+    Parameter,
+    /// A statistic of a group, in f32.
+    Number,
+    /// A u32.
+    Count,
+    /// Two sums in f32.
+    Pair,
+    /// Four f32: a partial, moments, or a group's statistics.
+    Record,
+}
 
-    /// The tensors that one that is written may be exactly: each element is read by the lane that then overwrites it.
-    pub(crate) fn may_overwrite(self) -> &'static [Self] {
+/// Bytes of the four elements that one load of a shader reads at most.
+pub(crate) const QUAD_BYTES: u64 = 4 * Cell::Element.bytes();
+
+impl Cell {
+    /// Numbers of one cell, and bytes of each.
+    const fn size(self) -> (u64, u64) {
         match self {
-            Self::Y | Self::ResidualOut => &[Self::X, Self::Residual],
-            Self::GradInput => &[Self::GradOutput, Self::GradResidual],
-            _ => &[],
+            Self::Element | Self::Parameter | Self::Number => (1, Element::F32.size()),
+            Self::Count => (1, 4),
+            Self::Pair => (2, 4),
+            Self::Record => (4, 4),
         }
     }
 
-    /// Whether it is as large as `x`, so that a pass binds its part of it alone.
-    pub(crate) fn is_large(self) -> bool {
-        use Role::{GradInput, GradOutput, GradResidual, Residual, ResidualOut, X, Y};
-        matches!(self, X | Y | Residual | ResidualOut | GradOutput | GradInput | GradResidual)
+    /// Bytes of one cell, which tensors start at multiples of.
+    pub(crate) const fn bytes(self) -> u64 {
+        let (numbers, bytes) = self.size();
+        numbers * bytes
+    }
+}
+
+impl Role {
+    /// All there are: as users and error messages name them, and as shaders do; what one index is; and the tensors that one
+    /// that is written may be exactly, each element being read by the lane that then overwrites it.
+    const TABLE: [(Self, &str, &str, Cell, &[Self]); 22] = [
+        (Self::X, "x", "x", Cell::Element, &[]),
+        (Self::Y, "y", "y", Cell::Element, &[Self::X, Self::Residual]),
+        (Self::Weight, "weight", "weight", Cell::Parameter, &[]),
+        (Self::Bias, "bias", "bias", Cell::Parameter, &[]),
+        (Self::Mean, "mean", "mean", Cell::Number, &[]),
+        (Self::Rstd, "rstd", "rstd", Cell::Number, &[]),
+        (Self::RunningMean, "running_mean", "running_mean", Cell::Number, &[]),
+        (Self::RunningVar, "running_var", "running_var", Cell::Number, &[]),
+        (Self::Batches, "num_batches_tracked", "batches", Cell::Count, &[]),
+        (Self::Residual, "residual", "residual", Cell::Element, &[]),
+        (Self::ResidualOut, "residual_out", "residual_out", Cell::Element, &[Self::X, Self::Residual]),
+        (Self::Stats, "statistics", "stats", Cell::Record, &[]),
+        (Self::GradOutput, "grad_output", "grad_output", Cell::Element, &[]),
+        (Self::GradInput, "grad_input", "grad_input", Cell::Element, &[Self::GradOutput, Self::GradResidual]),
+        (Self::GradWeight, "grad_weight", "grad_weight", Cell::Parameter, &[]),
+        (Self::GradBias, "grad_bias", "grad_bias", Cell::Parameter, &[]),
+        (Self::GradResidual, "grad_residual", "grad_residual", Cell::Element, &[]),
+        (Self::Moments, "moments", "moments", Cell::Record, &[]),
+        (Self::Sums, "sums", "sums", Cell::Pair, &[]),
+        (Self::Partials, "partials", "partials", Cell::Record, &[]),
+        (Self::PartialSums, "partial_sums", "partial_sums", Cell::Pair, &[]),
+        (Self::GroupSums, "group_sums", "group_sums", Cell::Pair, &[]),
+    ];
+
+    /// How many of them a user can give. They come first; the others are scratch.
+    pub(crate) const GIVEN: usize = 19;
+
+    /// All tensors, in order.
+    pub(crate) fn all() -> impl Iterator<Item = Self> {
+        Self::TABLE.iter().map(|row| row.0)
+    }
+
+    /// The tensors a user can give, in order.
+    pub(crate) fn given() -> impl Iterator<Item = Self> {
+        Self::all().take(Self::GIVEN)
+    }
+
+    pub(crate) fn is_given(self) -> bool {
+        (self as usize) < Self::GIVEN
     }
 
     /// As users and error messages name it.
     pub(crate) fn name(self) -> &'static str {
-        match self {
-            Self::X => "x",
-            Self::Y => "y",
-            Self::Weight => "weight",
-            Self::Bias => "bias",
-            Self::Mean => "mean",
-            Self::Rstd => "rstd",
-            Self::RunningMean => "running_mean",
-            Self::RunningVar => "running_var",
-            Self::Batches => "num_batches_tracked",
-            Self::Residual => "residual",
-            Self::ResidualOut => "residual_out",
-            Self::Stats => "statistics",
-            Self::GradOutput => "grad_output",
-            Self::GradInput => "grad_input",
-            Self::GradWeight => "grad_weight",
-            Self::GradBias => "grad_bias",
-            Self::GradResidual => "grad_residual",
-            Self::Partials => "partials",
-            Self::PartialSums => "partial_sums",
-            Self::GroupSums => "group_sums",
-            Self::Moments => "moments",
-            Self::Sums => "sums",
-        }
+        Self::TABLE[self as usize].1
     }
 
     /// As shaders name it.
     pub(crate) fn shader_name(self) -> &'static str {
-        match self {
-            Self::Batches => "batches",
-            Self::Stats => "stats",
-            other => other.name(),
-        }
+        Self::TABLE[self as usize].2
+    }
+
+    pub(crate) fn cell(self) -> Cell {
+        Self::TABLE[self as usize].3
+    }
+
+    /// The tensors that it may overwrite.
+    pub(crate) fn may_overwrite(self) -> &'static [Self] {
+        Self::TABLE[self as usize].4
+    }
+
+    /// Whether it is as large as `x`, so that a pass binds its part of it alone.
+    pub(crate) fn is_large(self) -> bool {
+        self.cell() == Cell::Element
     }
 }
 
@@ -234,24 +265,20 @@ pub(crate) fn shape(problem: &Problem, role: Role) -> &[usize] {
     }
 }
 
-/// Bytes of what shaders index a tensor of the user by.
-pub(crate) fn unit(role: Role) -> u64 {
-    match role {
-        Role::Stats | Role::Moments => RECORD,
-        Role::Sums => PAIR,
-        _ => Element::F32.size(),
-    }
-}
-
 /// Bytes of a tensor of the user.
 pub(crate) fn bytes(problem: &Problem, role: Role) -> u64 {
-    count(shape(problem, role)) * Element::F32.size()
+    count(shape(problem, role)) * role.cell().size().1
+}
+
+/// Whether a plan for `problem` can be given a tensor.
+pub(crate) fn takes(problem: &Problem, role: Role) -> bool {
+    !matches!(wanted(problem, role), Wanted::No(_))
 }
 
 /// Refuses tensors that are missing or have no place.
 pub(crate) fn presence(problem: &Problem, given: impl Fn(Role) -> bool) -> Result<(), BindError> {
     let norm = problem.norm;
-    for role in Role::GIVEN {
+    for role in Role::given() {
         match (wanted(problem, role), given(role)) {
             (Wanted::Needed(why), false) => return Err(BindError::Missing { norm, tensor: role.name(), why }),
             (Wanted::No(why), true) => return Err(BindError::Unexpected { norm, tensor: role.name(), why }),
@@ -261,19 +288,13 @@ pub(crate) fn presence(problem: &Problem, given: impl Fn(Role) -> bool) -> Resul
     Ok(())
 }
 
-/// Bytes of a stored partial, and of a group's stored statistics.
-pub(crate) const RECORD: u64 = 16;
-
-/// Bytes of two stored sums.
-pub(crate) const PAIR: u64 = 8;
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    /// Arrays of tensors are indexed by role.
+    /// The table, and arrays of tensors, are indexed by role.
     #[test]
-    fn given_roles_are_numbered_from_0() {
-        assert!(Role::GIVEN.iter().enumerate().all(|(place, &role)| role as usize == place));
+    fn roles_are_numbered_as_they_stand() {
+        assert!(Role::all().enumerate().all(|(place, role)| role as usize == place));
     }
 }

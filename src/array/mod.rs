@@ -20,9 +20,9 @@ use crate::tensors::{presence, shape};
 /// [`Operands`](crate::Operands) gives the shapes.
 #[derive(Debug, Clone, Copy)]
 pub struct Inputs<T> {
-    given: [Option<T>; Role::GIVEN.len()],
+    given: [Option<T>; Role::GIVEN],
     batches: Option<u32>,
-    asked: [bool; Role::GIVEN.len()],
+    asked: [bool; Role::GIVEN],
 }
 
 /// The results of one call: `y`, the updated running statistics, and the optional results that were requested.
@@ -182,7 +182,7 @@ impl<T> Inputs<T> {
 
     /// Refuses tensors of another length than their shape has.
     fn check_lengths(&self, problem: &Problem, length: impl Fn(&T) -> usize) -> Result<(), BindError> {
-        for role in Role::GIVEN {
+        for role in Role::given() {
             if let Some(given) = self.get(role) {
                 let (must, length) = (count(shape(problem, role)), length(given));
                 if length as u64 != must {

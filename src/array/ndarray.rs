@@ -106,12 +106,12 @@ impl Gpu {
 }
 
 /// Row-major copies of what is not, by role.
-type Flat<'a> = [Option<Cow<'a, [f32]>>; Role::GIVEN.len()];
+type Flat<'a> = [Option<Cow<'a, [f32]>>; Role::GIVEN];
 
 impl<'a> Inputs<ArrayViewD<'a, f32>> {
     fn flat<'b>(&'b self, problem: &Problem) -> Result<Flat<'b>, BindError> {
         let mut flat = Flat::default();
-        for role in Role::GIVEN {
+        for role in Role::given() {
             if let Some(view) = self.get(role) {
                 let must = shape(problem, role);
                 if view.shape() != must {

@@ -1,7 +1,6 @@
 //! Up to the device, through a plan, and back.
 
 use super::Inputs;
-use crate::element::Element;
 use crate::error::{Error, RunError};
 use crate::gpu::Gpu;
 use crate::gpu::bind::{Operands, View, fill};
@@ -9,11 +8,10 @@ use crate::gpu::mapped::Mapped;
 use crate::gpu::plan::Plan;
 use crate::gpu::scope::{Scopes, is_lost, wait};
 use crate::problem::count;
-use crate::tensors::Role;
-use crate::tensors::shape;
+use crate::tensors::{QUAD_BYTES, Role, bytes as bytes_of, shape};
 
 /// What came back.
-pub(super) struct Fetched([Option<Vec<f32>>; Role::GIVEN.len()]);
+pub(super) struct Fetched([Option<Vec<f32>>; Role::GIVEN]);
 
 impl Fetched {
     pub(super) fn take(&mut self, role: Role) -> Option<Vec<f32>> {
@@ -31,8 +29,8 @@ impl Gpu {
     ) -> Result<Fetched, Error> {
         let problem = &plan.problem;
         let batches = inputs.batches.map(|batches| [batches]);
-        let mut buffers: [Option<wgpu::Buffer>; Role::GIVEN.len()] = Default::default();
-        for role in Role::GIVEN {
+        let mut buffers: [Option<wgpu::Buffer>; Role::GIVEN] = Default::default();
+        for role in Role::given() {
             let bytes: Option<&[u8]> = match (role, &batches) {
                 (Role::Batches, Some(batches)) => Some(bytemuck::cast_slice(batches)),
                 _ => inputs.get(role).map(|values| bytemuck::cast_slice(values)),
@@ -46,10 +44,10 @@ impl Gpu {
             buffers[role as usize] = match place {
                 Some(place) => Some(place),
                 None if bytes.is_some() || results.contains(&role) => {
-                    let mut size = count(shape(problem, role)) * Element::F32.size();
+                    let mut size = bytes_of(problem, role);
                     if role == Role::X {
                         // Its last elements can then be read four at a time, however many there are.
-                        let quads = size.next_multiple_of(4 * Element::F32.size());
+                        let quads = size.next_multiple_of(QUAD_BYTES);
                         size = quads.min(self.context().capabilities().max_buffer);
                     }
                     Some(self.upload(role.name(), bytes, size).await?)
@@ -61,7 +59,7 @@ impl Gpu {
             buffers[Role::Y as usize] = None;
         }
         let buffer = |role: Role| buffers.get(role as usize).and_then(Option::as_ref);
-        let views = Role::GIVEN.into_iter().filter_map(|role| Some((role, View::from(buffer(role)?))));
+        let views = Role::given().filter_map(|role| Some((role, View::from(buffer(role)?))));
         let operands = views.fold(Operands::none(), |operands, (role, view)| operands.with(role, view));
         let bound = self.context().bind_async(plan, &operands).await?;
 

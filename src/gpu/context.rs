@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use crate::backward::Backward;
 use crate::error::SpecError;
 use crate::gpu::plan::{Capabilities, Plan, Tuning};
-use crate::gpu::shader::{Access, Constants, ENTRY, Variant};
+use crate::gpu::shader::{Access, Constants, ENTRY, Variant, check_listed};
 use crate::norm::Norm;
 
 /// Plans norms for one [`wgpu::Device`], binds them to buffers, and owns the compiled pipelines.
@@ -209,7 +209,8 @@ impl Context {
     }
 
     fn make(&self, key: &PipelineKey) -> Pipeline {
-        let label = key.variant.kernel.name();
+        check_listed(&key.variant.choice);
+        let label = key.variant.choice.kernel.name();
         let module = self.module(label, key.variant.source());
         let uniform = layout_entry(0, wgpu::BufferBindingType::Uniform);
         let tensors = key.variant.tensors.iter().zip(1..).map(|(tensor, binding)| {

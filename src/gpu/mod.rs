@@ -18,4 +18,6 @@ pub use context::{Context, Safety};
 pub use device::{AdapterReport, Gpu, features_for, limits_for};
 pub use plan::{Capabilities, Pass, Plan, Tuning};
 pub use probe::Probe;
+#[doc(hidden)]
+pub use shader::expect_listed;
 pub use shader::{ShaderVariant, shader_variants};

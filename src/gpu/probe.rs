@@ -4,7 +4,7 @@ use crate::error::{Error, RunError};
 use crate::gpu::Gpu;
 use crate::gpu::bind::fill;
 use crate::gpu::scope::Scopes;
-use crate::gpu::shader::ENTRY;
+use crate::gpu::shader::{ENTRY, parts, text};
 
 /// How a device's floating point behaves, found by running a few small shaders with the arithmetic that norms use.
 ///
@@ -93,30 +93,9 @@ const BIAS: f32 = 0.3;
 /// Elements before the first `x` in `shaders/probe/subtractions.wgsl`.
 const BEFORE_X: usize = 4;
 
-macro_rules! fragment {
-    ($path:literal) => {
-        include_str!(concat!("../../shaders/", $path))
-    };
-}
-
-/// What a shader is made of, before what it does.
-const SCALAR: [&str; 5] = [
-    fragment!("params.wgsl"),
-    fragment!("width/scalar.wgsl"),
-    fragment!("width/value_scalar.wgsl"),
-    fragment!("record.wgsl"),
-    fragment!("statistics.wgsl"),
-];
-const QUAD: [&str; 5] = [
-    fragment!("params.wgsl"),
-    fragment!("width/quad.wgsl"),
-    fragment!("width/value_scalar.wgsl"),
-    fragment!("record.wgsl"),
-    fragment!("statistics.wgsl"),
-];
-const SUBTRACTIONS: &str = fragment!("probe/subtractions.wgsl");
-const ARITHMETIC: &str = fragment!("probe/arithmetic.wgsl");
-const LOOPS: &str = fragment!("probe/loops.wgsl");
+const SUBTRACTIONS: &str = "probe/subtractions";
+const ARITHMETIC: &str = "probe/arithmetic";
+const LOOPS: &str = "probe/loops";
 
 impl Probe {
     /// Number of loop iterations that the probe tries: more than the 65,535 at which some drivers silently stop. No plan
@@ -135,19 +114,19 @@ impl Probe {
     async fn of_gpu(gpu: &Gpu) -> Result<Self, Error> {
         let mut plain_error = 0.0f64;
         let mut hidden_error = 0.0f64;
-        for (fragments, width) in [(SCALAR, 1), (QUAD, 4)] {
+        for width in [1, 4] {
             for (hide, error) in [(false, &mut plain_error), (true, &mut hidden_error)] {
                 let given = elements(width);
-                let found = run(gpu, &source(&fragments, SUBTRACTIONS), hide, &given).await?;
+                let found = run(gpu, &source(SUBTRACTIONS, width), hide, &given).await?;
                 *error = error.max(error_of_elements(width, &given, &found));
             }
         }
         let given = numbers();
-        let found = run(gpu, &source(&SCALAR, ARITHMETIC), false, &given).await?;
+        let found = run(gpu, &source(ARITHMETIC, 1), false, &given).await?;
         let (one, half) = (Self::ITERATIONS as f32, (Self::ITERATIONS / 2) as f32);
         let [mut iterations, mut iterations_of_two] = [0, 0];
         for (loops, ran) in [([one, 0.0], &mut iterations), ([half, half], &mut iterations_of_two)] {
-            let counts = run(gpu, &source(&SCALAR, LOOPS), false, &loops).await?;
+            let counts = run(gpu, &source(LOOPS, 1), false, &loops).await?;
             *ran = counts.iter().sum::<f32>() as u32;
         }
         let at = |slot: usize| found.get(slot).copied().unwrap_or(f32::NAN);
@@ -269,8 +248,13 @@ impl Gpu {
     }
 }
 
-fn source(fragments: &[&str], kernel: &str) -> String {
-    [&fragments.concat(), kernel].join("\n")
+/// A shader that takes so many elements at a time.
+fn source(kernel: &'static str, width: usize) -> String {
+    text(&parts(kernel, |slot| match (slot, width) {
+        ("value", _) => "slots/value/group",
+        (_, 1) => "slots/width/scalar",
+        _ => "slots/width/quad",
+    }))
 }
 
 /// Numbers that are the same on every run, in 0 to 1.
@@ -400,12 +384,7 @@ mod tests {
     /// Where there is no Mac and no Windows at hand, what wgpu would tell them is at least well-formed.
     #[test]
     fn every_backend_takes_the_shaders() {
-        for source in [
-            source(&SCALAR, SUBTRACTIONS),
-            source(&QUAD, SUBTRACTIONS),
-            source(&SCALAR, ARITHMETIC),
-            source(&SCALAR, LOOPS),
-        ] {
+        for source in [source(SUBTRACTIONS, 1), source(SUBTRACTIONS, 4), source(ARITHMETIC, 1), source(LOOPS, 1)] {
             let module = naga::front::wgsl::parse_str(&source).unwrap();
             let mut validator = Validator::new(ValidationFlags::all(), Capabilities::empty());
             let info = validator.validate(&module).unwrap();

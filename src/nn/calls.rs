@@ -9,11 +9,10 @@ use super::passes::Saved;
 use super::passes::{Backwards, BoundBackward, BoundForward, Forward, GradOutput, Place};
 use super::recent::Recent;
 use crate::backward::Backward;
-use crate::element::Element;
 use crate::error::{BindError, Error, LayerError};
 use crate::gpu::bind::{Bound, Operands, View};
 use crate::gpu::plan::Plan;
-use crate::problem::count;
+use crate::tensors::{Role, bytes};
 
 /// Shapes come and go with the length of a text, say; plans are small.
 const PLANS: usize = 256;
@@ -270,7 +269,7 @@ impl<K: LayerOptions> Layer<K> {
         let mut statistics = None;
         // Nothing goes back from an x that was overwritten.
         if self.training && own_statistics && x != y && !plan.passes().is_empty() {
-            let size = count(&plan.problem.record_shape) * Element::F32.size();
+            let size = bytes(&plan.problem, Role::Stats);
             statistics = Some(self.gpu.buffer("statistics", size, wgpu::BufferUsages::STORAGE, None).await?);
         }
         let bound = match &statistics {

@@ -181,7 +181,7 @@ fn width(pass: &Pass) -> u64 {
 
 /// Neighbouring packs of columns that fall to a lane.
 fn span(pass: &Pass) -> u64 {
-    number(pass, "Chunk", "span")
+    number(pass, "Columns", "span")
 }
 
 /// The iterations of all loops of one invocation together.
@@ -194,8 +194,8 @@ fn iterations(pass: &Pass) -> u64 {
         "apply_columns" => span(pass) * (work(pass, "tile_length") + 8),
         "fused_columns" => span(pass) * (4 * work(pass, "tile_length") + 8),
         "running_statistics" => 1,
-        "merge_sums" | "merge_weighted_sums" | "merge_parameters" => work(pass, "partials").div_ceil(lanes(pass)),
-        "channel_sums_columns" | "backward_apply_columns" => span(pass) * (work(pass, "tile_length") + 8),
+        "merge_sums" | "merge_parameters" => work(pass, "partials").div_ceil(lanes(pass)),
+        "sums_columns" | "backward_apply_columns" => span(pass) * (work(pass, "tile_length") + 8),
         // Those, and the normalization; as many again to go from chunk to chunk, at most.
         "fused_rows" => 5 * work(pass, "items"),
         "stats_rows" => 4 * work(pass, "items"),
@@ -233,9 +233,10 @@ fn covers(plan: &Plan, pass: &Pass) {
             assert!((pass.workgroups() - 1) * at_once < tiles, "a workgroup has no tile: {what}");
             if name != "merge" {
                 let length = work(pass, "tile_length");
-                assert_eq!(tiles, block.groups() * block.r * work(pass, "parts"), "{what}");
+                assert_eq!(tiles, block.groups() * block.r * work(pass, "tiles_per_run"), "{what}");
                 assert!(
-                    work(pass, "parts") * length >= block.s && (work(pass, "parts") - 1) * length < block.s,
+                    work(pass, "tiles_per_run") * length >= block.s
+                        && (work(pass, "tiles_per_run") - 1) * length < block.s,
                     "{what}"
                 );
                 assert!(work(pass, "items") * lanes(pass) * wide >= length, "{what}");
@@ -404,7 +405,7 @@ fn gradients_of_rows_are_one_reading_on_a_gpu() {
     }
     // Beyond what registers hold besides: by columns.
     let (names, moved, _) = passes(layer(2048, 16_384).as_ref(), &device(), Backward::new());
-    assert_eq!((names.as_str(), moved), ("backward_fused_rows channel_sums_columns merge_parameters", 5));
+    assert_eq!((names.as_str(), moved), ("backward_fused_rows sums_columns merge_parameters", 5));
 }
 
 #[test]

@@ -17,6 +17,9 @@ const STORAGE_BUFFERS: usize = 8;
 /// The bytes of workgroup memory that every WebGPU device has.
 const WORKGROUP_BYTES: u32 = 16_384;
 
+/// Shaders there are.
+const MOST_SHADERS: usize = 1100;
+
 fn shuffles(variant: &ShaderVariant) -> bool {
     variant.source.contains("subgroupShuffle")
 }
@@ -242,17 +245,36 @@ fn each_stays_within_the_least_limits() {
 
 /// In place there is one binding for both, since wgpu takes no buffer as read and written in one dispatch.
 #[test]
-fn tensors_of_one_buffer_are_bound_one_way() {
-    for variant in shader_variants() {
-        let reads = variant.source.matches("var<storage, read>").count();
-        if variant.name.ends_with("-shared") {
-            assert_eq!(reads, 0, "{}", variant.name);
+fn tensors_of_one_place_are_bound_once() {
+    let variants = shader_variants();
+    let in_place: Vec<_> = variants.iter().filter(|variant| variant.name.contains("_in_")).collect();
+    assert!(!in_place.is_empty());
+    for variant in in_place {
+        for pair in variant.name.split('-').filter(|part| part.contains("_in_")) {
+            let (of, by) = pair.split_once("_in_").unwrap();
+            assert!(!variant.source.contains(&format!("> {of}_data:")), "{}", variant.name);
+            assert!(variant.source.contains(&format!("> {by}_data:")), "{}", variant.name);
         }
-        if variant.name.ends_with("-in_place") {
-            let backward = variant.name.starts_with("backward_");
-            let (read, written) = if backward { ("grad_output", "grad_input") } else { ("x", "y") };
-            assert!(!variant.source.contains(&format!("> {read}_data:")), "{}", variant.name);
-            assert!(variant.source.contains(&format!("var<storage, read_write> {written}_data:")), "{}", variant.name);
+    }
+}
+
+/// Each has to be compiled, and tested by somebody: more of them are a decision.
+#[test]
+fn there_are_not_too_many() {
+    assert!(shader_variants().len() <= MOST_SHADERS, "{}", shader_variants().len());
+}
+
+/// A driver's "line 312" leads to a file.
+#[test]
+fn every_part_says_its_file() {
+    for variant in shader_variants().iter().step_by(50) {
+        let starts = variant.source.match_indices("// shaders/").map(|(at, _)| at);
+        let parts: Vec<&str> = starts.map(|at| variant.source[at..].lines().next().unwrap()).collect();
+        assert!(parts.iter().any(|part| part.starts_with("// shaders/kernels/")), "{}", variant.name);
+        for part in parts {
+            let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join(part.trim_start_matches("// "));
+            let text = std::fs::read_to_string(path).unwrap();
+            assert!(variant.source.contains(&format!("{part}\n{text}")), "{part} of {}", variant.name);
         }
     }
 }

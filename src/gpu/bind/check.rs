@@ -3,7 +3,7 @@
 use super::operands::{Operands, View};
 use crate::error::BindError;
 use crate::problem::{Problem, Task};
-use crate::tensors::{Role, bytes, is_written, presence, unit};
+use crate::tensors::{Role, bytes, is_written, presence};
 
 /// Refuses operands of another kind of pass.
 fn direction(problem: &Problem, operands: &Operands<'_>) -> Result<(), BindError> {
@@ -29,7 +29,7 @@ const OF_X: &str = "Operands::of";
 pub(super) fn operands(problem: &Problem, operands: &Operands<'_>) -> Result<(), BindError> {
     direction(problem, operands)?;
     presence(problem, |role| operands.get(role).is_some())?;
-    let given = || Role::GIVEN.into_iter().filter_map(|role| Some((role, operands.get(role)?)));
+    let given = || Role::given().filter_map(|role| Some((role, operands.get(role)?)));
     for (role, view) in given() {
         fits(role, view, bytes(problem, role))?;
     }
@@ -57,7 +57,7 @@ fn fits(role: Role, view: View<'_>, needs: u64) -> Result<(), BindError> {
     if !usage.contains(wgpu::BufferUsages::STORAGE) {
         return Err(BindError::Usage { tensor, usage });
     }
-    let alignment = unit(role);
+    let alignment = role.cell().bytes();
     if !offset.is_multiple_of(alignment) {
         return Err(BindError::Alignment { tensor, offset, alignment });
     }

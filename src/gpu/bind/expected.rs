@@ -1,7 +1,7 @@
 //! Which tensors a plan will be bound to, before there are any.
 
 use crate::problem::{Problem, Source, Task};
-use crate::tensors::Role;
+use crate::tensors::{Role, takes};
 
 /// Which optional tensors a plan will be bound to, for [`Context::warm_up`](crate::Context::warm_up). `x`, `y` and the running
 /// statistics need not be named.
@@ -19,6 +19,7 @@ pub struct Expected {
     residual_out: bool,
     statistics: bool,
     grad_residual: bool,
+    one_buffer: bool,
 }
 
 impl Expected {
@@ -96,6 +97,36 @@ impl Expected {
     pub fn grad_residual(mut self) -> Self {
         self.grad_residual = true;
         self
+    }
+
+    /// Those of them that a plan for `problem` takes.
+    pub(crate) fn taken_by(mut self, problem: &Problem) -> Self {
+        let optional = [
+            (Role::Weight, &mut self.weight),
+            (Role::Bias, &mut self.bias),
+            (Role::Mean, &mut self.mean),
+            (Role::Rstd, &mut self.rstd),
+            (Role::Batches, &mut self.batches),
+            (Role::Residual, &mut self.residual),
+            (Role::ResidualOut, &mut self.residual_out),
+            (Role::Stats, &mut self.statistics),
+            (Role::GradResidual, &mut self.grad_residual),
+        ];
+        for (role, there) in optional {
+            *there &= takes(problem, role);
+        }
+        self
+    }
+
+    /// All tensors in one buffer.
+    pub(crate) fn in_one_buffer(mut self) -> Self {
+        self.one_buffer = true;
+        self
+    }
+
+    /// Whether two of them will be in one buffer.
+    pub(super) fn share_a_buffer(self, one: Role, other: Role) -> bool {
+        self.one_buffer || self.coincide(one, other) || self.coincide(other, one)
     }
 
     /// Whether two of them will be the same place.

@@ -9,21 +9,25 @@ mod variant;
 pub use expected::Expected;
 pub use operands::{Operands, View};
 
+use std::fmt;
 use std::future::Future;
 
-use crate::element::Element;
 use crate::error::BindError;
 use crate::gpu::context::{Context, Pipelines};
 use crate::gpu::plan::{Capabilities, Pass, Plan, Schedule, Span, Window};
 use crate::gpu::scope::{Scopes, is_lost};
+use crate::gpu::shader::{Constants, Variant};
 use crate::problem::Problem;
-use crate::tensors::{PAIR, RECORD, Role, bytes, presence, unit};
+use crate::tensors::{Cell, QUAD_BYTES, Role, bytes, presence};
 use params::Params;
-use variant::{Chooser, Given};
+use variant::{Chooser, Presence};
 
 /// A plan bound to buffers. Record it into any number of compute passes. It keeps the buffers alive.
+///
+/// Its `Display` prints one line per pass, as that of the plan does.
 #[derive(Debug, Clone)]
 pub struct Bound {
+    passes: Vec<Pass>,
     dispatches: Vec<Dispatch>,
 }
 
@@ -35,6 +39,14 @@ struct Dispatch {
 }
 
 impl Bound {
+    /// The passes that are recorded, in order. They are those of the plan, unless the tensors required others: some start at no
+    /// multiple of 16 bytes, or a gradient overwrites what later passes would read. Passes for tensors that are not bound are
+    /// left out.
+    #[must_use]
+    pub fn passes(&self) -> &[Pass] {
+        &self.passes
+    }
+
     /// Records the dispatches into `pass`. It sets the pipeline and bind group 0, and leaves immediates and other bind groups
     /// unchanged. For an empty tensor it records nothing.
     pub fn record(&self, pass: &mut wgpu::ComputePass<'_>) {
@@ -49,7 +61,19 @@ impl Bound {
 impl FromIterator<Self> for Bound {
     /// Joins bound plans into one that records them in order.
     fn from_iter<I: IntoIterator<Item = Self>>(all: I) -> Self {
-        Self { dispatches: all.into_iter().flat_map(|bound| bound.dispatches).collect() }
+        let mut joined = Self { passes: Vec::new(), dispatches: Vec::new() };
+        for bound in all {
+            joined.passes.extend(bound.passes);
+            joined.dispatches.extend(bound.dispatches);
+        }
+        joined
+    }
+}
+
+impl fmt::Display for Bound {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let lines: Vec<String> = self.passes.iter().map(Pass::to_string).collect();
+        f.write_str(&lines.join("\n"))
     }
 }
 
@@ -104,7 +128,7 @@ impl Context {
             let (made, verdict) = started?;
             context.judge(verdict.await)?;
             context.remember(made.pipelines);
-            Ok(Bound { dispatches: made.dispatches })
+            Ok(Bound { passes: made.passes, dispatches: made.dispatches })
         }
     }
 
@@ -161,14 +185,13 @@ impl Context {
     ) -> Result<(Pipelines, impl Future<Output = Option<wgpu::Error>> + use<>), BindError> {
         self.check_own(plan)?;
         presence(&plan.problem, |role| expected.has(&plan.problem, role))?;
-        let chooser =
-            Chooser { problem: &plan.problem, capabilities: &plan.capabilities, given: Given::Later(expected) };
         let overwriting = plan.problem.overwriting(expected.coincide(Role::GradInput, Role::GradOutput));
         let changed = plan.changed(overwriting.as_ref(), true)?;
         let schedule = changed.as_ref().unwrap_or(&plan.schedule);
+        let chooser = Chooser { schedule, ..Chooser::expecting(plan, expected) };
         let scopes = Scopes::open(self.device());
         let mut pipelines = Pipelines::new();
-        for pass in chooser.passes(schedule) {
+        for pass in chooser.passes() {
             self.pipeline(&chooser.key(pass), &mut pipelines);
         }
         Ok((pipelines, scopes.close()))
@@ -203,13 +226,13 @@ impl Context {
         let overwriting = problem.overwriting(operands.coincide(Role::GradInput, Role::GradOutput));
         let changed = plan.changed(overwriting.as_ref(), quads_are_aligned(problem, operands))?;
         let schedule = changed.as_ref().unwrap_or(&plan.schedule);
-        let chooser = Chooser { problem, capabilities: &plan.capabilities, given: Given::Now(operands) };
+        let chooser = Chooser { problem, capabilities: &plan.capabilities, schedule, given: Presence::Now(operands) };
         let binder = Binder { context: self, capabilities: &plan.capabilities, problem, operands, chooser };
-        for pass in chooser.passes(schedule) {
+        for pass in chooser.passes() {
             binder.check(pass)?;
         }
         let scopes = Scopes::open(self.device());
-        let made = binder.make(schedule);
+        let made = binder.make();
         Ok((made, scopes.close()))
     }
 }
@@ -225,15 +248,25 @@ impl Plan {
     }
 }
 
+/// The shaders that a plan needs for such tensors.
+pub(crate) fn shaders(plan: &Plan, expected: Expected) -> impl Iterator<Item = (Variant, Constants)> {
+    let chooser = Chooser::expecting(plan, expected);
+    chooser.passes().map(move |pass| {
+        let key = chooser.key(pass);
+        (key.variant, key.constants)
+    })
+}
+
 /// Whether every tensor that is read or written four elements at a time starts at a multiple of four.
 fn quads_are_aligned(problem: &Problem, operands: &Operands<'_>) -> bool {
     let parameters = if problem.index.s_div == 1 { &[Role::Weight, Role::Bias][..] } else { &[] };
-    let large = Role::GIVEN.iter().filter(|role| role.is_large());
-    large.chain(parameters).all(|&role| operands.get(role).is_none_or(|view| view.is_quad_aligned()))
+    let large = Role::given().filter(|role| role.is_large());
+    large.chain(parameters.iter().copied()).all(|role| operands.get(role).is_none_or(|view| view.is_quad_aligned()))
 }
 
 /// What binding made, to be kept only if no error scope caught anything.
 struct Made {
+    passes: Vec<Pass>,
     dispatches: Vec<Dispatch>,
     pipelines: Pipelines,
 }
@@ -281,7 +314,7 @@ impl Binder<'_> {
             Role::Weight | Role::Bias => window.parameters,
             _ => None,
         };
-        let size = unit(role);
+        let size = role.cell().bytes();
         let Span { first, length } = part.unwrap_or(Span { first: 0, length: bytes(self.problem, role) / size });
         let at = view.offset + first * size;
         let mut end = at + length * size;
@@ -300,11 +333,16 @@ impl Binder<'_> {
     }
 
     fn aligned_down(&self, offset: u64) -> u64 {
-        offset - offset % self.capabilities.storage_alignment.max(4 * Element::F32.size())
+        offset - offset % self.capabilities.storage_alignment.max(QUAD_BYTES)
     }
 
-    fn make(&self, schedule: &Schedule) -> Made {
-        let mut made = Made { dispatches: Vec::new(), pipelines: Pipelines::new() };
+    fn make(&self) -> Made {
+        let schedule = self.chooser.schedule;
+        let mut made = Made {
+            passes: self.chooser.passes().cloned().collect(),
+            dispatches: Vec::new(),
+            pipelines: Pipelines::new(),
+        };
         let scratch = |bytes: u64, label: &'static str| {
             (bytes > 0).then(|| {
                 self.context.device().create_buffer(&wgpu::BufferDescriptor {
@@ -315,15 +353,14 @@ impl Binder<'_> {
                 })
             })
         };
-        let partials = scratch(schedule.partials * RECORD, "partials");
+        let partials = scratch(schedule.partials * Cell::Record.bytes(), "partials");
         // The user's, if given.
-        let stats =
-            scratch(schedule.statistics * RECORD, "statistics").filter(|_| self.operands.get(Role::Stats).is_none());
-        let partial_sums = scratch(schedule.partial_sums * PAIR, "partial sums");
-        let group_sums = scratch(schedule.sums * PAIR, "sums");
-        let uniforms = self.uniforms(schedule);
-        let steps =
-            self.chooser.passes(schedule).flat_map(|pass| pass.windows.iter().map(move |window| (pass, window)));
+        let stats = scratch(schedule.statistics * Cell::Record.bytes(), "statistics")
+            .filter(|_| self.operands.get(Role::Stats).is_none());
+        let partial_sums = scratch(schedule.partial_sums * Cell::Pair.bytes(), "partial sums");
+        let group_sums = scratch(schedule.sums * Cell::Pair.bytes(), "sums");
+        let uniforms = self.uniforms();
+        let steps = self.chooser.passes().flat_map(|pass| pass.windows.iter().map(move |window| (pass, window)));
         for (number, (pass, window)) in steps.enumerate() {
             let key = self.chooser.key(pass);
             let pipeline = self.context.pipeline(&key, &mut made.pipelines);
@@ -371,10 +408,10 @@ impl Binder<'_> {
     }
 
     /// One buffer for the parameters of all dispatches.
-    fn uniforms(&self, schedule: &Schedule) -> wgpu::Buffer {
+    fn uniforms(&self) -> wgpu::Buffer {
         let stride = self.uniform_stride();
         let mut bytes = Vec::new();
-        for pass in self.chooser.passes(schedule) {
+        for pass in self.chooser.passes() {
             for window in &pass.windows {
                 let start = |role: Role| match self.range(role, window) {
                     Some(range) => range.start,

@@ -1,7 +1,6 @@
 //! The buffers a plan is bound to.
 
-use crate::element::Element;
-use crate::tensors::Role;
+use crate::tensors::{QUAD_BYTES, Role};
 
 /// The start of a tensor: a buffer and an offset in bytes, a multiple of 4. The plan determines the length.
 ///
@@ -68,7 +67,7 @@ impl<'a> From<wgpu::BufferSlice<'a>> for View<'a> {
 /// last axis of 2. A plan that reads them takes those of all parts, one after the other.
 #[derive(Debug, Clone, Copy)]
 pub struct Operands<'a> {
-    given: [Option<View<'a>>; Role::GIVEN.len()],
+    given: [Option<View<'a>>; Role::GIVEN],
 }
 
 impl<'a> Operands<'a> {
@@ -85,7 +84,7 @@ impl<'a> Operands<'a> {
     }
 
     pub(crate) fn none() -> Self {
-        Self { given: [None; Role::GIVEN.len()] }
+        Self { given: [None; Role::GIVEN] }
     }
 
     /// Operands of a [backward](crate::Backward) plan. `grad_output` is the gradient of `y`, and `x` the input of the
@@ -238,6 +237,6 @@ impl<'a> Operands<'a> {
 impl View<'_> {
     /// Whether a vector load of four elements may start here.
     pub(crate) fn is_quad_aligned(&self) -> bool {
-        self.offset.is_multiple_of(4 * Element::F32.size())
+        self.offset.is_multiple_of(QUAD_BYTES)
     }
 }

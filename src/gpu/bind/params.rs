@@ -8,7 +8,7 @@ use crate::tensors::Role;
 /// Declares the struct once, with its fields' names and types for the test that compares them with the shaders'.
 macro_rules! params {
     ($($field:ident: $ty:ty,)*) => {
-        /// `Params` of `shaders/params.wgsl`: same fields, same order.
+        /// `Params` of `shaders/shared/params.wgsl`: same fields, same order.
         #[derive(Debug, Clone, Copy, Default, bytemuck::Pod, bytemuck::Zeroable)]
         #[repr(C)]
         pub(super) struct Params {
@@ -32,7 +32,7 @@ params! {
     first_tile: u32,
     grid_width: u32,
     tile_length: u32,
-    parts: u32,
+    tiles_per_run: u32,
     column_lanes: u32,
     row_lanes: u32,
     column_blocks: u32,
@@ -77,6 +77,10 @@ params! {
     accumulate: u32,
     partials_start: u32,
     least_square: f32,
+    teams: u32,
+    rounds: u32,
+    pad_0: u32,
+    pad_1: u32,
 }
 
 /// Sizes that the planner keeps below 2^32; `s_div` alone may be "never", which any larger number is as well.
@@ -101,7 +105,7 @@ impl Params {
             first_tile: narrow(window.first),
             grid_width: window.grid.width,
             tile_length: narrow(work.tile_length),
-            parts: narrow(work.parts),
+            tiles_per_run: narrow(work.tiles_per_run),
             column_lanes: narrow(work.column_lanes),
             row_lanes: narrow(work.row_lanes),
             column_blocks: narrow(work.column_blocks),
@@ -116,6 +120,8 @@ impl Params {
             pitch: narrow(work.pitch),
             eps: problem.eps,
             least_square: problem.least_square(),
+            teams: narrow(work.teams),
+            rounds: narrow(work.rounds),
             weight_offset: problem.weight_offset,
             x_start: start(Role::X),
             y_start: start(Role::Y),
@@ -161,7 +167,7 @@ mod tests {
     /// A field out of place would shift every number after it.
     #[test]
     fn fields_are_those_of_the_shader() {
-        let wgsl = include_str!("../../../shaders/params.wgsl");
+        let wgsl = include_str!("../../../shaders/shared/params.wgsl");
         let body = wgsl.split("struct Params {").nth(1).and_then(|rest| rest.split('}').next());
         let fields: Vec<(&str, &str)> = body
             .into_iter()

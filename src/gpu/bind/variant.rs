@@ -2,19 +2,19 @@
 
 use super::{Expected, Operands};
 use crate::gpu::context::PipelineKey;
-use crate::gpu::plan::{Capabilities, Pass, Schedule};
-use crate::gpu::shader::{Access, Constants, Kernel, Known, TensorBinding, Variant};
-use crate::problem::{Centering, Problem};
+use crate::gpu::plan::{Capabilities, Pass, Plan, Schedule};
+use crate::gpu::shader::{Access, Constants, Kernel, Statistics, TensorBinding, Variant};
+use crate::problem::{Centering, Problem, Source};
 use crate::tensors::Role;
 
 /// The tensors there are, or will be.
 #[derive(Clone, Copy)]
-pub(super) enum Given<'a> {
+pub(super) enum Presence<'a> {
     Now(&'a Operands<'a>),
     Later(Expected),
 }
 
-impl Given<'_> {
+impl Presence<'_> {
     fn has(self, problem: &Problem, role: Role) -> bool {
         match self {
             Self::Now(operands) => operands.get(role).is_some(),
@@ -36,7 +36,7 @@ impl Given<'_> {
                 (Some(one), Some(other)) => one.buffer == other.buffer,
                 _ => false,
             },
-            Self::Later(expected) => expected.coincide(one, other) || expected.coincide(other, one),
+            Self::Later(expected) => expected.share_a_buffer(one, other),
         }
     }
 }
@@ -46,36 +46,48 @@ impl Given<'_> {
 pub(super) struct Chooser<'a> {
     pub(super) problem: &'a Problem,
     pub(super) capabilities: &'a Capabilities,
-    pub(super) given: Given<'a>,
+    pub(super) schedule: &'a Schedule,
+    pub(super) given: Presence<'a>,
 }
 
 impl<'a> Chooser<'a> {
+    /// For a plan as it is, and tensors to come.
+    pub(super) fn expecting(plan: &'a Plan, expected: Expected) -> Self {
+        let Plan { problem, capabilities, schedule, .. } = plan;
+        Self { problem, capabilities, schedule, given: Presence::Later(expected) }
+    }
+
     /// The passes to run: batches are counted only where there is a count, a bias is added where there is one.
-    pub(super) fn passes(self, schedule: &'a Schedule) -> impl Iterator<Item = &'a Pass> {
-        schedule.passes.iter().filter(move |pass| match (pass.kernel, pass.known) {
-            (Kernel::CountBatch, _) => self.given.has(self.problem, Role::Batches),
-            (Kernel::ApplyRows | Kernel::ApplyColumns, Known::Nothing) => self.given.has(self.problem, Role::Bias),
+    pub(super) fn passes(self) -> impl Iterator<Item = &'a Pass> {
+        self.schedule.passes.iter().filter(move |pass| match (pass.kernel, pass.statistics) {
+            (Kernel::CountBatch, _) => self.has(Role::Batches),
+            (_, Statistics::None) => self.has(Role::Bias),
             _ => true,
         })
     }
 
+    fn has(self, role: Role) -> bool {
+        self.given.has(self.problem, role)
+    }
+
+    fn all_tensors(self, pass: &Pass) -> Vec<(Role, bool)> {
+        pass.tensors(self.has(Role::Residual))
+    }
+
     /// The tensors a pass binds, as its shader must declare them.
     pub(super) fn tensors(self, pass: &Pass) -> Vec<TensorBinding> {
-        let roles = pass.kernel.roles(pass.known);
+        let all = self.all_tensors(pass);
         let present = |role: Role| match role {
             Role::Partials | Role::PartialSums | Role::GroupSums => true,
-            Role::Stats => self.has_statistics(pass),
+            Role::Stats => self.schedule.statistics > 0 || self.has(role),
             // The merge reads it for the cumulative average alone.
-            Role::Batches if pass.kernel == Kernel::Merge => {
-                self.problem.averages_all() && self.given.has(self.problem, role)
-            }
-            _ => self.given.has(self.problem, role) && self.read_through(pass, role).is_none(),
+            Role::Batches if pass.kernel == Kernel::Merge => self.problem.averages_all() && self.has(role),
+            _ => self.has(role) && self.read_through(&all, role).is_none(),
         };
         let written = |role: Role| {
-            roles.iter().any(|&(other, written)| written && (other == role || self.given.share_a_buffer(role, other)))
+            all.iter().any(|&(other, written)| written && (other == role || self.given.share_a_buffer(role, other)))
         };
-        roles
-            .iter()
+        all.iter()
             .filter(|&&(role, _)| present(role))
             .map(|&(role, _)| TensorBinding {
                 role,
@@ -84,39 +96,21 @@ impl<'a> Chooser<'a> {
             .collect()
     }
 
-    /// The tensor of this pass that exactly overwrites another, which is read through its binding.
-    fn read_through(self, pass: &Pass, role: Role) -> Option<Role> {
-        let written = pass.kernel.roles(pass.known).iter().filter(|&&(_, written)| written);
+    /// Of all tensors of a pass the one that exactly overwrites `role`, which is read through its binding.
+    fn read_through(self, all: &[(Role, bool)], role: Role) -> Option<Role> {
         let overwrites = |by: Role| by.may_overwrite().contains(&role) && self.given.coincide(by, role);
-        written.map(|&(by, _)| by).find(|&by| self.given.has(self.problem, by) && overwrites(by))
-    }
-
-    /// Whether statistics are read, or left for a later pass or for the user.
-    fn has_statistics(self, pass: &Pass) -> bool {
-        match (pass.kernel, pass.known) {
-            (Kernel::FusedRows | Kernel::FusedColumns, _) => self.given.has(self.problem, Role::Stats),
-            (Kernel::BackwardFusedRows, Known::Nothing) => {
-                self.problem.gradients().is_some_and(|wanted| wanted.parameters())
-            }
-            _ => true,
-        }
+        let written = all.iter().filter(|&&(_, written)| written);
+        written.map(|&(by, _)| by).find(|&by| self.has(by) && overwrites(by))
     }
 
     pub(super) fn key(self, pass: &Pass) -> PipelineKey {
-        let roles = pass.kernel.roles(pass.known).iter().filter(|(_, written)| !written);
-        let overwritten = roles.filter_map(|&(role, _)| Some((role, self.read_through(pass, role)?))).collect();
+        let all = self.all_tensors(pass);
+        let overwritten = all.iter().filter_map(|&(role, _)| Some((role, self.read_through(&all, role)?)));
         PipelineKey {
             variant: Variant {
-                kernel: pass.kernel,
-                width: pass.width,
-                hold: pass.hold,
-                affine: pass.affine,
-                known: pass.known,
-                track: pass.track,
-                reduction: pass.team.reduction,
-                together: pass.turns.together,
+                choice: pass.choice(self.has(Role::Residual)),
                 tensors: self.tensors(pass),
-                overwritten,
+                through: pass.in_place_of.iter().copied().chain(overwritten).collect(),
             },
             constants: Constants {
                 workgroup_size: pass.team.workgroup_size,
@@ -128,7 +122,7 @@ impl<'a> Chooser<'a> {
                 span: pass.turns.span,
                 whole: pass.turns.whole,
                 same_parameters: pass.mapping.has_same_parameters(),
-                through_statistics: pass.known != Known::Running,
+                through_statistics: self.problem.source != Source::Running,
                 statistics_by: pass.statistics_by as u32,
             },
         }

@@ -8,9 +8,10 @@ use super::{Maker, Pass, Schedule, Span, StatisticsBy, Team, Traversal, Window, 
 use crate::backward::Backward;
 use crate::block::{AffineIndex, Block};
 use crate::error::SpecError;
-use crate::gpu::shader::{Affine, Hold, Kernel, Known, Reduction, Width};
+use crate::gpu::shader::{Affine, Hold, Keep, Kernel, Reduction, Statistics, Width};
 use crate::mapping::{GroupIndex, Mapping};
 use crate::problem::Source;
+use crate::tensors::Role;
 
 /// Runs of elements that share a weight, in groups that lie in one piece, that are too short to leave a sum each.
 const SHORT_RUN: u64 = 16;
@@ -31,6 +32,11 @@ enum Way {
     Runs,
     /// By columns over the rows of all groups.
     Rows,
+}
+
+/// Where a pass that could compute them takes statistics from.
+fn statistics_of(wanted: Backward) -> Statistics {
+    if wanted.saved { Statistics::Stored } else { Statistics::Computed }
 }
 
 impl Maker<'_> {
@@ -68,13 +74,12 @@ impl Maker<'_> {
         }
         let known = wanted.saved || first;
         if fused && !known {
-            schedule.passes.push(Pass { known: Known::Nothing, ..self.fused(Kernel::BackwardFusedRows)? });
+            schedule.passes.push(self.fused_rows(Statistics::Computed)?);
         }
-        self.sums(&mut schedule, parameters, group_sums.then_some(Known::Merged))?;
+        self.sums(&mut schedule, parameters, group_sums.then_some(&[]))?;
         if fused && known {
             // Where it overwrites dy, as where it does not, to the same bits.
-            let known = if wanted.saved { Known::Merged } else { Known::Nothing };
-            schedule.passes.push(Pass { known, ..self.fused(Kernel::BackwardFusedRows)? });
+            schedule.passes.push(self.fused_rows(statistics_of(wanted))?);
         } else if wanted.input && !fused {
             schedule.passes.push(self.backward_apply(running)?);
         }
@@ -100,21 +105,24 @@ impl Maker<'_> {
         Some(self.in_rounds(pass, wanted))
     }
 
+    fn fused_rows(&self, statistics: Statistics) -> Result<Pass, SpecError> {
+        Ok(Pass { statistics, ..self.fused(Kernel::BackwardFusedRows)? })
+    }
+
     fn in_rounds(&self, pass: Pass, wanted: Backward) -> Result<Schedule, SpecError> {
         let rows = self.problem.block.groups();
         let of_workgroup = u64::from(pass.team.workgroup_size / pass.team.lanes);
         let workgroups = (TEAM_LANES / u64::from(pass.team.workgroup_size)).min(rows.div_ceil(of_workgroup));
         let teams = (workgroups * of_workgroup).min(rows);
-        let work = Work { parts: rows.div_ceil(teams), row_tiles: teams, ..pass.work };
+        let work = Work { rounds: rows.div_ceil(teams), teams, ..pass.work };
         let grid = self.grid(workgroups)?;
         let windows = pass.windows.iter().map(|window| Window { grid, ..*window }).collect();
-        let known = if wanted.saved { Known::Merged } else { Known::Nothing };
         let mut schedule =
             Schedule::empty("groups are rows that fit registers, x and dy are read once for all gradients");
         let weights = self.by_weight();
         let width = weights.mapping.block.k;
         schedule.partial_sums = teams * width;
-        schedule.passes.push(Pass { known, work, windows, ..pass });
+        schedule.passes.push(Pass { statistics: statistics_of(wanted), work, windows, ..pass });
         let work = Work { partials: teams, inner_count: 1, outer_stride: width, k_stride: 1, ..Work::default() };
         schedule.passes.push(weights.merge_parameters(work)?);
         Ok(schedule)
@@ -132,14 +140,14 @@ impl Maker<'_> {
         // The gradient of x first, which leaves the statistics; or last, where it overwrites what the sums read.
         let ahead = wanted.input && !wanted.overwrites;
         let mut schedule = Schedule::empty(self.why_backward(wanted, wanted.input, !ahead));
-        let fused = self.fused(Kernel::BackwardFusedRows)?;
+        let fused = self.fused_rows(Statistics::Computed)?;
         let (stats, merge) = self.statistics()?;
         let Block { r: rows, k, s, .. } = sums.mapping.block;
         let (line, across) = (k * s, sums.work.column_blocks);
         let rows_of_tile = sums.work.row_lanes * sums.work.tile_length;
         let most = (SLAB / groups_of_row).min(window::most_elements(self.capabilities) / line);
         let step = (most / rows_of_tile).max(1) * rows_of_tile;
-        let (groups_of_step, parts) = (step.min(rows) * groups_of_row, stats.work.parts);
+        let (groups_of_step, parts) = (step.min(rows) * groups_of_row, stats.work.tiles_per_run);
         schedule.statistics = groups_of_step;
         schedule.partials = if ahead { 0 } else { groups_of_step * parts };
         schedule.partial_sums = sums.sums();
@@ -153,7 +161,7 @@ impl Maker<'_> {
             };
             let of_team = |team: &Team| u64::from(team.workgroup_size / team.lanes);
             let windows = window(first, groups, of_team(&fused.team), first)?;
-            let fused = Pass { known: Known::Nothing, windows, ..fused.clone() };
+            let fused = Pass { windows, ..fused.clone() };
             if ahead {
                 schedule.passes.push(fused.clone());
             } else {
@@ -173,18 +181,18 @@ impl Maker<'_> {
         Ok(schedule)
     }
 
-    /// Adds the passes that sum up: for weight and bias, and for groups, where those sums go as `for_groups` says.
+    /// Adds the passes that sum up: for weight and bias, and, if `for_groups` says what stands in for their sums, for groups.
     pub(super) fn sums(
         &self,
         schedule: &mut Schedule,
         parameters: bool,
-        for_groups: Option<Known>,
+        for_groups: Option<&'static [(Role, Role)]>,
     ) -> Result<(), SpecError> {
         let weights = self.by_weight();
         let way = weights.way();
         // Then the sums of runs are there for the groups too.
         let from_runs = way == Way::Runs;
-        if for_groups == Some(Known::Merged) {
+        if for_groups.is_some_and(<[_]>::is_empty) {
             schedule.sums = self.problem.block.groups();
         }
         if parameters || (for_groups.is_some() && from_runs) {
@@ -195,16 +203,16 @@ impl Maker<'_> {
             if parameters {
                 schedule.passes.push(weights.merge_parameters(by_parameter)?);
             }
-            if let Some(known) = for_groups.filter(|_| from_runs) {
-                schedule.passes.push(Pass { known, ..weights.merge_weighted(by_group)? });
+            if let Some(in_place_of) = for_groups.filter(|_| from_runs) {
+                schedule.passes.push(Pass { in_place_of, ..weights.merge_weighted(by_group)? });
             }
         }
-        if let Some(known) = for_groups.filter(|_| !from_runs) {
+        if let Some(in_place_of) = for_groups.filter(|_| !from_runs) {
             let pass = self.rows(Kernel::SumsRows)?;
-            let sums = Pass { hold: Hold::None, affine: self.affine_of_rows(), ..pass };
+            let sums = Pass { affine: self.affine_of_rows(), ..pass };
             schedule.partial_sums = schedule.partial_sums.max(sums.sums());
-            let merge = self.merge_sums(sums.work.parts)?;
-            schedule.passes.extend([sums, Pass { known, ..merge }]);
+            let merge = self.merge_sums(sums.work.tiles_per_run)?;
+            schedule.passes.extend([sums, Pass { in_place_of, ..merge }]);
         }
         Ok(())
     }
@@ -242,20 +250,20 @@ impl Maker<'_> {
         }
         match self.traversal() {
             Traversal::Rows => {
-                let pass = self.rows(Kernel::ChannelSumsRows)?;
-                Ok(Pass { hold: Hold::None, affine: Affine::Constant, ..pass })
+                let pass = self.rows(Kernel::SumsRows)?;
+                Ok(Pass { affine: Affine::Constant, without: &[Role::Weight], ..pass })
             }
-            Traversal::Columns => self.columns(Kernel::ChannelSumsColumns),
+            Traversal::Columns => self.columns(Kernel::SumsColumns),
         }
     }
 
     /// By columns, tiles of no more rows than `most_rows`. `self` maps by weight.
     fn sums_of_rows(&self, most_rows: u64) -> Result<Pass, SpecError> {
         let make = Maker { mapping: self.mapping.with_rows_of_b(), ..*self };
-        let by = if make.mapping.groups.b_step == 1 { StatisticsBy::Row } else { StatisticsBy::Both };
+        let by = if make.mapping.groups.b_step == 1 { StatisticsBy::Row } else { StatisticsBy::Element };
         let block = &make.mapping.block;
         let tiling = columns::Tiling::unfolded(block, self.capabilities, self.width, self.tuning, most_rows);
-        Ok(Pass { statistics_by: by, ..make.columns_by(Kernel::ChannelSumsColumns, &tiling)? })
+        Ok(Pass { statistics_by: by, ..make.columns_by(Kernel::SumsColumns, &tiling)? })
     }
 
     /// `self` maps by weight.
@@ -271,7 +279,8 @@ impl Maker<'_> {
         let team = merge::team(work.partials, self.capabilities);
         let block = Block { b: 1, ..self.mapping.block };
         let mapping = Mapping { block, ..self.mapping.without_weights() };
-        Maker { mapping, ..*self }.small(Kernel::MergeParameters, team, work, self.problem.parameters())
+        let pass = Maker { mapping, ..*self }.small(Kernel::MergeSums, team, work, self.problem.parameters())?;
+        Ok(Pass { keep: Keep::Parameters, without: &[Role::Weight], ..pass })
     }
 
     /// `self` maps by weight.
@@ -280,7 +289,8 @@ impl Maker<'_> {
         let GroupIndex { b_step, k_div, .. } = self.mapping.groups;
         let index = AffineIndex { b_mod: 1, b_mul: 0, k_mul: k_div, s_div: work.inner_count / k_div };
         let mapping = Mapping { block: Block { k: b_step, ..self.mapping.block }, index, ..self.mapping };
-        Maker { mapping, ..*self }.small(Kernel::MergeWeighted, team, work, self.problem.block.groups())
+        let pass = Maker { mapping, ..*self }.small(Kernel::MergeSums, team, work, self.problem.block.groups())?;
+        Ok(Pass { keep: Keep::Sums, ..pass })
     }
 
     /// Of groups that lie in one piece, from `parts` partial sums each.
@@ -295,7 +305,8 @@ impl Maker<'_> {
         };
         let team = merge::team(parts, self.capabilities);
         let mapping = self.mapping.without_weights();
-        Maker { mapping, ..*self }.small(Kernel::MergeSums, team, work, self.problem.block.groups())
+        let pass = Maker { mapping, ..*self }.small(Kernel::MergeSums, team, work, self.problem.block.groups())?;
+        Ok(Pass { keep: Keep::Sums, without: &[Role::Weight], ..pass })
     }
 
     pub(super) fn backward_apply(&self, running: bool) -> Result<Pass, SpecError> {
@@ -304,9 +315,9 @@ impl Maker<'_> {
             Traversal::Rows => self.rows(Kernel::BackwardApplyRows)?,
             Traversal::Columns => self.columns(Kernel::BackwardApplyColumns)?,
         };
-        let hold = if traversal == Traversal::Rows { Hold::None } else { pass.hold };
-        let known = if running { Known::Running } else { Known::Merged };
-        Ok(Pass { known, hold, affine: self.affine_of_rows(), team: pass.team.silent(), ..pass })
+        // With given statistics dx is dy times a factor.
+        let without = if running { &[Role::X, Role::GroupSums][..] } else { &[] };
+        Ok(Pass { without, affine: self.affine_of_rows(), team: pass.team.silent(), ..pass })
     }
 }
 
@@ -314,7 +325,7 @@ impl Pass {
     /// How many partial sums it leaves.
     fn sums(&self) -> u64 {
         let Block { b, r, k, s } = self.mapping.block;
-        if self.kernel.by_columns() { b * self.tiles_of_b() * k * s } else { b * r * k * self.work.parts }
+        if self.kernel.by_columns() { b * self.tiles_of_b() * k * s } else { b * r * k * self.work.tiles_per_run }
     }
 
     /// Columns: the partials of one column of one `b`. Folded rows leave one each.
@@ -327,7 +338,7 @@ impl Pass {
     fn by_parameter(&self) -> Work {
         let Block { b, r, k, s } = self.mapping.block;
         let (lines, inner) =
-            if self.kernel.by_columns() { (b * self.tiles_of_b(), s) } else { (b * r, self.work.parts) };
+            if self.kernel.by_columns() { (b * self.tiles_of_b(), s) } else { (b * r, self.work.tiles_per_run) };
         Work {
             partials: lines * inner,
             inner_count: inner,
@@ -340,7 +351,8 @@ impl Pass {
     /// Where the partial sums of one group lie, those of its weights next to each other.
     fn by_group(&self) -> Work {
         let Block { r, k, s, .. } = self.mapping.block;
-        let (lines, unit) = if self.kernel.by_columns() { (self.tiles_of_b(), s) } else { (r, self.work.parts) };
+        let (lines, unit) =
+            if self.kernel.by_columns() { (self.tiles_of_b(), s) } else { (r, self.work.tiles_per_run) };
         let inner = self.mapping.groups.k_div * unit;
         Work {
             partials: lines * inner,

@@ -144,7 +144,7 @@ impl Tiling {
     pub(super) fn hold(&self, whole: bool) -> Hold {
         // No more than the compiler of a software adapter unrolls in reasonable time.
         let rows = if whole { self.rows } else { CHUNK.min((MOST_HELD / self.span).next_power_of_two()) };
-        Hold::Chunk { rows: rows as u32, span: self.span as u32 }
+        Hold::Columns { rows: rows as u32, span: self.span as u32 }
     }
 }
 

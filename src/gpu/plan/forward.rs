@@ -3,8 +3,9 @@
 use super::{Maker, Pass, Schedule, Team, Traversal, Work, columns, merge, rows, window};
 use crate::block::Block;
 use crate::error::SpecError;
-use crate::gpu::shader::{Hold, Kernel, Known};
+use crate::gpu::shader::{Kernel, Statistics};
 use crate::problem::Source;
+use crate::tensors::Role;
 
 /// What the last pass of a plan in stages binds: `x`, `y`, `weight`, `bias` and statistics, running ones as two tensors.
 const BUFFERS_OF_APPLY: u32 = 5;
@@ -22,7 +23,7 @@ impl Maker<'_> {
         let mut schedule = Schedule::empty(self.why(traversal));
         match problem.source {
             Source::Running if capabilities.max_storage_buffers >= BUFFERS_OF_EVAL => {
-                schedule.passes.push(make.apply(traversal, Known::Running)?);
+                schedule.passes.push(make.apply(traversal, Statistics::Running)?);
             }
             Source::Running => {
                 schedule.statistics = block.groups();
@@ -32,13 +33,11 @@ impl Maker<'_> {
             Source::Batch if make.fuses_rows() => schedule.passes.push(make.fused(Kernel::FusedRows)?),
             Source::Batch if make.fuses_columns() => schedule.passes.push(make.columns(Kernel::FusedColumns)?),
             Source::Batch | Source::Tracked(_) => {
-                let tracked = matches!(problem.source, Source::Tracked(_));
                 let (stats, merge) = make.statistics()?;
-                let merge = Pass { track: tracked, ..merge };
                 schedule.partials = block.groups() * merge.work.partials;
                 schedule.statistics = block.groups();
                 schedule.passes.extend([stats, merge]);
-                if tracked {
+                if matches!(problem.source, Source::Tracked(_)) {
                     // After every lane of the merge has read the count.
                     schedule.passes.push(make.count_batch()?);
                 }
@@ -79,18 +78,21 @@ impl Maker<'_> {
     /// The last pass by merged statistics, in two where the device has too few bindings for all tensors at once.
     pub(super) fn ending(&self, traversal: Traversal) -> Result<Vec<Pass>, SpecError> {
         if !self.problem.affine || self.capabilities.max_storage_buffers >= BUFFERS_OF_APPLY {
-            return Ok(vec![self.apply(traversal, Known::Merged)?]);
+            return Ok(vec![self.apply(traversal, Statistics::Stored)?]);
         }
-        Ok(vec![self.apply(traversal, Known::Scaled)?, self.apply(traversal, Known::Nothing)?])
+        let scale = Pass { without: &[Role::Bias], ..self.apply(traversal, Statistics::Stored)? };
+        // In place: y takes the bias.
+        let without = &[Role::Weight, Role::Residual, Role::ResidualOut];
+        let bias = Pass { without, in_place_of: &[(Role::X, Role::Y)], ..self.apply(traversal, Statistics::None)? };
+        Ok(vec![scale, bias])
     }
 
-    pub(super) fn apply(&self, traversal: Traversal, known: Known) -> Result<Pass, SpecError> {
+    pub(super) fn apply(&self, traversal: Traversal, statistics: Statistics) -> Result<Pass, SpecError> {
         let pass = match traversal {
             Traversal::Rows => self.rows(Kernel::ApplyRows)?,
             Traversal::Columns => self.columns(Kernel::ApplyColumns)?,
         };
-        let hold = if traversal == Traversal::Rows { Hold::None } else { pass.hold };
-        Ok(Pass { known, hold, affine: self.affine_of_rows(), team: pass.team.silent(), ..pass })
+        Ok(Pass { statistics, affine: self.affine_of_rows(), team: pass.team.silent(), ..pass })
     }
 
     /// Partial statistics, and their merge.
@@ -117,7 +119,7 @@ impl Maker<'_> {
                 ..Work::default()
             }
         } else {
-            let parts = stats.work.parts;
+            let parts = stats.work.tiles_per_run;
             Work {
                 partials: r * parts,
                 inner_count: parts,
@@ -141,6 +143,6 @@ impl Maker<'_> {
         let team = Team::apart(self.capabilities.workgroup_size(64, 1));
         let channels = self.problem.block.groups();
         let pass = self.small(Kernel::RunningStatistics, team, Work::default(), channels)?;
-        Ok(Pass { known: Known::Running, ..pass })
+        Ok(Pass { statistics: Statistics::Running, ..pass })
     }
 }

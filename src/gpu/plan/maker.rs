@@ -5,7 +5,7 @@ use super::{
     Capabilities, Grid, Pass, Span, StatisticsBy, Team, Traversal, Tuning, Turns, Window, Work, columns, rows,
 };
 use crate::error::SpecError;
-use crate::gpu::shader::{Affine, Hold, Kernel, Known, Width};
+use crate::gpu::shader::{Affine, Hold, Keep, Kernel, Statistics, Width};
 use crate::mapping::Mapping;
 use crate::problem::Problem;
 
@@ -43,8 +43,10 @@ impl Maker<'_> {
             width: self.width,
             hold: Hold::None,
             affine: Affine::Constant,
-            known: Known::Merged,
-            track: false,
+            statistics: Statistics::Stored,
+            keep: Keep::Statistics,
+            without: &[],
+            in_place_of: &[],
             team,
             turns: Turns { span: 1, together: 1, whole: false },
             mapping: self.mapping,
@@ -85,9 +87,15 @@ impl Maker<'_> {
     pub(super) fn fused(&self, kernel: Kernel) -> Result<Pass, SpecError> {
         let block = &self.problem.block;
         let width = self.width_of_rows();
-        let tiling =
-            rows::Tiling::new(block.s, block.groups(), width, kernel.tensors_held(), self.capabilities, self.tuning);
-        let work = Work { tiles: block.groups(), parts: 1, tile_length: block.s, ..tiling.work() };
+        let tiling = rows::Tiling::new(
+            block.s,
+            block.groups(),
+            width,
+            u64::from(kernel.holds_two()) + 1,
+            self.capabilities,
+            self.tuning,
+        );
+        let work = Work { tiles: block.groups(), tiles_per_run: 1, tile_length: block.s, ..tiling.work() };
         let windows =
             self.windows(&Layout { units: block.groups(), length: block.s, parts: 1, tile: block.s }, &tiling)?;
         let turns = tiling.turns(width, true);
@@ -112,9 +120,16 @@ impl Maker<'_> {
         let tile_length = block.s.div_ceil(parts).next_multiple_of(4).min(block.s);
         let parts = block.s.div_ceil(tile_length);
         let tiles = block.groups() * block.r * parts;
-        let tiling =
-            rows::Tiling::new(tile_length, tiles, width, kernel.tensors_held(), self.capabilities, self.tuning);
-        let work = Work { tiles, parts, tile_length, ..tiling.work() };
+        let tiling = rows::Tiling::new(
+            tile_length,
+            tiles,
+            width,
+            u64::from(kernel.holds_two()) + 1,
+            self.capabilities,
+            self.tuning,
+        );
+        let tiling = if kernel == Kernel::StatsRows { tiling } else { tiling.holding_nothing() };
+        let work = Work { tiles, tiles_per_run: parts, tile_length, ..tiling.work() };
         let layout = Layout { units: block.groups() * block.r, length: block.s, parts, tile: tile_length };
         let pass = self.pass(kernel, tiling.team, work, self.windows(&layout, &tiling)?);
         Ok(Pass { width, hold: tiling.hold(), turns: tiling.turns(width, parts * tile_length == block.s), ..pass })

@@ -29,10 +29,9 @@ pub(crate) use window::{Span, Window};
 use std::fmt;
 
 use crate::block::Block;
-use crate::element::Element;
 use crate::error::SpecError;
 use crate::problem::Problem;
-use crate::tensors::{PAIR, RECORD};
+use crate::tensors::Cell;
 
 /// How a norm runs on a device with given [`Capabilities`]: the kernels, their workgroups and their scratch memory.
 ///
@@ -48,7 +47,17 @@ pub struct Plan {
 
 impl Plan {
     pub(crate) fn new(problem: Problem, capabilities: &Capabilities, tuning: Tuning) -> Result<Self, SpecError> {
-        let schedule = Schedule::new(&problem, capabilities, tuning, true)?;
+        Self::aligned(problem, capabilities, tuning, true)
+    }
+
+    /// For tensors of which each starts at a multiple of four elements, or some do not.
+    pub(crate) fn aligned(
+        problem: Problem,
+        capabilities: &Capabilities,
+        tuning: Tuning,
+        quads: bool,
+    ) -> Result<Self, SpecError> {
+        let schedule = Schedule::new(&problem, capabilities, tuning, quads)?;
         Ok(Self { problem, capabilities: capabilities.clone(), tuning, schedule })
     }
 
@@ -85,8 +94,8 @@ impl Plan {
     /// Bytes of scratch memory that binding allocates, if all tensors start at multiples of 16 bytes. About as many otherwise.
     #[must_use]
     pub fn scratch_bytes(&self) -> u64 {
-        (self.schedule.partials + self.schedule.statistics) * RECORD
-            + (self.schedule.partial_sums + self.schedule.sums) * PAIR
+        (self.schedule.partials + self.schedule.statistics) * Cell::Record.bytes()
+            + (self.schedule.partial_sums + self.schedule.sums) * Cell::Pair.bytes()
     }
 
     /// Bytes that all passes together read and write of `x`, `y` and gradients of that size, for measuring bandwidth. A tensor
@@ -94,8 +103,8 @@ impl Plan {
     #[must_use]
     pub fn bytes_moved(&self) -> u64 {
         let elements = |pass: &Pass| pass.windows.iter().map(|window| window.elements.length).sum::<u64>();
-        let moved = |pass: &Pass| elements(pass) * pass.kernel.tensors_moved(pass.known);
-        self.schedule.passes.iter().map(moved).sum::<u64>() * Element::F32.size()
+        let moved = |pass: &Pass| elements(pass) * pass.tensors_moved();
+        self.schedule.passes.iter().map(moved).sum::<u64>() * Cell::Element.bytes()
     }
 }
 

@@ -4,8 +4,12 @@
 use super::{Maker, Pass, Schedule, Work, merge};
 use crate::backward::Backward;
 use crate::error::SpecError;
-use crate::gpu::shader::{Kernel, Known};
+use crate::gpu::shader::{Keep, Kernel};
 use crate::problem::Source;
+use crate::tensors::Role;
+
+/// The sums of groups are left with the caller.
+const KEPT: &[(Role, Role)] = &[(Role::GroupSums, Role::Sums)];
 
 impl Maker<'_> {
     pub(super) fn moments(&self) -> Result<Schedule, SpecError> {
@@ -20,16 +24,16 @@ impl Maker<'_> {
             schedule.passes.push(stats);
             merge
         };
-        schedule.passes.push(Pass { known: Known::Kept, ..merge });
+        schedule.passes.push(Pass { keep: Keep::Moments, ..merge });
         Ok(self.unless_without_groups(schedule))
     }
 
     pub(super) fn by_moments(&self, parts: u64) -> Result<Schedule, SpecError> {
         let mut schedule = Schedule::empty("the moments are given, x is read once");
-        let track = matches!(self.problem.source, Source::Tracked(_));
         schedule.statistics = self.problem.block.groups();
-        schedule.passes.push(Pass { known: Known::Given, track, ..self.gather(Kernel::Merge, parts)? });
-        if track {
+        let in_place_of = &[(Role::Partials, Role::Moments)];
+        schedule.passes.push(Pass { in_place_of, ..self.gather(Kernel::Merge, parts)? });
+        if matches!(self.problem.source, Source::Tracked(_)) {
             schedule.passes.push(self.count_batch()?);
         }
         if self.problem.block.elements() > 0 {
@@ -43,14 +47,14 @@ impl Maker<'_> {
             let mut schedule = Schedule::empty("empty, sums and the gradients of weight and bias are 0");
             let groups = self.problem.block.groups() > 0;
             let sums = groups.then(|| self.gather(Kernel::MergeSums, 0)).transpose()?;
-            schedule.passes.extend(sums.map(|pass| Pass { known: Known::Kept, ..pass }));
+            schedule.passes.extend(sums.map(|pass| Pass { in_place_of: KEPT, ..pass }));
             schedule.passes.extend(self.no_parameters(wanted)?);
             // Something must be bound.
             schedule.partial_sums = u64::from(!schedule.passes.is_empty());
             return Ok(schedule);
         }
         let mut schedule = Schedule::empty("x and dy are read once, and each group's sums are left");
-        self.sums(&mut schedule, wanted.parameters(), Some(Known::Kept))?;
+        self.sums(&mut schedule, wanted.parameters(), Some(KEPT))?;
         Ok(schedule)
     }
 
@@ -58,7 +62,8 @@ impl Maker<'_> {
         let mut schedule = Schedule::empty("statistics and sums are given, x and dy are read once");
         if self.problem.block.elements() > 0 {
             schedule.sums = self.problem.block.groups();
-            schedule.passes.push(Pass { known: Known::Given, ..self.gather(Kernel::MergeSums, parts)? });
+            let in_place_of = &[(Role::PartialSums, Role::Sums)];
+            schedule.passes.push(Pass { in_place_of, ..self.gather(Kernel::MergeSums, parts)? });
             schedule.passes.push(self.backward_apply(false)?);
         }
         Ok(schedule)
@@ -76,7 +81,9 @@ impl Maker<'_> {
             ..Work::default()
         };
         let make = Maker { mapping: self.mapping.without_weights(), ..*self };
-        make.small(kernel, merge::team(parts.max(1), self.capabilities), work, groups)
+        let pass = make.small(kernel, merge::team(parts.max(1), self.capabilities), work, groups)?;
+        let keep = if kernel == Kernel::Merge { Keep::Statistics } else { Keep::Sums };
+        Ok(Pass { keep, without: &[Role::Weight], ..pass })
     }
 
     fn unless_without_groups(&self, schedule: Schedule) -> Schedule {

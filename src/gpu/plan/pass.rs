@@ -3,8 +3,9 @@
 use std::fmt;
 
 use super::Window;
-use crate::gpu::shader::{Affine, Hold, Kernel, Known, Reduction, Width};
+use crate::gpu::shader::{Affine, Choice, Hold, Keep, Kernel, Reduction, Statistics, Width};
 use crate::mapping::Mapping;
+use crate::tensors::Role;
 
 /// One step of a plan: a dispatch, or several if a tensor is larger than a storage binding.
 #[derive(Debug, Clone, PartialEq)]
@@ -13,8 +14,12 @@ pub struct Pass {
     pub(crate) width: Width,
     pub(crate) hold: Hold,
     pub(crate) affine: Affine,
-    pub(crate) known: Known,
-    pub(crate) track: bool,
+    pub(crate) statistics: Statistics,
+    pub(crate) keep: Keep,
+    /// Tensors that it does without, though its kernel speaks of them.
+    pub(crate) without: &'static [Role],
+    /// Tensors of the user in the place of some that its kernel speaks of, `(of the kernel, of the user)`.
+    pub(crate) in_place_of: &'static [(Role, Role)],
     pub(crate) team: Team,
     pub(crate) turns: Turns,
     pub(crate) mapping: Mapping,
@@ -23,12 +28,12 @@ pub struct Pass {
     pub(crate) windows: Vec<Window>,
 }
 
-/// How columns find their statistics, numbered as in `shaders/backward/sums_columns.wgsl`.
+/// Which elements of a tile by columns share their statistics: those of a column, those of a row, or none. Numbered as in `shaders/backward/sums_columns.wgsl`.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(crate) enum StatisticsBy {
     Column = 0,
     Row = 1,
-    Both = 2,
+    Element = 2,
 }
 
 /// In which order a lane takes its packs, as in `shaders/params.wgsl`.
@@ -50,31 +55,45 @@ pub(crate) struct Team {
     pub(crate) across_subgroups: bool,
 }
 
-/// The numbers a kernel is told, as in `shaders/params.wgsl`.
+/// The numbers a kernel is told, as in `shaders/shared/params.wgsl`. Those that it does not ask for are 0.
 #[derive(Debug, Clone, Copy, PartialEq, Default)]
 pub(crate) struct Work {
+    /// All tiles of the pass. By columns a tile is that of a whole workgroup; of a merge it is a group or a parameter.
     pub(crate) tiles: u64,
+    /// Rows: elements of a tile, the last of a run of `S` may have fewer. Columns: rows of a lane.
     pub(crate) tile_length: u64,
-    pub(crate) parts: u64,
+    /// Rows: tiles of one run of `S`.
+    pub(crate) tiles_per_run: u64,
+    /// Rows: packs of a tile that fall to one lane.
+    pub(crate) items: u64,
+    /// Rows for sums of parameters: teams of lanes, and rows that each takes one after the other.
+    pub(crate) teams: u64,
+    pub(crate) rounds: u64,
+    /// Columns: lanes of a workgroup across the columns, and down the rows.
     pub(crate) column_lanes: u64,
     pub(crate) row_lanes: u64,
+    /// Columns: workgroups across.
     pub(crate) column_blocks: u64,
+    /// Columns: lanes down the rows of one `b`, over all workgroups. Each leaves a partial.
     pub(crate) row_tiles: u64,
-    pub(crate) partials: u64,
-    pub(crate) inner_count: u64,
-    pub(crate) b_stride: u64,
-    pub(crate) k_stride: u64,
-    pub(crate) outer_stride: u64,
-    pub(crate) items: u64,
+    /// Columns: rows of one `b`, and columns of a row, both with neighbouring rows folded into one.
     pub(crate) rows: u64,
     pub(crate) pitch: u64,
+    /// Merges: partials of one group or parameter, `inner_count` of them next to each other.
+    pub(crate) partials: u64,
+    pub(crate) inner_count: u64,
+    /// Merges, in partials: from one such run to the next, from one `b` to the next, and from one `k` to the next.
+    pub(crate) outer_stride: u64,
+    pub(crate) b_stride: u64,
+    pub(crate) k_stride: u64,
 }
 
 impl Pass {
-    /// The kernel's name: `fused_rows`, `stats_columns`, ...
+    /// What it does: `fused_rows`, `stats_columns`, ... It is the name of a file of `shaders/kernels/`, after `backward_` where
+    /// both directions have one; `merge_parameters` is `merge_sums` into the gradients of weight and bias.
     #[must_use]
     pub fn name(&self) -> &'static str {
-        self.kernel.name()
+        if self.keep == Keep::Parameters { "merge_parameters" } else { self.kernel.name() }
     }
 
     /// Number of workgroups that are dispatched.
@@ -87,6 +106,47 @@ impl Pass {
     #[must_use]
     pub fn workgroup_size(&self) -> u32 {
         self.team.workgroup_size
+    }
+}
+
+impl Pass {
+    /// What decides the files of its shader; `residual` is whether one is added to `x`.
+    pub(crate) fn choice(&self, residual: bool) -> Choice {
+        Choice {
+            kernel: self.kernel,
+            width: self.width,
+            hold: self.hold,
+            affine: self.affine,
+            statistics: self.statistics,
+            keep: self.keep,
+            reduction: self.team.reduction,
+            residual: residual && !self.without.contains(&Role::Residual),
+            together: self.turns.together,
+        }
+        .normal()
+    }
+
+    /// The tensors that it reads or writes where they are given, and whether it writes them.
+    pub(crate) fn tensors(&self, residual: bool) -> Vec<(Role, bool)> {
+        let stand_in = |role: Role| self.in_place_of.iter().find(|&&(of, _)| of == role).map_or(role, |&(_, by)| by);
+        let mut tensors: Vec<(Role, bool)> = Vec::new();
+        for (role, written) in
+            self.choice(residual).roles().into_iter().filter(|(role, _)| !self.without.contains(role))
+        {
+            let role = stand_in(role);
+            match tensors.iter_mut().find(|(there, _)| *there == role) {
+                Some((_, also)) => *also |= written,
+                None => tensors.push((role, written)),
+            }
+        }
+        tensors
+    }
+
+    /// How often it reads or writes a tensor of the size of `x`, residuals left out.
+    pub(crate) fn tensors_moved(&self) -> u64 {
+        let moved = [Role::X, Role::Y, Role::GradOutput, Role::GradInput];
+        let roles = self.choice(false).roles();
+        roles.iter().filter(|(role, _)| moved.contains(role) && !self.without.contains(role)).count() as u64
     }
 }
 
@@ -103,7 +163,7 @@ impl fmt::Display for Pass {
         if self.team.reduction != Reduction::Alone {
             write!(f, ", by {}", self.team.reduction.name())?;
         }
-        if self.kernel.tensors_moved(self.known) > 0 {
+        if self.tensors_moved() > 0 {
             write!(f, ", {}-wide", self.width.elements())?;
         }
         if self.windows.len() > 1 {

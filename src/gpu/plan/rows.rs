@@ -63,7 +63,9 @@ pub(super) struct Tiling {
     /// Packs of the tile that fall to one lane, and how many of them are neighbours.
     items: u64,
     span: u64,
+    /// Packs that a lane takes at once, of what it holds or reads.
     together: u64,
+    most_together: u64,
     /// Lanes whose weights are the same and may be loaded by one of them.
     sharers: u64,
 }
@@ -108,7 +110,7 @@ impl Tiling {
             (items, Hold::Registers(items as u32))
         } else {
             let chunk = if width == Width::Scalar { CHUNK_SCALARS } else { CHUNK_QUADS };
-            (packs.div_ceil(u64::from(lanes) * span) * span, Hold::Stream(chunk))
+            (packs.div_ceil(u64::from(lanes) * span) * span, Hold::Chunks(chunk))
         };
         // Large workgroups cost less to start, small ones share out better.
         let wanted = if tiles >= 64 * MANY_TILES { 64 } else { 8 };
@@ -121,7 +123,16 @@ impl Tiling {
         // What is held must not be counted past its end.
         let most = if matches!(hold, Hold::Registers(_)) { 1 << items.trailing_zeros() } else { MOST_SHARERS };
         let sharers = if lanes == 1 { u64::from(subgroup.unwrap_or(1)).min(most).min(MOST_SHARERS) } else { 1 };
-        Self { team: team.normal(), hold, length, items, span, together: most.min(MOST_SHARERS), sharers }
+        Self {
+            team: team.normal(),
+            hold,
+            length,
+            items,
+            span,
+            together: most.min(MOST_SHARERS),
+            most_together: MOST_SHARERS,
+            sharers,
+        }
     }
 
     fn hardware(length: u64, width: Width, tensors: u64, capabilities: &Capabilities) -> Self {
@@ -145,9 +156,14 @@ impl Tiling {
         let hold = if quads * tensors <= MOST_QUADS {
             Hold::Registers(items as u32)
         } else {
-            Hold::Stream(if width == Width::Quad { CHUNK_QUADS } else { CHUNK_SCALARS })
+            Hold::Chunks(if width == Width::Quad { CHUNK_QUADS } else { CHUNK_SCALARS })
         };
-        Self { team: team.normal(), hold, length, items, span: 1, together: 1, sharers: 1 }
+        Self { team: team.normal(), hold, length, items, span: 1, together: 1, most_together: 1, sharers: 1 }
+    }
+
+    /// For a pass that reads its tiles once, and holds nothing of them.
+    pub(super) fn holding_nothing(self) -> Self {
+        Self { hold: Hold::None, together: self.most_together, ..self }
     }
 
     pub(super) fn hold(&self) -> Hold {
@@ -158,7 +174,8 @@ impl Tiling {
     pub(super) fn turns(&self, width: Width, even: bool) -> Turns {
         let covered = u64::from(self.team.lanes) * self.items * u64::from(width.elements());
         let full = match self.hold {
-            Hold::Stream(items) => self.items.is_multiple_of(u64::from(items)),
+            Hold::Chunks(items) => self.items.is_multiple_of(u64::from(items)),
+            Hold::None => self.items.is_multiple_of(self.together),
             _ => true,
         };
         Turns { span: self.span as u32, together: self.together as u32, whole: even && full && covered == self.length }

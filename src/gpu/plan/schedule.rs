@@ -1,12 +1,11 @@
 //! The passes of a plan, and what they leave to each other.
 
 use super::{Capabilities, Maker, Pass, Tuning};
-use crate::element::Element;
 use crate::error::SpecError;
 use crate::gpu::shader::Width;
 use crate::mapping::Mapping;
 use crate::problem::{Problem, Task};
-use crate::tensors::{PAIR, RECORD};
+use crate::tensors::Cell;
 
 /// The passes of a plan, in order, at one vector width.
 #[derive(Debug, Clone, PartialEq)]
@@ -32,7 +31,7 @@ impl Schedule {
     ) -> Result<Self, SpecError> {
         let width = if quads { Width::Quad } else { Width::Scalar };
         let make = Maker { problem, mapping: Mapping::of(problem.block, problem.index), capabilities, tuning, width };
-        capabilities.check_buffer(problem.norm, "x", problem.block.elements() * Element::F32.size())?;
+        capabilities.check_buffer(problem.norm, "x", problem.block.elements() * Cell::Element.bytes())?;
         let schedule = match problem.task {
             Task::Forward => make.forward()?,
             Task::Moments => make.moments()?,
@@ -42,10 +41,10 @@ impl Schedule {
             Task::FromSums { parts, .. } => make.by_sums(parts)?,
         };
         let Self { partials, statistics, partial_sums, sums, .. } = schedule;
-        capabilities.check_binding(problem.norm, "scratch for partial statistics", partials * RECORD)?;
-        capabilities.check_binding(problem.norm, "scratch for statistics", statistics * RECORD)?;
-        capabilities.check_binding(problem.norm, "scratch for partial sums", partial_sums * PAIR)?;
-        capabilities.check_binding(problem.norm, "scratch for sums", sums * PAIR)?;
+        capabilities.check_binding(problem.norm, "scratch for partial statistics", partials * Cell::Record.bytes())?;
+        capabilities.check_binding(problem.norm, "scratch for statistics", statistics * Cell::Record.bytes())?;
+        capabilities.check_binding(problem.norm, "scratch for partial sums", partial_sums * Cell::Pair.bytes())?;
+        capabilities.check_binding(problem.norm, "scratch for sums", sums * Cell::Pair.bytes())?;
         Ok(schedule)
     }
 

@@ -2,8 +2,8 @@
 //! `y`. Statistics, partials and parameters stay whole.
 
 use super::{Capabilities, Grid};
-use crate::element::Element;
 use crate::error::SpecError;
+use crate::tensors::{Cell, QUAD_BYTES};
 
 /// The part of a pass that one dispatch does.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -41,8 +41,8 @@ pub(super) struct Layout {
 
 /// Elements that surely fit a binding, wherever its tensor starts.
 pub(super) fn most_elements(capabilities: &Capabilities) -> u64 {
-    let quad = 4 * Element::F32.size();
-    capabilities.max_binding.saturating_sub(capabilities.storage_alignment.max(quad) + quad) / Element::F32.size()
+    let quad = QUAD_BYTES;
+    capabilities.max_binding.saturating_sub(capabilities.storage_alignment.max(quad) + quad) / Cell::Element.bytes()
 }
 
 /// Cuts a pass into as few windows as can be.
@@ -66,7 +66,7 @@ pub(super) fn cut(
     let whole = most / length.max(1);
     if whole >= 1 {
         if units.div_ceil(whole) > MOST_WINDOWS {
-            return Err(too_large(units * length * Element::F32.size() / MOST_WINDOWS));
+            return Err(too_large(units * length * Cell::Element.bytes() / MOST_WINDOWS));
         }
         for unit in (0..units).step_by(whole as usize) {
             let count = whole.min(units - unit);
@@ -84,10 +84,10 @@ pub(super) fn cut(
     let tiles = most / tile;
     if tiles == 0 {
         // With the bytes before it that alignment may add.
-        return Err(too_large(tile * Element::F32.size() + capabilities.storage_alignment));
+        return Err(too_large(tile * Cell::Element.bytes() + capabilities.storage_alignment));
     }
     if units * parts.div_ceil(tiles) > MOST_WINDOWS {
-        return Err(too_large(units * length * Element::F32.size() / MOST_WINDOWS));
+        return Err(too_large(units * length * Cell::Element.bytes() / MOST_WINDOWS));
     }
     for unit in 0..units {
         for part in (0..parts).step_by(tiles as usize) {

@@ -1,30 +1,31 @@
 //! What is chosen: everything that decides the text of a shader, and the constants it is compiled by.
 
-use super::{Kernel, TensorBinding, fragment};
+use super::fragment::{self, Fragment, Use};
+use super::{Kernel, TensorBinding, tensor};
 use crate::tensors::Role;
 
 /// Elements of one load.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) enum Width {
     Scalar,
     Quad,
 }
 
 /// Where a lane keeps its part of a tile between statistics and normalization.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) enum Hold {
     /// All of it, so many packs, in registers.
     Registers(u32),
     /// So many packs at a time: it reads them again.
-    Stream(u32),
+    Chunks(u32),
     /// By columns: so many rows at a time, of so many neighbouring packs one after the other.
-    Chunk { rows: u32, span: u32 },
+    Columns { rows: u32, span: u32 },
     /// Nothing.
     None,
 }
 
 /// How weight and bias run along `S`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) enum Affine {
     Constant,
     Element,
@@ -35,50 +36,67 @@ pub(crate) enum Affine {
     Stepped,
 }
 
-/// Where a pass takes its statistics from.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub(crate) enum Known {
-    /// What the merge left.
-    Merged,
+/// Where a pass takes the statistics of a group from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(crate) enum Statistics {
+    /// From `x`, by itself.
+    Computed,
+    /// From an earlier pass, or the user.
+    Stored,
     /// Running mean and variance.
     Running,
-    /// What the merge left, and another pass adds the bias.
-    Scaled,
-    /// Nothing: this pass adds the bias, or computes its statistics.
-    Nothing,
-    /// What parts of the batch have left with the caller.
-    Given,
-    /// As merged, and what this pass finds is left with the caller.
-    Kept,
+    /// It needs none: all that it does is to add the bias.
+    None,
+}
+
+/// What a merge leaves.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(crate) enum Keep {
+    /// Statistics, of partials.
+    Statistics,
+    /// Moments, of partials.
+    Moments,
+    /// The sums of groups, of partial sums.
+    Sums,
+    /// The gradients of weight and bias, of partial sums.
+    Parameters,
 }
 
 /// How lanes exchange values.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) enum Reduction {
     Alone,
     Workgroup,
     Subgroup,
 }
 
-/// Everything that decides the text of a shader.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub(crate) struct Variant {
+/// What decides which files a shader is made of, and how many packs a lane takes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(crate) struct Choice {
     pub(crate) kernel: Kernel,
     pub(crate) width: Width,
     pub(crate) hold: Hold,
     pub(crate) affine: Affine,
-    pub(crate) known: Known,
-    pub(crate) track: bool,
+    pub(crate) statistics: Statistics,
+    pub(crate) keep: Keep,
     pub(crate) reduction: Reduction,
+    /// Whether a residual is added to `x`.
+    pub(crate) residual: bool,
     /// Packs that a lane reads before it writes the first of them; where weights are shared, as many lanes share them.
     pub(crate) together: u32,
-    /// What is bound, from binding 1 on; binding 0 is the uniform.
-    pub(crate) tensors: Vec<TensorBinding>,
-    /// Tensors that are read through the binding of another, which overwrites them.
-    pub(crate) overwritten: Vec<(Role, Role)>,
 }
 
-/// The override constants, as in `shaders/params.wgsl`.
+/// Everything that decides the text of a shader.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(crate) struct Variant {
+    pub(crate) choice: Choice,
+    /// What is bound, from binding 1 on; binding 0 is the uniform.
+    pub(crate) tensors: Vec<TensorBinding>,
+    /// Tensors that are read or written through the binding of another, which is in their place.
+    pub(crate) through: Vec<(Role, Role)>,
+}
+
+/// The override constants, as in `shaders/shared/params.wgsl`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) struct Constants {
     pub(crate) workgroup_size: u32,
@@ -112,40 +130,129 @@ impl Constants {
     }
 }
 
+impl Choice {
+    /// The file in a slot.
+    fn in_slot(&self, slot: &str) -> &'static str {
+        match slot {
+            "width" => match self.width {
+                Width::Scalar => "slots/width/scalar",
+                Width::Quad => "slots/width/quad",
+            },
+            "value" if self.kernel.by_columns() => "slots/value/groups",
+            "value" => "slots/value/group",
+            "element" => "slots/element/f32",
+            "source" if self.residual => "slots/source/x_plus_residual",
+            "source" => "slots/source/x",
+            "sink" => "slots/sink/x",
+            "epilogue" => "slots/epilogue/none",
+            "reduction" => match self.reduction {
+                Reduction::Alone => "slots/reduction/alone",
+                Reduction::Workgroup => "slots/reduction/workgroup",
+                Reduction::Subgroup => "slots/reduction/subgroup",
+            },
+            "hold" => match self.hold {
+                Hold::Registers(_) => "slots/hold/registers",
+                Hold::Chunks(_) => "slots/hold/chunks",
+                Hold::Columns { .. } | Hold::None => "slots/hold/none",
+            },
+            "gradients" => match self.hold {
+                Hold::Registers(_) => "slots/gradients/registers",
+                Hold::Chunks(_) => "slots/gradients/chunks",
+                Hold::Columns { .. } | Hold::None => "slots/gradients/none",
+            },
+            "affine" => match self.affine {
+                Affine::Constant => "slots/affine/constant",
+                Affine::Element => "slots/affine/element",
+                Affine::Shared => "slots/affine/shared",
+                Affine::Divided => "slots/affine/divided",
+                Affine::Stepped => "slots/affine/stepped",
+            },
+            "statistics" => match self.statistics {
+                Statistics::Computed => "slots/statistics/computed",
+                Statistics::Stored => "slots/statistics/stored",
+                Statistics::Running => "slots/statistics/running",
+                Statistics::None => "slots/statistics/none",
+            },
+            "keep" => match self.keep {
+                Keep::Statistics => "slots/keep/statistics",
+                Keep::Moments => "slots/keep/moments",
+                Keep::Sums => "slots/keep/sums",
+                Keep::Parameters => "slots/keep/parameters",
+            },
+            _ => "",
+        }
+    }
+
+    /// The same shader, with one choice in all slots that it has not.
+    pub(crate) fn normal(self) -> Self {
+        let parts = self.parts();
+        let has = |slot: &str| parts.iter().any(|part| part.uses.contains(&slot));
+        Self {
+            affine: if has("<affine>") { self.affine } else { Affine::Constant },
+            statistics: if has("<statistics>") { self.statistics } else { Statistics::Computed },
+            keep: if has("<keep>") { self.keep } else { Keep::Statistics },
+            residual: self.residual && has("<source>"),
+            ..self
+        }
+    }
+
+    /// The files it is made of.
+    pub(super) fn parts(&self) -> Vec<&'static Fragment> {
+        fragment::parts(self.kernel.path(), |slot| self.in_slot(slot))
+    }
+
+    /// The tensors that its text reads or writes, in order, each way once.
+    pub(super) fn uses(&self) -> Vec<(Role, Use)> {
+        let mut uses: Vec<_> = self.parts().iter().flat_map(|part| part.tensors.iter().copied()).collect();
+        uses.sort_unstable();
+        uses.dedup();
+        uses
+    }
+
+    /// The tensors that its text speaks of, and whether it writes them.
+    pub(crate) fn roles(&self) -> Vec<(Role, bool)> {
+        let mut roles: Vec<(Role, bool)> = Vec::new();
+        for (role, how) in self.uses() {
+            match roles.last_mut() {
+                Some((last, written)) if *last == role => *written |= how == Use::Store,
+                _ => roles.push((role, how == Use::Store)),
+            }
+        }
+        roles
+    }
+
+    /// Whether weight and bias are read a pack at a time.
+    pub(super) fn packs_parameters(&self) -> bool {
+        self.kernel.by_rows() && matches!(self.affine, Affine::Element | Affine::Shared)
+    }
+
+    /// The numbers that types need.
+    fn sizes(&self) -> String {
+        let mut sizes = match self.hold {
+            Hold::Registers(items) | Hold::Chunks(items) => format!("const ITEMS: u32 = {items}u;\n"),
+            Hold::Columns { rows, span } => format!("const CHUNK: u32 = {rows}u;\nconst SPAN: u32 = {span}u;\n"),
+            Hold::None => String::new(),
+        };
+        if self.kernel.by_rows() {
+            sizes.push_str(&format!("const TOGETHER: u32 = {}u;\n", self.together));
+        }
+        sizes
+    }
+}
+
+impl Variant {
+    /// The whole shader: its files, then the sizes and the tensors of this variant.
+    pub(crate) fn source(&self) -> String {
+        let files = fragment::text(&self.choice.parts());
+        format!("{files}// Sizes\n{}\n// Tensors\n{}", self.choice.sizes(), tensor::declarations(self))
+    }
+}
+
 impl Width {
     pub(crate) fn elements(self) -> u32 {
         match self {
             Self::Scalar => 1,
             Self::Quad => 4,
-        }
-    }
-
-    pub(super) fn source(self) -> &'static str {
-        match self {
-            Self::Scalar => fragment!("width/scalar.wgsl"),
-            Self::Quad => fragment!("width/quad.wgsl"),
-        }
-    }
-}
-
-impl Affine {
-    pub(super) fn source(self) -> &'static str {
-        match self {
-            Self::Constant => fragment!("affine/constant.wgsl"),
-            Self::Element => fragment!("affine/element.wgsl"),
-            Self::Divided => fragment!("affine/divided.wgsl"),
-            Self::Shared => fragment!("affine/shared.wgsl"),
-            Self::Stepped => fragment!("affine/stepped.wgsl"),
-        }
-    }
-}
-
-impl Known {
-    pub(super) fn source(self) -> &'static str {
-        match self {
-            Self::Merged | Self::Scaled | Self::Given | Self::Kept => fragment!("known/merged.wgsl"),
-            Self::Running => fragment!("known/running.wgsl"),
-            Self::Nothing => fragment!("known/nothing.wgsl"),
         }
     }
 }
@@ -156,14 +263,6 @@ impl Reduction {
             Self::Alone => "alone",
             Self::Workgroup => "workgroup",
             Self::Subgroup => "subgroup",
-        }
-    }
-
-    pub(super) fn source(self) -> &'static str {
-        match self {
-            Self::Alone => fragment!("reduce/alone.wgsl"),
-            Self::Workgroup => fragment!("reduce/workgroup.wgsl"),
-            Self::Subgroup => fragment!("reduce/subgroup.wgsl"),
         }
     }
 }

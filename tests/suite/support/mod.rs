@@ -20,6 +20,8 @@ pub use gradient::Gradient;
 pub fn gpu() -> &'static Gpu {
     static GPU: OnceLock<Gpu> = OnceLock::new();
     GPU.get_or_init(|| {
+        // Whatever shader a test needs, the list has it.
+        wgpu_norm::expect_listed();
         Gpu::new_blocking().unwrap_or_else(|error| {
             panic!(
                 "{error}\nThe suite needs an adapter. On Debian or Ubuntu: \

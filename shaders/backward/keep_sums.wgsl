@@ -1,3 +1,0 @@
-fn keep(group: u32, sum: vec2<f32>) {
-    group_sums_store(group, sum);
-}

@@ -1,4 +1,0 @@
-// A merged partial is kept by the caller, to be merged with others.
-fn keep(group: u32, tile: Tile) {
-    moments_store(group, stored(tile.partial, tile.scale, 0u));
-}

@@ -1,0 +1,27 @@
+// Partial sums become those of a group, or of all elements that share a weight.
+//# use shared/team, shared/channel, shared/sum_lanes, <keep>
+
+@compute @workgroup_size(workgroup_size)
+fn main(invocation: Invocation) {
+    enter(invocation);
+    let index = tile_index(invocation);
+    let number = min(index, params.tiles - 1u);
+    let b = number / params.k_count;
+    let k = number % params.k_count;
+    let base = b * params.b_stride + k * params.k_stride;
+    // Chains of 16, and then of chains: see held_statistics.wgsl.
+    var sum = vec2<f32>(0.0);
+    for (var chain = lane_in_tile(); chain < params.partials; chain += 16u * lanes) {
+        var run = vec2<f32>(0.0);
+        for (var j = chain; j < min(chain + 16u * lanes, params.partials); j += lanes) {
+            let inner = j % params.inner_count;
+            let part = partial_sums_load(base + j / params.inner_count * params.outer_stride + inner);
+            run += part * weight_load(channel_base(b, k) + inner / params.s_div);
+        }
+        sum += run;
+    }
+    sum = sum_lanes(sum);
+    if index < params.tiles && lane_in_tile() == 0u {
+        keep(number, sum);
+    }
+}

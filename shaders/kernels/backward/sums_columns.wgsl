@@ -1,0 +1,90 @@
+// The sums of dy and of dy * xhat down each column of a row tile, where the statistics are known. Sums run in chains of 16
+// rows, and then of chains.
+//# use shared/columns, shared/group_at, <source>, <statistics>, <element>
+
+const BY_COLUMN: u32 = 0u;
+const BY_ROW: u32 = 1u;
+
+@compute @workgroup_size(workgroup_size)
+fn main(invocation: Invocation) {
+    enter(invocation);
+    let columns = columns_of(invocation);
+    if !columns.inside {
+        return;
+    }
+    let base = columns_base(columns);
+    var center: array<PackCenter, SPAN>;
+    var rstd: array<Pack, SPAN>;
+    if statistics_by == BY_COLUMN {
+        for (var q = 0u; q < SPAN; q++) {
+            let found = find(columns, 0u, q);
+            center[q] = found.center;
+            rstd[q] = found.rstd;
+        }
+    }
+    var sum1: array<Pack, SPAN>;
+    var sum2: array<Pack, SPAN>;
+    for (var q = 0u; q < SPAN; q++) {
+        sum1[q] = Pack(0.0);
+        sum2[q] = Pack(0.0);
+    }
+    var row = columns.row;
+    while row < columns.row_end {
+        var run1: array<Pack, SPAN>;
+        var run2: array<Pack, SPAN>;
+        for (var q = 0u; q < SPAN; q++) {
+            run1[q] = Pack(0.0);
+            run2[q] = Pack(0.0);
+        }
+        let end = min(columns.row_end, row + 16u * params.row_lanes);
+        for (; row < end; row += params.row_lanes) {
+            var one: Statistics;
+            if statistics_by == BY_ROW {
+                one = group_statistics(row / params.group_rows);
+            }
+            for (var q = 0u; q < SPAN; q++) {
+                if statistics_by == BY_ROW {
+                    center[q] = PackCenter(Pack(one.scale), Pack(one.shift), Pack(one.delta));
+                    rstd[q] = Pack(one.factor);
+                } else if statistics_by != BY_COLUMN {
+                    let found = find(columns, row, q);
+                    center[q] = found.center;
+                    rstd[q] = found.rstd;
+                }
+                let at = base + row * params.pitch + q * WIDTH;
+                // As long as no epilogue needs its weight: see `upstream`.
+                let g = grad_output_load(at);
+                run1[q] += g;
+                run2[q] += g * (centered_at(source_load(at), center[q]) * rstd[q]);
+            }
+        }
+        for (var q = 0u; q < SPAN; q++) {
+            sum1[q] += run1[q];
+            sum2[q] += run2[q];
+        }
+    }
+    let to = (columns.b * params.row_tiles + columns.row_tile) * params.pitch + columns.column;
+    for (var q = 0u; q < SPAN; q++) {
+        for (var j = 0u; j < WIDTH; j++) {
+            partial_sums_store(to + q * WIDTH + j, vec2<f32>(pack_get(sum1[q], j), pack_get(sum2[q], j)));
+        }
+    }
+}
+
+struct Found {
+    center: PackCenter,
+    rstd: Pack,
+}
+
+// The statistics of one row of the lane's q-th pack of columns.
+fn find(columns: Columns, row: u32, q: u32) -> Found {
+    var rstd = Pack(0.0);
+    var center: PackCenter;
+    for (var j = 0u; j < WIDTH; j++) {
+        let k = column_place(columns.column + q * WIDTH + j).k;
+        let statistics = group_statistics(group_at(columns.b, row, k));
+        center_put(&center, j, statistics);
+        pack_put(&rstd, j, statistics.factor);
+    }
+    return Found(center, rstd);
+}

@@ -1,0 +1,14 @@
+// Normalizes one tile with statistics that are known.
+//# use shared/rows, shared/channel, shared/normalize, <statistics>, <affine>
+
+@compute @workgroup_size(workgroup_size)
+fn main(invocation: Invocation) {
+    enter(invocation);
+    let index = tile_index(invocation);
+    if index < params.tiles {
+        let tile = tile_of(params.first_tile + index);
+        let statistics = group_statistics(tile.group);
+        affine_begin(channel_of(tile.group), statistics.factor);
+        normalize(tile.base, tile.s, tile.length, statistics.scale, center_of(statistics), true);
+    }
+}

@@ -1,0 +1,46 @@
+// Columns that are a group each, and short: all of their rows are held, x read and y written once, with no scratch.
+//# use shared/columns, shared/chunk_statistics, shared/group_statistics, shared/channel, shared/keep_statistics, <source>, <epilogue>, <element>
+
+@compute @workgroup_size(workgroup_size)
+fn main(invocation: Invocation) {
+    enter(invocation);
+    let columns = columns_of(invocation);
+    if !columns.inside {
+        return;
+    }
+    let base = columns_base(columns);
+    for (var q = 0u; q < SPAN; q++) {
+        var chunk: array<Pack, CHUNK>;
+        for (var i = 0u; i < CHUNK; i++) {
+            chunk[i] = source_load(base + q * WIDTH + i * params.pitch);
+        }
+        var tile = Tile(Pack(1.0), Partial());
+        for (var again = params.zero; ; again++) {
+            tile.partial = chunk_statistics(&chunk);
+            let scale = better_scale(tile.partial);
+            if again > 0u || all(scale == Pack(1.0)) {
+                break;
+            }
+            tile.scale = scale;
+            for (var i = 0u; i < CHUNK; i++) {
+                chunk[i] *= scale;
+            }
+        }
+        var factor = Pack(0.0);
+        var bias = Pack(0.0);
+        for (var j = 0u; j < WIDTH; j++) {
+            let column = columns.column + q * WIDTH + j;
+            let group = columns.b * params.k_count + column;
+            let statistics = statistics_of(tile, j);
+            let channel = channel_base(columns.b, column);
+            pack_put(&factor, j, statistics.factor * weight_load(channel));
+            pack_put(&bias, j, bias_load(channel));
+            keep_statistics(group, statistics);
+        }
+        let center = Center(tile.partial.shift, tile.partial.delta);
+        for (var i = 0u; i < CHUNK; i++) {
+            let y = epilogue(centered(chunk[i], center) * factor + bias);
+            y_store(base + q * WIDTH + i * params.pitch, y);
+        }
+    }
+}

@@ -1,0 +1,41 @@
+// A group's partials become one.
+//# use shared/team, shared/merge_lanes, <keep>
+
+@compute @workgroup_size(workgroup_size)
+fn main(invocation: Invocation) {
+    enter(invocation);
+    let index = tile_index(invocation);
+    let group = min(index, params.tiles - 1u);
+    let base = group / params.k_count * params.b_stride + group % params.k_count * params.k_stride;
+    var tile = Tile(1.0, Partial());
+    for (var again = params.zero; ; again++) {
+        let none = Partial();
+        // Chains of 16, and then of chains: see held_statistics.wgsl.
+        var mine = none;
+        for (var chain = lane_in_tile(); chain < params.partials; chain += 16u * lanes) {
+            var run = none;
+            for (var j = chain; j < min(chain + 16u * lanes, params.partials); j += lanes) {
+                let place = base + j / params.inner_count * params.outer_stride + j % params.inner_count;
+                run = merge(run, restored(partials_load(place), tile.scale));
+            }
+            mine = merge(mine, run);
+        }
+        tile.partial = merge_lanes(mine);
+        let scale = better_scale(tile.partial);
+        if again > 0u || !any_lane(scale != 1.0) {
+            break;
+        }
+        tile.scale = scale;
+    }
+    if index < params.tiles && lane_in_tile() == 0u {
+        keep(group, tile);
+    }
+}
+
+// A partial as it was stored, at a scale that need not be its own.
+fn restored(v: vec4<f32>, scale: f32) -> Partial {
+    let by = scale * inverse_of(scale_of(v.x));
+    // In this order: the square of `by` is no f32.
+    let m2 = opaque(v.w * by) * by * select(1.0, inverse_of(scale), scaling == L1);
+    return Partial(count_of(v.x), v.y * by, v.z * by, m2);
+}

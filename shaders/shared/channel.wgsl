@@ -1,0 +1,14 @@
+// The index of weight and bias of the first element of a group's run of S; along it they go by s / s_div.
+//# use shared/params
+
+fn channel_base(b: u32, k: u32) -> u32 {
+    return b % params.b_mod * params.b_mul + k * params.k_mul;
+}
+
+fn channel_of(group: u32) -> u32 {
+    // Spares short rows their divisions.
+    if same_parameters {
+        return 0u;
+    }
+    return channel_base(group / params.k_count, group % params.k_count);
+}

@@ -1,0 +1,21 @@
+// Normalizes a tile that starts `s` elements into its run of S, TOGETHER packs at a time, so that nothing is asked for each.
+// Lanes that are not `live` take part and store nothing.
+//# use shared/statistics, shared/rows, <hold>, <affine>, <epilogue>, <element>
+
+fn normalize(base: u32, s: u32, length: u32, scale: f32, center: Center, live: bool) {
+    for (var i = 0u; i < item_count(); i += TOGETHER) {
+        affine_take(i, length);
+        if live {
+            for (var j = 0u; j < TOGETHER; j++) {
+                let at = item_at(i + j);
+                if whole || at < length {
+                    // Both before either is stored, which may overwrite what is read.
+                    let x = item(i + j, base, scale);
+                    let unscaled = original(i + j, base, scale);
+                    residual_out_store(base + at, unscaled);
+                    y_store(base + at, epilogue(affine(centered(x, center), s + at, j)));
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,107 @@
+// Everything a pass is told at run time. Field order is that of `Params` in src/gpu/bind/params.rs.
+struct Params {
+    // The block, and how an element finds its weight and bias (src/block.rs).
+    r_count: u32,
+    k_count: u32,
+    s_count: u32,
+    b_mod: u32,
+    b_mul: u32,
+    k_mul: u32,
+    s_div: u32,
+    // The work of this dispatch: how many tiles, the number of the first, and how the workgroups are laid on the grid.
+    tiles: u32,
+    first_tile: u32,
+    grid_width: u32,
+    tile_length: u32,
+    // Rows: tiles of one run of S.
+    tiles_per_run: u32,
+    // Columns: lanes across, lanes down, blocks of columns, lanes down the rows of one b over all workgroups.
+    column_lanes: u32,
+    row_lanes: u32,
+    column_blocks: u32,
+    row_tiles: u32,
+    // Merge: where the partials of a group lie.
+    partials: u32,
+    inner_count: u32,
+    b_stride: u32,
+    k_stride: u32,
+    outer_stride: u32,
+    // What one lane reads of a tile when it does not hold it in registers.
+    items: u32,
+    // Always zero, which no compiler can know: see `opaque`.
+    zero: u32,
+    eps: f32,
+    weight_offset: f32,
+    // Running statistics: new = keep * old + take * batch, or the cumulative average.
+    keep: f32,
+    take: f32,
+    cumulative: u32,
+    unbiased: u32,
+    // Where each tensor starts relative to its binding, in elements: modulo 2^32, since a window of a large tensor is
+    // bound, and indices are those of the whole.
+    x_start: u32,
+    y_start: u32,
+    weight_start: u32,
+    bias_start: u32,
+    mean_start: u32,
+    rstd_start: u32,
+    running_mean_start: u32,
+    running_var_start: u32,
+    batches_start: u32,
+    // Columns: rows of one b and columns of a row, both folded.
+    rows: u32,
+    pitch: u32,
+    residual_start: u32,
+    residual_out_start: u32,
+    stats_start: u32,
+    grad_output_start: u32,
+    grad_input_start: u32,
+    grad_weight_start: u32,
+    grad_bias_start: u32,
+    grad_residual_start: u32,
+    moments_start: u32,
+    sums_start: u32,
+    // Whose statistics an element goes by, where that is not the group: see shared/group_at.wgsl.
+    group_b: u32,
+    group_rows: u32,
+    group_k: u32,
+    // Not 0 where gradients of parameters are added to what is there.
+    accumulate: u32,
+    // The first partial in scratch, negated.
+    partials_start: u32,
+    // A mean square below this is taken again at a larger scale: see `better_scale`. 0 where eps makes up for it.
+    least_square: f32,
+    // Rows for sums of parameters: teams of lanes, and rows that each takes one after the other.
+    teams: u32,
+    rounds: u32,
+    // To a multiple of 16 bytes, as OpenGL wants it.
+    pad_0: u32,
+    pad_1: u32,
+}
+
+@group(0) @binding(0) var<uniform> params: Params;
+
+override workgroup_size: u32 = 256u;
+// Lanes that share one group or tile: a power of two, at most workgroup_size.
+override lanes: u32 = 256u;
+// False only where `lanes` never exceeds a subgroup: then no barrier is compiled in.
+override across_subgroups: bool = true;
+// RMS, L1 and L2 leave the mean where it is.
+override subtract_mean: bool = true;
+// What the elements are divided by: see shared/factor.wgsl.
+override scaling: u32 = 0u;
+const DEVIATION_PLUS_EPS: u32 = 1u;
+const L2: u32 = 2u;
+const L1: u32 = 3u;
+// True where the compiler may reassociate (x - shift) - delta: see `opaque_pack`.
+override hide_subtractions: bool = false;
+// Rows: neighbouring packs of a tile that fall to one lane.
+override span: u32 = 1u;
+// True where every lane has all of its packs, so that none need be counted.
+override whole: bool = false;
+// True where all groups have the same weights.
+override same_parameters: bool = false;
+// Backward: false where the statistics do not come from x, so that no gradient goes through them.
+override through_statistics: bool = true;
+// Backward by columns: whether statistics go by column, by row, or by both: see kernels/backward/sums_columns.wgsl.
+override statistics_by: u32 = 0u;

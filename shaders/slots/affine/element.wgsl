@@ -1,0 +1,25 @@
+// Each element of a run of S has its own weight and bias.
+//# use <width>
+
+var<private> run_base: u32;
+var<private> run_factor: f32;
+
+fn affine_begin(base: u32, factor: f32) {
+    run_base = base;
+    run_factor = factor;
+}
+
+fn affine_take(i: u32, length: u32) {
+}
+
+fn affine_weight(s: u32, j: u32) -> Pack {
+    return weight_load(run_base + s);
+}
+
+fn affine_bias(s: u32, j: u32) -> Pack {
+    return bias_load(run_base + s);
+}
+
+fn affine(v: Pack, s: u32, j: u32) -> Pack {
+    return v * run_factor * weight_load(run_base + s) + bias_load(run_base + s);
+}

@@ -1,0 +1,10 @@
+// Packs of g are formed anew when they are needed.
+//# use shared/upstream, <element>
+
+fn gradient_take(i: u32, length: u32) {
+    affine_take(i, length);
+}
+
+fn gradient_item(i: u32, j: u32, at: u32, s: u32, xhat: Pack) -> Pack {
+    return affine(upstream(grad_output_load(at), xhat, s, j), s, j);
+}

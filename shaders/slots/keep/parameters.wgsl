@@ -1,0 +1,11 @@
+// The gradients of bias and weight, added to what is there where the caller accumulates.
+//# use shared/params
+
+fn keep(channel: u32, sum: vec2<f32>) {
+    var added = sum;
+    if params.accumulate != 0u {
+        added += vec2<f32>(grad_bias_load(channel), grad_weight_load(channel));
+    }
+    grad_bias_store(channel, added.x);
+    grad_weight_store(channel, added.y);
+}

@@ -1,7 +1,0 @@
-// The statistics of as many neighbouring groups as a pack has elements.
-alias Value = Pack;
-alias ValueBits = PackBits;
-
-fn value_get(v: Value, j: u32) -> f32 {
-    return pack_get(v, j);
-}

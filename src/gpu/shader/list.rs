@@ -1,0 +1,217 @@
+//! All shaders, for tests and tools that need no GPU: those that plans over a grid of devices, norms, shapes, tensors and
+//! directions ask for.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::LazyLock;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use super::{Access, Choice, Constants, ENTRY, Hold, Reduction, Variant};
+use crate::backward::Backward;
+use crate::error::SpecError;
+use crate::gpu::bind::{Expected, shaders};
+use crate::gpu::plan::{Capabilities, Plan, Tuning};
+use crate::norm::{BatchNorm, GroupNorm, InstanceNorm, LayerNorm, Norm, RmsNorm};
+use crate::problem::Problem;
+use crate::tensors::Role;
+
+/// One composed shader.
+#[derive(Debug, Clone)]
+#[non_exhaustive]
+pub struct ShaderVariant {
+    /// A unique name that is valid as a file name: the kernel, what is in its slots, and the tensors.
+    pub name: String,
+    /// The WGSL source.
+    pub source: String,
+    /// The name of the entry point.
+    pub entry_point: &'static str,
+    /// Values of its override constants.
+    pub constants: Vec<(&'static str, f64)>,
+}
+
+/// All shaders that plans use, each with one set of constants. The tensors they are bound to are some of those there can be: as
+/// few as possible, as many, in place, and all in one buffer.
+#[must_use]
+pub fn shader_variants() -> Vec<ShaderVariant> {
+    let listed = LISTED.iter();
+    listed
+        .map(|(name, (variant, constants))| ShaderVariant {
+            name: name.clone(),
+            source: variant.source(),
+            entry_point: ENTRY,
+            constants: constants.values().to_vec(),
+        })
+        .collect()
+}
+
+static LISTED: LazyLock<BTreeMap<String, (Variant, Constants)>> = LazyLock::new(list);
+
+static EXPECT_LISTED: AtomicBool = AtomicBool::new(false);
+
+/// From here on a shader whose files and sizes are not among the listed is a panic: for tests of the list.
+pub fn expect_listed() {
+    EXPECT_LISTED.store(true, Ordering::Relaxed);
+}
+
+/// Holds a shader that is about to be compiled against the list, if that was asked for.
+pub(crate) fn check_listed(choice: &Choice) {
+    static CHOICES: LazyLock<BTreeSet<Choice>> = LazyLock::new(|| LISTED.values().map(|(v, _)| v.choice).collect());
+    assert!(!EXPECT_LISTED.load(Ordering::Relaxed) || CHOICES.contains(choice), "no listed shader is {choice:?}");
+}
+
+/// Devices that differ in what plans go by, how plans are chosen there, and whether tensors start at multiples of 16 bytes.
+fn devices() -> Vec<(Capabilities, Tuning, bool)> {
+    let device = |software: bool, subgroup: Option<u32>, max_invocations: u32| Capabilities {
+        software,
+        subgroup_sizes: subgroup.map(|size| (size, size)),
+        max_invocations,
+        ..Capabilities::from_limits(&wgpu::Limits::default())
+    };
+    let few_bindings = |capabilities| Capabilities { max_storage_buffers: 4, ..capabilities };
+    let (gpu, software) = (device(false, Some(32), 256), device(true, Some(8), 256));
+    let mut devices: Vec<_> = [None, Some(4), Some(16)]
+        .into_iter()
+        .flat_map(|subgroup| [device(false, subgroup, 256), device(true, subgroup, 256)])
+        .chain([device(false, None, 1), few_bindings(gpu.clone()), few_bindings(software.clone())])
+        .map(|capabilities| (capabilities, Tuning::Heuristic, true))
+        .collect();
+    for capabilities in [gpu, software] {
+        devices.push((capabilities.clone(), Tuning::BatchInvariant, true));
+        devices.push((capabilities.clone(), Tuning::Heuristic, true));
+        devices.push((capabilities, Tuning::Heuristic, false));
+    }
+    devices
+}
+
+/// Widths of rows, one for each number of packs that a lane can hold and a few that are no quads.
+const WIDTHS: [usize; 24] = [
+    1, 2, 3, 4, 5, 8, 12, 16, 24, 31, 32, 64, 65, 100, 256, 1023, 1024, 2048, 4095, 4096, 8192, 12_001, 16_384, 65_536,
+];
+
+/// Columns, one for each number of neighbours that fall to a lane.
+const COLUMNS: [usize; 14] = [1, 2, 3, 5, 7, 8, 12, 16, 20, 32, 64, 96, 256, 320];
+
+fn norms() -> Result<Vec<Box<dyn Norm>>, SpecError> {
+    let mut norms: Vec<Box<dyn Norm>> = Vec::new();
+    for width in WIDTHS {
+        for rows in [1, 300] {
+            norms.push(Box::new(LayerNorm::new(&[rows, width], &[width])?));
+        }
+        norms.push(Box::new(InstanceNorm::new(&[4, 2, width], 1)?));
+        norms.push(Box::new(InstanceNorm::new(&[200, 2, width], 1)?));
+        for channels in [2, 4, 8, 64] {
+            norms.push(Box::new(GroupNorm::new(&[300, channels, width], 2, 1)?));
+            norms.push(Box::new(GroupNorm::new(&[2, channels, width], 2, 1)?));
+        }
+        norms.push(Box::new(BatchNorm::new(&[3, 2, width], 1)?));
+        norms.push(Box::new(BatchNorm::new(&[3, 2, width], 1)?.eval()));
+    }
+    norms.push(Box::new(LayerNorm::new(&[300_000, 8], &[8])?));
+    norms.push(Box::new(LayerNorm::new(&[300_000, 9], &[9])?));
+    for columns in COLUMNS {
+        for rows in 1..=8 {
+            norms.push(Box::new(InstanceNorm::new(&[3, rows, columns], 2)?));
+        }
+        for rows in [9, 100, 5000] {
+            norms.push(Box::new(BatchNorm::new(&[rows, columns], 1)?));
+            norms.push(Box::new(BatchNorm::new(&[rows, columns], 1)?.eval()));
+            norms.push(Box::new(InstanceNorm::new(&[3, rows, columns], 2)?));
+            norms.push(Box::new(GroupNorm::new(&[3, rows, 2 * columns], 2, 2)?));
+        }
+    }
+    norms.push(Box::new(RmsNorm::new(&[300, 64], &[64])?));
+    Ok(norms)
+}
+
+/// All that can be asked of one norm.
+fn problems(norm: &dyn Norm) -> Vec<Problem> {
+    let Ok(problem) = norm.lower() else { return Vec::new() };
+    let all = Backward::new();
+    let ways = [
+        Ok(problem.clone()),
+        problem.clone().moments(),
+        problem.clone().by_moments(2),
+        problem.clone().backward(all),
+        problem.clone().backward(all.saved_statistics()),
+        problem.clone().backward(all.without_input()),
+        problem.clone().backward(all.without_weight().without_bias()),
+        problem.clone().backward(all.without_weight().without_bias().saved_statistics()),
+        problem.clone().backward_sums(all),
+        problem.clone().backward_sums(all.without_weight().without_bias()),
+        problem.by_sums(2),
+    ];
+    let ways: Vec<Problem> = ways.into_iter().flatten().collect();
+    let overwriting: Vec<Problem> = ways.iter().filter_map(|problem| problem.overwriting(true)).collect();
+    ways.into_iter().chain(overwriting).collect()
+}
+
+/// Which tensors are bound: as many as can be, and other sets, some of which are held against few shaders.
+fn tensors(problem: &Problem, every_set: bool) -> Vec<Expected> {
+    let affine = Expected::new().weight().bias();
+    let all = affine.mean().rstd().statistics().num_batches_tracked().grad_residual();
+    let mut sets = vec![all];
+    if problem.residual {
+        sets.push(affine.residual().residual_out());
+    }
+    if every_set {
+        sets.extend([Expected::new(), all.in_place(), all.in_one_buffer()]);
+    }
+    sets.iter().map(|expected| expected.taken_by(problem)).collect()
+}
+
+/// Which sets of tensors are bound decides accessors, and how much a lane holds other text: every set is held against the first
+/// shader of each kind alone.
+fn list() -> BTreeMap<String, (Variant, Constants)> {
+    let (devices, norms) = (devices(), norms().unwrap_or_default());
+    let (mut choices, mut kinds) = (BTreeSet::new(), BTreeSet::new());
+    let mut listed = BTreeMap::new();
+    for problem in norms.iter().flat_map(|norm| problems(norm.as_ref())) {
+        for (capabilities, tuning, quads) in &devices {
+            let Ok(plan) = Plan::aligned(problem.clone(), capabilities, *tuning, *quads) else { continue };
+            let [mut new_choice, mut new_kind] = [false; 2];
+            for pass in plan.passes() {
+                let choice = pass.choice(problem.residual);
+                let kind = Choice { hold: Hold::None, reduction: Reduction::Alone, together: 1, ..choice };
+                new_choice |= choices.insert((choice, pass.without));
+                new_kind |= kinds.insert((kind, pass.without, pass.in_place_of));
+            }
+            if new_choice || new_kind {
+                for expected in tensors(&problem, new_kind) {
+                    let shaders = shaders(&plan, expected);
+                    listed.extend(shaders.map(|(variant, constants)| (variant.name(), (variant, constants))));
+                }
+            }
+        }
+    }
+    listed
+}
+
+impl Variant {
+    /// The kernel, what is in its slots, and the tensors: those that are read, those that are written, and those that another's
+    /// binding is in the place of.
+    fn name(&self) -> String {
+        let Choice { kernel, width, hold, affine, statistics, keep, reduction, residual: _, together } = self.choice;
+        let hold = match hold {
+            Hold::Registers(items) => format!("-registers{items}"),
+            Hold::Chunks(items) => format!("-chunks{items}"),
+            Hold::Columns { rows, span } => format!("-columns{rows}x{span}"),
+            Hold::None => String::new(),
+        };
+        let parts = self.choice.parts();
+        let slots = [
+            ("<affine>", format!("-{affine:?}{together}")),
+            ("<statistics>", format!("-{statistics:?}")),
+            ("<keep>", format!("-{keep:?}")),
+        ];
+        let slots = slots.into_iter().filter(|(slot, _)| parts.iter().any(|part| part.uses.contains(slot)));
+        let slots: String = slots.map(|(_, choice)| choice.to_lowercase()).collect();
+        let bound = |access: Access| {
+            let names = self.tensors.iter().filter(|tensor| tensor.access == access).map(|tensor| tensor.role);
+            names.map(|role| format!("-{}", role.shader_name())).collect::<String>()
+        };
+        let (kernel, width, reduction) = (kernel.name(), format!("{width:?}").to_lowercase(), reduction.name());
+        let (read, written) = (bound(Access::Read), bound(Access::ReadWrite));
+        let through: String =
+            self.through.iter().map(|(of, by)| format!("-{}_in_{}", of.shader_name(), by.shader_name())).collect();
+        format!("{kernel}-{width}{hold}{slots}-{reduction}-from{read}-to{written}{through}")
+    }
+}
