@@ -3,6 +3,7 @@
 use crate::error::{Error, RunError};
 use crate::gpu::Gpu;
 use crate::gpu::bind::fill;
+use crate::gpu::plan::Capabilities;
 use crate::gpu::scope::Scopes;
 use crate::gpu::shader::{ENTRY, parts, text};
 
@@ -203,6 +204,16 @@ impl Probe {
     #[must_use]
     pub fn keeps_hidden(&self) -> bool {
         self.keeps_hidden_subtractions() && self.keeps_two_sums()
+    }
+}
+
+impl Capabilities {
+    /// These capabilities, with [`reassociates`](Self::reassociates) set if `probe` found subtractions that are not computed as
+    /// written. A probe never clears it: that one small shader came out right proves nothing for the other kernels.
+    #[must_use]
+    pub fn after(mut self, probe: &Probe) -> Self {
+        self.reassociates |= !probe.keeps_subtractions();
+        self
     }
 }
 

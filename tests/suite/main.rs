@@ -27,5 +27,6 @@ mod recording;
 mod running;
 mod seed;
 mod shaders;
+mod shaders_readme;
 mod support;
 mod windows;

@@ -4,7 +4,7 @@
 //! Where elements of one group that share a weight make runs, sums over those runs serve both: weighted and added up by
 //! group, or as they are by weight.
 
-use super::{Maker, Pass, Schedule, Span, StatisticsBy, Team, Traversal, Window, Work, columns, merge, window};
+use super::{Pass, Planner, Schedule, Span, StatisticsBy, Team, Traversal, Window, Work, columns, merge, window};
 use crate::backward::Backward;
 use crate::block::{AffineIndex, Block};
 use crate::error::SpecError;
@@ -25,13 +25,13 @@ const MOST_SUMMED: u32 = 16;
 /// Lanes that keep a GPU busy, one row after the other.
 const TEAM_LANES: u64 = 1 << 15;
 
-/// How the gradients of weight and bias are summed up.
+/// What leaves one sum each, of those that become the gradients of weight and bias.
 #[derive(Clone, Copy, PartialEq)]
-enum Way {
-    /// A sum for each run of elements of one group that share a weight.
+enum SumsBy {
+    /// Each run of elements of one group that share a weight.
     Runs,
-    /// By columns over the rows of all groups.
-    Rows,
+    /// Each element of a row, over the rows of a tile by columns.
+    Elements,
 }
 
 /// Where a pass that could compute them takes statistics from.
@@ -39,7 +39,7 @@ fn statistics_of(wanted: Backward) -> Statistics {
     if wanted.saved { Statistics::Stored } else { Statistics::Computed }
 }
 
-impl Maker<'_> {
+impl Planner<'_> {
     pub(super) fn backward(&self, wanted: Backward) -> Result<Schedule, SpecError> {
         let parameters = wanted.parameters();
         if self.problem.block.elements() == 0 {
@@ -55,7 +55,7 @@ impl Maker<'_> {
         if let Some(schedule) = self.fused_parameters(wanted).filter(|_| fused && parameters).transpose()? {
             return Ok(schedule);
         }
-        let many = self.problem.block.groups() > SLAB && self.by_weight().way() == Way::Rows;
+        let many = self.problem.block.groups() > SLAB && self.by_weight().sums_by() == SumsBy::Elements;
         if rows && !wanted.saved && parameters && many {
             return self.by_slabs(wanted);
         }
@@ -189,14 +189,14 @@ impl Maker<'_> {
         for_groups: Option<&'static [(Role, Role)]>,
     ) -> Result<(), SpecError> {
         let weights = self.by_weight();
-        let way = weights.way();
+        let by = weights.sums_by();
         // Then the sums of runs are there for the groups too.
-        let from_runs = way == Way::Runs;
+        let from_runs = by == SumsBy::Runs;
         if for_groups.is_some_and(<[_]>::is_empty) {
             schedule.sums = self.problem.block.groups();
         }
         if parameters || (for_groups.is_some() && from_runs) {
-            let sums = weights.weight_sums(way)?;
+            let sums = weights.weight_sums(by)?;
             schedule.partial_sums = sums.sums();
             let (by_parameter, by_group) = (sums.by_parameter(), sums.by_group());
             schedule.passes.push(sums);
@@ -218,7 +218,7 @@ impl Maker<'_> {
     }
 
     fn by_weight(&self) -> Self {
-        Maker { mapping: self.mapping.by_weight(), ..*self }
+        Planner { mapping: self.mapping.by_weight(), ..*self }
     }
 
     /// Gradients of 0, where some are wanted of parameters and there is nothing to sum up.
@@ -244,8 +244,8 @@ impl Maker<'_> {
     }
 
     /// The sums of dy and dy * xhat that share a weight.
-    fn weight_sums(&self, way: Way) -> Result<Pass, SpecError> {
-        if way == Way::Rows {
+    fn weight_sums(&self, by: SumsBy) -> Result<Pass, SpecError> {
+        if by == SumsBy::Elements {
             return self.sums_of_rows(u64::MAX);
         }
         match self.traversal() {
@@ -259,7 +259,7 @@ impl Maker<'_> {
 
     /// By columns, tiles of no more rows than `most_rows`. `self` maps by weight.
     fn sums_of_rows(&self, most_rows: u64) -> Result<Pass, SpecError> {
-        let make = Maker { mapping: self.mapping.with_rows_of_b(), ..*self };
+        let make = Planner { mapping: self.mapping.with_rows_of_b(), ..*self };
         let by = if make.mapping.groups.b_step == 1 { StatisticsBy::Row } else { StatisticsBy::Element };
         let block = &make.mapping.block;
         let tiling = columns::Tiling::unfolded(block, self.capabilities, self.width, self.tuning, most_rows);
@@ -267,11 +267,11 @@ impl Maker<'_> {
     }
 
     /// `self` maps by weight.
-    fn way(&self) -> Way {
+    fn sums_by(&self) -> SumsBy {
         let Block { b, r, s, .. } = self.mapping.block;
         // Rows leave a sum for each element of one, runs a sum each.
         let rows = self.problem.block.r == 1 && s < SHORT_RUN && s <= b * r;
-        if rows { Way::Rows } else { Way::Runs }
+        if rows { SumsBy::Elements } else { SumsBy::Runs }
     }
 
     /// `self` maps by weight.
@@ -279,7 +279,7 @@ impl Maker<'_> {
         let team = merge::team(work.partials, self.capabilities);
         let block = Block { b: 1, ..self.mapping.block };
         let mapping = Mapping { block, ..self.mapping.without_weights() };
-        let pass = Maker { mapping, ..*self }.small(Kernel::MergeSums, team, work, self.problem.parameters())?;
+        let pass = Planner { mapping, ..*self }.small(Kernel::MergeSums, team, work, self.problem.parameters())?;
         Ok(Pass { keep: Keep::Parameters, without: &[Role::Weight], ..pass })
     }
 
@@ -289,7 +289,7 @@ impl Maker<'_> {
         let GroupIndex { b_step, k_div, .. } = self.mapping.groups;
         let index = AffineIndex { b_mod: 1, b_mul: 0, k_mul: k_div, s_div: work.inner_count / k_div };
         let mapping = Mapping { block: Block { k: b_step, ..self.mapping.block }, index, ..self.mapping };
-        let pass = Maker { mapping, ..*self }.small(Kernel::MergeSums, team, work, self.problem.block.groups())?;
+        let pass = Planner { mapping, ..*self }.small(Kernel::MergeSums, team, work, self.problem.block.groups())?;
         Ok(Pass { keep: Keep::Sums, ..pass })
     }
 
@@ -305,7 +305,7 @@ impl Maker<'_> {
         };
         let team = merge::team(parts, self.capabilities);
         let mapping = self.mapping.without_weights();
-        let pass = Maker { mapping, ..*self }.small(Kernel::MergeSums, team, work, self.problem.block.groups())?;
+        let pass = Planner { mapping, ..*self }.small(Kernel::MergeSums, team, work, self.problem.block.groups())?;
         Ok(Pass { keep: Keep::Sums, without: &[Role::Weight], ..pass })
     }
 

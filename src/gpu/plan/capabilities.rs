@@ -1,7 +1,6 @@
 //! The limits and properties of a device that plans depend on.
 
 use crate::error::SpecError;
-use crate::gpu::probe::Probe;
 
 /// The limits and properties of a device that plans depend on. The name of the device is not among them.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -65,14 +64,6 @@ impl Capabilities {
             reassociates: !(info.backend == wgpu::Backend::Vulkan && info.device_type == wgpu::DeviceType::Cpu),
             ..Self::from_limits(&device.limits())
         }
-    }
-
-    /// These capabilities, with [`reassociates`](Self::reassociates) set if `probe` found subtractions that are not computed as
-    /// written. A probe never clears it: that one small shader came out right proves nothing for the other kernels.
-    #[must_use]
-    pub fn after(mut self, probe: &Probe) -> Self {
-        self.reassociates |= !probe.keeps_subtractions();
-        self
     }
 
     /// Whether a tensor fits a buffer.

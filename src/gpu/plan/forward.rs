@@ -1,6 +1,6 @@
 //! The passes of a forward pass: fused where a group fits the lanes of a workgroup, or in stages.
 
-use super::{Maker, Pass, Schedule, Team, Traversal, Work, columns, merge, rows, window};
+use super::{Pass, Planner, Schedule, Team, Traversal, Work, columns, merge, rows, window};
 use crate::block::Block;
 use crate::error::SpecError;
 use crate::gpu::shader::{Kernel, Statistics};
@@ -11,7 +11,7 @@ use crate::tensors::Role;
 const BUFFERS_OF_APPLY: u32 = 5;
 const BUFFERS_OF_EVAL: u32 = 6;
 
-impl Maker<'_> {
+impl Planner<'_> {
     pub(super) fn forward(&self) -> Result<Schedule, SpecError> {
         let Self { problem, capabilities, .. } = *self;
         let block = &problem.block;

@@ -1,7 +1,7 @@
 //! The passes of one of several parts of a batch: up to where statistics or sums are left with the caller, and on from where
 //! those of all parts are given.
 
-use super::{Maker, Pass, Schedule, Work, merge};
+use super::{Pass, Planner, Schedule, Work, merge};
 use crate::backward::Backward;
 use crate::error::SpecError;
 use crate::gpu::shader::{Keep, Kernel};
@@ -11,7 +11,7 @@ use crate::tensors::Role;
 /// The sums of groups are left with the caller.
 const KEPT: &[(Role, Role)] = &[(Role::GroupSums, Role::Sums)];
 
-impl Maker<'_> {
+impl Planner<'_> {
     pub(super) fn moments(&self) -> Result<Schedule, SpecError> {
         let mut schedule = Schedule::empty("x is read once, and each group's moments are left");
         let merge = if self.problem.block.elements() == 0 {
@@ -80,7 +80,7 @@ impl Maker<'_> {
             k_stride: 1,
             ..Work::default()
         };
-        let make = Maker { mapping: self.mapping.without_weights(), ..*self };
+        let make = Planner { mapping: self.mapping.without_weights(), ..*self };
         let pass = make.small(kernel, merge::team(parts.max(1), self.capabilities), work, groups)?;
         let keep = if kernel == Kernel::Merge { Keep::Statistics } else { Keep::Sums };
         Ok(Pass { keep, without: &[Role::Weight], ..pass })

@@ -1,6 +1,6 @@
 //! The passes of a plan, and what they leave to each other.
 
-use super::{Capabilities, Maker, Pass, Tuning};
+use super::{Capabilities, Pass, Planner, Tuning};
 use crate::error::SpecError;
 use crate::gpu::shader::Width;
 use crate::mapping::Mapping;
@@ -30,7 +30,7 @@ impl Schedule {
         quads: bool,
     ) -> Result<Self, SpecError> {
         let width = if quads { Width::Quad } else { Width::Scalar };
-        let make = Maker { problem, mapping: Mapping::of(problem.block, problem.index), capabilities, tuning, width };
+        let make = Planner { problem, mapping: Mapping::of(problem.block, problem.index), capabilities, tuning, width };
         capabilities.check_buffer(problem.norm, "x", problem.block.elements() * Cell::Element.bytes())?;
         let schedule = match problem.task {
             Task::Forward => make.forward()?,

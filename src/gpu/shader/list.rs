@@ -12,7 +12,7 @@ use crate::gpu::bind::{Expected, shaders};
 use crate::gpu::plan::{Capabilities, Plan, Tuning};
 use crate::norm::{BatchNorm, GroupNorm, InstanceNorm, LayerNorm, Norm, RmsNorm};
 use crate::problem::Problem;
-use crate::tensors::Role;
+use crate::tensors::{Role, takes};
 
 /// One composed shader.
 #[derive(Debug, Clone)]
@@ -82,17 +82,17 @@ fn devices() -> Vec<(Capabilities, Tuning, bool)> {
     devices
 }
 
-/// Widths of rows, one for each number of packs that a lane can hold and a few that are no quads.
-const WIDTHS: [usize; 24] = [
-    1, 2, 3, 4, 5, 8, 12, 16, 24, 31, 32, 64, 65, 100, 256, 1023, 1024, 2048, 4095, 4096, 8192, 12_001, 16_384, 65_536,
-];
+/// Widths of rows: of each number of packs that a lane can hold, by quads and by single elements.
+fn widths() -> impl Iterator<Item = usize> {
+    (0..=16).flat_map(|bits: u32| [1 << bits, (1 << bits) - 1, (3 << bits) >> 2]).filter(|&width| width > 0)
+}
 
 /// Columns, one for each number of neighbours that fall to a lane.
 const COLUMNS: [usize; 14] = [1, 2, 3, 5, 7, 8, 12, 16, 20, 32, 64, 96, 256, 320];
 
 fn norms() -> Result<Vec<Box<dyn Norm>>, SpecError> {
     let mut norms: Vec<Box<dyn Norm>> = Vec::new();
-    for width in WIDTHS {
+    for width in widths() {
         for rows in [1, 300] {
             norms.push(Box::new(LayerNorm::new(&[rows, width], &[width])?));
         }
@@ -149,7 +149,7 @@ fn tensors(problem: &Problem, every_set: bool) -> Vec<Expected> {
     let affine = Expected::new().weight().bias();
     let all = affine.mean().rstd().statistics().num_batches_tracked().grad_residual();
     let mut sets = vec![all];
-    if problem.residual {
+    if takes(problem, Role::Residual) {
         sets.push(affine.residual().residual_out());
     }
     if every_set {
@@ -167,9 +167,10 @@ fn list() -> BTreeMap<String, (Variant, Constants)> {
     for problem in norms.iter().flat_map(|norm| problems(norm.as_ref())) {
         for (capabilities, tuning, quads) in &devices {
             let Ok(plan) = Plan::aligned(problem.clone(), capabilities, *tuning, *quads) else { continue };
+            let residual = takes(&problem, Role::Residual);
             let [mut new_choice, mut new_kind] = [false; 2];
             for pass in plan.passes() {
-                let choice = pass.choice(problem.residual);
+                let choice = pass.choice(residual);
                 let kind = Choice { hold: Hold::None, reduction: Reduction::Alone, together: 1, ..choice };
                 new_choice |= choices.insert((choice, pass.without));
                 new_kind |= kinds.insert((kind, pass.without, pass.in_place_of));

@@ -11,7 +11,7 @@ use crate::problem::Problem;
 
 /// Makes the passes of one schedule.
 #[derive(Clone, Copy)]
-pub(super) struct Maker<'a> {
+pub(super) struct Planner<'a> {
     pub(super) problem: &'a Problem,
     pub(super) mapping: Mapping,
     pub(super) capabilities: &'a Capabilities,
@@ -20,7 +20,7 @@ pub(super) struct Maker<'a> {
     pub(super) width: Width,
 }
 
-impl Maker<'_> {
+impl Planner<'_> {
     pub(super) fn traversal(&self) -> Traversal {
         Traversal::of(&self.mapping.block, self.capabilities, self.width, self.tuning)
     }

@@ -1,0 +1,119 @@
+//! The generated parts of `shaders/README.md` are what the library does. With `WGPU_NORM_WRITE=1` they are written anew.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use wgpu_norm::{
+    Backward, BatchNorm, Capabilities, Context, GroupNorm, InstanceNorm, LayerNorm, Norm, Pass, RmsNorm,
+    shader_variants,
+};
+
+use crate::support::gpu;
+
+fn shaders() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("shaders")
+}
+
+/// Norm by layout: its kernels.
+fn norms() -> String {
+    let limits = wgpu_norm::wgpu::Limits::default();
+    let mut capabilities = Capabilities::from_limits(&limits);
+    capabilities.subgroup_sizes = Some((32, 32));
+    let context = Context::with_capabilities(gpu().device(), capabilities);
+    let rows: Vec<(&str, &str, Box<dyn Norm>)> = vec![
+        ("LayerNorm, RMSNorm", "rows up to 16,384 wide", Box::new(LayerNorm::new(&[4096, 768], &[768]).unwrap())),
+        ("", "wider rows", Box::new(RmsNorm::new(&[8, 3_000_000], &[3_000_000]).unwrap())),
+        (
+            "GroupNorm",
+            "channels first, groups that fit",
+            Box::new(GroupNorm::channels_first(&[8, 256, 32, 32], 32).unwrap()),
+        ),
+        ("", "channels first, larger groups", Box::new(GroupNorm::channels_first(&[1, 32, 512, 512], 32).unwrap())),
+        ("", "channels last", Box::new(GroupNorm::channels_last(&[8, 32, 32, 256], 32).unwrap())),
+        (
+            "InstanceNorm",
+            "channels first, planes that fit",
+            Box::new(InstanceNorm::channels_first(&[32, 64, 56, 56]).unwrap()),
+        ),
+        ("", "channels last", Box::new(InstanceNorm::channels_last(&[32, 56, 56, 64]).unwrap())),
+        ("", "channels last, up to 8 positions", Box::new(InstanceNorm::channels_last(&[32, 8, 64]).unwrap())),
+        ("BatchNorm, training", "channels first", Box::new(BatchNorm::channels_first(&[32, 64, 56, 56]).unwrap())),
+        ("", "channels last", Box::new(BatchNorm::channels_last(&[100_352, 64]).unwrap())),
+        ("BatchNorm, eval", "channels first", Box::new(BatchNorm::channels_first(&[32, 64, 56, 56]).unwrap().eval())),
+        ("", "channels last", Box::new(BatchNorm::channels_last(&[100_352, 64]).unwrap().eval())),
+    ];
+    let mut text = "| norm | layout | forward | all gradients |\n|---|---|---|---|\n".to_owned();
+    for (name, layout, norm) in rows {
+        let names =
+            |passes: &[Pass]| passes.iter().map(|pass| format!("`{}`", pass.name())).collect::<Vec<_>>().join(", ");
+        let forward = context.plan(norm.as_ref()).unwrap();
+        let backward = context.plan_backward(norm.as_ref(), Backward::new()).unwrap();
+        let (forward, backward) = (names(forward.passes()), names(backward.passes()));
+        text.push_str(&format!("| {name} | {layout} | {forward} | {backward} |\n"));
+    }
+    text
+}
+
+/// What a file is, and who uses it.
+fn files() -> String {
+    let mut about = BTreeMap::new();
+    let mut users: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
+    let mut folders = vec![shaders()];
+    while let Some(folder) = folders.pop() {
+        for entry in fs::read_dir(folder).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                folders.push(path);
+            } else if path.extension().is_some_and(|ending| ending == "wgsl") {
+                let name =
+                    path.strip_prefix(shaders()).unwrap().with_extension("").to_str().unwrap().replace('\\', "/");
+                let text = fs::read_to_string(&path).unwrap();
+                let uses = text.lines().find_map(|line| line.strip_prefix("//# use ")).unwrap_or_default();
+                for used in uses.split(", ").filter(|used| !used.is_empty()) {
+                    users.entry(used.to_owned()).or_default().insert(name.clone());
+                }
+                let comment: Vec<&str> = text.lines().map_while(|line| line.strip_prefix("// ")).collect();
+                let comment = comment.join(" ");
+                about
+                    .insert(name, comment.split_inclusive(['.', ':']).next().unwrap().trim_end_matches(':').to_owned());
+            }
+        }
+    }
+    let mut text = "| file | | used by |\n|---|---|---|\n".to_owned();
+    for (name, about) in about.iter().filter(|(name, _)| !name.starts_with("probe/")) {
+        let slot = name.strip_prefix("slots/").and_then(|rest| rest.split_once('/'));
+        let as_slot = slot.map(|(slot, _)| format!("<{slot}>"));
+        let by_name = users.get(name).into_iter().flatten().cloned();
+        let by_slot = as_slot.iter().flat_map(|slot| users.get(slot)).flatten().map(|user| format!("({user})"));
+        let by = by_name.chain(by_slot).collect::<Vec<_>>().join(", ");
+        text.push_str(&format!("| `{name}` | {about} | {by} |\n"));
+    }
+    text.push_str("\nIn brackets: through the slot, where this file is chosen. Nobody uses a kernel: it is where a shader begins.\n");
+    text
+}
+
+fn shader() -> String {
+    let variants = shader_variants();
+    let name = "fused_rows-quad-registers4-element1-subgroup-from-x-weight-bias-to-y-mean-rstd-stats";
+    let variant = variants.iter().find(|variant| variant.name == name).unwrap_or_else(|| panic!("no {name}"));
+    format!("`{name}`:\n\n```wgsl\n{}```\n", variant.source)
+}
+
+#[test]
+fn the_readme_of_the_shaders_is_current() {
+    let path = shaders().join("README.md");
+    let mut text = fs::read_to_string(&path).unwrap();
+    for (part, generated) in [("norms", norms()), ("files", files()), ("shader", shader())] {
+        let (before, rest) = text.split_once(&format!("<!-- generated: {part} -->\n")).unwrap();
+        let (there, after) = rest.split_once("<!-- end -->").unwrap();
+        let wanted = format!("\n{generated}\n");
+        if std::env::var_os("WGPU_NORM_WRITE").is_none() {
+            assert!(there == wanted, "`{part}` is out of date: run this test once with WGPU_NORM_WRITE=1");
+        }
+        text = format!("{before}<!-- generated: {part} -->\n{wanted}<!-- end -->{after}");
+    }
+    if std::env::var_os("WGPU_NORM_WRITE").is_some() {
+        fs::write(path, text).unwrap();
+    }
+}
