@@ -75,21 +75,34 @@ fn files() -> String {
                 }
                 let comment: Vec<&str> = text.lines().map_while(|line| line.strip_prefix("// ")).collect();
                 let comment = comment.join(" ");
-                about
-                    .insert(name, comment.split_inclusive(['.', ':']).next().unwrap().trim_end_matches(':').to_owned());
+                let sentence = comment.split_once(". ").map_or(comment.as_str(), |(first, _)| first);
+                about.insert(name, sentence.trim_end_matches('.').to_owned());
             }
         }
     }
-    let mut text = "| file | | used by |\n|---|---|---|\n".to_owned();
-    for (name, about) in about.iter().filter(|(name, _)| !name.starts_with("probe/")) {
-        let slot = name.strip_prefix("slots/").and_then(|rest| rest.split_once('/'));
-        let as_slot = slot.map(|(slot, _)| format!("<{slot}>"));
-        let by_name = users.get(name).into_iter().flatten().cloned();
-        let by_slot = as_slot.iter().flat_map(|slot| users.get(slot)).flatten().map(|user| format!("({user})"));
-        let by = by_name.chain(by_slot).collect::<Vec<_>>().join(", ");
-        text.push_str(&format!("| `{name}` | {about} | {by} |\n"));
+    let used_by = |name: &str| match users.get(name) {
+        Some(users) => users.iter().cloned().collect::<Vec<_>>().join(", "),
+        None => String::new(),
+    };
+    let part = |folder: &'static str| about.iter().filter(move |(name, _)| name.starts_with(folder));
+    let mut text = "| kernel | |\n|---|---|\n".to_owned();
+    for (name, about) in part("kernels/") {
+        text.push_str(&format!("| `{name}` | {about} |\n"));
     }
-    text.push_str("\nIn brackets: through the slot, where this file is chosen. Nobody uses a kernel: it is where a shader begins.\n");
+    text.push_str("\n| shared file | | used by |\n|---|---|---|\n");
+    for (name, about) in part("shared/") {
+        text.push_str(&format!("| `{name}` | {about} | {} |\n", used_by(name)));
+    }
+    text.push_str("\n| slot | used by |\n|---|---|\n");
+    let slots: BTreeSet<String> =
+        part("slots/").filter_map(|(name, _)| Some(name.split('/').nth(1)?.to_owned())).collect();
+    for slot in slots {
+        text.push_str(&format!("| `<{slot}>` | {} |\n", used_by(&format!("<{slot}>"))));
+    }
+    text.push_str("\n| file of a slot | | also used, whatever is chosen, by |\n|---|---|---|\n");
+    for (name, about) in part("slots/") {
+        text.push_str(&format!("| `{name}` | {about} | {} |\n", used_by(name)));
+    }
     text
 }
 

@@ -189,6 +189,7 @@ impl Choice {
         let has = |slot: &str| parts.iter().any(|part| part.uses.contains(&slot));
         Self {
             affine: if has("<affine>") { self.affine } else { Affine::Constant },
+            together: if has("<affine>") { self.together } else { 1 },
             statistics: if has("<statistics>") { self.statistics } else { Statistics::Computed },
             keep: if has("<keep>") { self.keep } else { Keep::Statistics },
             residual: self.residual && has("<source>"),
