@@ -1,7 +1,6 @@
 // Single operations on numbers that come from a buffer, so that none can be computed in advance. Slots are those of
 // src/gpu/probe.rs.
 //# use shared/statistics
-
 @group(0) @binding(1) var<storage, read> given: array<f32>;
 @group(0) @binding(2) var<storage, read_write> found: array<f32>;
 

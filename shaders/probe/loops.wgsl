@@ -1,7 +1,6 @@
 // Two loops one after the other. Alone in its shader: what a driver that stops one does to loops after it is not for
 // other probes to suffer.
 //# use shared/statistics
-
 @group(0) @binding(1) var<storage, read> given: array<f32>;
 @group(0) @binding(2) var<storage, read_write> found: array<f32>;
 

@@ -1,7 +1,6 @@
 // What the last pass of every norm does to an element, in a loop as there: centre, factor and bias are the same for all
 // elements, so a compiler that moves parentheses has a reason to.
 //# use shared/statistics
-
 @group(0) @binding(1) var<storage, read> given: array<Pack>;
 @group(0) @binding(2) var<storage, read_write> found: array<Pack>;
 

@@ -1,7 +1,6 @@
 // Whether it holds for any lane of the workgroup; all lanes of a tile say the same. In uniform control flow only, and what
 // comes of it is uniform.
 //# use shared/params, <reduction>
-
 fn any_in_workgroup(yes: bool) -> bool {
     exchanged[lane].x = u32(yes);
     workgroupBarrier();

@@ -1,6 +1,5 @@
 // The index of weight and bias of the first element of a group's run of S; along it they go by s / s_div.
 //# use shared/params
-
 fn channel_base(b: u32, k: u32) -> u32 {
     return b % params.b_mod * params.b_mul + k * params.k_mul;
 }
@@ -11,4 +10,9 @@ fn channel_of(group: u32) -> u32 {
         return 0u;
     }
     return channel_base(group / params.k_count, group % params.k_count);
+}
+
+// Whose statistics an element goes by, in a block that need not be that of the groups.
+fn group_at(b: u32, row: u32, k: u32) -> u32 {
+    return (b + row / params.group_rows) * params.group_b + k / params.group_k;
 }

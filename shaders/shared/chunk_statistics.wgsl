@@ -1,6 +1,5 @@
 // The statistics of each column of a pack over a few of its rows, held in `chunk`: the mean first, then the deviations.
 //# use shared/statistics
-
 fn chunk_statistics(chunk: ptr<function, array<Pack, CHUNK>>) -> Partial {
     // Hidden, or the compiler might take a scale out of the differences.
     let shift = opaque(finite_or_zero((*chunk)[0]));

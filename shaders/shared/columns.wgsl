@@ -1,8 +1,7 @@
 // Lanes across the contiguous columns and down the rows: each lane owns SPAN neighbouring packs of columns and every
 // row_lanes-th row of its workgroup's tile, so loads are coalesced and no lane waits for another. Where K*S is narrow or
 // no multiple of a pack, `fold` neighbouring rows are taken for one: columns are then counted modulo K*S.
-//# use shared/params, shared/statistics, <width>, <reduction>
-
+//# use shared/params, <width>, <reduction>
 struct Columns {
     b: u32,
     // The first of the lane's columns.
@@ -39,37 +38,4 @@ fn columns_of(invocation: Invocation) -> Columns {
 // Where the first of the lane's columns has its element of row 0.
 fn columns_base(columns: Columns) -> u32 {
     return columns.b * params.rows * params.pitch + columns.column;
-}
-
-// The center of a pack of groups, and the scale of each.
-struct PackCenter {
-    scale: Pack,
-    shift: Pack,
-    delta: Pack,
-}
-
-// Sets what belongs to the j-th of them.
-fn center_put(center: ptr<function, PackCenter>, j: u32, statistics: Statistics) {
-    var scale = (*center).scale;
-    var shift = (*center).shift;
-    var delta = (*center).delta;
-    pack_put(&scale, j, statistics.scale);
-    pack_put(&shift, j, statistics.shift);
-    pack_put(&delta, j, statistics.delta);
-    *center = PackCenter(scale, shift, delta);
-}
-
-fn centered_at(x: Pack, center: PackCenter) -> Pack {
-    return centered(x * center.scale, Center(center.shift, center.delta));
-}
-
-// What a column is in the block.
-struct Place {
-    k: u32,
-    s: u32,
-}
-
-fn column_place(column: u32) -> Place {
-    let unfolded = column % (params.k_count * params.s_count);
-    return Place(unfolded / params.s_count, unfolded % params.s_count);
 }

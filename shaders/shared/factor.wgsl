@@ -1,6 +1,5 @@
 // What centred elements, times `scale`, are multiplied by.
 //# use shared/params, shared/record
-
 // The compiler may not square the scale, which would be no f32.
 fn scaled_twice(v: f32, by: f32) -> f32 {
     return hidden(v * by) * by;

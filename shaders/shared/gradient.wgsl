@@ -4,7 +4,6 @@
 //
 // Everything is of values times a scale, whose root goes with g and with rstd each: both at once may leave no normal number.
 //# use shared/params, shared/statistics
-
 struct Slope {
     rstd: Value,
     mean: Value,

@@ -1,6 +1,5 @@
 // What the gradient of a group needs: its statistics, and the sums of g and of g * xhat, both times the root of the scale.
 //# use shared/gradient
-
 struct Gradients {
     statistics: Statistics,
     sums: vec2<f32>,

@@ -1,6 +1,5 @@
 // The statistics that the j-th group of a tile that is a whole one is normalized by.
 //# use shared/statistics, shared/factor
-
 fn statistics_of(tile: Tile, j: u32) -> Statistics {
     let scale = value_get(tile.scale, j);
     let partial = tile.partial;

@@ -3,7 +3,6 @@
 // chains of 16, chains of 16 chains, and so once more: equal values round the same way every time, and a chain of 512
 // would already show.
 //# use shared/statistics, shared/rows, <hold>
-
 fn held_statistics(first: u32, length: u32, shift: f32, count: f32) -> Partial {
     var center = Center(0.0, 0.0);
     if subtract_mean {

@@ -1,7 +1,6 @@
 // The sums of g and of g * xhat over this lane's packs of a tile, whose statistics are known. They run in
 // chains of 16, chains of 16 chains, and so once more, as in held_statistics.wgsl.
-//# use shared/statistics, shared/rows, shared/upstream, <hold>, <source>, <affine>, <element>
-
+//# use shared/statistics, shared/rows, shared/upstream, <hold>, <gradients>, <affine>, <element>
 fn known_sums(base: u32, s: u32, length: u32, statistics: Statistics) -> vec2<f32> {
     let center = center_of(statistics);
     var sum1 = Pack(0.0);
@@ -15,8 +14,10 @@ fn known_sums(base: u32, s: u32, length: u32, statistics: Statistics) -> vec2<f3
         for (var j = 0u; j < TOGETHER; j++) {
             let at = item_at(i + j);
             if whole || at < length {
-                let xhat = centered(source_load(base + at) * statistics.scale, center) * statistics.factor;
-                let g = affine(upstream(grad_output_load(base + at), xhat, s + at, j), s + at, j);
+                let xhat = centered(item(i + j, base, statistics.scale), center) * statistics.factor;
+                let beneath = upstream(grad_output_load(base + at), xhat, s + at, j);
+                let g = affine(beneath, s + at, j);
+                gradient_keep(i + j, beneath, g);
                 run1 += g;
                 run2 += g * xhat;
             }

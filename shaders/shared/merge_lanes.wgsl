@@ -1,7 +1,6 @@
 // As `sum_lanes`, for partials. Merging is not symmetric in its rounding, so that of the lower lanes always comes first: every lane
 // ends with the same bits, and so at the same scale.
 //# use shared/statistics, <reduction>
-
 fn merge_lanes(p: Partial) -> Partial {
     var merged = p;
     for (var distance = 1u; distance < lanes; distance <<= 1u) {

@@ -1,7 +1,6 @@
 // Normalizes a tile that starts `s` elements into its run of S, TOGETHER packs at a time, so that nothing is asked for each.
 // Lanes that are not `live` take part and store nothing.
 //# use shared/statistics, shared/rows, <hold>, <affine>, <epilogue>, <element>
-
 fn normalize(base: u32, s: u32, length: u32, scale: f32, center: Center, live: bool) {
     for (var i = 0u; i < item_count(); i += TOGETHER) {
         affine_take(i, length);

@@ -4,7 +4,6 @@
 // power of two: 1, or where that will not do (see `better_scale`) one of these. What takes statistics goes round once more then;
 // its loop starts at params.zero, since compilers that know the first round to be the first write the body twice.
 //# use shared/params
-
 const OF_SMALL: f32 = 0x1p96f;
 const OF_LARGE: f32 = 0x1p-84f;
 

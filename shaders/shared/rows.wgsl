@@ -1,6 +1,5 @@
 // A tile of contiguous elements shared by `lanes` lanes; several tiles to a workgroup.
 //# use shared/params, shared/team, <width>
-
 // Where in the tile this lane's i-th pack starts: `span` neighbours, then the other lanes' turn.
 fn item_at(i: u32) -> u32 {
     return (((i / span) * lanes + lane_in_tile()) * span + i % span) * WIDTH;

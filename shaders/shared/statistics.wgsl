@@ -3,7 +3,6 @@
 // A mean kept as one f32 is off by half an ulp of the data, which at mean 1e6 is 0.03 standard
 // deviations. So a mean is always the pair shift + delta, and is never added up.
 //# use shared/params, shared/record, <width>, <value>
-
 // Of `count` values: their mean is shift + delta, the sum of their squared distances from it m2. The values are those of x times
 // a scale: see record.wgsl.
 struct Partial {

@@ -1,7 +1,6 @@
 // Reductions over `lanes` neighbouring lanes as one fixed tree: every lane ends with the same bits,
 // and so does every backend. Call in uniform control flow only.
 //# use shared/params, <reduction>
-
 fn sum_lanes(v: vec2<f32>) -> vec2<f32> {
     var sum = v;
     for (var distance = 1u; distance < lanes; distance <<= 1u) {

@@ -1,6 +1,5 @@
 // BatchNorm's running mean and variance; the channel is the group.
 //# use shared/params, shared/statistics, shared/factor
-
 fn track(channel: u32, mean: f32, tile: Tile) {
     var keep = params.keep;
     var take = params.take;

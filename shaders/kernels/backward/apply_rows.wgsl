@@ -1,6 +1,5 @@
 // The gradient of one tile, where statistics and sums are known.
 //# use shared/rows, shared/channel, shared/store_gradients, <statistics>, <affine>
-
 @compute @workgroup_size(workgroup_size)
 fn main(invocation: Invocation) {
     enter(invocation);

@@ -1,6 +1,5 @@
 // Partial sums become those of a group, or of all elements that share a weight.
 //# use shared/team, shared/channel, shared/sum_lanes, <keep>
-
 @compute @workgroup_size(workgroup_size)
 fn main(invocation: Invocation) {
     enter(invocation);

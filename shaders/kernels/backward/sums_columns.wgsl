@@ -1,7 +1,6 @@
 // The sums of dy and of dy * xhat down each column of a row tile, where the statistics are known. Sums run in chains of 16
 // rows, and then of chains.
-//# use shared/columns, shared/group_at, <source>, <statistics>, <element>
-
+//# use shared/column_groups, <source>, <statistics>, <element>
 const BY_COLUMN: u32 = 0u;
 const BY_ROW: u32 = 1u;
 
@@ -13,13 +12,10 @@ fn main(invocation: Invocation) {
         return;
     }
     let base = columns_base(columns);
-    var center: array<PackCenter, SPAN>;
-    var rstd: array<Pack, SPAN>;
+    var groups: array<ColumnGroups, SPAN>;
     if statistics_by == BY_COLUMN {
         for (var q = 0u; q < SPAN; q++) {
-            let found = find(columns, 0u, q);
-            center[q] = found.center;
-            rstd[q] = found.rstd;
+            groups[q] = groups_at(columns, 0u, q);
         }
     }
     var sum1: array<Pack, SPAN>;
@@ -38,24 +34,19 @@ fn main(invocation: Invocation) {
         }
         let end = min(columns.row_end, row + 16u * params.row_lanes);
         for (; row < end; row += params.row_lanes) {
-            var one: Statistics;
             if statistics_by == BY_ROW {
-                one = group_statistics(row / params.group_rows);
+                groups[0] = of_group(group_statistics(row / params.group_rows));
             }
             for (var q = 0u; q < SPAN; q++) {
                 if statistics_by == BY_ROW {
-                    center[q] = PackCenter(Pack(one.scale), Pack(one.shift), Pack(one.delta));
-                    rstd[q] = Pack(one.factor);
+                    groups[q] = groups[0];
                 } else if statistics_by != BY_COLUMN {
-                    let found = find(columns, row, q);
-                    center[q] = found.center;
-                    rstd[q] = found.rstd;
+                    groups[q] = groups_at(columns, row, q);
                 }
                 let at = base + row * params.pitch + q * WIDTH;
-                // As long as no epilogue needs its weight: see `upstream`.
                 let g = grad_output_load(at);
                 run1[q] += g;
-                run2[q] += g * (centered_at(source_load(at), center[q]) * rstd[q]);
+                run2[q] += g * (centered_at(source_load(at), groups[q]) * groups[q].factor);
             }
         }
         for (var q = 0u; q < SPAN; q++) {
@@ -69,22 +60,4 @@ fn main(invocation: Invocation) {
             partial_sums_store(to + q * WIDTH + j, vec2<f32>(pack_get(sum1[q], j), pack_get(sum2[q], j)));
         }
     }
-}
-
-struct Found {
-    center: PackCenter,
-    rstd: Pack,
-}
-
-// The statistics of one row of the lane's q-th pack of columns.
-fn find(columns: Columns, row: u32, q: u32) -> Found {
-    var rstd = Pack(0.0);
-    var center: PackCenter;
-    for (var j = 0u; j < WIDTH; j++) {
-        let k = column_place(columns.column + q * WIDTH + j).k;
-        let statistics = group_statistics(group_at(columns.b, row, k));
-        center_put(&center, j, statistics);
-        pack_put(&rstd, j, statistics.factor);
-    }
-    return Found(center, rstd);
 }

@@ -1,7 +1,6 @@
 // The sums of g and of g * xhat over each tile, where the statistics are known: of a group that is too large for one tile,
 // or, without a weight, of the elements that share one.
-//# use shared/rows, shared/group_at, shared/channel, shared/known_sums, shared/sum_lanes, <statistics>, <affine>
-
+//# use shared/rows, shared/channel, shared/known_sums, shared/sum_lanes, <statistics>, <affine>
 @compute @workgroup_size(workgroup_size)
 fn main(invocation: Invocation) {
     enter(invocation);

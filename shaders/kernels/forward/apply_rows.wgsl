@@ -1,6 +1,5 @@
 // Normalizes one tile with statistics that are known.
 //# use shared/rows, shared/channel, shared/normalize, <statistics>, <affine>
-
 @compute @workgroup_size(workgroup_size)
 fn main(invocation: Invocation) {
     enter(invocation);

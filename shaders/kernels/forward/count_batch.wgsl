@@ -1,6 +1,5 @@
 // Counts the batch after every lane of the merge has read the old count.
 //# use shared/params
-
 @compute @workgroup_size(1)
 fn main() {
     // The last number there is stays.

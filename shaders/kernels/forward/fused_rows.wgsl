@@ -1,6 +1,5 @@
 // A whole group to a tile: statistics and normalization in one dispatch, x read and y written once.
 //# use shared/team, shared/group_statistics, shared/channel, shared/normalize, shared/keep_statistics, <hold>, <affine>
-
 @compute @workgroup_size(workgroup_size)
 fn main(invocation: Invocation) {
     enter(invocation);

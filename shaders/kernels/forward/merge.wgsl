@@ -1,6 +1,5 @@
 // A group's partials become one.
 //# use shared/team, shared/merge_lanes, <keep>
-
 @compute @workgroup_size(workgroup_size)
 fn main(invocation: Invocation) {
     enter(invocation);

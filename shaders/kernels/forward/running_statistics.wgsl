@@ -1,7 +1,6 @@
 // Running statistics as the merge would leave those of a batch: for devices with too few bindings to read both along with
 // the tensors.
 //# use shared/team, shared/record, <statistics>
-
 @compute @workgroup_size(workgroup_size)
 fn main(invocation: Invocation) {
     enter(invocation);

@@ -1,7 +1,6 @@
 // One partial for each column of a row tile. Rows go by CHUNK: two passes over values held in registers, then one merge,
 // so that a lane's chain of merges stays short.
 //# use shared/columns, shared/chunk_statistics, shared/partial_record, <source>
-
 @compute @workgroup_size(workgroup_size)
 fn main(invocation: Invocation) {
     enter(invocation);

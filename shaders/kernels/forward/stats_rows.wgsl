@@ -1,6 +1,5 @@
 // One partial for each tile of a group that is too large for one.
 //# use shared/rows, shared/partial_record, <hold>
-
 @compute @workgroup_size(workgroup_size)
 fn main(invocation: Invocation) {
     enter(invocation);

@@ -1,44 +1,10 @@
-// Each s_div neighbours of a run of S share a weight and a bias; a pack never straddles two. A lane goes up along S, so it
-// divides only where it comes to the next of them.
-//# use shared/params, <width>
-
-var<private> run_base: u32;
-var<private> run_factor: f32;
-var<private> run_end: u32;
-var<private> run_weight: f32;
-var<private> run_scale: f32;
-var<private> run_bias: f32;
-
-fn affine_begin(base: u32, factor: f32) {
-    run_base = base;
-    run_factor = factor;
-    run_end = 0u;
-}
-
+// Each s_div neighbours of a run of S share a weight and a bias; a pack never straddles two.
+//# use shared/affine_runs, <width>
 fn affine_take(i: u32, length: u32) {
 }
 
-fn reach(s: u32) {
+fn affine_reach(s: u32) {
     if s >= run_end {
-        let step = s / params.s_div;
-        run_end = (step + 1u) * params.s_div;
-        run_weight = weight_load(run_base + step);
-        run_scale = run_factor * run_weight;
-        run_bias = bias_load(run_base + step);
+        run_of(s);
     }
-}
-
-fn affine_weight(s: u32, j: u32) -> Pack {
-    reach(s);
-    return Pack(run_weight);
-}
-
-fn affine_bias(s: u32, j: u32) -> Pack {
-    reach(s);
-    return Pack(run_bias);
-}
-
-fn affine(v: Pack, s: u32, j: u32) -> Pack {
-    reach(s);
-    return v * run_scale + run_bias;
 }

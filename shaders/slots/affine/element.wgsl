@@ -1,6 +1,5 @@
 // Each element of a run of S has its own weight and bias.
 //# use <width>
-
 var<private> run_base: u32;
 var<private> run_factor: f32;
 

@@ -1,7 +1,6 @@
 // Each element of a run of S has its own weight and bias, and TOGETHER lanes go along as many runs side by side: each
 // loads one pack of both, and has the others' by shuffle. For adapters on which a load costs more than that.
 //# use <width>, <reduction>
-
 var<private> run_base: u32;
 var<private> run_factor: f32;
 var<private> weights: array<Pack, TOGETHER>;

@@ -1,6 +1,5 @@
 // Tensors of the size of x are stored as f32.
 //# use <width>
-
 alias Stored = Pack;
 
 fn decoded(v: Stored) -> Pack {

@@ -1,6 +1,5 @@
 // Nothing follows the norm.
 //# use <width>
-
 fn epilogue(y: Pack) -> Pack {
     return y;
 }

@@ -1,5 +1,7 @@
 // Packs of g are formed anew when they are needed.
 //# use shared/upstream, <element>
+fn gradient_keep(i: u32, beneath: Pack, g: Pack) {
+}
 
 fn gradient_take(i: u32, length: u32) {
     affine_take(i, length);

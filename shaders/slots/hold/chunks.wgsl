@@ -1,6 +1,5 @@
 // Each lane holds a few packs of the tile at a time: for adapters whose cache is as near as their registers.
 //# use shared/held_statistics, shared/merge_lanes, slots/hold/none, <source>
-
 var<private> held: array<Pack, ITEMS>;
 
 // Each lane holds packs of its own.

@@ -1,6 +1,5 @@
 // Packs are read when they are normalized.
 //# use shared/params, shared/rows, <source>
-
 fn item_count() -> u32 {
     return params.items;
 }

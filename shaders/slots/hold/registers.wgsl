@@ -1,6 +1,5 @@
 // Each lane keeps its part of the tile in registers: x is read once. What is kept is times the tile's scale.
 //# use shared/held_statistics, shared/sum_lanes, <source>
-
 var<private> held: array<Pack, ITEMS>;
 
 fn item_count() -> u32 {

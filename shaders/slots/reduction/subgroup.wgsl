@@ -1,7 +1,6 @@
 // Lanes exchange values by subgroup shuffles, and through workgroup memory only beyond a subgroup.
 // A shuffle moves values and adds nothing, so the bits are those of the workgroup backend.
 //# use shared/any_in_workgroup
-
 struct Invocation {
     @builtin(workgroup_id) workgroup: vec3<u32>,
     @builtin(subgroup_id) subgroup: u32,

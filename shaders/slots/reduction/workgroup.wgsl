@@ -1,6 +1,5 @@
 // Lanes exchange values through workgroup memory: runs everywhere.
 //# use shared/any_in_workgroup
-
 struct Invocation {
     @builtin(local_invocation_index) index: u32,
     @builtin(workgroup_id) workgroup: vec3<u32>,

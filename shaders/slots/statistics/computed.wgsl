@@ -1,6 +1,5 @@
 // The statistics are computed from x, and left for passes that come later.
 //# use shared/keep_statistics
-
 const SAVED: bool = false;
 
 // None are known before.

@@ -1,6 +1,5 @@
 // Statistics as an earlier pass left them.
 //# use shared/record
-
 const SAVED: bool = true;
 
 fn group_statistics(group: u32) -> Statistics {

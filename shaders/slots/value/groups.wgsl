@@ -1,6 +1,5 @@
 // The statistics of as many neighbouring groups as a pack has elements.
 //# use <width>
-
 alias Value = Pack;
 alias ValueBits = PackBits;
 

@@ -34,6 +34,9 @@ enum SumsBy {
     Elements,
 }
 
+/// Sums that share a weight go without it.
+const PARAMETERS: &[Role] = &[Role::Weight, Role::Bias];
+
 /// Where a pass that could compute them takes statistics from.
 fn statistics_of(wanted: Backward) -> Statistics {
     if wanted.saved { Statistics::Stored } else { Statistics::Computed }
@@ -251,9 +254,9 @@ impl Planner<'_> {
         match self.traversal() {
             Traversal::Rows => {
                 let pass = self.rows(Kernel::SumsRows)?;
-                Ok(Pass { affine: Affine::Constant, without: &[Role::Weight], ..pass })
+                Ok(Pass { affine: Affine::Constant, without: PARAMETERS, ..pass })
             }
-            Traversal::Columns => self.columns(Kernel::SumsColumns),
+            Traversal::Columns => Ok(Pass { without: PARAMETERS, ..self.columns(Kernel::SumsColumns)? }),
         }
     }
 
@@ -263,7 +266,7 @@ impl Planner<'_> {
         let by = if make.mapping.groups.b_step == 1 { StatisticsBy::Row } else { StatisticsBy::Element };
         let block = &make.mapping.block;
         let tiling = columns::Tiling::unfolded(block, self.capabilities, self.width, self.tuning, most_rows);
-        Ok(Pass { statistics_by: by, ..make.columns_by(Kernel::SumsColumns, &tiling)? })
+        Ok(Pass { statistics_by: by, without: PARAMETERS, ..make.columns_by(Kernel::SumsColumns, &tiling)? })
     }
 
     /// `self` maps by weight.

@@ -58,8 +58,8 @@ const FILES: &[(&str, &str)] = files![
     "shared/params" "shared/record" "shared/statistics" "shared/factor" "shared/group_statistics"
     "shared/keep_statistics" "shared/partial_record" "shared/team" "shared/rows" "shared/columns"
     "shared/chunk_statistics" "shared/held_statistics" "shared/sum_lanes" "shared/merge_lanes"
-    "shared/any_in_workgroup" "shared/channel" "shared/normalize" "shared/track" "shared/gradient"
-    "shared/gradients" "shared/group_at" "shared/known_sums" "shared/upstream" "shared/store_gradients"
+    "shared/any_in_workgroup" "shared/channel" "shared/column_groups" "shared/affine_run" "shared/affine_runs"
+    "shared/normalize" "shared/track" "shared/gradient" "shared/gradients" "shared/known_sums" "shared/upstream" "shared/store_gradients"
     "probe/arithmetic" "probe/loops" "probe/subtractions"
 ];
 

@@ -1,0 +1,26 @@
+// One weight and one bias for a run of neighbours, their scale formed once.
+//# use <affine>
+var<private> run_weight: f32;
+var<private> run_scale: f32;
+var<private> run_bias: f32;
+
+fn run_take(index: u32, factor: f32) {
+    run_weight = weight_load(index);
+    run_scale = factor * run_weight;
+    run_bias = bias_load(index);
+}
+
+fn affine_weight(s: u32, j: u32) -> Pack {
+    affine_reach(s);
+    return Pack(run_weight);
+}
+
+fn affine_bias(s: u32, j: u32) -> Pack {
+    affine_reach(s);
+    return Pack(run_bias);
+}
+
+fn affine(v: Pack, s: u32, j: u32) -> Pack {
+    affine_reach(s);
+    return v * run_scale + run_bias;
+}
