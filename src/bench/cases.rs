@@ -5,7 +5,7 @@ use std::fmt;
 
 use wgpu_norm::{Backward, Context, DEFAULT_EPS, Norm, Plan, SpecError};
 
-use wgpu_norm::sample::{self, Kind};
+use wgpu_norm::sample::{Kind, Running};
 
 /// One pass of a norm of one shape.
 #[derive(Clone, Debug)]
@@ -42,7 +42,7 @@ const fn pass(direction: Direction, kind: Kind, shape: &'static [usize]) -> Case
 }
 
 const LAYER: Kind = Kind::Layer { ndim: 1 };
-const RMS: Kind = Kind::Rms { weight_offset: 0.0 };
+const RMS: Kind = Kind::Rms { ndim: 1, offset: 0.0 };
 const FIRST: isize = 1;
 const LAST: isize = -1;
 const GROUPS: usize = wgpu_norm::GroupNorm::DEFAULT_NUM_GROUPS;
@@ -119,7 +119,7 @@ impl Direction {
 
 impl Case {
     pub(crate) fn norm(&self) -> Result<Box<dyn Norm>, SpecError> {
-        self.kind.norm(&self.shape, DEFAULT_EPS)
+        self.kind.norm(&self.shape, DEFAULT_EPS, Some(Running::USUAL))
     }
 
     pub(crate) fn plan(&self, context: &Context) -> Result<Plan, SpecError> {
@@ -135,45 +135,17 @@ impl Case {
 
     /// Whether it goes by statistics of a forward pass. Batch norm in eval mode is given its own.
     pub(crate) fn saves_statistics(&self) -> bool {
-        self.direction == Direction::Backward && !matches!(self.kind, Kind::BatchEval { .. })
+        self.direction == Direction::Backward && !self.kind.is_eval()
     }
 
     /// `LayerNorm`, `BatchNorm train`, `GroupNorm(32)`.
     pub(crate) fn name(&self) -> String {
-        match self.kind {
-            Kind::Layer { .. } => "LayerNorm".to_owned(),
-            Kind::Rms { .. } => "RmsNorm".to_owned(),
-            Kind::Group { groups, .. } => format!("GroupNorm({groups})"),
-            Kind::Instance { .. } => "InstanceNorm".to_owned(),
-            Kind::BatchTrain { .. } => "BatchNorm train".to_owned(),
-            Kind::BatchEval { .. } => "BatchNorm eval".to_owned(),
-            Kind::Mvn { axes } => {
-                let axes: Vec<String> = axes.iter().map(ToString::to_string).collect();
-                format!("MeanVarianceNorm({})", axes.join(","))
-            }
-            Kind::Lp { p, .. } => format!("LpNorm({p})"),
-        }
+        self.kind.entry().title
     }
 
     /// `rows` where whole axes at the end are normalized, else where the channels are.
     pub(crate) fn layout(&self) -> &'static str {
-        match self.kind {
-            Kind::Layer { .. } | Kind::Rms { .. } | Kind::Lp { .. } => "rows",
-            Kind::Group { axis, .. }
-            | Kind::Instance { axis }
-            | Kind::BatchTrain { axis }
-            | Kind::BatchEval { axis } => {
-                // Of two axes the second is both: positions are folded into the first.
-                if axis == LAST || axis + 1 == self.shape.len() as isize {
-                    "channels_last"
-                } else if sample::from_front(axis, self.shape.len()) <= 1 {
-                    "channels_first"
-                } else {
-                    "channels_between"
-                }
-            }
-            Kind::Mvn { .. } => "channels_first",
-        }
+        self.kind.entry().groups.layout(self.shape.len())
     }
 
     /// `4096x768`.

@@ -1,17 +1,16 @@
 //! A case on the device, ready to be recorded.
 
-use ndarray::{ArrayD, ArrayViewD, IxDyn};
-use wgpu_norm::reference;
+use ndarray::ArrayD;
 use wgpu_norm::{Bound, DEFAULT_EPS, Error, Operands, Plan, View, wgpu};
 
 use super::{Case, Device, Ring, Trouble};
-use wgpu_norm::sample::{Kind, Numbers, Parameters};
+use wgpu_norm::sample::{Exact, Kind, Numbers, Parameters, Wanted, wide};
 
 /// The data of a case, on the host.
 pub(crate) struct Tensors {
     x: ArrayD<f32>,
     grad_output: Option<ArrayD<f32>>,
-    parameters: Parameters,
+    parameters: Parameters<ArrayD<f32>>,
 }
 
 pub(crate) struct Subject {
@@ -35,7 +34,8 @@ impl Tensors {
     pub(crate) fn new(case: &Case, parameters: &[usize]) -> Self {
         let mut numbers = Numbers::of(&case.shape);
         let x = numbers.normal(&case.shape, MEAN, 1.0);
-        let mut parameters = case.kind.parameters(parameters, MEAN, &mut numbers);
+        let draw = |shape: &[usize], mean, deviation| numbers.normal(shape, mean, deviation);
+        let mut parameters = Parameters::random(case.kind, parameters, MEAN, draw);
         if matches!(case.kind, Kind::Rms { .. }) {
             parameters.bias = None;
         }
@@ -52,16 +52,14 @@ struct Uploaded {
 }
 
 impl Uploaded {
-    fn new(device: &Device, parameters: &Parameters) -> Self {
-        let upload = |values: &Option<ArrayD<f32>>| {
-            let contents: &[u8] = bytemuck::cast_slice(values.as_ref()?.as_slice()?);
+    fn new(device: &Device, parameters: &Parameters<ArrayD<f32>>) -> Self {
+        let Parameters { weight, bias, running_mean, running_var } = parameters.map(|values| {
+            let contents: &[u8] = bytemuck::cast_slice(values.as_slice().unwrap_or_default());
             let buffer = device.buffer("parameters", contents.len() as u64);
             device.queue.write_buffer(&buffer, 0, contents);
-            Some(buffer)
-        };
-        let Parameters { weight, bias, running_mean, running_var } = parameters;
-        let [weight, bias, mean, var] = [weight, bias, running_mean, running_var].map(upload);
-        Self { weight, bias, running: mean.zip(var).map(Into::into) }
+            buffer
+        });
+        Self { weight, bias, running: running_mean.zip(running_var).map(Into::into) }
     }
 
     fn forward<'a>(&'a self, mut operands: Operands<'a>) -> Operands<'a> {
@@ -127,7 +125,7 @@ impl Subject {
             let (grad_output, x) = (View::new(grad_output, at), View::new(&self.ring.x, at));
             let mut operands = uploaded.weight(Operands::backward(grad_output, x));
             operands = operands.grad_input(View::new(&self.ring.out, at));
-            if matches!(case.kind, Kind::BatchEval { .. }) {
+            if case.kind.is_eval() {
                 operands = uploaded.running(operands);
             }
             if let Some(grad_weight) = &self.grad_weight {
@@ -180,20 +178,21 @@ impl Subject {
         if let Some(first) = self.bound.first() {
             run(device, first)?;
         }
-        let out = self.ring.first();
-        let Some(grad_output) = &tensors.grad_output else {
-            let want = case.kind.oracle(&tensors.x, &tensors.parameters, DEFAULT_EPS);
-            return largest(device, out, want.y.view(), want.scale.view());
+        let exact = Exact::of(&tensors.x, &tensors.parameters, DEFAULT_EPS);
+        let wanted = match &tensors.grad_output {
+            Some(grad_output) => case.kind.gradients_wanted(&exact, &wide(grad_output)),
+            None => case.kind.outputs(&exact, None),
         };
-        let Some(want) = case.kind.gradients(&tensors.x, grad_output, &tensors.parameters, DEFAULT_EPS) else {
-            return Ok(f64::INFINITY);
-        };
-        let mut error = largest(device, out, want.dx.view(), want.dx_scale.view())?;
-        for (got, want, scale) in
-            [(&self.grad_weight, &want.dweight, &want.dweight_scale), (&self.grad_bias, &want.dbias, &want.dbias_scale)]
-        {
+        let mut error: f64 = 0.0;
+        for wanted in &wanted {
+            let got = match wanted.output {
+                "y" | "grad_input" => Some(self.ring.first()),
+                "grad_weight" => self.grad_weight.as_ref().map(|buffer| buffer.slice(..)),
+                "grad_bias" => self.grad_bias.as_ref().map(|buffer| buffer.slice(..)),
+                _ => None,
+            };
             if let Some(got) = got {
-                error = error.max(largest(device, got.slice(..), want.view(), scale.view())?);
+                error = error.max(largest(device, got, wanted)?);
             }
         }
         Ok(error)
@@ -208,13 +207,8 @@ fn run(device: &Device, bound: &Bound) -> Result<(), Trouble> {
 }
 
 /// The largest error of what lies there.
-fn largest(
-    device: &Device,
-    got: wgpu::BufferSlice<'_>,
-    want: ArrayViewD<'_, f64>,
-    scale: ArrayViewD<'_, f64>,
-) -> Result<f64, Trouble> {
-    let got =
-        ArrayD::from_shape_vec(IxDyn(want.shape()), device.read(got)?).map_err(|error| Trouble::device(&error))?;
-    Ok(reference::largest_error(got.view(), want, scale).map_or(0.0, |worst| worst.relative))
+fn largest(device: &Device, got: wgpu::BufferSlice<'_>, wanted: &Wanted) -> Result<f64, Trouble> {
+    let shape = wanted.value.raw_dim();
+    let got = ArrayD::from_shape_vec(shape, device.read(got)?).map_err(|error| Trouble::device(&error))?;
+    Ok(wanted.worst(&got).map_or(0.0, |worst| worst.relative))
 }

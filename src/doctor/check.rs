@@ -1,35 +1,7 @@
 //! One check: a case, planned and bound one way, on one kind of data.
 
-use super::cases::{Case, Data};
+use super::cases::{Case, Data, Way};
 use crate::reference::TOLERANCE;
-
-/// How a case is planned and bound.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Way {
-    Planned,
-    Probed,
-    WithoutSubgroups,
-    Windows,
-    OutOfPlace,
-    /// Gradients by statistics that the forward pass saved, that of `x` over that of `y`.
-    OverDy,
-}
-
-impl Way {
-    pub(super) const ALL: [Self; 6] =
-        [Self::Planned, Self::Probed, Self::WithoutSubgroups, Self::Windows, Self::OutOfPlace, Self::OverDy];
-
-    pub(super) fn name(self) -> &'static str {
-        match self {
-            Self::Planned => "as planned",
-            Self::Probed => "as probed",
-            Self::WithoutSubgroups => "without subgroups",
-            Self::Windows => "in windows",
-            Self::OutOfPlace => "out of place",
-            Self::OverDy => "dx over dy",
-        }
-    }
-}
 
 /// One norm, or its gradients, of one shape: planned and bound one way, on one kind of data, and compared with float64.
 #[derive(Clone, Debug)]
@@ -45,7 +17,7 @@ impl Check {
     /// The norm: `layer`, `batch, training`, ...
     #[must_use]
     pub fn norm(&self) -> &'static str {
-        self.case.norm
+        self.case.kind.entry().label
     }
 
     /// Whether it is of the gradients.

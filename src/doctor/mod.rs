@@ -5,8 +5,9 @@
 
 mod cases;
 mod check;
-mod given;
+mod compare;
 mod own_buffers;
+mod prepared;
 mod verdict;
 
 pub use check::Check;
@@ -17,9 +18,8 @@ use crate::error::{Error, SpecError};
 use crate::gpu::Gpu;
 use crate::gpu::plan::{Capabilities, Plan};
 use crate::gpu::probe::Probe;
-use cases::{CASES, Case, Data};
-use check::Way;
-use given::Given;
+use cases::{CASES, Case, Data, Way};
+use prepared::Prepared;
 use verdict::Verdict;
 
 /// The binding that tensors are cut to for [`Way::Windows`]: a row of 16,384 elements, wherever it starts.
@@ -215,11 +215,11 @@ impl Case {
             data: Data::Zero,
             error: Err(one_line(&error)),
         };
-        let given: Vec<Given> = match self.data().map(|data| Given::new(self, data)).collect() {
-            Ok(given) => given,
+        let prepared: Vec<Prepared> = match self.data().map(|data| Prepared::new(self, data)).collect() {
+            Ok(prepared) => prepared,
             Err(error) => return checks.push(broken(Way::Planned, SpecError::to_string(&error))),
         };
-        let Some(first) = given.first() else { return };
+        let Some(first) = prepared.first() else { return };
         let mut planned: Option<Plan> = None;
         for (way, gpu) in ways {
             // Norms and gradients lie in one's own buffers each in a way of their own.
@@ -239,13 +239,13 @@ impl Case {
             if same && matches!(way, Way::WithoutSubgroups | Way::Windows) {
                 continue;
             }
-            for given in &given {
+            for prepared in &prepared {
                 // Not in place differs by a binding only: one kind of data will do.
-                if *way == Way::OutOfPlace && given.data != Data::FarMean {
+                if *way == Way::OutOfPlace && prepared.data != Data::FarMean {
                     continue;
                 }
-                let error = given.error(gpu, *way).await.map_err(|error| one_line(&error.to_string()));
-                checks.push(Check { case: self, plan: kernels(&plan), way: *way, data: given.data, error });
+                let error = prepared.error(gpu, *way).await.map_err(|error| one_line(&error.to_string()));
+                checks.push(Check { case: self, plan: kernels(&plan), way: *way, data: prepared.data, error });
             }
             planned.get_or_insert(plan);
         }

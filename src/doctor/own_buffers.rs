@@ -3,7 +3,7 @@
 
 use ndarray::{ArrayD, IxDyn};
 
-use super::given::Given;
+use super::prepared::Prepared;
 use crate::backward::Backward;
 use crate::error::Error;
 use crate::gpu::Gpu;
@@ -11,9 +11,9 @@ use crate::gpu::bind::{Bound, Operands};
 use crate::sample::Parameters;
 
 /// `y`.
-pub(super) async fn y(gpu: &Gpu, given: &Given) -> Result<Vec<f32>, Error> {
-    let norm = given.norm.as_ref();
-    let buffers = Buffers::new(gpu, given).await?;
+pub(super) async fn y(gpu: &Gpu, prepared: &Prepared) -> Result<Vec<f32>, Error> {
+    let norm = prepared.norm.as_ref();
+    let buffers = Buffers::new(gpu, prepared).await?;
     let y = zeros(gpu, norm.shape()).await?;
     let plan = gpu.context().plan(norm)?;
     let bound = gpu.context().bind_async(&plan, &buffers.forward(&y)).await?;
@@ -25,11 +25,11 @@ pub(super) async fn y(gpu: &Gpu, given: &Given) -> Result<Vec<f32>, Error> {
 pub(super) async fn gradients(
     gpu: &Gpu,
     wanted: Backward,
-    given: &Given,
+    prepared: &Prepared,
     dy: &ArrayD<f32>,
 ) -> Result<Vec<Vec<f32>>, Error> {
-    let norm = given.norm.as_ref();
-    let buffers = Buffers::new(gpu, given).await?;
+    let norm = prepared.norm.as_ref();
+    let buffers = Buffers::new(gpu, prepared).await?;
     let parameters = norm.parameter_shape();
     let (dweight, dbias) = (zeros(gpu, &parameters).await?, zeros(gpu, &parameters).await?);
     let mut statistics = None;
@@ -50,7 +50,7 @@ pub(super) async fn gradients(
     if let Some(weight) = &buffers.weight {
         operands = operands.weight(weight);
     }
-    if let (true, Some([mean, var])) = (given.is_eval(), &buffers.running) {
+    if let (true, Some([mean, var])) = (prepared.case.kind.is_eval(), &buffers.running) {
         operands = operands.running_mean(mean).running_var(var);
     }
     let plan = gpu.context().plan_backward(norm, wanted)?;
@@ -67,8 +67,8 @@ struct Buffers {
 }
 
 impl Buffers {
-    async fn new(gpu: &Gpu, given: &Given) -> Result<Self, Error> {
-        let Parameters { weight, bias, running_mean, running_var } = &given.parameters;
+    async fn new(gpu: &Gpu, prepared: &Prepared) -> Result<Self, Error> {
+        let Parameters { weight, bias, running_mean, running_var } = &prepared.parameters;
         let mut made = [const { None }; 4];
         for (made, values) in made.iter_mut().zip([weight, bias, running_mean, running_var]) {
             if let Some(values) = values {
@@ -76,7 +76,7 @@ impl Buffers {
             }
         }
         let [weight, bias, mean, var] = made;
-        Ok(Self { x: buffer(gpu, &given.x).await?, weight, bias, running: mean.zip(var).map(Into::into) })
+        Ok(Self { x: buffer(gpu, &prepared.x).await?, weight, bias, running: mean.zip(var).map(Into::into) })
     }
 
     fn forward<'a>(&'a self, y: &'a wgpu::Buffer) -> Operands<'a> {

@@ -2,7 +2,8 @@
 
 use std::collections::HashSet;
 
-use super::check::{Check, Way};
+use super::cases::Way;
+use super::check::Check;
 use crate::gpu::probe::Probe;
 use crate::reference::TOLERANCE;
 
@@ -93,12 +94,12 @@ fn unharmed(failed: &[&Check], checks: &[Check]) -> String {
 
 /// The worst error of each norm and of its gradients, a line each.
 pub(super) fn summary(checks: &[Check]) -> String {
-    let mut norms: Vec<&str> = checks.iter().map(|check| check.case.norm).collect();
+    let mut norms: Vec<&str> = checks.iter().map(Check::norm).collect();
     let mut seen = HashSet::new();
     norms.retain(|norm| seen.insert(*norm));
     let mut text = format!("{:21}{:>8}{:>11}\n", "largest error", "forward", "backward");
     for norm in norms {
-        let of_norm = || checks.iter().filter(move |check| check.case.norm == norm);
+        let of_norm = || checks.iter().filter(move |check| check.norm() == norm);
         let worst = |backward: bool| {
             let errors = of_norm().filter(|check| check.case.backward == backward).map(Check::size);
             errors.reduce(f64::max).map_or_else(|| "none".to_owned(), |error| format!("{error:.1e}"))
@@ -234,7 +235,7 @@ mod tests {
     #[test]
     fn a_norm_has_its_worst_error() {
         let mut checks = good();
-        let backward = CASES.iter().find(|case| case.backward && case.norm == "layer").unwrap();
+        let backward = CASES.iter().find(|case| case.backward && case.kind.word() == "layer").unwrap();
         checks.push(Check { case: backward, ..check(Way::Planned, Data::Zero, 2e-7) });
         let lines = |checks: &[Check]| summary(checks).lines().map(str::to_owned).collect::<Vec<_>>();
         let words = |line: &str| line.split_whitespace().map(str::to_owned).collect::<Vec<_>>();

@@ -8,7 +8,7 @@ use crate::support::{Case, Data, Kind, changed, every_kind, gpu, gpus, part, tho
 
 /// Too large to run on every plan: only as the adapter's own.
 fn check_as_it_is(case: &Case) {
-    let want = case.kind.oracle(case);
+    let want = case.oracle();
     case.check_on("as it is", gpu(), &want);
 }
 
@@ -36,7 +36,7 @@ fn more_workgroups_than_a_dimension_of_the_grid() {
         let case = Case::new(kind, &shape, 1e6);
         let plan = small.context().plan(case.norm().as_ref()).unwrap();
         assert!(plan.passes().iter().any(|pass| pass.workgroups() > 65_535), "{plan}");
-        case.check_on("in small workgroups", &small, &case.kind.oracle(&case));
+        case.check_on("in small workgroups", &small, &case.oracle());
     }
 }
 
@@ -46,7 +46,7 @@ fn narrow_grids() {
     let narrow = changed(|capabilities| capabilities.max_workgroups = 60);
     for (kind, shape) in every_kind().into_iter().chain([(Kind::Layer { ndim: 1 }, vec![9_001, 70])]) {
         let case = Case::new(kind, &shape, 1e6);
-        case.check_on("on a narrow grid", &narrow, &case.kind.oracle(&case));
+        case.check_on("on a narrow grid", &narrow, &case.oracle());
     }
 }
 
@@ -130,7 +130,7 @@ fn an_outlier_first_costs_the_mean_nothing() {
     for width in [700, 16_000, 40_000] {
         let mut case = Case::new(Kind::Layer { ndim: 1 }, &[1, width], 0.0).plain();
         set(&mut case.x, 0, 1e6);
-        let want = case.kind.oracle(&case).mean.unwrap();
+        let want = case.oracle().mean.unwrap();
         for (label, gpu) in gpus() {
             let mean = gpu.run_array_blocking(case.norm().as_ref(), case.inputs().with_mean()).unwrap().mean.unwrap();
             let error = (f64::from(mean[[0, 0]]) / want[[0, 0]] - 1.0).abs();
@@ -186,7 +186,7 @@ fn deviations_of_one_size_in_many_partials() {
             *v = if at / 2 % 2 == 0 { 0.949_14 } else { -0.949_14 };
             at += 1;
         });
-        case.check_on("with few lanes", &tiny, &case.kind.oracle(&case));
+        case.check_on("with few lanes", &tiny, &case.oracle());
     }
 }
 
@@ -197,7 +197,7 @@ fn large_beside_small() {
         let mut case = Case::new(kind, &shape, 0.5);
         let last = case.x.shape().to_vec();
         for (index, v) in case.x.indexed_iter_mut() {
-            if kind.group_of(&last, index.slice()).iter().sum::<usize>() % 2 == 1 {
+            if kind.entry().groups.of(&last, index.slice()).iter().sum::<usize>() % 2 == 1 {
                 *v *= 1e7;
             }
         }
@@ -313,7 +313,7 @@ fn exact_data_is_right_to_a_few_ulp() {
             let mut x = ArrayD::from_elem(case.x.shape(), mean);
             for (index, _) in case.x.indexed_iter() {
                 let index = index.slice().to_vec();
-                let group = kind.group_of(&shape, &index);
+                let group = kind.entry().groups.of(&shape, &index);
                 match waiting.remove(&group) {
                     None => drop(waiting.insert(group, index)),
                     Some(partner) => {
@@ -324,7 +324,7 @@ fn exact_data_is_right_to_a_few_ulp() {
                 }
             }
             case.x = x;
-            let want = case.kind.oracle(&case);
+            let want = case.oracle();
             for (label, gpu) in gpus() {
                 let out = gpu.run_array_blocking(case.norm().as_ref(), case.inputs()).unwrap();
                 for (got, want) in out.y.iter().zip(want.y.iter()) {

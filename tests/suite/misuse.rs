@@ -742,7 +742,7 @@ fn empty_tensors_are_nothing_to_do() {
     let shapes: [[usize; 3]; 5] = [[0, 4, 6], [2, 0, 6], [2, 4, 0], [0, 0, 0], [0, 4, 0]];
     for kind in kinds {
         for shape in shapes {
-            let norm = kind.norm(&shape, 1e-5);
+            let norm = kind.norm(&shape, 1e-5, None).unwrap();
             let plan = gpu().context().plan(norm.as_ref()).unwrap();
             assert!(plan.passes().is_empty() && plan.bytes_moved() == 0 && plan.scratch_bytes() == 0, "{plan}");
             assert!(plan.to_string().ends_with("empty, nothing to do"), "{plan}");

@@ -27,8 +27,8 @@ fn joined(parts: &[ArrayD<f32>]) -> ArrayD<f32> {
     concatenate(Axis(0), &parts.iter().map(|part| part.view()).collect::<Vec<_>>()).unwrap()
 }
 
-fn norm(shape: &[usize], axis: usize) -> BatchNorm {
-    BatchNorm::new(shape, axis as isize).unwrap().running_variance(VarianceEstimator::Unbiased)
+fn norm(shape: &[usize], axis: isize) -> BatchNorm {
+    BatchNorm::new(shape, axis).unwrap().running_variance(VarianceEstimator::Unbiased)
 }
 
 fn moments_of(gpu: &Gpu, norm: &dyn Norm, x: &[f32]) -> Vec<f32> {
@@ -40,11 +40,11 @@ fn moments_of(gpu: &Gpu, norm: &dyn Norm, x: &[f32]) -> Vec<f32> {
 }
 
 /// A batch over `sizes.len()` devices, each with its part.
-fn synchronized(gpu: &Gpu, gradient: &Gradient, axis: usize, sizes: &[usize]) {
+fn synchronized(gpu: &Gpu, gradient: &Gradient, axis: isize, sizes: &[usize]) {
     let whole = &gradient.case;
-    let want = whole.kind.oracle(whole);
+    let want = whole.oracle();
     let want_back = gradient.oracle();
-    let channels = whole.x.shape()[axis];
+    let channels = whole.x.shape()[axis as usize];
     let (xs, dys) = (parts(&whole.x, sizes), parts(&gradient.dy, sizes));
     let (weight, bias) = (flat(whole.weight.as_ref().unwrap()), flat(whole.bias.as_ref().unwrap()));
     let (weight, bias) = (Tensor::new(gpu, &weight), Tensor::new(gpu, &bias));

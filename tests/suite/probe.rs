@@ -49,7 +49,7 @@ fn a_probed_gpu_plans_by_the_probe_and_is_right() {
     let probed = gpu().clone().probed_blocking().unwrap();
     assert_eq!(*probed.context().capabilities(), Capabilities::of(gpu().device()).after(&probe));
     let case = Case::new(Kind::Layer { ndim: 1 }, &[5, 70], 1e6);
-    case.check_on("probed", &probed, &case.kind.oracle(&case));
+    case.check_on("probed", &probed, &case.oracle());
     let context = Context::with_capabilities(gpu().device(), Capabilities::of(gpu().device()).after(&probe));
     assert!(context.plan(&LayerNorm::new(&[5, 70], &[70]).unwrap()).is_ok());
 }

@@ -188,7 +188,7 @@ fn specs() -> impl Strategy<Value = Spec> {
     (which, numbers, how).prop_map(|((shape, choice, offset, tracking), (eps, x, weight, bias, seed), how)| {
         let (statistics, memory, arrays_on, buffers, buffers_on) = how;
         let kind = kind(&shape, choice, offset);
-        let affine = !matches!(kind, Kind::Mvn { .. } | Kind::Lp { .. });
+        let affine = kind.is_affine();
         let tracking = tracking.filter(|_| matches!(kind, Kind::BatchTrain { .. }));
         let (weight, bias) = (weight.filter(|_| affine), bias.filter(|_| affine));
         Spec { shape, kind, tracking, eps, x, weight, bias, statistics, seed, memory, arrays_on, buffers, buffers_on }
@@ -245,8 +245,9 @@ struct Trial<'a> {
 }
 
 /// Whether the reduced axes are runs that a block `[kept, reduced, kept, reduced]` has room for.
-fn fits_a_block(shape: &[usize], reduced: &[usize]) -> bool {
-    let mut runs: Vec<bool> = (0..shape.len()).filter(|&a| shape[a] != 1).map(|a| reduced.contains(&a)).collect();
+fn fits_a_block(shape: &[usize], reduced: &[isize]) -> bool {
+    let mut runs: Vec<bool> =
+        (0..shape.len()).filter(|&a| shape[a] != 1).map(|a| reduced.contains(&(a as isize))).collect();
     runs.dedup();
     runs.len() <= if runs.first() == Some(&true) { 3 } else { 4 }
 }
@@ -256,7 +257,7 @@ impl<'a> Trial<'a> {
     fn new(spec: &'a Spec) -> Option<Self> {
         let Spec { shape, kind, eps, buffers, .. } = spec;
         if let Kind::Mvn { axes } | Kind::Lp { axes, .. } = *kind {
-            let signed: Vec<isize> = axes.iter().map(|&axis| axis as isize - shape.len() as isize).collect();
+            let signed: Vec<isize> = axes.iter().map(|&axis| axis - shape.len() as isize).collect();
             let refused = [MeanVarianceNorm::new(shape, &signed).err(), LpNorm::l1(shape, &signed).err()];
             if !fits_a_block(shape, axes) {
                 assert!(refused.iter().all(|e| matches!(e, Some(SpecError::AlternatingAxes { .. }))), "{refused:?}");
@@ -272,7 +273,7 @@ impl<'a> Trial<'a> {
             .collect();
         let x_once = spec.x.array(&once, &mut data);
         let x = x_once.broadcast(IxDyn(shape)).unwrap().to_owned();
-        let parameter_shape = kind.norm(shape, *eps).parameter_shape();
+        let parameter_shape = kind.norm(shape, *eps, None).unwrap().parameter_shape();
         let mut weight = spec.weight.as_ref().map(|values| values.array(&parameter_shape, &mut data));
         let mut bias = spec.bias.as_ref().map(|values| values.array(&parameter_shape, &mut data));
         if let (Some(weight), Some(from)) = (&mut weight, spec.weight_in_x()) {
@@ -289,7 +290,7 @@ impl<'a> Trial<'a> {
             std.mapv(|v| if v.abs() < 0.02 * spec.x.std { 0.0 } else { v * v })
         });
         let case = Case { kind: *kind, eps: *eps, x, weight, bias, running_mean, running_var };
-        let want = kind.oracle(&case);
+        let want = case.oracle();
         Some(Self { spec, norm: spec.norm(), case, x_once, want })
     }
 
@@ -302,7 +303,7 @@ impl<'a> Trial<'a> {
     fn largest_of_groups(&self, statistics_shape: &[usize]) -> ArrayD<f64> {
         let mut most = ArrayD::zeros(statistics_shape);
         for (index, v) in self.case.x.indexed_iter().filter(|(_, v)| v.is_finite()) {
-            let group = &mut most[&self.spec.kind.group_of(&self.spec.shape, index.slice())[..]];
+            let group = &mut most[&self.spec.kind.entry().groups.of(&self.spec.shape, index.slice())[..]];
             *group = f64::from(v.abs()).max(*group);
         }
         most
@@ -464,9 +465,9 @@ impl Tracking {
 impl Spec {
     fn norm(&self) -> Box<dyn Norm> {
         let (Kind::BatchTrain { axis }, Some(tracking)) = (self.kind, self.tracking) else {
-            return self.kind.norm(&self.shape, self.eps);
+            return self.kind.norm(&self.shape, self.eps, None).unwrap();
         };
-        let norm = BatchNorm::new(&self.shape, axis as isize).unwrap().eps(self.eps);
+        let norm = BatchNorm::new(&self.shape, axis).unwrap().eps(self.eps);
         let norm = match tracking.momentum {
             Rule::Take(take) => norm.momentum(take),
             Rule::Keep(keep) => norm.momentum(Momentum::onnx(keep)),
@@ -479,7 +480,7 @@ impl Spec {
     /// Where in x the weight begins, if it lies there.
     fn weight_in_x(&self) -> Option<usize> {
         let elements: usize = self.shape.iter().product();
-        let parameters: usize = self.kind.norm(&self.shape, self.eps).parameter_shape().iter().product();
+        let parameters: usize = self.kind.norm(&self.shape, self.eps, None).unwrap().parameter_shape().iter().product();
         let infinite = self.x.odd.iter().any(|v| v.is_infinite());
         let may = !self.buffers.in_place && self.weight.is_some() && !infinite;
         let from = usize::from(self.buffers.weight_in_x.filter(|_| may)?);

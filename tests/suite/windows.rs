@@ -38,7 +38,7 @@ fn windows_of_every_kind() {
     ] {
         for mean in [0.0, 1e6] {
             let case = Case::new(kind, &shape, mean);
-            let want = case.kind.oracle(&case);
+            let want = case.oracle();
             for (label, gpu) in bindings_of(240_000) {
                 let plan = gpu.context().plan(case.norm().as_ref()).unwrap();
                 assert!(plan.to_string().contains(" windows"), "{plan}");
@@ -74,7 +74,7 @@ fn a_window_of_one_element() {
     let gpu = changed(|c| (c.software, c.max_binding) = (true, 1024 * 8192 * 4 + 1024));
     let plan = gpu.context().plan(case.norm().as_ref()).unwrap();
     assert!(plan.to_string().contains("in 3 windows"), "{plan}");
-    case.check_on("in three windows", &gpu, &case.kind.oracle(&case));
+    case.check_on("in three windows", &gpu, &case.oracle());
 }
 
 /// 300 MB and more where a binding is 128 MiB: no test adapter holds less.
@@ -86,7 +86,7 @@ fn large(cases: &[(Kind, &[usize])]) {
         let limits = gpu().device().limits();
         let plan = gpu().context().plan(case.norm().as_ref()).unwrap();
         assert_eq!(plan.to_string().contains(" windows"), bytes > limits.max_storage_buffer_binding_size, "{plan}");
-        case.check_on("large", gpu(), &case.kind.oracle(&case));
+        case.check_on("large", gpu(), &case.oracle());
     }
 }
 

@@ -5,7 +5,7 @@ use wgpu_norm::wgpu::{AdapterInfo, Features};
 use wgpu_norm::{AdapterReport, Error, Gpu, RunError};
 
 use crate::cli::Adapters;
-use crate::failure::{Failure, chain};
+use crate::failure::{Failure, chain, print};
 use crate::progress::Progress;
 
 pub(crate) fn run(options: &Adapters) -> Result<(), Failure> {
@@ -15,10 +15,10 @@ pub(crate) fn run(options: &Adapters) -> Result<(), Failure> {
     };
     if options.json {
         let list: Vec<Value> = reports.iter().map(json_of).collect();
-        crate::print(&format!("{}\n", json!({ "adapters": list })))?;
+        print(&format!("{}\n", json!({ "adapters": list })))?;
     } else {
         let list: Vec<String> = reports.iter().map(text_of).collect();
-        crate::print(&list.join("\n"))?;
+        print(&list.join("\n"))?;
     }
     if reports.iter().any(|report| report.chosen) {
         return Ok(());

@@ -2,19 +2,20 @@
 
 use std::fs;
 use std::io;
+use std::num::NonZeroUsize;
 use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use wgpu_norm::SpecError;
-use wgpu_norm::sample::Kind;
+use wgpu_norm::sample::Arguments;
 
 use crate::adapters;
-use crate::cli::{Bench, Directions, NormName};
-use crate::failure::{Failure, one_line};
+use crate::cli::{Bench, Directions};
+use crate::failure::{Failure, one_line, print};
 use crate::files;
 use crate::progress::Progress;
-use crate::specify;
+use crate::{specify, usage};
 use timing::{Case, Comparison, Device, Direction, Effort, Report, Trouble};
 
 #[path = "../../bench/mod.rs"]
@@ -29,7 +30,7 @@ struct Run {
 }
 
 pub(crate) fn run(options: &Bench) -> Result<(), Failure> {
-    options.check()?;
+    usage::check_bench(options)?;
     // All that can be wrong before minutes are spent.
     let earlier = options.compare.as_deref().map(read).transpose()?;
     let files = [("--json", options.json.as_deref()), ("--plot", options.plot.as_deref())];
@@ -58,7 +59,7 @@ pub(crate) fn run(options: &Bench) -> Result<(), Failure> {
         .map_err(|trouble| failed(&trouble))?
     };
     let run = Run { adapter: adapters::identity(&device.info), report };
-    crate::print(&text(&run, options, &device, earlier.as_ref()))?;
+    print(&text(&run, options, &device, earlier.as_ref()))?;
     let comparison = earlier.as_ref().map(|(_, comparison)| comparison);
     let mut staged = Vec::new();
     for (target, &(option, _)) in targets.into_iter().zip(&asked) {
@@ -85,7 +86,7 @@ fn cases(options: &Bench) -> Result<Vec<Case>, Failure> {
     if options.shape.is_empty() {
         let wanted = |case: &Case| {
             let directed = directions.iter().any(|direction| direction.name() == case.direction.name());
-            directed && (options.norm.is_empty() || options.norm.contains(&name(case.kind)))
+            directed && (options.norm.is_empty() || options.norm.iter().any(|norm| norm.word() == case.kind.word()))
         };
         return Ok(timing::all().into_iter().filter(wanted).collect());
     }
@@ -98,17 +99,12 @@ fn cases(options: &Bench) -> Result<Vec<Case>, Failure> {
 
 /// The user's own shapes.
 fn own(options: &Bench, direction: Direction, cases: &mut Vec<Case>) -> Result<(), Failure> {
-    for &norm in &options.norm {
-        let axis = options.channel_axis.unwrap_or(-1);
-        let kinds = match norm {
-            NormName::Layer => vec![Kind::Layer { ndim: 1 }],
-            NormName::Rms => vec![Kind::Rms { weight_offset: 0.0 }],
-            NormName::Group => vec![Kind::Group { groups: options.groups(), axis }],
-            NormName::Instance => vec![Kind::Instance { axis }],
-            NormName::Batch => vec![Kind::BatchTrain { axis }, Kind::BatchEval { axis }],
-            NormName::Mvn => vec![Kind::Mvn { axes: &[0, 2, 3] }],
-            NormName::Lp => vec![Kind::Lp { p: 2, axes: &[-1] }],
-        };
+    for norm in &options.norm {
+        let groups = options.groups.map(NonZeroUsize::get);
+        let kind = |train| norm.with(&Arguments { groups, axis: options.channel_axis, train, ..Arguments::default() });
+        // Most norms are the same in training.
+        let mut kinds = vec![kind(true), kind(false)];
+        kinds.dedup();
         for shape in &options.shape {
             for &kind in kinds.iter().filter(|kind| kind.has_backward() || !direction.is_backward()) {
                 let case = Case { kind, shape: shape.0.clone().into(), direction };
@@ -118,18 +114,6 @@ fn own(options: &Bench, direction: Direction, cases: &mut Vec<Case>) -> Result<(
         }
     }
     Ok(())
-}
-
-fn name(kind: Kind) -> NormName {
-    match kind {
-        Kind::Layer { .. } => NormName::Layer,
-        Kind::Rms { .. } => NormName::Rms,
-        Kind::Group { .. } => NormName::Group,
-        Kind::Instance { .. } => NormName::Instance,
-        Kind::BatchTrain { .. } | Kind::BatchEval { .. } => NormName::Batch,
-        Kind::Mvn { .. } => NormName::Mvn,
-        Kind::Lp { .. } => NormName::Lp,
-    }
 }
 
 /// The library's refusal, with the option it is about.

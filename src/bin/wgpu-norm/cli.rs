@@ -10,12 +10,15 @@ mod values;
 use std::path::{Path, PathBuf};
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use wgpu_norm::VarianceEstimator;
+use wgpu_norm::sample::{Kind, Running};
 
 pub(crate) use bench::{Bench, Directions};
-pub(crate) use common::{Given, Run};
+pub(crate) use common::{ParameterOptions, Run};
 pub(crate) use grad::Grad;
-pub(crate) use norm::{NormName, NormOptions};
+pub(crate) use norm::NormOptions;
 pub(crate) use plan::Plan;
+pub(crate) use values::{Dims, Lengths};
 use values::{eps, momentum};
 
 const EXAMPLES: &str = "\
@@ -125,12 +128,11 @@ pub(crate) struct Apply {
     #[arg(long, value_name = "FILE")]
     pub(crate) output: PathBuf,
     #[command(flatten)]
-    pub(crate) given: Given,
+    pub(crate) parameters: ParameterOptions,
     /// What is added at the end [default: 0]
     #[arg(long, value_name = "FILE")]
     pub(crate) bias: Option<PathBuf>,
-    /// What is added to the variance (mvn: to the standard deviation), or the least that is divided by (lp) [default: 1e-5;
-    /// mvn: 1e-9, lp: 1e-12]
+    /// What is added to the variance [default: 1e-5, unless NORM says otherwise]
     #[arg(long, value_parser = eps, allow_hyphen_values = true)]
     pub(crate) eps: Option<f32>,
     /// Also write the mean of each group
@@ -185,20 +187,19 @@ pub(crate) struct Doctor {
 }
 
 impl Apply {
-    pub(crate) fn eps(&self) -> f32 {
-        self.eps.unwrap_or(match self.norm.name {
-            NormName::Mvn => 1e-9,
-            NormName::Lp => 1e-12,
-            _ => wgpu_norm::DEFAULT_EPS,
-        })
+    pub(crate) fn kind(&self) -> Kind {
+        self.norm.kind(self.parameters.weight_offset)
     }
 
-    pub(crate) fn momentum(&self) -> f32 {
-        self.momentum.unwrap_or(0.1)
-    }
-
-    pub(crate) fn estimator(&self) -> Estimator {
-        self.running_var_estimator.unwrap_or(Estimator::Biased)
+    /// How running statistics are updated, if they are: a norm that trains is given them, or asked for them.
+    pub(crate) fn running(&self) -> Option<Running> {
+        let given = self.parameters.running_mean.is_some();
+        let asked = self.save_running_mean.is_some() || self.save_running_var.is_some();
+        let variance = match self.running_var_estimator {
+            None | Some(Estimator::Biased) => VarianceEstimator::Biased,
+            Some(Estimator::Unbiased) => VarianceEstimator::Unbiased,
+        };
+        (self.norm.train && (given || asked)).then(|| Running { take: self.momentum.unwrap_or(0.1), variance })
     }
 
     /// The name, the option and the path of each output that is asked for.
@@ -212,13 +213,5 @@ impl Apply {
         let mut wanted = vec![("y", "--output", self.output.as_path())];
         wanted.extend(optional.into_iter().filter_map(|(name, option, path)| Some((name, option, path.as_deref()?))));
         wanted
-    }
-
-    /// Whether a training batch norm updates running statistics: they are given, or wanted.
-    pub(crate) fn tracks(&self) -> bool {
-        self.norm.train
-            && (self.given.running_mean.is_some()
-                || self.save_running_mean.is_some()
-                || self.save_running_var.is_some())
     }
 }

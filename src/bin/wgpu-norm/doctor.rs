@@ -8,7 +8,7 @@ use wgpu_norm::reference::TOLERANCE;
 
 use crate::adapters;
 use crate::cli::Doctor;
-use crate::failure::Failure;
+use crate::failure::{Failure, print};
 use crate::progress::Progress;
 use crate::specify;
 
@@ -26,7 +26,7 @@ pub(crate) fn run(options: &Doctor) -> Result<(), Failure> {
         })
         .map_err(|error| specify::refusal(None, &error))?;
     drop(step);
-    crate::print(&match (options.json, options.verbose) {
+    print(&match (options.json, options.verbose) {
         (true, _) => json_of(&gpu, &report),
         (false, true) => format!("{}\n{report}", report.table()),
         (false, false) => report.to_string(),

@@ -54,3 +54,14 @@ pub(crate) fn note(text: &str) {
     // If standard error is closed, no one wants to know.
     let _ = writeln!(io::stderr(), "note: {}", printable(text));
 }
+
+/// Prints to standard output. Whoever closed it has read enough, so that is no failure.
+pub(crate) fn print(text: &str) -> Result<(), Failure> {
+    let mut out = io::stdout().lock();
+    match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
+            Err(Failure::Failed(format!("cannot write to standard output: {error}")))
+        }
+        _ => Ok(()),
+    }
+}

@@ -3,78 +3,67 @@
 use std::path::Path;
 use std::time::Instant;
 
-use ndarray::ArrayD;
-use wgpu_norm::{Backward, Error, Gradients, Inputs};
+use wgpu_norm::sample::{Exact, gradient};
+use wgpu_norm::{Backward, Error};
 
+use crate::check::{Widen, check};
 use crate::cli::{Device, Grad};
 use crate::failure::Failure;
-use crate::files::{self, Input, Loaded};
+use crate::files::{self, Input};
 use crate::progress::Progress;
 use crate::report::{self, Read, Report};
-use crate::specify::{self, Numbers};
-use crate::{adapters, check, usage};
-
-/// The arrays a backward pass works on.
-pub(crate) struct Arrays {
-    pub(crate) x: Loaded,
-    pub(crate) grad_output: Loaded,
-    pub(crate) weight: Option<Loaded>,
-    pub(crate) running_mean: Option<Loaded>,
-    pub(crate) running_var: Option<Loaded>,
-}
+use crate::{adapters, specify, usage};
 
 pub(crate) fn run(grad: &Grad) -> Result<(), Failure> {
     usage::check_grad(grad)?;
     // All paths first, as for the forward pass.
-    let given = &grad.given;
     let input = Input::locate("--input", &grad.input)?;
     let grad_output = Input::locate("--grad-output", &grad.grad_output)?;
-    let weight = Input::locate_optional("--weight", given.weight.as_ref())?;
-    let running_mean = Input::locate_optional("--running-mean", given.running_mean.as_ref())?;
-    let running_var = Input::locate_optional("--running-var", given.running_var.as_ref())?;
+    let parameters = specify::parameters(&grad.parameters, None)?;
     let asked = grad.wanted();
     let paths: Vec<(&str, &Path)> = asked.iter().map(|&(_, option, path)| (option, path)).collect();
     let targets = files::targets(&paths)?;
 
     let refused = |error: &Error| specify::refused(error, grad.norm.groups.is_some());
     let x = input.load(grad.run.check)?;
+    let kind = grad.kind();
     // A backward pass updates no running statistics.
-    let numbers = Numbers { eps: grad.eps(), weight_offset: given.weight_offset(), running: None };
-    let norm = specify::norm(&grad.norm, x.values.shape(), &numbers).map_err(|error| refused(&error.into()))?;
-    let optional = |input: Option<&Input>| Input::load_optional(input, grad.run.check);
-    let arrays = Arrays {
-        x,
-        grad_output: grad_output.load(grad.run.check)?,
-        weight: optional(weight.as_ref())?,
-        running_mean: optional(running_mean.as_ref())?,
-        running_var: optional(running_var.as_ref())?,
-    };
+    let norm =
+        specify::norm(&grad.norm, kind, x.values.shape(), grad.eps, None).map_err(|error| refused(&error.into()))?;
+    let dy = grad_output.load(grad.run.check)?;
+    let parameters = parameters.try_map(|input| input.load(grad.run.check))?;
 
     let Device::Gpu = grad.run.device;
     let gpu = adapters::start(grad.run.adapter.as_deref())?;
     let wanted = wanted(grad);
     let plan = gpu.context().plan_backward(norm.as_ref(), wanted).map_err(|error| refused(&error.into()))?;
-    let name = grad.norm.name.name();
+    let name = kind.word();
     let (gradients, time) = {
         let _progress = Progress::spinner(format!("gradients of {name} norm"));
+        let inputs = parameters.map(|array| array.values.view()).beside(x.values.view()).grad_output(dy.values.view());
         let start = Instant::now();
         let gradients =
-            gpu.run_backward_array_blocking(norm.as_ref(), wanted, inputs(&arrays)).map_err(|error| refused(&error))?;
+            gpu.run_backward_array_blocking(norm.as_ref(), wanted, inputs).map_err(|error| refused(&error))?;
         (gradients, start.elapsed())
     };
     let checked = grad.run.check.then(|| {
         let _progress = Progress::spinner("checking in float64".to_owned());
-        check::check_gradients(grad, &arrays, &gradients)
+        let want = |widen: Widen| {
+            let eps = f64::from(grad.eps.unwrap_or_else(|| kind.entry().eps));
+            let exact = Exact { x: widen(&x), parameters: parameters.map(widen), eps };
+            kind.gradients_wanted(&exact, &widen(&dy))
+        };
+        check(parameters.iter().chain([&x, &dy]), want, |name| gradient(&gradients, name))
     });
-    let outputs = files::write(&asked, targets, |name| output(&gradients, name))?;
+    let outputs = files::write(&asked, targets, |name| gradient(&gradients, name))?;
 
     let report = Report {
         what: format!("gradients of {name} norm"),
         norm: name,
         direction: "backward",
         inputs: vec![
-            Read { name: "input", path: &grad.input, array: &arrays.x },
-            Read { name: "grad_output", path: &grad.grad_output, array: &arrays.grad_output },
+            Read { name: "input", path: &grad.input, array: &x },
+            Read { name: "grad_output", path: &grad.grad_output, array: &dy },
         ],
         gpu: &gpu,
         plan: report::passes(&plan),
@@ -98,28 +87,4 @@ fn wanted(grad: &Grad) -> Backward {
         wanted = wanted.without_bias();
     }
     wanted
-}
-
-fn inputs(arrays: &Arrays) -> Inputs<ndarray::ArrayViewD<'_, f32>> {
-    let mut inputs = Inputs::new(arrays.x.values.view()).grad_output(arrays.grad_output.values.view());
-    if let Some(weight) = &arrays.weight {
-        inputs = inputs.weight(weight.values.view());
-    }
-    if let Some(mean) = &arrays.running_mean {
-        inputs = inputs.running_mean(mean.values.view());
-    }
-    if let Some(var) = &arrays.running_var {
-        inputs = inputs.running_var(var.values.view());
-    }
-    inputs
-}
-
-/// The gradient of this name.
-pub(crate) fn output<'a>(gradients: &'a Gradients<ArrayD<f32>>, name: &str) -> Option<&'a ArrayD<f32>> {
-    match name {
-        "grad_input" => gradients.input.as_ref(),
-        "grad_weight" => gradients.weight.as_ref(),
-        "grad_bias" => gradients.bias.as_ref(),
-        _ => None,
-    }
 }

@@ -15,7 +15,6 @@ mod report;
 mod specify;
 mod usage;
 
-use std::io::{self, Write as _};
 use std::process::ExitCode;
 
 use clap::error::ErrorKind;
@@ -71,15 +70,4 @@ fn report(subcommand: &str, failure: Failure) -> ExitCode {
     };
     let _ = error.print();
     ExitCode::from(status)
-}
-
-/// Prints to standard output. Whoever closed it has read enough, so that is no failure.
-fn print(text: &str) -> Result<(), Failure> {
-    let mut out = io::stdout().lock();
-    match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
-        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
-            Err(Failure::Failed(format!("cannot write to standard output: {error}")))
-        }
-        _ => Ok(()),
-    }
 }

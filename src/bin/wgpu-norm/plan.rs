@@ -1,23 +1,21 @@
 //! `wgpu-norm plan`: how a norm would run on this machine.
 
 use serde_json::{Value, json};
-use wgpu_norm::{Backward, Block, Gpu, Momentum, Plan, VarianceEstimator};
+use wgpu_norm::sample::Running;
+use wgpu_norm::{Backward, Block, Gpu, Plan};
 
-use crate::adapters;
-use crate::cli;
-use crate::failure::Failure;
-use crate::specify::{self, Numbers, Running};
+use crate::failure::{Failure, print};
+use crate::{adapters, cli, specify, usage};
 
 pub(crate) fn run(options: &cli::Plan) -> Result<(), Failure> {
-    options.check()?;
+    usage::check_plan(options)?;
     // Any will do: no plan depends on them.
-    let running = Running { momentum: Momentum::exponential(0.1), variance: VarianceEstimator::Biased };
-    let numbers =
-        Numbers { eps: wgpu_norm::DEFAULT_EPS, weight_offset: 0.0, running: options.track.then_some(running) };
+    let running = options.track.then_some(Running::USUAL);
     let refused = |error: wgpu_norm::SpecError| {
         specify::refusal(specify::option(&error, options.norm.groups.is_some(), "--shape"), &error)
     };
-    let norm = specify::norm(&options.norm, &options.shape.0, &numbers).map_err(refused)?;
+    let norm =
+        specify::norm(&options.norm, options.norm.kind(None), &options.shape.0, None, running).map_err(refused)?;
     let gpu = adapters::start(options.adapter.as_deref())?;
     let plan = match (options.backward, options.saved_statistics) {
         (false, _) => gpu.context().plan(norm.as_ref()),
@@ -25,7 +23,7 @@ pub(crate) fn run(options: &cli::Plan) -> Result<(), Failure> {
         (true, true) => gpu.context().plan_backward(norm.as_ref(), Backward::new().saved_statistics()),
     }
     .map_err(refused)?;
-    crate::print(&if options.json { json_of(options, &gpu, &plan) } else { text_of(options, &gpu, &plan) })
+    print(&if options.json { json_of(options, &gpu, &plan) } else { text_of(options, &gpu, &plan) })
 }
 
 /// Words of a plan, how the legend has them, and what they mean.

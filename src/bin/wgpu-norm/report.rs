@@ -8,7 +8,7 @@ use wgpu_norm::{Gpu, Plan};
 
 use crate::adapters;
 use crate::check::{Checked, TOLERANCE};
-use crate::failure::Failure;
+use crate::failure::{Failure, print};
 use crate::files::{Loaded, Written};
 
 pub(crate) struct Report<'a> {
@@ -41,7 +41,7 @@ pub(crate) fn passes(plan: &Plan) -> Vec<String> {
 impl Report<'_> {
     /// Prints it, and fails if a check did.
     pub(crate) fn print(&self, as_json: bool) -> Result<(), Failure> {
-        crate::print(&if as_json { self.json() } else { self.text() })?;
+        print(&if as_json { self.json() } else { self.text() })?;
         let failed: Vec<String> = self
             .checked
             .iter()

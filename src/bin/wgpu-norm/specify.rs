@@ -1,53 +1,44 @@
 //! From options to a norm, and from the library's refusal back to the option it is about.
 
 use std::error::Error as StdError;
+use std::path::PathBuf;
 
-use wgpu_norm::{
-    BatchNorm, BindError, Error, GroupNorm, InstanceNorm, LayerNorm, LpNorm, MeanVarianceNorm, Momentum, Norm, RmsNorm,
-    SpecError, VarianceEstimator,
-};
+use wgpu_norm::sample::{Kind, Parameters, Running};
+use wgpu_norm::{BindError, Error, Norm, SpecError};
 
-use crate::cli::{NormName, NormOptions};
+use crate::cli::{Lengths, NormOptions, ParameterOptions};
 use crate::failure::{Failure, chain};
+use crate::files::Input;
 
-/// What no plan depends on.
-pub(crate) struct Numbers {
-    pub(crate) eps: f32,
-    pub(crate) weight_offset: f32,
-    /// How a training batch norm updates running statistics, if it does.
-    pub(crate) running: Option<Running>,
+/// Where the parameters lie that the options name.
+pub(crate) fn parameters(options: &ParameterOptions, bias: Option<&PathBuf>) -> Result<Parameters<Input>, Failure> {
+    let ParameterOptions { weight, running_mean, running_var, .. } = options;
+    Parameters {
+        weight: weight.as_ref().map(|path| ("--weight", path)),
+        bias: bias.map(|path| ("--bias", path)),
+        running_mean: running_mean.as_ref().map(|path| ("--running-mean", path)),
+        running_var: running_var.as_ref().map(|path| ("--running-var", path)),
+    }
+    .try_map(|&(option, path)| Input::locate(option, path))
 }
 
-pub(crate) struct Running {
-    pub(crate) momentum: Momentum,
-    pub(crate) variance: VarianceEstimator,
-}
-
-/// The norm that the options ask for, of an input of this shape.
-pub(crate) fn norm(options: &NormOptions, shape: &[usize], numbers: &Numbers) -> Result<Box<dyn Norm>, SpecError> {
-    let last_axis = shape.last().copied().into_iter().collect::<Vec<usize>>();
-    let normalized = options.normalized_shape.as_ref().map_or(last_axis, |lengths| lengths.0.clone());
-    let axis = options.channel_axis();
-    let &Numbers { eps, weight_offset, ref running } = numbers;
-    Ok(match options.name {
-        NormName::Layer => Box::new(LayerNorm::new(shape, &normalized)?.eps(eps)),
-        NormName::Rms => Box::new(RmsNorm::new(shape, &normalized)?.eps(eps).weight_offset(weight_offset)),
-        NormName::Group => Box::new(GroupNorm::new(shape, options.groups(), axis)?.eps(eps)),
-        NormName::Instance => Box::new(InstanceNorm::new(shape, axis)?.eps(eps)),
-        NormName::Mvn => Box::new(MeanVarianceNorm::new(shape, &options.axes())?.eps(eps)),
-        NormName::Lp => {
-            let norm = if options.p() == 1 { LpNorm::l1 } else { LpNorm::l2 };
-            Box::new(norm(shape, &options.axes())?.eps(eps))
-        }
-        NormName::Batch => {
-            let norm = BatchNorm::new(shape, axis)?.eps(eps);
-            Box::new(match (options.train, running) {
-                (false, _) => norm.eval(),
-                (true, None) => norm.without_tracking(),
-                (true, Some(running)) => norm.momentum(running.momentum).running_variance(running.variance),
-            })
-        }
-    })
+/// The norm that the options ask for, of an input of this shape. By default its `eps` is the library's.
+pub(crate) fn norm(
+    options: &NormOptions,
+    kind: Kind,
+    shape: &[usize],
+    eps: Option<f32>,
+    running: Option<Running>,
+) -> Result<Box<dyn Norm>, SpecError> {
+    let norm = kind.norm(shape, eps.unwrap_or_else(|| kind.entry().eps), running)?;
+    match &options.normalized_shape {
+        Some(Lengths(given)) if *given != norm.parameter_shape() => Err(SpecError::NormalizedShape {
+            norm: norm.name(),
+            shape: shape.to_vec(),
+            normalized_shape: given.clone(),
+        }),
+        _ => Ok(norm),
+    }
 }
 
 /// The option that a refusal is about; `shape` is the one that the shape comes from.

@@ -2,27 +2,30 @@
 
 use std::path::Path;
 
-use crate::cli::{Apply, Given, Grad, NormName, NormOptions};
+use wgpu_norm::sample::Kind;
+
+use crate::cli::{Apply, Bench, Dims, Directions, Grad, NormOptions, ParameterOptions, Plan};
 use crate::failure::Failure;
 
 /// Checks that every option of `apply` has a meaning for the norm and beside the others.
 pub(crate) fn check(apply: &Apply) -> Result<(), Failure> {
-    belongs(apply.norm.name, &of_norm(&apply.norm))?;
-    belongs(apply.norm.name, &of_given(&apply.given))?;
-    belongs(apply.norm.name, &of_apply(apply))?;
+    let kind = apply.norm.norm;
+    belongs(kind, &of_norm(&apply.norm))?;
+    belongs(kind, &of_parameters(&apply.parameters))?;
+    belongs(kind, &of_apply(apply))?;
     outputs(&apply.wanted())?;
-    if apply.norm.name == NormName::Batch {
+    if kind.takes("--train") {
         batch(apply)?;
     }
-    offset(&apply.given)
+    offset(&apply.parameters)
 }
 
 /// The same for `grad`.
 pub(crate) fn check_grad(grad: &Grad) -> Result<(), Failure> {
-    let name = grad.norm.name;
-    has_backward(name, "grad")?;
-    belongs(name, &of_norm(&grad.norm))?;
-    belongs(name, &of_given(&grad.given))?;
+    let kind = grad.norm.norm;
+    has_backward(kind, "grad")?;
+    belongs(kind, &of_norm(&grad.norm))?;
+    belongs(kind, &of_parameters(&grad.parameters))?;
     let wanted = grad.wanted();
     if wanted.is_empty() {
         return usage(
@@ -30,27 +33,65 @@ pub(crate) fn check_grad(grad: &Grad) -> Result<(), Failure> {
         );
     }
     outputs(&wanted)?;
-    if name == NormName::Batch {
+    if kind.takes("--train") {
         batch_grad(grad)?;
     }
-    offset(&grad.given)
+    offset(&grad.parameters)
 }
 
-/// Refuses norms without gradients; `what` asks for them.
-pub(crate) fn has_backward(name: NormName, what: &str) -> Result<(), Failure> {
-    match name {
-        NormName::Mvn | NormName::Lp => {
-            let name = name.name();
-            usage(format!(
-                "{what}: {name} norm has no backward pass; layer, rms, group, instance and batch norm have one"
-            ))
+/// The same for `plan`.
+pub(crate) fn check_plan(plan: &Plan) -> Result<(), Failure> {
+    let kind = plan.norm.norm;
+    belongs(kind, &of_norm(&plan.norm))?;
+    if plan.backward {
+        has_backward(kind, "--backward")?;
+    }
+    if plan.saved_statistics && kind.takes("--train") && !plan.norm.train {
+        return usage("--saved-statistics needs --train: without it, batch norm goes by its running statistics");
+    }
+    Ok(())
+}
+
+/// The same for `bench`.
+pub(crate) fn check_bench(bench: &Bench) -> Result<(), Failure> {
+    if bench.direction == Directions::Backward {
+        for &kind in &bench.norm {
+            has_backward(kind, "--direction backward")?;
+        }
+    }
+    for (option, given) in [("--channel-axis", bench.channel_axis.is_some()), ("--groups", bench.groups.is_some())] {
+        if given && !bench.norm.iter().any(|kind| kind.takes(option)) {
+            let norms = words(|kind| kind.takes(option));
+            return usage(format!("{option} belongs to {norms} norm, and no such norm is in --norm"));
+        }
+    }
+    if let Some(Dims(dims)) = bench.shape.iter().find(|shape| shape.0.contains(&0)) {
+        return usage(format!("--shape: {dims:?} has no elements, so there is nothing to time"));
+    }
+    for (option, path) in [("--json", &bench.json), ("--plot", &bench.plot)] {
+        if path.as_ref().is_some_and(|path| path.as_os_str() == "-") {
+            return usage(format!("{option} must name a file, and - is none (for a file of that name, write ./-)"));
+        }
+    }
+    match &bench.plot {
+        Some(path) if !path.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("svg")) => {
+            usage(format!("--plot `{}` is no .svg file, the only kind that is drawn", path.display()))
         }
         _ => Ok(()),
     }
 }
 
-fn offset(given: &Given) -> Result<(), Failure> {
-    if given.weight_offset.is_some() && given.weight.is_none() {
+/// Refuses norms without gradients; `what` asks for them.
+fn has_backward(kind: Kind, what: &str) -> Result<(), Failure> {
+    if kind.has_backward() {
+        return Ok(());
+    }
+    let (word, others) = (kind.word(), words(Kind::has_backward));
+    usage(format!("{what}: {word} norm has no backward pass; {others} norm have one"))
+}
+
+fn offset(parameters: &ParameterOptions) -> Result<(), Failure> {
+    if parameters.weight_offset.is_some() && parameters.weight.is_none() {
         return usage("--weight-offset is added to the weights, and there is no --weight");
     }
     Ok(())
@@ -60,58 +101,60 @@ fn usage<T>(text: impl Into<String>) -> Result<T, Failure> {
     Err(Failure::Usage(text.into()))
 }
 
-/// An option, whether it is given, and the norms it belongs to.
-pub(crate) type Rule = (&'static str, bool, &'static [NormName]);
+/// An option, and whether it is given.
+type Given = (&'static str, bool);
 
-/// The rules of the options that say which norm.
-pub(crate) fn of_norm(options: &NormOptions) -> [Rule; 6] {
-    use NormName::{Batch, Group, Instance, Layer, Lp, Mvn, Rms};
+/// The options that say which norm.
+fn of_norm(options: &NormOptions) -> [Given; 6] {
     [
-        ("--axes", options.axes.is_some(), &[Mvn, Lp]),
-        ("--p", options.p.is_some(), &[Lp]),
-        ("--normalized-shape", options.normalized_shape.is_some(), &[Layer, Rms]),
-        ("--groups", options.groups.is_some(), &[Group]),
-        ("--channel-axis", options.channel_axis.is_some(), &[Group, Instance, Batch]),
-        ("--train", options.train, &[Batch]),
+        ("--axes", options.axes.is_some()),
+        ("--p", options.p.is_some()),
+        ("--normalized-shape", options.normalized_shape.is_some()),
+        ("--groups", options.groups.is_some()),
+        ("--channel-axis", options.channel_axis.is_some()),
+        ("--train", options.train),
     ]
 }
 
-fn of_given(given: &Given) -> [Rule; 4] {
-    use NormName::{Batch, Group, Instance, Layer, Rms};
+fn of_parameters(parameters: &ParameterOptions) -> [Given; 4] {
     [
-        ("--weight", given.weight.is_some(), &[Layer, Rms, Group, Instance, Batch]),
-        ("--weight-offset", given.weight_offset.is_some(), &[Rms]),
-        ("--running-mean", given.running_mean.is_some(), &[Batch]),
-        ("--running-var", given.running_var.is_some(), &[Batch]),
+        ("--weight", parameters.weight.is_some()),
+        ("--weight-offset", parameters.weight_offset.is_some()),
+        ("--running-mean", parameters.running_mean.is_some()),
+        ("--running-var", parameters.running_var.is_some()),
     ]
 }
 
-fn of_apply(apply: &Apply) -> [Rule; 6] {
-    use NormName::{Batch, Group, Instance, Layer, Mvn, Rms};
+fn of_apply(apply: &Apply) -> [Given; 6] {
     [
-        ("--bias", apply.bias.is_some(), &[Layer, Rms, Group, Instance, Batch]),
-        ("--momentum", apply.momentum.is_some(), &[Batch]),
-        ("--running-var-estimator", apply.running_var_estimator.is_some(), &[Batch]),
-        ("--save-running-mean", apply.save_running_mean.is_some(), &[Batch]),
-        ("--save-running-var", apply.save_running_var.is_some(), &[Batch]),
-        ("--save-mean", apply.save_mean.is_some(), &[Layer, Group, Instance, Batch, Mvn]),
+        ("--bias", apply.bias.is_some()),
+        ("--momentum", apply.momentum.is_some()),
+        ("--running-var-estimator", apply.running_var_estimator.is_some()),
+        ("--save-running-mean", apply.save_running_mean.is_some()),
+        ("--save-running-var", apply.save_running_var.is_some()),
+        ("--save-mean", apply.save_mean.is_some()),
     ]
 }
 
 /// Refuses options of other norms.
-pub(crate) fn belongs(name: NormName, rules: &[Rule]) -> Result<(), Failure> {
-    for &(option, given, norms) in rules {
-        if given && !norms.contains(&name) {
-            let names: Vec<&str> = norms.iter().map(|norm| norm.name()).collect();
-            let names = match names.split_last() {
-                Some((last, rest)) if !rest.is_empty() => format!("{} and {last}", rest.join(", ")),
-                _ => names.concat(),
-            };
+fn belongs(kind: Kind, options: &[Given]) -> Result<(), Failure> {
+    match options.iter().find(|&&(option, given)| given && !kind.takes(option)) {
+        None => Ok(()),
+        Some(&(option, _)) => {
+            let (word, norms) = (kind.word(), words(|kind| kind.takes(option)));
             let reason = if option == "--save-mean" { ", which takes no mean" } else { "" };
-            return usage(format!("{option} belongs to {names} norm, and this is {} norm{reason}", name.name()));
+            usage(format!("{option} belongs to {norms} norm, and this is {word} norm{reason}"))
         }
     }
-    Ok(())
+}
+
+/// The words of some norms: `layer, rms and group`.
+fn words(some: impl Fn(Kind) -> bool) -> String {
+    let words: Vec<&str> = Kind::ALL.into_iter().filter(|&kind| some(kind)).map(Kind::word).collect();
+    match words.split_last() {
+        Some((last, rest)) if !rest.is_empty() => format!("{} and {last}", rest.join(", ")),
+        _ => words.concat(),
+    }
 }
 
 /// Refuses what looks like an output that there is not: standard output, and a tensor in a .safetensors file.
@@ -130,7 +173,7 @@ fn outputs(wanted: &[(&str, &str, &Path)]) -> Result<(), Failure> {
 
 /// Batch norm's gradients through the statistics of the batch, or with the running ones as constants.
 fn batch_grad(grad: &Grad) -> Result<(), Failure> {
-    let running = [grad.given.running_mean.is_some(), grad.given.running_var.is_some()];
+    let running = [grad.parameters.running_mean.is_some(), grad.parameters.running_var.is_some()];
     match (grad.norm.train, running) {
         (true, [false, false]) | (false, [true, true]) => Ok(()),
         (true, [mean, _]) => {
@@ -140,7 +183,7 @@ fn batch_grad(grad: &Grad) -> Result<(), Failure> {
             ))
         }
         (false, [false, false]) => without_statistics(),
-        (false, _) => one_without_the_other(&grad.given),
+        (false, _) => one_without_the_other(&grad.parameters),
     }
 }
 
@@ -151,8 +194,8 @@ fn without_statistics() -> Result<(), Failure> {
     )
 }
 
-fn one_without_the_other(given: &Given) -> Result<(), Failure> {
-    match given.running_mean {
+fn one_without_the_other(parameters: &ParameterOptions) -> Result<(), Failure> {
+    match parameters.running_mean {
         Some(_) => usage("--running-mean needs --running-var beside it"),
         None => usage("--running-var needs --running-mean beside it"),
     }
@@ -160,7 +203,7 @@ fn one_without_the_other(given: &Given) -> Result<(), Failure> {
 
 /// Batch norm by the running statistics, or by those of the batch.
 fn batch(apply: &Apply) -> Result<(), Failure> {
-    let running = (apply.given.running_mean.is_some(), apply.given.running_var.is_some());
+    let running = (apply.parameters.running_mean.is_some(), apply.parameters.running_var.is_some());
     if !apply.norm.train {
         let training = [
             ("--momentum", apply.momentum.is_some()),
@@ -181,9 +224,9 @@ fn batch(apply: &Apply) -> Result<(), Failure> {
     match (apply.norm.train, running) {
         (_, (true, true)) => Ok(()),
         (false, (false, false)) => without_statistics(),
-        (_, (true, false)) | (_, (false, true)) => one_without_the_other(&apply.given),
+        (_, (true, false)) | (_, (false, true)) => one_without_the_other(&apply.parameters),
         (true, (false, false)) => {
-            if apply.tracks() {
+            if apply.running().is_some() {
                 return Ok(());
             }
             let updating = [

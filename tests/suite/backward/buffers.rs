@@ -175,7 +175,7 @@ fn residuals_there_and_back() {
         // What is normalized is the sum as f32.
         gradient.case.x = &x + &residual;
         let z = gradient.case.x.clone();
-        let (want, back) = (kind.oracle(&gradient.case), gradient.oracle());
+        let (want, back) = (gradient.case.oracle(), gradient.oracle());
         let incoming = Gradient::new(kind, &shape, 5.0).dy.mapv(|v| 2.0 * v);
         for (label, gpu) in gpus() {
             let what = format!("{kind:?} {shape:?} {label}");
@@ -306,7 +306,7 @@ fn what_is_not_finite_stays_in_its_group() {
                     let at = if kind == (Kind::BatchTrain { axis: 1 }) { 2 } else { 41 };
                     let spoiled = if in_dy { &mut gradient.dy } else { &mut gradient.case.x };
                     *spoiled.as_slice_mut().unwrap().get_mut(at).unwrap() = odd;
-                    let group = |index: &[usize]| kind.group_of(&shape, index);
+                    let group = |index: &[usize]| kind.entry().groups.of(&shape, index);
                     let index: Vec<usize> = {
                         let mut rest = at;
                         let mut index: Vec<usize> = shape

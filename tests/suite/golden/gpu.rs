@@ -1,40 +1,21 @@
 //! The GPU against what PyTorch computes in float64.
 
 use wgpu_norm::ndarray::ArrayD;
-use wgpu_norm::{
-    Backward, BatchNorm, GroupNorm, Inputs, InstanceNorm, LayerNorm, Momentum, Norm, RmsNorm, VarianceEstimator,
-};
+use wgpu_norm::{Backward, BatchNorm, Momentum, Norm, VarianceEstimator};
 
 use crate::golden::{Case, cases};
 use crate::support::{close, gpus, largest};
 
 fn norm(case: &Case) -> Box<dyn Norm> {
     let (shape, eps) = (case.x.shape(), case.eps as f32);
-    let axis = || case.channel_axis.unwrap();
-    let normalized = || case.normalized_shape.clone().unwrap();
-    match case.norm.as_str() {
-        "layer" => Box::new(LayerNorm::new(shape, &normalized()).unwrap().eps(eps)),
-        "rms" => {
-            let offset = case.weight_offset.unwrap_or(0.0) as f32;
-            Box::new(RmsNorm::new(shape, &normalized()).unwrap().eps(eps).weight_offset(offset))
-        }
-        "group" => Box::new(GroupNorm::new(shape, case.num_groups.unwrap(), axis()).unwrap().eps(eps)),
-        "instance" => Box::new(InstanceNorm::new(shape, axis()).unwrap().eps(eps)),
-        "batch" => {
-            let norm = BatchNorm::new(shape, axis()).unwrap().eps(eps);
-            if case.training != Some(true) {
-                return Box::new(norm.eval());
-            }
-            if case.running_mean.is_none() {
-                return Box::new(norm.without_tracking());
-            }
-            let momentum = case.momentum.map_or(Momentum::cumulative(), |take| Momentum::exponential(take as f32));
-            let unbiased = case.estimator.as_deref() == Some("unbiased");
-            let estimator = if unbiased { VarianceEstimator::Unbiased } else { VarianceEstimator::Biased };
-            Box::new(norm.momentum(momentum).running_variance(estimator))
-        }
-        other => panic!("{}: no norm {other}", case.name),
+    if case.training != Some(true) || case.running_mean.is_none() {
+        return case.kind().norm(shape, eps, None).unwrap();
     }
+    let momentum = case.momentum.map_or(Momentum::cumulative(), |take| Momentum::exponential(take as f32));
+    let unbiased = case.estimator.as_deref() == Some("unbiased");
+    let estimator = if unbiased { VarianceEstimator::Unbiased } else { VarianceEstimator::Biased };
+    let norm = BatchNorm::new(shape, case.channel_axis.unwrap()).unwrap().eps(eps);
+    Box::new(norm.momentum(momentum).running_variance(estimator))
 }
 
 /// The largest magnitude of what is added to make an element of `y`, in the whole tensor.
@@ -49,23 +30,14 @@ fn golden_files() {
         for (label, gpu) in gpus() {
             let norm = norm(&case);
             let what = |tensor: &str| format!("{tensor} of {} {label}", case.name);
-            let mut inputs = Inputs::new(case.x.view());
+            let mut inputs = case.parameters().map(|array| array.view()).beside(case.x.view());
             let training = case.norm != "batch" || case.training == Some(true);
             if training {
                 inputs = inputs.with_rstd();
                 inputs = if case.mean.is_some() { inputs.with_mean() } else { inputs };
             }
-            if let Some(weight) = &case.weight {
-                inputs = inputs.weight(weight.view());
-            }
-            if let Some(bias) = &case.bias {
-                inputs = inputs.bias(bias.view());
-            }
-            if let (Some(mean), Some(var)) = (&case.running_mean, &case.running_var) {
-                inputs = inputs.running_mean(mean.view()).running_var(var.view());
-                if let (true, Some(batches)) = (training, case.num_batches_tracked) {
-                    inputs = inputs.num_batches_tracked(batches as u32);
-                }
+            if let (true, Some(_), Some(batches)) = (training, &case.running_mean, case.num_batches_tracked) {
+                inputs = inputs.num_batches_tracked(batches as u32);
             }
             let out = gpu.run_array_blocking(norm.as_ref(), inputs).unwrap_or_else(|e| panic!("{}: {e}", case.name));
             let uniform = |like: &ArrayD<f64>, scale: f64| ArrayD::from_elem(like.raw_dim(), scale);
@@ -103,14 +75,8 @@ fn golden_gradients() {
         let Some(dy) = &case.grad_output else { continue };
         let scales = crate::golden::oracle::backward(&case, dy);
         for (label, gpu) in gpus() {
-            let mut inputs = Inputs::new(case.x.view()).grad_output(dy.view());
-            if let Some(weight) = &case.weight {
-                inputs = inputs.weight(weight.view());
-            }
-            if case.training == Some(false) {
-                let (mean, var) = (case.running_mean.as_ref().unwrap(), case.running_var.as_ref().unwrap());
-                inputs = inputs.running_mean(mean.view()).running_var(var.view());
-            }
+            let given = case.parameters().going_back(case.kind());
+            let inputs = given.map(|array| array.view()).beside(case.x.view()).grad_output(dy.view());
             let out = gpu.run_backward_array_blocking(norm(&case).as_ref(), Backward::new(), inputs).unwrap();
             for (name, got, want, scale) in [
                 ("grad_input", out.input, &case.grad_input, &scales.dx_scale),

@@ -13,6 +13,7 @@ use std::path::PathBuf;
 use safetensors::{Dtype, SafeTensors};
 use serde_json::Value;
 use wgpu_norm::ndarray::ArrayD;
+use wgpu_norm::sample::{Arguments, Exact, Kind, Parameters};
 
 /// One call of a norm: its arguments and its results. What the norm does not have is `None`.
 pub struct Case {
@@ -59,15 +60,29 @@ pub struct Case {
 }
 
 impl Case {
-    /// The number of normalized axes (layer and RMS).
-    pub fn normalized_ndim(&self) -> usize {
-        self.normalized_shape.as_ref().expect("a norm over the last axes").len()
+    /// The norm; batch norm that trains is one that keeps no running statistics.
+    pub fn kind(&self) -> Kind {
+        let kind = Kind::named(&self.norm).unwrap_or_else(|| panic!("no norm is called {}", self.norm));
+        kind.with(&Arguments {
+            ndim: self.normalized_shape.as_ref().map(Vec::len),
+            offset: self.weight_offset.map(|offset| offset as f32),
+            groups: self.num_groups,
+            axis: self.channel_axis,
+            train: self.training == Some(true),
+            ..Arguments::default()
+        })
     }
 
-    /// The channel axis counted from the front (group, instance and batch).
-    pub fn channel_axis_from_front(&self) -> usize {
-        let axis = self.channel_axis.expect("a norm with channels");
-        if axis < 0 { self.x.ndim() - axis.unsigned_abs() } else { axis.unsigned_abs() }
+    pub fn parameters(&self) -> Parameters<&ArrayD<f32>> {
+        let Self { weight, bias, running_mean, running_var, .. } = self;
+        let [weight, bias, running_mean, running_var] =
+            [weight, bias, running_mean, running_var].map(|array| array.as_ref());
+        Parameters { weight, bias, running_mean, running_var }
+    }
+
+    pub fn exact(&self) -> Exact {
+        let parameters = self.parameters().map(|array| array.mapv(f64::from));
+        Exact { x: self.x.mapv(f64::from), parameters, eps: self.eps }
     }
 
     /// How much of the running statistics stays, and how much of the batch's is taken.

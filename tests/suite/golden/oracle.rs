@@ -9,60 +9,11 @@ use crate::golden::{self, Case};
 const TOLERANCE: f64 = 1e-12;
 
 fn forward(case: &Case) -> Forward {
-    let f64s = |a: &ArrayD<f32>| a.mapv(f64::from);
-    let x = f64s(&case.x);
-    let weight = case.weight.as_ref().map(f64s);
-    let bias = case.bias.as_ref().map(f64s);
-    let (x, w, b) = (x.view(), weight.as_ref().map(|w| w.view()), bias.as_ref().map(|b| b.view()));
-    let eps = case.eps;
-    let axis = || case.channel_axis_from_front();
-    match (case.norm.as_str(), case.training) {
-        ("layer", _) => reference::layer_norm(x, case.normalized_ndim(), w, b, eps),
-        ("rms", _) => {
-            let offset = case.weight_offset.expect("an offset");
-            reference::rms_norm(x, case.normalized_ndim(), w, b, eps, offset)
-        }
-        ("group", _) => {
-            let groups = case.num_groups.expect("a group count");
-            reference::group_norm(x, axis(), groups, w, b, eps)
-        }
-        ("instance", _) => reference::instance_norm(x, axis(), w, b, eps),
-        ("batch", Some(true)) => reference::batch_norm_train(x, axis(), w, b, eps),
-        ("batch", Some(false)) => {
-            let mean = f64s(case.running_mean.as_ref().expect("a running mean"));
-            let var = f64s(case.running_var.as_ref().expect("a running variance"));
-            reference::batch_norm_eval(x, axis(), mean.view(), var.view(), w, b, eps)
-        }
-        (other, _) => panic!("no norm is called {other}"),
-    }
+    case.kind().oracle(&case.exact())
 }
 
 pub fn backward(case: &Case, dy: &ArrayD<f32>) -> Backward {
-    let f64s = |a: &ArrayD<f32>| a.mapv(f64::from);
-    let (x, dy) = (f64s(&case.x), f64s(dy));
-    let weight = case.weight.as_ref().map(f64s);
-    let (x, dy, w) = (x.view(), dy.view(), weight.as_ref().map(|w| w.view()));
-    let eps = case.eps;
-    let axis = || case.channel_axis_from_front();
-    match (case.norm.as_str(), case.training) {
-        ("layer", _) => reference::layer_norm_backward(x, dy, case.normalized_ndim(), w, eps),
-        ("rms", _) => {
-            let offset = case.weight_offset.expect("an offset");
-            reference::rms_norm_backward(x, dy, case.normalized_ndim(), w, eps, offset)
-        }
-        ("group", _) => {
-            let groups = case.num_groups.expect("a group count");
-            reference::group_norm_backward(x, dy, axis(), groups, w, eps)
-        }
-        ("instance", _) => reference::instance_norm_backward(x, dy, axis(), w, eps),
-        ("batch", Some(true)) => reference::batch_norm_train_backward(x, dy, axis(), w, eps),
-        ("batch", Some(false)) => {
-            let mean = f64s(case.running_mean.as_ref().expect("a running mean"));
-            let var = f64s(case.running_var.as_ref().expect("a running variance"));
-            reference::batch_norm_eval_backward(x, dy, axis(), mean.view(), var.view(), w, eps)
-        }
-        (other, _) => panic!("no norm is called {other}"),
-    }
+    case.kind().gradients(&case.exact(), &dy.mapv(f64::from)).unwrap()
 }
 
 /// The largest distance of two arrays, element by element relative to `scale`.

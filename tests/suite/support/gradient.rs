@@ -1,6 +1,7 @@
 //! Gradients of one call, held to the oracle.
 
 use wgpu_norm::ndarray::ArrayD;
+use wgpu_norm::sample::wide;
 use wgpu_norm::{Backward, Error, Gpu, Gradients, Inputs, reference};
 
 use super::{Case, Data, Kind, close};
@@ -23,28 +24,11 @@ impl Gradient {
     }
 
     pub fn oracle(&self) -> reference::Backward {
-        let Case { kind, eps, x, weight, running_mean, running_var, .. } = &self.case;
-        let wide = |array: &ArrayD<f32>| array.mapv(f64::from);
-        let (x, dy, eps) = (wide(x), wide(&self.dy), f64::from(*eps));
-        let (weight, mean, var) =
-            (weight.as_ref().map(wide), running_mean.as_ref().map(wide), running_var.as_ref().map(wide));
-        let (x, dy, w) = (x.view(), dy.view(), weight.as_ref().map(|w| w.view()));
-        match *kind {
-            Kind::Layer { ndim } => reference::layer_norm_backward(x, dy, ndim, w, eps),
-            Kind::Rms { ndim, offset } => reference::rms_norm_backward(x, dy, ndim, w, eps, f64::from(offset)),
-            Kind::Group { groups, axis } => reference::group_norm_backward(x, dy, axis, groups, w, eps),
-            Kind::Instance { axis } => reference::instance_norm_backward(x, dy, axis, w, eps),
-            Kind::BatchTrain { axis } => reference::batch_norm_train_backward(x, dy, axis, w, eps),
-            Kind::BatchEval { axis } => {
-                let (mean, var) = (mean.unwrap(), var.unwrap());
-                reference::batch_norm_eval_backward(x, dy, axis, mean.view(), var.view(), w, eps)
-            }
-            Kind::Mvn { .. } | Kind::Lp { .. } => panic!("{kind:?} has no backward pass"),
-        }
+        self.case.kind.gradients(&self.case.exact(), &wide(&self.dy)).unwrap()
     }
 
     pub fn is_eval(&self) -> bool {
-        matches!(self.case.kind, Kind::BatchEval { .. })
+        self.case.kind.is_eval()
     }
 
     /// On every plan for this device, by statistics that are computed and by saved ones.
@@ -71,13 +55,8 @@ impl Gradient {
         want: &reference::Backward,
     ) -> Result<Gradients<ArrayD<f32>>, Error> {
         let norm = self.case.norm();
-        let mut inputs = Inputs::new(self.case.x.view()).grad_output(self.dy.view());
-        if let Some(weight) = &self.case.weight {
-            inputs = inputs.weight(weight.view());
-        }
-        if let (Some(mean), Some(var)) = (&self.case.running_mean, &self.case.running_var) {
-            inputs = inputs.running_mean(mean.view()).running_var(var.view());
-        }
+        let given = self.case.parameters().going_back(self.case.kind);
+        let mut inputs = given.map(|array| array.view()).beside(self.case.x.view()).grad_output(self.dy.view());
         let saved;
         if wanted == wanted.saved_statistics() {
             let forward = gpu.run_array_blocking(norm.as_ref(), Inputs::new(self.case.x.view()).with_statistics());

@@ -76,8 +76,8 @@ pub fn shapes() -> impl Strategy<Value = Vec<usize>> {
 }
 
 /// Every set of axes there can be, by its bits.
-fn axes(rank: usize, mask: u8) -> &'static [usize] {
-    static SETS: std::sync::OnceLock<Vec<Vec<usize>>> = std::sync::OnceLock::new();
+fn axes(rank: usize, mask: u8) -> &'static [isize] {
+    static SETS: std::sync::OnceLock<Vec<Vec<isize>>> = std::sync::OnceLock::new();
     let sets = SETS.get_or_init(|| (0..32u8).map(|set| (0..5).filter(|axis| set >> axis & 1 == 1).collect()).collect());
     let mask = mask & ((1 << rank) - 1);
     &sets[usize::from(if mask == 0 { 1 << (rank - 1) } else { mask })]
@@ -86,12 +86,14 @@ fn axes(rank: usize, mask: u8) -> &'static [usize] {
 /// A norm that `shape` can have, and so one after shrinking it.
 pub fn kind(shape: &[usize], [which, place, part]: [u8; 3], offset: f32) -> Kind {
     let rank = shape.len();
-    let (axis, ndim) = (usize::from(place) % rank, usize::from(place) % rank + 1);
+    let (channels, ndim) = (usize::from(place) % rank, usize::from(place) % rank + 1);
+    let axis = channels as isize;
     match which {
         0 => Kind::Layer { ndim },
         1 => Kind::Rms { ndim, offset },
         2 => {
-            let divisors: Vec<usize> = (1..=shape[axis].max(1)).filter(|n| shape[axis].is_multiple_of(*n)).collect();
+            let c = shape[channels];
+            let divisors: Vec<usize> = (1..=c.max(1)).filter(|n| c.is_multiple_of(*n)).collect();
             Kind::Group { groups: divisors[usize::from(part) % divisors.len()], axis }
         }
         3 => Kind::Instance { axis },

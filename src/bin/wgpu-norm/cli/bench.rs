@@ -4,10 +4,9 @@ use std::num::NonZeroUsize;
 use std::path::PathBuf;
 
 use clap::{Args, ValueEnum};
+use wgpu_norm::sample::Kind;
 
-use super::NormName;
-use super::values::{Dims, axis, dims, groups};
-use crate::failure::Failure;
+use super::values::{Dims, axis, dims, groups, norm};
 
 const DETAILS: &str = "\
 Times every norm at sizes that networks have, by turns with the fastest of ten kernels that copy a \
@@ -41,8 +40,8 @@ pub(crate) enum Directions {
 #[command(after_help = DETAILS)]
 pub(crate) struct Bench {
     /// Only these norms [default: all]
-    #[arg(long, value_name = "NAME", num_args = 1..)]
-    pub(crate) norm: Vec<NormName>,
+    #[arg(long, value_name = "NAME", num_args = 1.., value_parser = norm())]
+    pub(crate) norm: Vec<Kind>,
     /// Only forward or only backward passes
     #[arg(long, value_name = "WHICH", default_value = "both")]
     pub(crate) direction: Directions,
@@ -80,42 +79,4 @@ pub(crate) struct Bench {
     /// Use the adapter whose name has this in it, upper or lower case; see wgpu-norm adapters
     #[arg(long, value_name = "NAME")]
     pub(crate) adapter: Option<String>,
-}
-
-impl Bench {
-    pub(crate) fn groups(&self) -> usize {
-        self.groups.map_or(32, NonZeroUsize::get)
-    }
-
-    /// Checks that every option has a meaning beside the others.
-    pub(crate) fn check(&self) -> Result<(), Failure> {
-        use NormName::{Batch, Group, Instance};
-        let usage = |text: String| Err(Failure::Usage(text));
-        let any = |norms: &[NormName]| self.norm.iter().any(|norm| norms.contains(norm));
-        if self.direction == Directions::Backward {
-            for &norm in &self.norm {
-                crate::usage::has_backward(norm, "--direction backward")?;
-            }
-        }
-        if self.channel_axis.is_some() && !any(&[Group, Instance, Batch]) {
-            return usage("--channel-axis belongs to group, instance and batch norm, and none is in --norm".to_owned());
-        }
-        if self.groups.is_some() && !any(&[Group]) {
-            return usage("--groups belongs to group norm, which is not in --norm".to_owned());
-        }
-        if let Some(Dims(dims)) = self.shape.iter().find(|shape| shape.0.contains(&0)) {
-            return usage(format!("--shape: {dims:?} has no elements, so there is nothing to time"));
-        }
-        for (option, path) in [("--json", &self.json), ("--plot", &self.plot)] {
-            if path.as_ref().is_some_and(|path| path.as_os_str() == "-") {
-                return usage(format!("{option} must name a file, and - is none (for a file of that name, write ./-)"));
-            }
-        }
-        match &self.plot {
-            Some(path) if !path.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("svg")) => {
-                usage(format!("--plot `{}` is no .svg file, the only kind that is drawn", path.display()))
-            }
-            _ => Ok(()),
-        }
-    }
 }

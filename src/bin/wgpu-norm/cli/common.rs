@@ -9,7 +9,7 @@ use super::values::{device, finite};
 
 /// What a norm goes by beside its input, in either direction.
 #[derive(Debug, Args)]
-pub(crate) struct Given {
+pub(crate) struct ParameterOptions {
     /// What the normalized values are multiplied by [default: 1]
     #[arg(long, value_name = "FILE")]
     pub(crate) weight: Option<PathBuf>,
@@ -52,10 +52,4 @@ pub(crate) struct Run {
     /// Print one JSON object
     #[arg(long, help_heading = "Running")]
     pub(crate) json: bool,
-}
-
-impl Given {
-    pub(crate) fn weight_offset(&self) -> f32 {
-        self.weight_offset.unwrap_or(0.0)
-    }
 }

@@ -3,9 +3,10 @@
 use std::path::{Path, PathBuf};
 
 use clap::Args;
+use wgpu_norm::sample::Kind;
 
 use super::values::eps;
-use super::{Given, NormOptions, Run};
+use super::{NormOptions, ParameterOptions, Run};
 
 const DETAILS: &str = "\
 Computes what autograd would: from the input of a norm and the gradient of a loss with respect to its \
@@ -50,7 +51,7 @@ pub(crate) struct Grad {
     #[arg(long, value_name = "FILE")]
     pub(crate) grad_output: PathBuf,
     #[command(flatten)]
-    pub(crate) given: Given,
+    pub(crate) parameters: ParameterOptions,
     /// What was added to the variance [default: 1e-5]
     #[arg(long, value_parser = eps, allow_hyphen_values = true)]
     pub(crate) eps: Option<f32>,
@@ -69,8 +70,8 @@ pub(crate) struct Grad {
 }
 
 impl Grad {
-    pub(crate) fn eps(&self) -> f32 {
-        self.eps.unwrap_or(wgpu_norm::DEFAULT_EPS)
+    pub(crate) fn kind(&self) -> Kind {
+        self.norm.kind(self.parameters.weight_offset)
     }
 
     /// The name, the option and the path of each output that is asked for.

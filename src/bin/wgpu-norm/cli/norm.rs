@@ -2,34 +2,16 @@
 
 use std::num::NonZeroUsize;
 
-use clap::{Args, ValueEnum};
+use clap::Args;
+use wgpu_norm::sample::{Arguments, Kind};
 
-use super::values::{AxisList, Lengths, axes, axis, groups, lengths, power};
-
-/// Which norm.
-#[derive(Clone, Copy, Debug, PartialEq, ValueEnum)]
-pub(crate) enum NormName {
-    /// Mean and variance over the last axes, of each sample
-    Layer,
-    /// Root mean square over the last axes, of each sample
-    Rms,
-    /// Mean and variance over a group of channels and all positions, of each sample
-    Group,
-    /// Mean and variance over all positions, of each channel of each sample
-    Instance,
-    /// Mean and variance over the batch and all positions, of each channel
-    Batch,
-    /// Mean and standard deviation over any axes, without weight: ONNX's MeanVarianceNormalization
-    Mvn,
-    /// L1 or L2 norm over any axes: each vector is divided by its length
-    Lp,
-}
+use super::values::{AxisList, Lengths, axes, axis, groups, lengths, norm, power};
 
 #[derive(Debug, Args)]
 pub(crate) struct NormOptions {
     /// The norm
-    #[arg(value_name = "NORM")]
-    pub(crate) name: NormName,
+    #[arg(value_name = "NORM", value_parser = norm())]
+    pub(crate) norm: Kind,
 
     /// The lengths of the last axes, over which is normalized, as in 8,64 [default: the last one]
     #[arg(
@@ -60,7 +42,7 @@ pub(crate) struct NormOptions {
     )]
     pub(crate) groups: Option<NonZeroUsize>,
 
-    /// The axes to normalize over, from the last if negative, as in 0,2,3 or -2,-1 [default: mvn 0,2,3; lp -1]
+    /// The axes to normalize over, from the last if negative, as in 0,2,3 or -2,-1 [default: as NORM says]
     #[arg(
         long,
         value_name = "AXES",
@@ -84,43 +66,17 @@ pub(crate) struct NormOptions {
     pub(crate) train: bool,
 }
 
-impl NormName {
-    pub(crate) fn name(self) -> &'static str {
-        match self {
-            Self::Layer => "layer",
-            Self::Rms => "rms",
-            Self::Group => "group",
-            Self::Instance => "instance",
-            Self::Batch => "batch",
-            Self::Mvn => "mvn",
-            Self::Lp => "lp",
-        }
-    }
-}
-
 impl NormOptions {
-    pub(crate) fn channel_axis(&self) -> isize {
-        self.channel_axis.unwrap_or(-1)
-    }
-
-    /// How many of the last axes are normalized, by layer and RMS norm.
-    pub(crate) fn normalized(&self) -> usize {
-        self.normalized_shape.as_ref().map_or(1, |lengths| lengths.0.len())
-    }
-
-    pub(crate) fn groups(&self) -> usize {
-        self.groups.map_or(32, NonZeroUsize::get)
-    }
-
-    pub(crate) fn p(&self) -> u32 {
-        self.p.unwrap_or(2)
-    }
-
-    pub(crate) fn axes(&self) -> Vec<isize> {
-        match (&self.axes, self.name) {
-            (Some(axes), _) => axes.0.clone(),
-            (None, NormName::Mvn) => vec![0, 2, 3],
-            (None, _) => vec![-1],
-        }
+    /// The norm with its arguments; `offset` is that of the weights.
+    pub(crate) fn kind(&self, offset: Option<f32>) -> Kind {
+        self.norm.with(&Arguments {
+            ndim: self.normalized_shape.as_ref().map(|lengths| lengths.0.len()),
+            offset,
+            groups: self.groups.map(NonZeroUsize::get),
+            axis: self.channel_axis,
+            axes: self.axes.as_ref().map(|axes| axes.0),
+            p: self.p,
+            train: self.train,
+        })
     }
 }

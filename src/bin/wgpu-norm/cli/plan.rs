@@ -2,9 +2,8 @@
 
 use clap::Args;
 
+use super::NormOptions;
 use super::values::{Dims, dims};
-use super::{NormName, NormOptions};
-use crate::failure::Failure;
 
 const DETAILS: &str = "\
 Prints how a norm of this shape would run on the adapter: the block it becomes, its passes with their \
@@ -42,20 +41,4 @@ pub(crate) struct Plan {
     /// Print one JSON object
     #[arg(long, help_heading = "Running")]
     pub(crate) json: bool,
-}
-
-impl Plan {
-    /// Checks that every option has a meaning for the norm.
-    pub(crate) fn check(&self) -> Result<(), Failure> {
-        crate::usage::belongs(self.norm.name, &crate::usage::of_norm(&self.norm))?;
-        if self.backward {
-            crate::usage::has_backward(self.norm.name, "--backward")?;
-        }
-        if self.saved_statistics && self.norm.name == NormName::Batch && !self.norm.train {
-            return Err(Failure::Usage(
-                "--saved-statistics needs --train: without it, batch norm goes by its running statistics".to_owned(),
-            ));
-        }
-        Ok(())
-    }
 }

@@ -2,7 +2,16 @@
 
 use std::num::NonZeroUsize;
 
+use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
+use wgpu_norm::sample::Kind;
+
 use super::Device;
+
+/// A norm, by its word.
+pub(super) fn norm() -> impl TypedValueParser<Value = Kind> {
+    let words = Kind::ALL.map(|kind| PossibleValue::new(kind.word()).help(kind.entry().help));
+    PossibleValuesParser::new(words).try_map(|word| Kind::named(&word).ok_or("there is no such norm"))
+}
 
 /// The lengths of some axes. A type of its own, because clap takes a `Vec` for several values.
 #[derive(Clone, Debug)]
@@ -16,15 +25,15 @@ pub(super) fn lengths(text: &str) -> Result<Lengths, String> {
         .map_err(|_| "must be lengths with commas between them, as in 8,64".to_owned())
 }
 
-/// A list of axes; see [`Lengths`].
+/// A list of axes; see [`Lengths`]. It lives as long as the process, which reads one command line.
 #[derive(Clone, Debug)]
-pub(crate) struct AxisList(pub(crate) Vec<isize>);
+pub(crate) struct AxisList(pub(crate) &'static [isize]);
 
 pub(super) fn axes(text: &str) -> Result<AxisList, String> {
     text.split(',')
         .map(|axis| axis.trim().parse::<isize>())
-        .collect::<Result<_, _>>()
-        .map(AxisList)
+        .collect::<Result<Vec<_>, _>>()
+        .map(|axes| AxisList(axes.leak()))
         .map_err(|_| "must be axes with commas between them, as in 0,2,3 or -2,-1".to_owned())
 }
 

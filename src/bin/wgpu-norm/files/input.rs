@@ -16,14 +16,6 @@ impl Input {
         Ok(Self { option, location: Location::parse(option, path)? })
     }
 
-    /// One that need not be given.
-    pub(crate) fn locate_optional(
-        option: &'static str,
-        path: Option<&impl AsRef<Path>>,
-    ) -> Result<Option<Self>, Failure> {
-        path.map(|path| Self::locate(option, path.as_ref())).transpose()
-    }
-
     /// Reads it, [exactly](Loaded::exact) or not, and says on standard error if it was converted.
     pub(crate) fn load(&self, exactly: bool) -> Result<Loaded, Failure> {
         let Self { option, location } = self;
@@ -32,9 +24,5 @@ impl Input {
             note(&format!("{location} ({option}) is {from} and was converted to float32"));
         }
         Ok(loaded)
-    }
-
-    pub(crate) fn load_optional(input: Option<&Self>, exactly: bool) -> Result<Option<Loaded>, Failure> {
-        input.map(|input| input.load(exactly)).transpose()
     }
 }

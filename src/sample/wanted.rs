@@ -1,0 +1,90 @@
+//! What a norm should give, by the names of its results.
+
+use ndarray::ArrayD;
+
+use super::{Exact, Kind, Running};
+use crate::reference::{self, Backward, Deviation, Forward};
+use crate::{Gradients, Outputs, VarianceEstimator};
+
+/// One result in float64, and what its errors are measured by.
+pub struct Wanted {
+    pub output: &'static str,
+    pub value: ArrayD<f64>,
+    pub scale: ArrayD<f64>,
+}
+
+impl Wanted {
+    /// The largest error of what there is instead; none if there is nothing in it.
+    pub fn worst(&self, got: &ArrayD<f32>) -> Option<Deviation> {
+        reference::largest_error(got.view(), self.value.view(), self.scale.view())
+    }
+}
+
+impl Kind {
+    /// All that the norm gives, and with `running` the updated running statistics.
+    pub fn outputs(self, exact: &Exact, running: Option<Running>) -> Vec<Wanted> {
+        let Forward { y, mean, variance, rstd, scale } = self.oracle(exact);
+        // A mean's error goes by the values it is the mean of, which may cancel; a variance's terms do not.
+        let largest = exact.x.iter().map(|value| value.abs()).filter(|value| value.is_finite()).fold(0.0, f64::max);
+        let mut wanted =
+            vec![Wanted { output: "y", value: y, scale }, Wanted { output: "rstd", value: rstd.clone(), scale: rstd }];
+        if let Some(mean) = &mean {
+            let scale = ArrayD::from_elem(mean.raw_dim(), largest);
+            wanted.insert(1, Wanted { output: "mean", value: mean.clone(), scale });
+        }
+        // An empty batch leaves the running statistics as they are.
+        let Some(Running { take, variance: estimator }) = running.filter(|_| !exact.x.is_empty()) else {
+            return wanted;
+        };
+        let variance = variance.map(|variance| match estimator {
+            VarianceEstimator::Biased => variance,
+            VarianceEstimator::Unbiased => reference::unbiased(variance.view(), exact.x.len() / variance.len()),
+        });
+        let (old, take) = (&exact.parameters, f64::from(take));
+        for (output, old, batch, terms) in
+            [("running_mean", &old.running_mean, mean, largest), ("running_var", &old.running_var, variance, 0.0)]
+        {
+            if let (Some(old), Some(batch)) = (old, batch) {
+                let value = reference::update_running(old.view(), batch.view(), 1.0 - take, take);
+                let mut scale = old.mapv(|value| ((1.0 - take) * value).abs());
+                scale.zip_mut_with(&batch, |scale, value| *scale = scale.max(take * value.abs().max(terms)));
+                wanted.push(Wanted { output, value, scale });
+            }
+        }
+        wanted
+    }
+
+    /// All its gradients for this gradient of `y`; nothing if it has none.
+    pub fn gradients_wanted(self, exact: &Exact, dy: &ArrayD<f64>) -> Vec<Wanted> {
+        self.gradients(exact, dy).map_or_else(Vec::new, |gradients| {
+            let Backward { dx, dweight, dbias, dx_scale, dweight_scale, dbias_scale } = gradients;
+            vec![
+                Wanted { output: "grad_input", value: dx, scale: dx_scale },
+                Wanted { output: "grad_weight", value: dweight, scale: dweight_scale },
+                Wanted { output: "grad_bias", value: dbias, scale: dbias_scale },
+            ]
+        })
+    }
+}
+
+/// The output of this name.
+pub fn output<'a>(outputs: &'a Outputs<ArrayD<f32>>, name: &str) -> Option<&'a ArrayD<f32>> {
+    match name {
+        "y" => Some(&outputs.y),
+        "mean" => outputs.mean.as_ref(),
+        "rstd" => outputs.rstd.as_ref(),
+        "running_mean" => outputs.running_mean.as_ref(),
+        "running_var" => outputs.running_var.as_ref(),
+        _ => None,
+    }
+}
+
+/// The gradient of this name.
+pub fn gradient<'a>(gradients: &'a Gradients<ArrayD<f32>>, name: &str) -> Option<&'a ArrayD<f32>> {
+    match name {
+        "grad_input" => gradients.input.as_ref(),
+        "grad_weight" => gradients.weight.as_ref(),
+        "grad_bias" => gradients.bias.as_ref(),
+        _ => None,
+    }
+}
