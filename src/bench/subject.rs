@@ -44,58 +44,23 @@ impl Tensors {
     }
 }
 
-/// What a norm takes beside the tensors of the ring.
-struct Uploaded {
-    weight: Option<wgpu::Buffer>,
-    bias: Option<wgpu::Buffer>,
-    running: Option<[wgpu::Buffer; 2]>,
-}
-
-impl Uploaded {
-    fn new(device: &Device, parameters: &Parameters<ArrayD<f32>>) -> Self {
-        let Parameters { weight, bias, running_mean, running_var } = parameters.map(|values| {
-            let contents: &[u8] = bytemuck::cast_slice(values.as_slice().unwrap_or_default());
-            let buffer = device.buffer("parameters", contents.len() as u64);
-            device.queue.write_buffer(&buffer, 0, contents);
-            buffer
-        });
-        Self { weight, bias, running: running_mean.zip(running_var).map(Into::into) }
-    }
-
-    fn forward<'a>(&'a self, mut operands: Operands<'a>) -> Operands<'a> {
-        if let Some(bias) = &self.bias {
-            operands = operands.bias(bias);
-        }
-        self.running(self.weight(operands))
-    }
-
-    fn weight<'a>(&'a self, operands: Operands<'a>) -> Operands<'a> {
-        match &self.weight {
-            Some(weight) => operands.weight(weight),
-            None => operands,
-        }
-    }
-
-    fn running<'a>(&'a self, operands: Operands<'a>) -> Operands<'a> {
-        match &self.running {
-            Some([mean, var]) => operands.running_mean(mean).running_var(var),
-            None => operands,
-        }
-    }
-}
-
 impl Subject {
     /// Bound once for each turn of the ring.
     pub(crate) fn new(device: &Device, case: &Case, plan: &Plan, tensors: &Tensors) -> Result<Self, Trouble> {
         let grad_output = tensors.grad_output.as_ref().and_then(|values| values.as_slice());
         let ring = Ring::new(device, tensors.x.as_slice().unwrap_or_default(), grad_output)?;
-        let uploaded = Uploaded::new(device, &tensors.parameters);
+        let uploaded = tensors.parameters.map(|values| {
+            let contents: &[u8] = bytemuck::cast_slice(values.as_slice().unwrap_or_default());
+            let buffer = device.buffer("parameters", contents.len() as u64);
+            device.queue.write_buffer(&buffer, 0, contents);
+            buffer
+        });
         let mut subject = Self { ring, grad_weight: None, grad_bias: None, bound: Vec::new(), next: 0 };
         if case.direction.is_backward() {
             subject.bind_backward(device, case, plan, &uploaded)?;
         } else {
             for turn in 0..subject.ring.turns {
-                let operands = uploaded.forward(subject.forward(turn));
+                let operands = uploaded.among(subject.forward(turn));
                 subject.bound.push(device.context.bind(plan, &operands).map_err(Error::from)?);
             }
         }
@@ -108,26 +73,31 @@ impl Subject {
         Operands::new(View::new(&self.ring.x, at), View::new(&self.ring.out, at))
     }
 
-    fn bind_backward(&mut self, device: &Device, case: &Case, plan: &Plan, uploaded: &Uploaded) -> Result<(), Trouble> {
+    fn bind_backward(
+        &mut self,
+        device: &Device,
+        case: &Case,
+        plan: &Plan,
+        uploaded: &Parameters<wgpu::Buffer>,
+    ) -> Result<(), Trouble> {
         let norm = case.norm().map_err(Error::from)?;
         let bytes = 4 * norm.parameter_shape().iter().product::<usize>() as u64;
-        let gradient = |name| case.direction.gradients().contains(&name).then(|| device.buffer(name, bytes));
+        let asked = |name| case.kind.is_affine() && case.direction.gradients().contains(&name);
+        let gradient = |name| asked(name).then(|| device.buffer(name, bytes));
         self.grad_weight = gradient("dweight");
         self.grad_bias = gradient("dbias");
         let statistics = match case.saves_statistics() {
             true => Some(self.save_statistics(device, norm.as_ref(), uploaded)?),
             false => None,
         };
+        let going_back = uploaded.clone().going_back(case.kind);
         let mut bound = Vec::new();
         for turn in 0..self.ring.turns {
             let at = self.ring.offset(turn);
             let Some(grad_output) = &self.ring.grad_output else { continue };
             let (grad_output, x) = (View::new(grad_output, at), View::new(&self.ring.x, at));
-            let mut operands = uploaded.weight(Operands::backward(grad_output, x));
+            let mut operands = going_back.among(Operands::backward(grad_output, x));
             operands = operands.grad_input(View::new(&self.ring.out, at));
-            if case.kind.is_eval() {
-                operands = uploaded.running(operands);
-            }
             if let Some(grad_weight) = &self.grad_weight {
                 operands = operands.grad_weight(grad_weight);
             }
@@ -148,14 +118,14 @@ impl Subject {
         &self,
         device: &Device,
         norm: &dyn wgpu_norm::Norm,
-        uploaded: &Uploaded,
+        uploaded: &Parameters<wgpu::Buffer>,
     ) -> Result<(wgpu::Buffer, u64), Trouble> {
         let plan = device.context.plan(norm).map_err(Error::from)?;
         let groups: usize = norm.statistics_shape().iter().product();
         let stride = (16 * groups as u64).next_multiple_of(ALIGNMENT);
         let buffer = device.buffer("statistics", stride * self.ring.turns);
         for turn in 0..self.ring.turns {
-            let operands = uploaded.forward(self.forward(turn)).statistics(View::new(&buffer, turn * stride));
+            let operands = uploaded.among(self.forward(turn)).statistics(View::new(&buffer, turn * stride));
             let bound = device.context.bind(&plan, &operands).map_err(Error::from)?;
             run(device, &bound)?;
         }

@@ -11,7 +11,7 @@ pub use wanted::{Wanted, gradient, output};
 
 use ndarray::{ArrayD, ArrayViewD};
 
-use crate::{Inputs, VarianceEstimator};
+use crate::{Inputs, Operands, VarianceEstimator};
 
 /// How a training batch norm updates running statistics.
 #[derive(Clone, Copy, Debug)]
@@ -70,19 +70,33 @@ impl<A> Parameters<A> {
 
     /// `x` with all of them.
     pub fn beside(self, x: A) -> Inputs<A> {
-        let Self { weight, bias, running_mean, running_var } = self;
         let mut inputs = Inputs::new(x);
-        for (give, array) in [
-            (Inputs::weight as fn(_, _) -> _, weight),
-            (Inputs::bias, bias),
-            (Inputs::running_mean, running_mean),
-            (Inputs::running_var, running_var),
-        ] {
-            if let Some(array) = array {
-                inputs = give(inputs, array);
-            }
+        if let Some(weight) = self.weight {
+            inputs = inputs.weight(weight);
+        }
+        if let Some(bias) = self.bias {
+            inputs = inputs.bias(bias);
+        }
+        if let (Some(mean), Some(var)) = (self.running_mean, self.running_var) {
+            inputs = inputs.running_mean(mean).running_var(var);
         }
         inputs
+    }
+}
+
+impl Parameters<wgpu::Buffer> {
+    /// `operands` with all of them.
+    pub fn among<'a>(&'a self, mut operands: Operands<'a>) -> Operands<'a> {
+        if let Some(weight) = &self.weight {
+            operands = operands.weight(weight);
+        }
+        if let Some(bias) = &self.bias {
+            operands = operands.bias(bias);
+        }
+        if let (Some(mean), Some(var)) = (&self.running_mean, &self.running_var) {
+            operands = operands.running_mean(mean).running_var(var);
+        }
+        operands
     }
 }
 
@@ -118,39 +132,25 @@ impl Exact {
         Self { x: wide(x), parameters: parameters.map(wide), eps: f64::from(eps) }
     }
 
-    fn x(&self) -> ArrayViewD<'_, f64> {
-        self.x.view()
+    fn views(&self) -> Views<'_> {
+        let Parameters { weight, bias, running_mean, running_var } = self.parameters.map(|array| array.view());
+        let running = running_mean.zip(running_var).map(Into::into);
+        Views { x: self.x.view(), rank: self.x.ndim(), weight, bias, running, eps: self.eps }
     }
+}
 
-    fn weight(&self) -> Option<ArrayViewD<'_, f64>> {
-        self.parameters.weight.as_ref().map(|weight| weight.view())
-    }
-
-    fn bias(&self) -> Option<ArrayViewD<'_, f64>> {
-        self.parameters.bias.as_ref().map(|bias| bias.view())
-    }
-
+/// The same as the oracle takes it.
+struct Views<'a> {
+    x: ArrayViewD<'a, f64>,
+    rank: usize,
+    weight: Option<ArrayViewD<'a, f64>>,
+    bias: Option<ArrayViewD<'a, f64>>,
     /// Mean and variance.
-    fn running(&self) -> Option<[ArrayViewD<'_, f64>; 2]> {
-        let Parameters { running_mean, running_var, .. } = &self.parameters;
-        Some([running_mean.as_ref()?.view(), running_var.as_ref()?.view()])
-    }
-
-    fn front(&self, axis: isize) -> usize {
-        from_front(axis, self.x.ndim())
-    }
-
-    fn fronts(&self, axes: &[isize]) -> Vec<usize> {
-        axes.iter().map(|&axis| self.front(axis)).collect()
-    }
+    running: Option<[ArrayViewD<'a, f64>; 2]>,
+    eps: f64,
 }
 
 /// In float64.
 pub fn wide(values: &ArrayD<f32>) -> ArrayD<f64> {
     values.mapv(f64::from)
-}
-
-/// An axis, counted from the first; the library has refused those that are not there.
-fn from_front(axis: isize, rank: usize) -> usize {
-    if axis < 0 { rank.saturating_add_signed(axis) } else { axis.unsigned_abs() }
 }

@@ -3,7 +3,7 @@
 
 use ndarray::{ArrayD, ArrayViewD};
 
-use super::{Exact, Running, from_front};
+use super::{Exact, Running, Views};
 use crate::SpecError;
 use crate::norm::{
     BatchNorm, DEFAULT_EPS, GroupNorm, InstanceNorm, LayerNorm, LpNorm, MeanVarianceNorm, Norm, RmsNorm,
@@ -37,6 +37,11 @@ pub struct Arguments {
     pub train: bool,
 }
 
+/// Of a shape and `eps`.
+type Specify = dyn Fn(&[usize], f32, Option<Running>) -> Result<Box<dyn Norm>, SpecError>;
+/// With the gradient of `y`.
+type GoBack = dyn Fn(Views<'_>, ArrayViewD<'_, f64>) -> Backward;
+
 /// What there is to know of a norm.
 pub struct Entry {
     /// Its word in the command, and more after a comma where that is not all.
@@ -45,28 +50,21 @@ pub struct Entry {
     pub title: String,
     /// What it is, in the command's help.
     pub help: &'static str,
-    /// The options of the command that not all norms have.
-    pub options: &'static [&'static [&'static str]],
+    /// The options of the command that not all norms have, with spaces between.
+    pub options: &'static [&'static str],
     /// The library's default.
     pub eps: f32,
     pub groups: Groups,
     with: Box<dyn Fn(&Arguments) -> Kind>,
-    norm: Box<dyn Fn(&[usize], f32, Option<Running>) -> Result<Box<dyn Norm>, SpecError>>,
-    forward: Box<dyn Fn(&Exact) -> Forward>,
-    backward: Option<Box<dyn Fn(&Exact, ArrayViewD<'_, f64>) -> Backward>>,
+    norm: Box<Specify>,
+    forward: Box<dyn Fn(Views<'_>) -> Forward>,
+    backward: Option<Box<GoBack>>,
 }
 
-const AFFINE: &[&str] = &["--weight", "--bias"];
-const MEAN: &[&str] = &["--save-mean"];
-const RUNNING: &[&str] = &[
-    "--train",
-    "--running-mean",
-    "--running-var",
-    "--momentum",
-    "--running-var-estimator",
-    "--save-running-mean",
-    "--save-running-var",
-];
+const AFFINE: &str = "--weight --bias";
+const MEAN: &str = "--save-mean";
+const RUNNING: &str = "--train --running-mean --running-var --momentum --running-var-estimator --save-running-mean \
+                       --save-running-var";
 
 impl Kind {
     /// Each norm with its default arguments, in the order of the command's help.
@@ -86,39 +84,35 @@ impl Kind {
                 label: "layer",
                 title: "LayerNorm".to_owned(),
                 help: "Mean and variance over the last axes, of each sample",
-                options: &[AFFINE, MEAN, &["--normalized-shape"]],
+                options: &[AFFINE, MEAN, "--normalized-shape"],
                 eps: DEFAULT_EPS,
                 groups: Groups::last(ndim),
                 with: Box::new(move |a| Self::Layer { ndim: a.ndim.unwrap_or(ndim) }),
                 norm: Box::new(move |shape, eps, _| Ok(Box::new(LayerNorm::new(shape, last(shape, ndim))?.eps(eps)))),
-                forward: Box::new(move |e| reference::layer_norm(e.x(), ndim, e.weight(), e.bias(), e.eps)),
-                backward: Some(Box::new(move |e, dy| {
-                    reference::layer_norm_backward(e.x(), dy, ndim, e.weight(), e.eps)
-                })),
+                forward: Box::new(move |e| reference::layer_norm(e.x, ndim, e.weight, e.bias, e.eps)),
+                backward: Some(Box::new(move |e, dy| reference::layer_norm_backward(e.x, dy, ndim, e.weight, e.eps))),
             },
             Self::Rms { ndim, offset } => Entry {
                 label: "rms",
                 title: "RmsNorm".to_owned(),
                 help: "Root mean square over the last axes, of each sample",
-                options: &[AFFINE, &["--normalized-shape", "--weight-offset"]],
+                options: &[AFFINE, "--normalized-shape --weight-offset"],
                 eps: DEFAULT_EPS,
                 groups: Groups::last(ndim),
                 with: Box::new(move |a| Self::Rms { ndim: a.ndim.unwrap_or(ndim), offset: a.offset.unwrap_or(offset) }),
                 norm: Box::new(move |shape, eps, _| {
                     Ok(Box::new(RmsNorm::new(shape, last(shape, ndim))?.eps(eps).weight_offset(offset)))
                 }),
-                forward: Box::new(move |e| {
-                    reference::rms_norm(e.x(), ndim, e.weight(), e.bias(), e.eps, f64::from(offset))
-                }),
+                forward: Box::new(move |e| reference::rms_norm(e.x, ndim, e.weight, e.bias, e.eps, f64::from(offset))),
                 backward: Some(Box::new(move |e, dy| {
-                    reference::rms_norm_backward(e.x(), dy, ndim, e.weight(), e.eps, f64::from(offset))
+                    reference::rms_norm_backward(e.x, dy, ndim, e.weight, e.eps, f64::from(offset))
                 })),
             },
             Self::Group { groups, axis } => Entry {
                 label: "group",
                 title: format!("GroupNorm({groups})"),
                 help: "Mean and variance over a group of channels and all positions, of each sample",
-                options: &[AFFINE, MEAN, &["--groups", "--channel-axis"]],
+                options: &[AFFINE, MEAN, "--groups --channel-axis"],
                 eps: DEFAULT_EPS,
                 groups: Groups::OfSamples { groups: Some(groups), axis },
                 with: Box::new(move |a| Self::Group {
@@ -127,24 +121,24 @@ impl Kind {
                 }),
                 norm: Box::new(move |shape, eps, _| Ok(Box::new(GroupNorm::new(shape, groups, axis)?.eps(eps)))),
                 forward: Box::new(move |e| {
-                    reference::group_norm(e.x(), e.front(axis), groups, e.weight(), e.bias(), e.eps)
+                    reference::group_norm(e.x, front(axis, e.rank), groups, e.weight, e.bias, e.eps)
                 }),
                 backward: Some(Box::new(move |e, dy| {
-                    reference::group_norm_backward(e.x(), dy, e.front(axis), groups, e.weight(), e.eps)
+                    reference::group_norm_backward(e.x, dy, front(axis, e.rank), groups, e.weight, e.eps)
                 })),
             },
             Self::Instance { axis } => Entry {
                 label: "instance",
                 title: "InstanceNorm".to_owned(),
                 help: "Mean and variance over all positions, of each channel of each sample",
-                options: &[AFFINE, MEAN, &["--channel-axis"]],
+                options: &[AFFINE, MEAN, "--channel-axis"],
                 eps: DEFAULT_EPS,
                 groups: Groups::OfSamples { groups: None, axis },
                 with: Box::new(move |a| Self::Instance { axis: a.axis.unwrap_or(axis) }),
                 norm: Box::new(move |shape, eps, _| Ok(Box::new(InstanceNorm::new(shape, axis)?.eps(eps)))),
-                forward: Box::new(move |e| reference::instance_norm(e.x(), e.front(axis), e.weight(), e.bias(), e.eps)),
+                forward: Box::new(move |e| reference::instance_norm(e.x, front(axis, e.rank), e.weight, e.bias, e.eps)),
                 backward: Some(Box::new(move |e, dy| {
-                    reference::instance_norm_backward(e.x(), dy, e.front(axis), e.weight(), e.eps)
+                    reference::instance_norm_backward(e.x, dy, front(axis, e.rank), e.weight, e.eps)
                 })),
             },
             Self::BatchTrain { axis } | Self::BatchEval { axis } => {
@@ -153,7 +147,7 @@ impl Kind {
                     label: if eval { "batch, eval" } else { "batch, training" },
                     title: format!("BatchNorm {}", if eval { "eval" } else { "train" }),
                     help: "Mean and variance over the batch and all positions, of each channel",
-                    options: &[AFFINE, MEAN, RUNNING, &["--channel-axis"]],
+                    options: &[AFFINE, MEAN, RUNNING, "--channel-axis"],
                     eps: DEFAULT_EPS,
                     groups: Groups::Channels { axis },
                     with: Box::new(move |a| {
@@ -170,17 +164,23 @@ impl Kind {
                             }
                         }))
                     }),
-                    forward: Box::new(move |e| match e.running().filter(|_| eval) {
+                    forward: Box::new(move |e| match e.running.filter(|_| eval) {
                         Some([mean, var]) => {
-                            reference::batch_norm_eval(e.x(), e.front(axis), mean, var, e.weight(), e.bias(), e.eps)
+                            reference::batch_norm_eval(e.x, front(axis, e.rank), mean, var, e.weight, e.bias, e.eps)
                         }
-                        None => reference::batch_norm_train(e.x(), e.front(axis), e.weight(), e.bias(), e.eps),
+                        None => reference::batch_norm_train(e.x, front(axis, e.rank), e.weight, e.bias, e.eps),
                     }),
-                    backward: Some(Box::new(move |e, dy| match e.running().filter(|_| eval) {
-                        Some([mean, var]) => {
-                            reference::batch_norm_eval_backward(e.x(), dy, e.front(axis), mean, var, e.weight(), e.eps)
-                        }
-                        None => reference::batch_norm_train_backward(e.x(), dy, e.front(axis), e.weight(), e.eps),
+                    backward: Some(Box::new(move |e, dy| match e.running.filter(|_| eval) {
+                        Some([mean, var]) => reference::batch_norm_eval_backward(
+                            e.x,
+                            dy,
+                            front(axis, e.rank),
+                            mean,
+                            var,
+                            e.weight,
+                            e.eps,
+                        ),
+                        None => reference::batch_norm_train_backward(e.x, dy, front(axis, e.rank), e.weight, e.eps),
                     })),
                 }
             }
@@ -189,12 +189,12 @@ impl Kind {
                 title: format!("MeanVarianceNorm({})", axes.iter().map(isize::to_string).collect::<Vec<_>>().join(",")),
                 help: "Mean and standard deviation, to which --eps is added, over --axes [default: 0,2,3], without \
                        weight: ONNX's MeanVarianceNormalization [default --eps: 1e-9]",
-                options: &[MEAN, &["--axes"]],
+                options: &[MEAN, "--axes"],
                 eps: 1e-9,
                 groups: Groups::Along(axes.to_vec()),
                 with: Box::new(move |a| Self::Mvn { axes: a.axes.unwrap_or(axes) }),
                 norm: Box::new(move |shape, eps, _| Ok(Box::new(MeanVarianceNorm::new(shape, axes)?.eps(eps)))),
-                forward: Box::new(move |e| reference::mean_variance_norm(e.x(), &e.fronts(axes), e.eps)),
+                forward: Box::new(move |e| reference::mean_variance_norm(e.x, &fronts(axes, e.rank), e.eps)),
                 backward: None,
             },
             Self::Lp { p, axes } => Entry {
@@ -202,7 +202,7 @@ impl Kind {
                 title: format!("LpNorm({p})"),
                 help: "L1 or L2 norm over --axes [default: -1]: each vector is divided by its length, or by --eps \
                        [default: 1e-12] where that is more",
-                options: &[&["--axes", "--p"]],
+                options: &["--axes --p"],
                 eps: 1e-12,
                 groups: Groups::Along(axes.to_vec()),
                 with: Box::new(move |a| Self::Lp { p: a.p.unwrap_or(p), axes: a.axes.unwrap_or(axes) }),
@@ -210,7 +210,7 @@ impl Kind {
                     let norm = if p == 1 { LpNorm::l1 } else { LpNorm::l2 };
                     Ok(Box::new(norm(shape, axes)?.eps(eps)))
                 }),
-                forward: Box::new(move |e| reference::lp_norm(e.x(), &e.fronts(axes), p, e.eps)),
+                forward: Box::new(move |e| reference::lp_norm(e.x, &fronts(axes, e.rank), p, e.eps)),
                 backward: None,
             },
         }
@@ -234,7 +234,7 @@ impl Kind {
 
     /// Whether an option of the command that not all norms have belongs to it.
     pub fn takes(self, option: &str) -> bool {
-        self.entry().options.iter().any(|options| options.contains(&option))
+        self.entry().options.iter().any(|options| options.split(' ').any(|own| own == option))
     }
 
     /// Whether it has weight and bias.
@@ -259,12 +259,12 @@ impl Kind {
 
     /// The norm in float64. The arrays must be such as the library takes.
     pub fn oracle(self, exact: &Exact) -> Forward {
-        (self.entry().forward)(exact)
+        (self.entry().forward)(exact.views())
     }
 
     /// Its gradients in float64 for this gradient of `y`, if it has some. The arrays must be such as the library takes.
     pub fn gradients(self, exact: &Exact, dy: &ArrayD<f64>) -> Option<Backward> {
-        Some(self.entry().backward?(exact, dy.view()))
+        Some(self.entry().backward?(exact.views(), dy.view()))
     }
 }
 
@@ -286,7 +286,7 @@ impl Groups {
 
     /// The place among the statistics of the group that the element at `index` of `x` belongs to.
     pub fn of(&self, shape: &[usize], index: &[usize]) -> Vec<usize> {
-        let front = |axis: isize| from_front(axis, shape.len());
+        let front = |axis| front(axis, shape.len());
         match *self {
             Self::Along(ref axes) => {
                 let mut place = index.to_vec();
@@ -306,11 +306,12 @@ impl Groups {
     pub fn layout(&self, rank: usize) -> &'static str {
         let channels = match self {
             Self::Along(axes) => {
-                let reduced = |axis: usize| axes.iter().any(|&reduced| from_front(reduced, rank) == axis);
+                let axes = fronts(axes, rank);
+                let reduced = |axis: usize| axes.contains(&axis);
                 let kept = (0..rank).rev().find(|&axis| !reduced(axis));
                 kept.filter(|&kept| (0..kept).any(reduced))
             }
-            Self::OfSamples { axis, .. } | Self::Channels { axis } => Some(from_front(*axis, rank)),
+            Self::OfSamples { axis, .. } | Self::Channels { axis } => Some(front(*axis, rank)),
         };
         match channels {
             None => "rows",
@@ -325,4 +326,13 @@ impl Groups {
 /// The lengths of so many of the last axes.
 fn last(shape: &[usize], ndim: usize) -> &[usize] {
     shape.split_at(shape.len().saturating_sub(ndim)).1
+}
+
+/// An axis, counted from the first; the library has refused those that are not there.
+fn front(axis: isize, rank: usize) -> usize {
+    if axis < 0 { rank.saturating_add_signed(axis) } else { axis.unsigned_abs() }
+}
+
+fn fronts(axes: &[isize], rank: usize) -> Vec<usize> {
+    axes.iter().map(|&axis| front(axis, rank)).collect()
 }

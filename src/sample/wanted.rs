@@ -56,14 +56,14 @@ impl Kind {
 
     /// All its gradients for this gradient of `y`; nothing if it has none.
     pub fn gradients_wanted(self, exact: &Exact, dy: &ArrayD<f64>) -> Vec<Wanted> {
-        self.gradients(exact, dy).map_or_else(Vec::new, |gradients| {
-            let Backward { dx, dweight, dbias, dx_scale, dweight_scale, dbias_scale } = gradients;
-            vec![
-                Wanted { output: "grad_input", value: dx, scale: dx_scale },
-                Wanted { output: "grad_weight", value: dweight, scale: dweight_scale },
-                Wanted { output: "grad_bias", value: dbias, scale: dbias_scale },
-            ]
-        })
+        let Some(gradients) = self.gradients(exact, dy) else { return Vec::new() };
+        let Backward { dx, dweight, dbias, dx_scale, dweight_scale, dbias_scale } = gradients;
+        let mut wanted = vec![Wanted { output: "grad_input", value: dx, scale: dx_scale }];
+        if self.is_affine() {
+            wanted.push(Wanted { output: "grad_weight", value: dweight, scale: dweight_scale });
+            wanted.push(Wanted { output: "grad_bias", value: dbias, scale: dbias_scale });
+        }
+        wanted
     }
 }
 
