@@ -451,6 +451,93 @@ pub enum LayerError {
     },
 }
 
+/// A state dict that does not fit its layer, with all problems found.
+#[cfg(feature = "safetensors")]
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct StateError {
+    /// The layer.
+    pub layer: &'static str,
+    /// Every problem, by key.
+    pub problems: Vec<StateProblem>,
+    /// A suggestion, if there is one.
+    pub hint: Option<String>,
+}
+
+/// A problem with one key of a state dict.
+#[cfg(feature = "safetensors")]
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum StateProblem {
+    /// The layer has this key, but the state dict does not.
+    #[error("{key} is missing")]
+    Missing {
+        /// The key, with its prefix.
+        key: String,
+    },
+    /// The state dict has this key, but the layer does not.
+    #[error("{key} is unexpected")]
+    Unexpected {
+        /// The key, with its prefix.
+        key: String,
+    },
+    /// The key shows that the saved layer was another kind, so ignoring it would be wrong as well.
+    #[error("{key} is refused: {why}")]
+    Refused {
+        /// The key, with its prefix.
+        key: String,
+        /// Why the layer refuses it.
+        why: &'static str,
+    },
+    /// The tensor has the wrong shape.
+    #[error("{key}: its shape is {} but must be {}", Dims(.shape), Dims(.must))]
+    Shape {
+        /// The key, with its prefix.
+        key: String,
+        /// What was given.
+        shape: Vec<usize>,
+        /// What it must be.
+        must: Vec<usize>,
+    },
+    /// The tensor has a type that cannot be converted.
+    #[error("{key}: its type is {dtype} but must be {must}")]
+    Type {
+        /// The key, with its prefix.
+        key: String,
+        /// What was given, as safetensors calls it.
+        dtype: String,
+        /// What it must be.
+        must: &'static str,
+    },
+    /// A value is outside the range that the layer can hold.
+    #[error("{key}: it has {value}, but must be {must}")]
+    Value {
+        /// The key, with its prefix.
+        key: String,
+        /// What was given.
+        value: String,
+        /// What it must be.
+        must: &'static str,
+    },
+}
+
+#[cfg(feature = "safetensors")]
+impl std::error::Error for StateError {}
+
+#[cfg(feature = "safetensors")]
+impl fmt::Display for StateError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: the state dict does not fit", self.layer)?;
+        for (number, problem) in self.problems.iter().enumerate() {
+            write!(f, "{} {problem}", if number == 0 { ":" } else { ";" })?;
+        }
+        if let Some(hint) = &self.hint {
+            write!(f, " ({hint})")?;
+        }
+        Ok(())
+    }
+}
+
 /// Any error of this library.
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
 #[non_exhaustive]
@@ -470,7 +557,7 @@ pub enum Error {
     /// A state dict does not fit the layer.
     #[cfg(feature = "safetensors")]
     #[error(transparent)]
-    State(#[from] crate::nn::StateError),
+    State(#[from] StateError),
 }
 
 /// A lost device is always reported as [`RunError::DeviceLost`].

@@ -81,5 +81,8 @@ pub use options::LayerOptions;
 pub use passes::{BoundBackward, BoundForward, GradOutput, Saved};
 pub use rms::{RmsNormLayer, RmsNormOptions};
 #[cfg(feature = "safetensors")]
-pub use state::{IncompatibleKeys, StateDict, StateError, StateProblem, StateSource, StateTensor, Strictness};
+pub use state::{IncompatibleKeys, StateDict, StateSource, StateTensor, Strictness};
 pub use tensors::{ParameterValues, RunningStatistics};
+
+#[cfg(feature = "safetensors")]
+pub use crate::error::{StateError, StateProblem};
