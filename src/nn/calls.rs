@@ -37,20 +37,20 @@ struct Kept {
 #[derive(Debug, Clone)]
 struct Planned {
     shape: Vec<usize>,
-    work: Work,
+    purpose: Purpose,
     plan: Arc<Plan>,
 }
 
 /// What a plan is for.
 #[derive(Debug, Clone, Copy, PartialEq)]
-struct Work {
+struct Purpose {
     /// Whether it uses the statistics of the input, rather than running ones.
     own_statistics: bool,
-    task: Task,
+    direction: Direction,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq)]
-enum Task {
+enum Direction {
     Forward,
     Backward { input: bool, parameters: bool, saved: bool },
 }
@@ -226,28 +226,28 @@ impl<K: LayerOptions> Layer<K> {
 
     /// The plan of a forward pass, as the layer's mode is.
     pub(super) fn forward_plan(&self, shape: &[usize]) -> Result<Arc<Plan>, Error> {
-        self.plan(shape, Work { own_statistics: self.goes_by_input(self.training), task: Task::Forward })
+        self.plan(shape, Purpose { own_statistics: self.goes_by_input(self.training), direction: Direction::Forward })
     }
 
     /// The plan of a backward pass that computes its statistics, as the layer's mode is.
     pub(super) fn backward_plan(&self, shape: &[usize]) -> Result<Arc<Plan>, Error> {
-        let task = Task::Backward { input: true, parameters: !self.frozen, saved: false };
-        self.plan(shape, Work { own_statistics: self.goes_by_input(self.training), task })
+        let direction = Direction::Backward { input: true, parameters: !self.frozen, saved: false };
+        self.plan(shape, Purpose { own_statistics: self.goes_by_input(self.training), direction })
     }
 
-    fn plan(&self, shape: &[usize], work: Work) -> Result<Arc<Plan>, Error> {
-        let known = self.calls.kept().plans.get(|known| known.work == work && known.shape == shape);
+    fn plan(&self, shape: &[usize], purpose: Purpose) -> Result<Arc<Plan>, Error> {
+        let known = self.calls.kept().plans.get(|known| known.purpose == purpose && known.shape == shape);
         if let Some(Planned { plan, .. }) = known {
             return Ok(plan);
         }
-        let norm = self.options.norm(shape, work.own_statistics)?;
+        let norm = self.options.norm(shape, purpose.own_statistics)?;
         let context = self.gpu.context();
-        let plan = Arc::new(match work.task {
-            Task::Forward if self.follows(work.own_statistics).is_some() => {
+        let plan = Arc::new(match purpose.direction {
+            Direction::Forward if self.follows(purpose.own_statistics).is_some() => {
                 context.plan_from_moments(norm.as_ref(), 1)?
             }
-            Task::Forward => context.plan(norm.as_ref())?,
-            Task::Backward { input, parameters, saved } => {
+            Direction::Forward => context.plan(norm.as_ref())?,
+            Direction::Backward { input, parameters, saved } => {
                 let mut wanted = Backward::new().accumulate();
                 wanted = if input { wanted } else { wanted.without_input() };
                 wanted = if saved { wanted.saved_statistics() } else { wanted };
@@ -256,7 +256,7 @@ impl<K: LayerOptions> Layer<K> {
                 context.plan_backward(norm.as_ref(), wanted)?
             }
         });
-        self.calls.kept().plans.put(Planned { shape: shape.to_vec(), work, plan: plan.clone() });
+        self.calls.kept().plans.put(Planned { shape: shape.to_vec(), purpose, plan: plan.clone() });
         Ok(plan)
     }
 
@@ -311,8 +311,9 @@ impl<K: LayerOptions> Layer<K> {
             return Ok(BoundBackward(known));
         }
         let own_statistics = self.goes_by_input(forward.training);
-        let task = Task::Backward { input: grad_input.is_some(), parameters, saved: forward.statistics.is_some() };
-        let plan = self.plan(&forward.shape, Work { own_statistics, task })?;
+        let direction =
+            Direction::Backward { input: grad_input.is_some(), parameters, saved: forward.statistics.is_some() };
+        let plan = self.plan(&forward.shape, Purpose { own_statistics, direction })?;
         let mut operands = Operands::backward(grad_output, forward.x.view());
         if let Some(grad_input) = grad_input {
             operands = operands.grad_input(grad_input);

@@ -102,10 +102,10 @@ fn usage<T>(text: impl Into<String>) -> Result<T, Failure> {
 }
 
 /// An option, and whether it is given.
-type Given = (&'static str, bool);
+type Asked = (&'static str, bool);
 
 /// The options that say which norm.
-fn of_norm(options: &NormOptions) -> [Given; 6] {
+fn of_norm(options: &NormOptions) -> [Asked; 6] {
     [
         ("--axes", options.axes.is_some()),
         ("--p", options.p.is_some()),
@@ -116,7 +116,7 @@ fn of_norm(options: &NormOptions) -> [Given; 6] {
     ]
 }
 
-fn of_parameters(parameters: &ParameterOptions) -> [Given; 4] {
+fn of_parameters(parameters: &ParameterOptions) -> [Asked; 4] {
     [
         ("--weight", parameters.weight.is_some()),
         ("--weight-offset", parameters.weight_offset.is_some()),
@@ -125,7 +125,7 @@ fn of_parameters(parameters: &ParameterOptions) -> [Given; 4] {
     ]
 }
 
-fn of_apply(apply: &Apply) -> [Given; 6] {
+fn of_apply(apply: &Apply) -> [Asked; 6] {
     [
         ("--bias", apply.bias.is_some()),
         ("--momentum", apply.momentum.is_some()),
@@ -137,7 +137,7 @@ fn of_apply(apply: &Apply) -> [Given; 6] {
 }
 
 /// Refuses options of other norms.
-fn belongs(kind: Kind, options: &[Given]) -> Result<(), Failure> {
+fn belongs(kind: Kind, options: &[Asked]) -> Result<(), Failure> {
     match options.iter().find(|&&(option, given)| given && !kind.takes(option)) {
         None => Ok(()),
         Some(&(option, _)) => {
