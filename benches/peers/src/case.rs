@@ -3,11 +3,7 @@
 use std::fmt;
 
 use clap::ValueEnum;
-use wgpu_norm::ndarray::{ArrayD, arr1};
-use wgpu_norm::reference::{self, Backward, Forward};
-use wgpu_norm::{DEFAULT_EPS, GroupNorm};
-
-use crate::data::Tensors;
+use wgpu_norm::{DEFAULT_EPS, GroupNorm, sample};
 
 pub const EPS: f64 = DEFAULT_EPS as f64;
 pub const GROUPS: usize = GroupNorm::DEFAULT_NUM_GROUPS;
@@ -93,12 +89,6 @@ pub fn all() -> Vec<Case> {
     .concat()
 }
 
-/// One result of a case, and what its errors are measured against.
-pub struct Wanted {
-    pub values: ArrayD<f64>,
-    pub scale: ArrayD<f64>,
-}
-
 impl Case {
     /// The norm, the shape and what is more than forward, which no two cases share.
     pub fn name(&self) -> String {
@@ -131,56 +121,16 @@ impl Case {
         self.kind != Kind::Rms
     }
 
-    /// The same in float64: `y`, or the gradients of `x`, weight and, if there is one, bias.
-    pub fn oracle(&self, tensors: &Tensors) -> Vec<Wanted> {
-        let Some(dy) = &tensors.dy else {
-            let Forward { y, scale, .. } = self.forward(tensors);
-            return vec![Wanted { values: y, scale }];
-        };
-        let Backward { dx, dx_scale, dweight, dweight_scale, dbias, dbias_scale, .. } = self.backward(tensors, dy);
-        let mut wanted = vec![Wanted { values: dx, scale: dx_scale }, Wanted { values: dweight, scale: dweight_scale }];
-        if self.has_bias() {
-            wanted.push(Wanted { values: dbias, scale: dbias_scale });
-        }
-        wanted
-    }
-
-    fn forward(&self, tensors: &Tensors) -> Forward {
-        let x = tensors.x.mapv(f64::from);
-        let (x, axis) = (x.view(), self.channel_axis);
-        let (weight, bias) = (double(&tensors.weight), double(&tensors.bias));
-        let (w, b) = (Some(weight.view()), Some(bias.view()));
+    /// The norm in the library's table.
+    pub fn entry(&self) -> sample::Kind {
+        let axis = self.channel_axis as isize;
         match self.kind {
-            Kind::Layer => reference::layer_norm(x, 1, w, b, EPS),
-            Kind::Rms => reference::rms_norm(x, 1, w, None, EPS, 0.0),
-            Kind::BatchTrain => reference::batch_norm_train(x, axis, w, b, EPS),
-            Kind::BatchEval => {
-                let (mean, var) = (double(&tensors.running_mean), double(&tensors.running_var));
-                reference::batch_norm_eval(x, axis, mean.view(), var.view(), w, b, EPS)
-            }
-            Kind::Group => reference::group_norm(x, axis, GROUPS, w, b, EPS),
-            Kind::Instance => reference::instance_norm(x, axis, w, b, EPS),
+            Kind::Layer => sample::Kind::Layer { ndim: 1 },
+            Kind::Rms => sample::Kind::Rms { ndim: 1, offset: 0.0 },
+            Kind::BatchTrain => sample::Kind::BatchTrain { axis },
+            Kind::BatchEval => sample::Kind::BatchEval { axis },
+            Kind::Group => sample::Kind::Group { groups: GROUPS, axis },
+            Kind::Instance => sample::Kind::Instance { axis },
         }
     }
-    fn backward(&self, tensors: &Tensors, dy: &ArrayD<f32>) -> Backward {
-        let (x, dy) = (tensors.x.mapv(f64::from), dy.mapv(f64::from));
-        let (x, dy, axis) = (x.view(), dy.view(), self.channel_axis);
-        let weight = double(&tensors.weight);
-        let w = Some(weight.view());
-        match self.kind {
-            Kind::Layer => reference::layer_norm_backward(x, dy, 1, w, EPS),
-            Kind::Rms => reference::rms_norm_backward(x, dy, 1, w, EPS, 0.0),
-            Kind::BatchTrain => reference::batch_norm_train_backward(x, dy, axis, w, EPS),
-            Kind::BatchEval => {
-                let (mean, var) = (double(&tensors.running_mean), double(&tensors.running_var));
-                reference::batch_norm_eval_backward(x, dy, axis, mean.view(), var.view(), w, EPS)
-            }
-            Kind::Group => reference::group_norm_backward(x, dy, axis, GROUPS, w, EPS),
-            Kind::Instance => reference::instance_norm_backward(x, dy, axis, w, EPS),
-        }
-    }
-}
-
-fn double(values: &[f32]) -> ArrayD<f64> {
-    arr1(values).mapv(f64::from).into_dyn()
 }

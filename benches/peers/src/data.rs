@@ -3,7 +3,9 @@
 use rand::rngs::StdRng;
 use rand::{RngExt as _, SeedableRng as _};
 use rand_distr::{Distribution as _, StandardNormal};
-use wgpu_norm::ndarray::ArrayD;
+use wgpu_norm::DEFAULT_EPS;
+use wgpu_norm::ndarray::{ArrayD, arr1};
+use wgpu_norm::sample::{Exact, Parameters, Wanted, wide};
 
 use crate::case::{Case, Direction};
 
@@ -29,6 +31,27 @@ impl Tensors {
         let (running_mean, running_var) = (channels(mean - 0.25, mean + 0.25), channels(0.8, 1.2));
         let dy = (case.direction == Direction::Both).then(|| normal(0.3, case.shape, &mut random));
         Self { x, weight, bias, running_mean, running_var, dy }
+    }
+
+    /// What they should give: `y`, or the gradients of `x`, weight and, if there is one, bias.
+    pub fn wanted(&self, case: &Case) -> Vec<Wanted> {
+        let vector = |values: &[f32]| Some(arr1(values).into_dyn());
+        let parameters = Parameters {
+            weight: vector(&self.weight),
+            bias: vector(&self.bias).filter(|_| case.has_bias()),
+            running_mean: vector(&self.running_mean),
+            running_var: vector(&self.running_var),
+        };
+        let exact = Exact::of(&self.x, &parameters, DEFAULT_EPS);
+        let (mut wanted, count) = match &self.dy {
+            None => (case.entry().outputs(&exact, None), 1),
+            Some(dy) => {
+                let count = if case.has_bias() { 3 } else { 2 };
+                (case.entry().gradients_wanted(&exact, &wide(dy)), count)
+            }
+        };
+        wanted.truncate(count);
+        wanted
     }
 }
 

@@ -4,10 +4,10 @@ use std::error::Error;
 use std::path::Path;
 
 use serde::{Deserialize, Serialize};
-use wgpu_norm::ndarray::ArrayViewD;
-use wgpu_norm::reference;
+use wgpu_norm::ndarray::ArrayD;
+use wgpu_norm::sample::Wanted;
 
-use crate::case::{Case, Wanted};
+use crate::case::Case;
 use crate::data::Tensors;
 use crate::measure::{self, Timing};
 use crate::peer::{Name, NotInstalled};
@@ -56,11 +56,11 @@ pub fn run(name: Name, case: &Case, python: &Path) -> Result<Report, Box<dyn Err
         }
     };
     let far = Tensors::around(FAR, case);
-    let error_at_mean_1e6 = worst(&peer.prepare(case, &far)?.results()?, &case.oracle(&far))?;
+    let error_at_mean_1e6 = worst(&peer.prepare(case, &far)?.results()?, &far.wanted(case))?;
     drop(far);
 
     let near = Tensors::around(1.0, case);
-    let want = case.oracle(&near);
+    let want = near.wanted(case);
     let about = Some(peer.about());
     let mut call = peer.prepare(case, &near)?;
     let error = worst(&call.results()?, &want)?;
@@ -84,10 +84,9 @@ fn worst(got: &[Vec<f32>], want: &[Wanted]) -> Result<f64, Box<dyn Error>> {
         return Err(format!("{} results instead of {}", got.len(), want.len()).into());
     }
     let mut largest: f64 = 0.0;
-    for (got, Wanted { values, scale }) in got.iter().zip(want) {
-        let got = ArrayViewD::from_shape(values.shape(), got)?;
-        let worst = reference::largest_error(got, values.view(), scale.view());
-        largest = largest.max(worst.map_or(0.0, |worst| worst.relative));
+    for (got, want) in got.iter().zip(want) {
+        let got = ArrayD::from_shape_vec(want.value.raw_dim(), got.clone())?;
+        largest = largest.max(want.worst(&got).map_or(0.0, |worst| worst.relative));
     }
     // JSON has no infinity.
     Ok(largest.min(f64::MAX))

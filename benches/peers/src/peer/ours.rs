@@ -4,13 +4,12 @@ use std::error::Error;
 use std::sync::mpsc;
 use std::time::Instant;
 
+use wgpu_norm::sample::Running;
 use wgpu_norm::wgpu::util::{BufferInitDescriptor, DeviceExt as _, DownloadBuffer};
-use wgpu_norm::{
-    Backward, BatchNorm, Bound, Gpu, GroupNorm, InstanceNorm, LayerNorm, Norm, Operands, RmsNorm, SpecError, wgpu,
-};
+use wgpu_norm::{Backward, Bound, DEFAULT_EPS, Gpu, Operands, wgpu};
 
 use super::{Call, Peer, locked_version};
-use crate::case::{Case, GROUPS, Kind};
+use crate::case::{Case, Kind};
 use crate::data::Tensors;
 
 pub struct Ours {
@@ -39,7 +38,7 @@ impl Peer for Ours {
     }
 
     fn prepare(&mut self, case: &Case, tensors: &Tensors) -> Result<Box<dyn Call + '_>, Box<dyn Error>> {
-        let norm = specification(case)?;
+        let norm = case.entry().norm(case.shape, DEFAULT_EPS, Some(Running::USUAL))?;
         let x = self.buffer(tensors.x.as_slice().ok_or("x is not row-major")?);
         let y = self.zeros(tensors.x.len());
         let [weight, bias] = [&tensors.weight, &tensors.bias].map(|values| self.buffer(values));
@@ -82,19 +81,6 @@ impl Peer for Ours {
         results.extend(case.has_bias().then_some(dbias));
         Ok(Box::new(Recorded { gpu: &self.gpu, bound, results }))
     }
-}
-
-fn specification(case: &Case) -> Result<Box<dyn Norm>, SpecError> {
-    let Case { kind, shape, channel_axis, .. } = *case;
-    let axis = channel_axis as isize;
-    Ok(match kind {
-        Kind::Layer => Box::new(LayerNorm::new(shape, &shape[channel_axis..])?),
-        Kind::Rms => Box::new(RmsNorm::new(shape, &shape[channel_axis..])?),
-        Kind::BatchTrain => Box::new(BatchNorm::new(shape, axis)?),
-        Kind::BatchEval => Box::new(BatchNorm::new(shape, axis)?.eval()),
-        Kind::Group => Box::new(GroupNorm::new(shape, GROUPS, axis)?),
-        Kind::Instance => Box::new(InstanceNorm::new(shape, axis)?),
-    })
 }
 
 struct Recorded<'a> {
