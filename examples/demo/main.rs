@@ -59,7 +59,7 @@ fn run(args: &Args) -> Result<(), Box<dyn Error>> {
         let checked = measure::check(&gpu, case)?;
         let speed = measure::time(&gpu, case)?;
         table.row([
-            case.name.to_owned(),
+            case.name.clone(),
             case.input.to_owned(),
             table::shape(case.norm.shape()),
             speed.passes,

@@ -3,9 +3,9 @@
 use std::error::Error;
 use std::time::Instant;
 
-use wgpu_norm::ndarray::{ArrayD, ArrayView};
-use wgpu_norm::reference;
-use wgpu_norm::{Bound, Gpu, Inputs, Operands, Outputs, wgpu};
+use wgpu_norm::ndarray::ArrayD;
+use wgpu_norm::sample::output;
+use wgpu_norm::{Bound, Gpu, Operands, wgpu};
 
 use crate::case::Case;
 
@@ -22,41 +22,19 @@ pub struct Checked {
 
 /// Arrays in, arrays out, and the same in float64.
 pub fn check(gpu: &Gpu, case: &Case<'_>) -> Result<Checked, Box<dyn Error>> {
-    let Outputs { y, running_mean, running_var, .. } = gpu.run_array_blocking(&*case.norm, inputs(case))?;
-    let want = (case.oracle)(case.x.mapv(f64::from).view());
-    let error = |got: &ArrayD<f32>, want: &ArrayD<f64>, scale: &ArrayD<f64>| {
-        reference::largest_error(got.view(), want.view(), scale.view()).map_or(0.0, |worst| worst.relative)
-    };
-    let mut worst = error(&y, &want.y, &want.scale);
-    if let Some(before) = &case.running {
-        for (got, before, batch) in
-            [(&running_mean, &before.mean, &want.mean), (&running_var, &before.var, &want.variance)]
-        {
-            // Evaluation takes none from x and leaves the running ones alone.
-            let Some(batch) = batch else { continue };
-            let got = got.as_ref().ok_or("running statistics did not come back")?;
-            let want = reference::update_running(before.mapv(f64::from).view(), batch.view(), 0.9, 0.1);
-            worst = worst.max(error(got, &want, &want.mapv(f64::abs)));
+    let mut inputs = case.parameters.map(|array| array.view()).beside(case.x.view());
+    if let Some(batches) = case.batches {
+        inputs = inputs.num_batches_tracked(batches);
+    }
+    let out = gpu.run_array_blocking(&*case.norm, inputs)?;
+    let mut error: f64 = 0.0;
+    let mut wanted = case.wanted();
+    for wanted in &wanted {
+        if let Some(got) = output(&out, wanted.output) {
+            error = error.max(wanted.worst(got).map_or(0.0, |worst| worst.relative));
         }
     }
-    Ok(Checked { y, scale: want.scale, error: worst })
-}
-
-fn inputs<'a>(case: &'a Case<'_>) -> Inputs<ArrayView<'a, f32, wgpu_norm::ndarray::IxDyn>> {
-    let mut inputs = Inputs::new(case.x.view());
-    if let Some(weight) = case.weight {
-        inputs = inputs.weight(weight.view());
-    }
-    if let Some(bias) = case.bias {
-        inputs = inputs.bias(bias.view());
-    }
-    if let Some(running) = &case.running {
-        inputs = inputs.running_mean(running.mean.view()).running_var(running.var.view());
-        if let Some(batches) = running.batches {
-            inputs = inputs.num_batches_tracked(batches);
-        }
-    }
-    inputs
+    Ok(Checked { y: out.y, scale: wanted.swap_remove(0).scale, error })
 }
 
 /// What timing a case gave.
@@ -81,23 +59,10 @@ pub fn time(gpu: &Gpu, case: &Case<'_>) -> Result<Speed, Box<dyn Error>> {
         usage: wgpu::BufferUsages::STORAGE,
         mapped_at_creation: false,
     });
-    let small = |array: &ArrayD<f32>| array.as_slice().map(|values| upload(gpu, bytemuck::cast_slice(values)));
-    let (weight, bias) = (case.weight.and_then(small), case.bias.and_then(small));
-    let running_mean = case.running.as_ref().and_then(|running| small(&running.mean));
-    let running_var = case.running.as_ref().and_then(|running| small(&running.var));
-    let batches = case.running.as_ref().and_then(|running| running.batches);
-    let batches = batches.map(|batches| upload(gpu, bytemuck::bytes_of(&batches)));
-
-    let mut operands = Operands::new(&x, &y);
-    if let Some(weight) = &weight {
-        operands = operands.weight(weight);
-    }
-    if let Some(bias) = &bias {
-        operands = operands.bias(bias);
-    }
-    if let (Some(mean), Some(var)) = (&running_mean, &running_var) {
-        operands = operands.running_mean(mean).running_var(var);
-    }
+    let small = |array: &ArrayD<f32>| upload(gpu, bytemuck::cast_slice(array.as_slice().unwrap_or_default()));
+    let parameters = case.parameters.map(small);
+    let batches = case.batches.map(|batches| upload(gpu, bytemuck::bytes_of(&batches)));
+    let mut operands = parameters.among(Operands::new(&x, &y));
     if let Some(batches) = &batches {
         operands = operands.num_batches_tracked(batches);
     }
