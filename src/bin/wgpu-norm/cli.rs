@@ -58,9 +58,8 @@ float32 .npy files. They are written all or none, and may overwrite inputs, whic
 
 Shapes:
   --weight and --bias have the normalized shape (layer, rms) or one value per channel (group, \
-instance, batch), and so have the running statistics. --save-mean and --save-rstd write the shape of \
-the input with the normalized axes as 1 (layer, rms, mvn, lp), (N, groups) (group), (N, C) (instance) or (C) \
-(batch).
+instance, batch), and so have the running statistics. --save-mean and --save-rstd write (N, groups) (group), \
+(N, C) (instance), (C) (batch), or else the shape of the input with the normalized axes as 1.
 
 Output:
   One or two lines, or with --json one JSON object, on standard output; notes and errors on \

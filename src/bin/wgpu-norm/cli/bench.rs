@@ -15,8 +15,8 @@ the copy's, and so its GB/s over the copy's: 1.00 is as fast as memory allows fo
 status 1. Takes a few minutes.
 
 Backward passes compute the gradients of x, weight and bias by the statistics that the forward pass \
-saved; `dx alone` is that of x only, by statistics of their own. Mean-variance and Lp norm \
-have no backward pass.
+saved; `dx alone` is that of x only, by statistics of their own. Norms without weight and bias have \
+no backward pass.
 
 Examples:
   wgpu-norm bench

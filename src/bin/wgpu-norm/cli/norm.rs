@@ -48,7 +48,7 @@ pub(crate) struct NormOptions {
         value_name = "AXES",
         value_parser = axes,
         allow_hyphen_values = true,
-        help_heading = "Mean-variance and Lp norm"
+        help_heading = "Norms over any axes"
     )]
     pub(crate) axes: Option<AxisList>,
     /// Which norm to divide by, 1 or 2, for lp [default: 2]
@@ -57,7 +57,7 @@ pub(crate) struct NormOptions {
         value_name = "P",
         value_parser = power,
         allow_hyphen_values = true,
-        help_heading = "Mean-variance and Lp norm"
+        help_heading = "Norms over any axes"
     )]
     pub(crate) p: Option<u32>,
 
