@@ -33,7 +33,7 @@ pub struct Moments {
     m2: f32,
 }
 
-/// What values are taken times, and what then their count is; as in `shaders/record.wgsl`.
+/// What values are taken times, and what then their count is; as in `shaders/shared/record.wgsl`.
 #[derive(Clone, Copy)]
 struct Scale {
     of_values: f64,

@@ -14,7 +14,7 @@ pub enum Centering {
     None,
 }
 
-/// What centred elements are divided by; the numbers are those of `shaders/factor.wgsl`.
+/// What centred elements are divided by; the numbers are those of `shaders/shared/factor.wgsl`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Scaling {
     /// `sqrt(variance + eps)`, the mean square where nothing is subtracted.

@@ -4,7 +4,7 @@ use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
 
 use wgpu_norm::nn::{BatchNormLayer, BatchNormOptions, GradOutput};
-use wgpu_norm::{BatchNorm, Expected, LayerNorm, Operands, wgpu};
+use wgpu_norm::{BatchNorm, Expected, LayerNorm, Operands, View, wgpu};
 
 use crate::support::gpu;
 
@@ -140,4 +140,29 @@ fn a_layers_later_calls_allocate_nothing_of_ours() {
         layer.backward(pass, &saved, gradients).unwrap();
     });
     assert!(looked_up <= bound, "{looked_up} allocations, bound {bound}");
+}
+
+/// What runs can be seen, also where the tensors asked for other passes than the plan's.
+#[test]
+fn what_is_bound_shows_its_passes() {
+    let (gpu, device) = (gpu(), gpu().device());
+    let buffer = |size: u64| {
+        let usage = wgpu::BufferUsages::STORAGE;
+        device.create_buffer(&wgpu::BufferDescriptor { label: None, size, usage, mapped_at_creation: false })
+    };
+    let plan = gpu.context().plan(&LayerNorm::new(&[4, 768], &[768]).unwrap()).unwrap();
+    let (x, y) = (buffer(4 * 768 * 4 + 16), buffer(4 * 768 * 4));
+    let bound = gpu.context().bind(&plan, &Operands::new(&x, &y)).unwrap();
+    assert_eq!(bound.passes(), plan.passes());
+    assert_eq!(plan.to_string().lines().skip(1).map(str::trim).collect::<Vec<_>>().join("\n"), bound.to_string());
+    // At no multiple of 16 bytes.
+    let bound = gpu.context().bind(&plan, &Operands::new(View::new(&x, 4), &y)).unwrap();
+    assert!(plan.to_string().contains("4-wide"), "{plan}");
+    assert!(bound.to_string().contains("1-wide"), "{bound}");
+    // A batch is counted where there is a count.
+    let plan = gpu.context().plan(&BatchNorm::channels_last(&[64, 8]).unwrap()).unwrap();
+    let (x, y, running) = (buffer(64 * 8 * 4), buffer(64 * 8 * 4), buffer(512));
+    let operands = Operands::new(&x, &y).running_mean(&running).running_var(View::new(&running, 256));
+    let bound = gpu.context().bind(&plan, &operands).unwrap();
+    assert_eq!(bound.passes().len() + 1, plan.passes().len(), "{bound}");
 }

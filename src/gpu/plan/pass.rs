@@ -28,7 +28,8 @@ pub struct Pass {
     pub(crate) windows: Vec<Window>,
 }
 
-/// Which elements of a tile by columns share their statistics: those of a column, those of a row, or none. Numbered as in `shaders/backward/sums_columns.wgsl`.
+/// Which elements of a tile by columns share their statistics: those of a column, those of a row, or none. Numbered as in
+/// `shaders/kernels/backward/sums_columns.wgsl`.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(crate) enum StatisticsBy {
     Column = 0,
@@ -36,7 +37,7 @@ pub(crate) enum StatisticsBy {
     Element = 2,
 }
 
-/// In which order a lane takes its packs, as in `shaders/params.wgsl`.
+/// In which order a lane takes its packs, as in `shaders/shared/params.wgsl`.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(crate) struct Turns {
     pub(crate) span: u32,
