@@ -11,16 +11,13 @@ fn run_take(index: u32, factor: f32) {
 }
 
 fn affine_weight(s: u32, j: u32) -> Pack {
-    affine_reach(s);
     return Pack(run_weight);
 }
 
 fn affine_bias(s: u32, j: u32) -> Pack {
-    affine_reach(s);
     return Pack(run_bias);
 }
 
-fn affine(v: Pack, s: u32, j: u32) -> Pack {
-    affine_reach(s);
-    return v * run_scale + run_bias;
+fn affine_scaled(v: Pack, s: u32, j: u32) -> Pack {
+    return v * run_scale;
 }

@@ -12,7 +12,9 @@ fn normalize(base: u32, s: u32, length: u32, scale: f32, center: Center, live: b
                     let x = item(i + j, base, scale);
                     let unscaled = original(i + j, base, scale);
                     residual_out_store(base + at, unscaled);
-                    y_store(base + at, epilogue(affine(centered(x, center), s + at, j)));
+                    affine_at(s + at);
+                    let y = affine_scaled(centered(x, center), s + at, j) + affine_bias(s + at, j);
+                    y_store(base + at, epilogue(y));
                 }
             }
         }

@@ -61,7 +61,7 @@ struct Params {
     grad_residual_start: u32,
     moments_start: u32,
     sums_start: u32,
-    // Whose statistics an element goes by, where that is not the group: see shared/group_at.wgsl.
+    // Whose statistics an element goes by, where that is not the group: see shared/channel.wgsl.
     group_b: u32,
     group_rows: u32,
     group_k: u32,

@@ -22,35 +22,29 @@ fn norms() -> String {
     capabilities.subgroup_sizes = Some((32, 32));
     let context = Context::with_capabilities(gpu().device(), capabilities);
     let rows: Vec<(&str, &str, Box<dyn Norm>)> = vec![
-        ("LayerNorm, RMSNorm", "rows up to 16,384 wide", Box::new(LayerNorm::new(&[4096, 768], &[768]).unwrap())),
-        ("", "wider rows", Box::new(RmsNorm::new(&[8, 3_000_000], &[3_000_000]).unwrap())),
-        (
-            "GroupNorm",
-            "channels first, groups that fit",
-            Box::new(GroupNorm::channels_first(&[8, 256, 32, 32], 32).unwrap()),
-        ),
+        ("LayerNorm, RMSNorm", "rows", Box::new(LayerNorm::new(&[4096, 768], &[768]).unwrap())),
+        ("", "short rows", Box::new(LayerNorm::new(&[65_536, 64], &[64]).unwrap())),
+        ("", "rows that no workgroup holds", Box::new(RmsNorm::new(&[8, 3_000_000], &[3_000_000]).unwrap())),
+        ("GroupNorm", "channels first", Box::new(GroupNorm::channels_first(&[8, 256, 32, 32], 32).unwrap())),
         ("", "channels first, larger groups", Box::new(GroupNorm::channels_first(&[1, 32, 512, 512], 32).unwrap())),
         ("", "channels last", Box::new(GroupNorm::channels_last(&[8, 32, 32, 256], 32).unwrap())),
-        (
-            "InstanceNorm",
-            "channels first, planes that fit",
-            Box::new(InstanceNorm::channels_first(&[32, 64, 56, 56]).unwrap()),
-        ),
+        ("InstanceNorm", "channels first", Box::new(InstanceNorm::channels_first(&[32, 64, 56, 56]).unwrap())),
         ("", "channels last", Box::new(InstanceNorm::channels_last(&[32, 56, 56, 64]).unwrap())),
-        ("", "channels last, up to 8 positions", Box::new(InstanceNorm::channels_last(&[32, 8, 64]).unwrap())),
+        ("", "channels last, few positions", Box::new(InstanceNorm::channels_last(&[32, 8, 64]).unwrap())),
         ("BatchNorm, training", "channels first", Box::new(BatchNorm::channels_first(&[32, 64, 56, 56]).unwrap())),
         ("", "channels last", Box::new(BatchNorm::channels_last(&[100_352, 64]).unwrap())),
         ("BatchNorm, eval", "channels first", Box::new(BatchNorm::channels_first(&[32, 64, 56, 56]).unwrap().eval())),
         ("", "channels last", Box::new(BatchNorm::channels_last(&[100_352, 64]).unwrap().eval())),
     ];
-    let mut text = "| norm | layout | forward | all gradients |\n|---|---|---|---|\n".to_owned();
+    let mut text = "| norm | layout | x | forward | all gradients |\n|---|---|---|---|---|\n".to_owned();
     for (name, layout, norm) in rows {
         let names =
             |passes: &[Pass]| passes.iter().map(|pass| format!("`{}`", pass.name())).collect::<Vec<_>>().join(", ");
         let forward = context.plan(norm.as_ref()).unwrap();
         let backward = context.plan_backward(norm.as_ref(), Backward::new()).unwrap();
         let (forward, backward) = (names(forward.passes()), names(backward.passes()));
-        text.push_str(&format!("| {name} | {layout} | {forward} | {backward} |\n"));
+        let shape = norm.shape().iter().map(usize::to_string).collect::<Vec<_>>().join("x");
+        text.push_str(&format!("| {name} | {layout} | {shape} | {forward} | {backward} |\n"));
     }
     text
 }

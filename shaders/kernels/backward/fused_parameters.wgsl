@@ -1,7 +1,7 @@
 // As fused_rows.wgsl, and the gradients of weight and bias besides: a team of lanes takes one row after the other, each
 // lane adding up what its elements of all of them give. x and dy are read and dx is written once, and each team leaves one
 // row of sums. They run in chains of 16 rows, and then of chains.
-//# use shared/team, shared/store_gradients, <statistics>, <hold>
+//# use shared/team, shared/store_gradients, <gradients>, <statistics>, <hold>
 // Whether lanes that hold dy keep it as it is, and not times the weight.
 const KEEPS_DY: bool = true;
 

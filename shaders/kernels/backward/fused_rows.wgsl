@@ -1,5 +1,5 @@
 // A whole group to a tile: statistics, sums and gradient in one dispatch, x and dy read and dx written once.
-//# use shared/team, shared/channel, shared/store_gradients, <statistics>, <affine>
+//# use shared/team, shared/channel, shared/store_gradients, <gradients>, <statistics>, <affine>
 // Whether lanes that hold dy keep it as it is, and not times the weight.
 const KEEPS_DY: bool = false;
 

@@ -1,5 +1,5 @@
-// Running statistics as the merge would leave those of a batch: for devices with too few bindings to read both along with
-// the tensors.
+// Running statistics as the merge would leave those of a batch: for gradients, and for devices with too few bindings to read both
+// along with the tensors.
 //# use shared/team, shared/record, <statistics>
 @compute @workgroup_size(workgroup_size)
 fn main(invocation: Invocation) {

@@ -7,5 +7,5 @@ fn affine_begin(base: u32, factor: f32) {
 fn affine_take(i: u32, length: u32) {
 }
 
-fn affine_reach(s: u32) {
+fn affine_at(s: u32) {
 }

@@ -3,7 +3,7 @@
 fn affine_take(i: u32, length: u32) {
 }
 
-fn affine_reach(s: u32) {
+fn affine_at(s: u32) {
     if s >= run_end {
         run_of(s);
     }

@@ -11,6 +11,9 @@ fn affine_begin(base: u32, factor: f32) {
 fn affine_take(i: u32, length: u32) {
 }
 
+fn affine_at(s: u32) {
+}
+
 fn affine_weight(s: u32, j: u32) -> Pack {
     return weight_load(run_base + s);
 }
@@ -19,6 +22,6 @@ fn affine_bias(s: u32, j: u32) -> Pack {
     return bias_load(run_base + s);
 }
 
-fn affine(v: Pack, s: u32, j: u32) -> Pack {
-    return v * run_factor * weight_load(run_base + s) + bias_load(run_base + s);
+fn affine_scaled(v: Pack, s: u32, j: u32) -> Pack {
+    return v * run_factor * weight_load(run_base + s);
 }

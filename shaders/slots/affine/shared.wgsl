@@ -22,6 +22,9 @@ fn affine_take(i: u32, length: u32) {
     }
 }
 
+fn affine_at(s: u32) {
+}
+
 fn affine_weight(s: u32, j: u32) -> Pack {
     return weights[j];
 }
@@ -30,6 +33,6 @@ fn affine_bias(s: u32, j: u32) -> Pack {
     return biases[j];
 }
 
-fn affine(v: Pack, s: u32, j: u32) -> Pack {
-    return v * run_factor * weights[j] + biases[j];
+fn affine_scaled(v: Pack, s: u32, j: u32) -> Pack {
+    return v * run_factor * weights[j];
 }

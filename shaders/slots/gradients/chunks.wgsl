@@ -19,8 +19,9 @@ fn chunk_sums(first: u32, base: u32, length: u32, center: Center) -> vec2<f32> {
         for (var j = 0u; j < TOGETHER; j++) {
             let at = item_at(first + i + j);
             if whole || at < length {
+                affine_at(at);
                 // Not `upstream`: no xhat is known yet. An epilogue takes saved statistics.
-                let g = affine(grad_output_load(base + at), at, j);
+                let g = affine_scaled(grad_output_load(base + at), at, j);
                 sum1 += g;
                 sum2 += g * centered(held[i + j], center);
             }

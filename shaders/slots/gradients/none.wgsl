@@ -8,5 +8,6 @@ fn gradient_take(i: u32, length: u32) {
 }
 
 fn gradient_item(i: u32, j: u32, at: u32, s: u32, xhat: Pack) -> Pack {
-    return affine(upstream(grad_output_load(at), xhat, s, j), s, j);
+    affine_at(s);
+    return affine_scaled(upstream(grad_output_load(at), xhat, s, j), s, j);
 }

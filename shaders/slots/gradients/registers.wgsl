@@ -11,7 +11,8 @@ fn gradient_take(i: u32, length: u32) {
 
 fn gradient_item(i: u32, j: u32, at: u32, s: u32, xhat: Pack) -> Pack {
     if KEEPS_DY {
-        return affine(held_g[i], s, j);
+        affine_at(s);
+        return affine_scaled(held_g[i], s, j);
     }
     return held_g[i];
 }

@@ -1,4 +1,4 @@
-// The statistics are computed from x, and left for passes that come later.
+// The statistics are computed from x, and left for passes that come later, if any does.
 //# use shared/keep_statistics
 const SAVED: bool = false;
 
