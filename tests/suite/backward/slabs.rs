@@ -64,7 +64,7 @@ fn long_runs_are_summed_at_once_however_many_there_are() {
         for shape in [&[8200, 32, 64], &[1, 300_000, 64], &[1, 400_000, 16]] {
             for plan in instance(shape, wanted) {
                 let (names, groups) = (plan.to_string(), plan.block().groups());
-                assert_eq!(names.matches("sums_columns").count(), 1, "{plan}");
+                assert_eq!(names.matches("sums_rows").count(), 1, "{plan}");
                 assert!(plan.scratch_bytes() <= 50 * groups, "{} {plan}", plan.scratch_bytes());
             }
         }
