@@ -1,4 +1,4 @@
-// Everything a pass is told at run time. Field order is that of `Params` in src/gpu/bind/params.rs.
+// Everything a pass is told at run time. Values are those of src/gpu/bind/params.rs.
 struct Params {
     // The block, and how an element finds its weight and bias (src/block.rs).
     r_count: u32,

@@ -19,7 +19,6 @@ use crate::gpu::scope::{Scopes, is_lost};
 use crate::gpu::shader::{Constants, Variant};
 use crate::problem::Problem;
 use crate::tensors::{Cell, QUAD_BYTES, Role, bytes, presence};
-use params::Params;
 use variant::{Chooser, Presence};
 
 /// A plan bound to buffers. Record it into any number of compute passes. It keeps the buffers alive.
@@ -369,7 +368,7 @@ impl Binder<'_> {
                 resource: wgpu::BindingResource::Buffer(wgpu::BufferBinding {
                     buffer: &uniforms,
                     offset: number as u64 * self.uniform_stride(),
-                    size: std::num::NonZeroU64::new(size_of::<Params>() as u64),
+                    size: std::num::NonZeroU64::new(params::size()),
                 }),
             };
             let tensors = key.variant.tensors.iter().zip(1..).filter_map(|(tensor, binding)| {
@@ -404,7 +403,7 @@ impl Binder<'_> {
     }
 
     fn uniform_stride(&self) -> u64 {
-        (size_of::<Params>() as u64).next_multiple_of(self.capabilities.uniform_alignment.max(16))
+        params::size().next_multiple_of(self.capabilities.uniform_alignment.max(16))
     }
 
     /// One buffer for the parameters of all dispatches.
@@ -421,8 +420,8 @@ impl Binder<'_> {
                     }
                     None => 0,
                 };
-                let params = Params::new(self.problem, pass, window, start);
-                bytes.extend_from_slice(bytemuck::bytes_of(&params));
+                let words = params::words(self.problem, pass, window, start);
+                bytes.extend_from_slice(bytemuck::cast_slice(&words));
                 bytes.resize(bytes.len().next_multiple_of(stride as usize), 0);
             }
         }
