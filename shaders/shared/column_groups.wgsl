@@ -15,6 +15,12 @@ fn of_group(s: Statistics) -> ColumnGroups {
     return ColumnGroups(Pack(s.scale), Pack(s.shift), Pack(s.delta), Pack(s.factor), Pack(s.count), Pack(1.0), Pack(0.0));
 }
 
+// The k and the s of the j-th column of the lane's q-th pack.
+fn place_of(columns: Columns, q: u32, j: u32) -> vec2<u32> {
+    let unfolded = (columns.column + q * WIDTH + j) % (params.k_count * params.s_count);
+    return vec2<u32>(unfolded / params.s_count, unfolded % params.s_count);
+}
+
 // Of one row of the lane's q-th pack.
 fn groups_at(columns: Columns, row: u32, q: u32) -> ColumnGroups {
     var scale = Pack(0.0);
@@ -25,10 +31,9 @@ fn groups_at(columns: Columns, row: u32, q: u32) -> ColumnGroups {
     var weight = Pack(0.0);
     var bias = Pack(0.0);
     for (var j = 0u; j < WIDTH; j++) {
-        let unfolded = (columns.column + q * WIDTH + j) % (params.k_count * params.s_count);
-        let k = unfolded / params.s_count;
-        let channel = channel_base(columns.b, k) + unfolded % params.s_count / params.s_div;
-        let statistics = group_statistics(group_at(columns.b, row, k));
+        let place = place_of(columns, q, j);
+        let channel = channel_base(columns.b, place.x) + place.y / params.s_div;
+        let statistics = group_statistics(group_at(columns.b, row, place.x));
         pack_put(&scale, j, statistics.scale);
         pack_put(&shift, j, statistics.shift);
         pack_put(&delta, j, statistics.delta);

@@ -5,8 +5,9 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::backward::Backward;
 use crate::error::SpecError;
+use crate::gpu::list::check_listed;
 use crate::gpu::plan::{Capabilities, Plan, Tuning};
-use crate::gpu::shader::{Access, Constants, ENTRY, Variant, check_listed};
+use crate::gpu::shader::{Access, Constants, ENTRY, Variant};
 use crate::norm::Norm;
 
 /// Plans norms for one [`wgpu::Device`], binds them to buffers, and owns the compiled pipelines.
@@ -211,7 +212,7 @@ impl Context {
     fn make(&self, key: &PipelineKey) -> Pipeline {
         check_listed(&key.variant.choice);
         let label = key.variant.choice.kernel.name();
-        let module = self.module(label, key.variant.source());
+        let module = self.module(label, key.variant.wgsl());
         let uniform = layout_entry(0, wgpu::BufferBindingType::Uniform);
         let tensors = key.variant.tensors.iter().zip(1..).map(|(tensor, binding)| {
             layout_entry(binding, wgpu::BufferBindingType::Storage { read_only: tensor.access == Access::Read })

@@ -5,7 +5,7 @@ use crate::gpu::Gpu;
 use crate::gpu::bind::fill;
 use crate::gpu::plan::Capabilities;
 use crate::gpu::scope::Scopes;
-use crate::gpu::shader::{ENTRY, parts, text};
+use crate::gpu::shader::{ENTRY, files, text};
 
 /// How a device's floating point behaves, found by running a few small shaders with the arithmetic that norms use.
 ///
@@ -261,7 +261,7 @@ impl Gpu {
 
 /// A shader that takes so many elements at a time.
 fn source(kernel: &'static str, width: usize) -> String {
-    text(&parts(kernel, |slot| match (slot, width) {
+    text(&files(kernel, |slot| match (slot, width) {
         ("value", _) => "slots/value/group",
         (_, 1) => "slots/width/scalar",
         _ => "slots/width/quad",

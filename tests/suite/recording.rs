@@ -4,7 +4,7 @@ use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
 
 use wgpu_norm::nn::{BatchNormLayer, BatchNormOptions, GradOutput};
-use wgpu_norm::{BatchNorm, Expected, LayerNorm, Operands, View, wgpu};
+use wgpu_norm::{Backward, BatchNorm, Expected, LayerNorm, Operands, Pass, View, wgpu};
 
 use crate::support::gpu;
 
@@ -159,6 +159,13 @@ fn what_is_bound_shows_its_passes() {
     let bound = gpu.context().bind(&plan, &Operands::new(View::new(&x, 4), &y)).unwrap();
     assert!(plan.to_string().contains("4-wide"), "{plan}");
     assert!(bound.to_string().contains("1-wide"), "{bound}");
+    // The gradient of x over that of y, which the sums of weight and bias still read.
+    let plan = gpu.context().plan_backward(&LayerNorm::new(&[4, 768], &[768]).unwrap(), Backward::new()).unwrap();
+    let (dy, x, [dw, db]) = (buffer(4 * 768 * 4), buffer(4 * 768 * 4), [(); 2].map(|()| buffer(768 * 4)));
+    let operands = Operands::backward(&dy, &x).grad_weight(&dw).grad_bias(&db).grad_input(&dy);
+    let bound = gpu.context().bind(&plan, &operands).unwrap();
+    assert_eq!(plan.passes().first().map(Pass::name), Some("backward_fused_rows"), "{plan}");
+    assert_eq!(bound.passes().last().map(Pass::name), Some("backward_fused_rows"), "{bound}");
     // A batch is counted where there is a count.
     let plan = gpu.context().plan(&BatchNorm::channels_last(&[64, 8]).unwrap()).unwrap();
     let (x, y, running) = (buffer(64 * 8 * 4), buffer(64 * 8 * 4), buffer(512));

@@ -5,8 +5,8 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use wgpu_norm::{
-    Backward, BatchNorm, Capabilities, Context, GroupNorm, InstanceNorm, LayerNorm, Norm, Pass, RmsNorm,
-    shader_variants,
+    Backward, BatchNorm, Capabilities, Context, GroupNorm, InstanceNorm, LayerNorm, LpNorm, MeanVarianceNorm, Norm,
+    Pass, RmsNorm, shader_variants,
 };
 
 use crate::support::gpu;
@@ -35,14 +35,17 @@ fn norms() -> String {
         ("", "channels last", Box::new(BatchNorm::channels_last(&[100_352, 64]).unwrap())),
         ("BatchNorm, eval", "channels first", Box::new(BatchNorm::channels_first(&[32, 64, 56, 56]).unwrap().eval())),
         ("", "channels last", Box::new(BatchNorm::channels_last(&[100_352, 64]).unwrap().eval())),
+        ("MeanVarianceNorm", "any axes", Box::new(MeanVarianceNorm::new(&[32, 64, 56, 56], &[0, 2, 3]).unwrap())),
+        ("LpNorm", "any axes", Box::new(LpNorm::l2(&[8192, 1024], &[1]).unwrap())),
     ];
     let mut text = "| norm | layout | x | forward | all gradients |\n|---|---|---|---|---|\n".to_owned();
     for (name, layout, norm) in rows {
         let names =
             |passes: &[Pass]| passes.iter().map(|pass| format!("`{}`", pass.name())).collect::<Vec<_>>().join(", ");
         let forward = context.plan(norm.as_ref()).unwrap();
-        let backward = context.plan_backward(norm.as_ref(), Backward::new()).unwrap();
-        let (forward, backward) = (names(forward.passes()), names(backward.passes()));
+        let backward = context.plan_backward(norm.as_ref(), Backward::new());
+        let (forward, backward) =
+            (names(forward.passes()), backward.map_or("–".to_owned(), |plan| names(plan.passes())));
         let shape = norm.shape().iter().map(usize::to_string).collect::<Vec<_>>().join("x");
         text.push_str(&format!("| {name} | {layout} | {shape} | {forward} | {backward} |\n"));
     }

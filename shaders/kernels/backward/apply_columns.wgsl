@@ -16,8 +16,7 @@ fn main(invocation: Invocation) {
         var sum = Pack(0.0);
         var product = Pack(0.0);
         for (var j = 0u; j < WIDTH; j++) {
-            let k = (columns.column + q * WIDTH + j) % (params.k_count * params.s_count) / params.s_count;
-            let sums = group_sums_load(group_at(columns.b, 0u, k));
+            let sums = group_sums_load(group_at(columns.b, 0u, place_of(columns, q, j).x));
             pack_put(&root, j, root_of(pack_get(found.scale, j)));
             pack_put(&sum, j, sums.x);
             pack_put(&product, j, sums.y);

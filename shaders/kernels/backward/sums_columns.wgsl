@@ -1,6 +1,6 @@
 // The sums of dy and of dy * xhat down each column of a row tile, where the statistics are known. Sums run in chains of 16
 // rows, and then of chains.
-//# use shared/column_groups, <source>, <statistics>, <element>
+//# use shared/column_groups, <source>, <statistics>, <epilogue>, <element>
 const BY_COLUMN: u32 = 0u;
 const BY_ROW: u32 = 1u;
 
@@ -44,9 +44,10 @@ fn main(invocation: Invocation) {
                     groups[q] = groups_at(columns, row, q);
                 }
                 let at = base + row * params.pitch + q * WIDTH;
-                let g = grad_output_load(at);
+                let xhat = centered_at(source_load(at), groups[q]) * groups[q].factor;
+                let g = epilogue_gradient(grad_output_load(at), xhat, groups[q].weight, groups[q].bias);
                 run1[q] += g;
-                run2[q] += g * (centered_at(source_load(at), groups[q]) * groups[q].factor);
+                run2[q] += g * xhat;
             }
         }
         for (var q = 0u; q < SPAN; q++) {

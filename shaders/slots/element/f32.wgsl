@@ -1,11 +1,11 @@
 // Tensors of the size of x are stored as f32.
 //# use <width>
-alias Stored = Pack;
+alias Encoded = Pack;
 
-fn decoded(v: Stored) -> Pack {
+fn decoded(v: Encoded) -> Pack {
     return v;
 }
 
-fn encoded(v: Pack) -> Stored {
+fn encoded(v: Pack) -> Encoded {
     return v;
 }

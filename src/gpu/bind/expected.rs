@@ -126,7 +126,9 @@ impl Expected {
 
     /// Whether two of them will be in one buffer.
     pub(super) fn share_a_buffer(self, one: Role, other: Role) -> bool {
-        self.one_buffer || self.coincide(one, other) || self.coincide(other, one)
+        (self.one_buffer && one.is_given() && other.is_given())
+            || self.coincide(one, other)
+            || self.coincide(other, one)
     }
 
     /// Whether two of them will be the same place.

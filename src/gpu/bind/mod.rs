@@ -359,9 +359,10 @@ impl Binder<'_> {
         let partial_sums = scratch(schedule.partial_sums * Cell::Pair.bytes(), "partial sums");
         let group_sums = scratch(schedule.sums * Cell::Pair.bytes(), "sums");
         let uniforms = self.uniforms();
-        let steps = self.chooser.passes().flat_map(|pass| pass.windows.iter().map(move |window| (pass, window)));
-        for (number, (pass, window)) in steps.enumerate() {
-            let key = self.chooser.key(pass);
+        let keyed = self.chooser.passes().map(|pass| (pass, self.chooser.key(pass)));
+        let steps: Vec<_> =
+            keyed.flat_map(|(pass, key)| pass.windows.iter().map(move |w| (pass, key.clone(), w))).collect();
+        for (number, (pass, key, window)) in steps.into_iter().enumerate() {
             let pipeline = self.context.pipeline(&key, &mut made.pipelines);
             let uniform = wgpu::BindGroupEntry {
                 binding: 0,

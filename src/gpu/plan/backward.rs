@@ -25,13 +25,32 @@ const MOST_SUMMED: u32 = 16;
 /// Lanes that keep a GPU busy, one row after the other.
 const TEAM_LANES: u64 = 1 << 15;
 
-/// What leaves one sum each, of those that become the gradients of weight and bias.
+/// What one partial sum of the gradients of weight and bias covers.
 #[derive(Clone, Copy, PartialEq)]
 enum SumsBy {
     /// Each run of elements of one group that share a weight.
     Runs,
     /// Each element of a row, over the rows of a tile by columns.
     Elements,
+}
+
+/// Where the sums of groups go.
+#[derive(Clone, Copy, PartialEq)]
+pub(super) enum SumsTo {
+    /// Where a later pass of the plan reads them.
+    Scratch,
+    /// With the caller.
+    Caller,
+}
+
+impl SumsTo {
+    /// `merge`, which leaves its sums there.
+    pub(super) fn from(self, merge: Pass) -> Pass {
+        match self {
+            Self::Scratch => merge,
+            Self::Caller => Pass { in_place_of: &[(Role::GroupSums, Role::Sums)], ..merge },
+        }
+    }
 }
 
 /// Sums that share a weight go without it.
@@ -79,7 +98,7 @@ impl Planner<'_> {
         if fused && !known {
             schedule.passes.push(self.fused_rows(Statistics::Computed)?);
         }
-        self.sums(&mut schedule, parameters, group_sums.then_some(&[]))?;
+        self.sums(&mut schedule, parameters, group_sums.then_some(SumsTo::Scratch))?;
         if fused && known {
             // Where it overwrites dy, as where it does not, to the same bits.
             schedule.passes.push(self.fused_rows(statistics_of(wanted))?);
@@ -184,18 +203,18 @@ impl Planner<'_> {
         Ok(schedule)
     }
 
-    /// Adds the passes that sum up: for weight and bias, and, if `for_groups` says what stands in for their sums, for groups.
+    /// Adds the passes that sum up: for weight and bias, and for groups, where those sums go as `for_groups` says.
     pub(super) fn sums(
         &self,
         schedule: &mut Schedule,
         parameters: bool,
-        for_groups: Option<&'static [(Role, Role)]>,
+        for_groups: Option<SumsTo>,
     ) -> Result<(), SpecError> {
         let weights = self.by_weight();
         let by = weights.sums_by();
         // Then the sums of runs are there for the groups too.
         let from_runs = by == SumsBy::Runs;
-        if for_groups.is_some_and(<[_]>::is_empty) {
+        if for_groups == Some(SumsTo::Scratch) {
             schedule.sums = self.problem.block.groups();
         }
         if parameters || (for_groups.is_some() && from_runs) {
@@ -206,16 +225,16 @@ impl Planner<'_> {
             if parameters {
                 schedule.passes.push(weights.merge_parameters(by_parameter)?);
             }
-            if let Some(in_place_of) = for_groups.filter(|_| from_runs) {
-                schedule.passes.push(Pass { in_place_of, ..weights.merge_weighted(by_group)? });
+            if let Some(to) = for_groups.filter(|_| from_runs) {
+                schedule.passes.push(to.from(weights.merge_weighted(by_group)?));
             }
         }
-        if let Some(in_place_of) = for_groups.filter(|_| !from_runs) {
+        if let Some(to) = for_groups.filter(|_| !from_runs) {
             let pass = self.rows(Kernel::SumsRows)?;
             let sums = Pass { affine: self.affine_of_rows(), ..pass };
             schedule.partial_sums = schedule.partial_sums.max(sums.sums());
             let merge = self.merge_sums(sums.work.tiles_per_run)?;
-            schedule.passes.extend([sums, Pass { in_place_of, ..merge }]);
+            schedule.passes.extend([sums, to.from(merge)]);
         }
         Ok(())
     }

@@ -18,30 +18,29 @@ impl Planner<'_> {
         if block.elements() == 0 {
             return Ok(Schedule::empty("empty, nothing to do"));
         }
-        let make = self;
         let traversal = self.traversal();
         let mut schedule = Schedule::empty(self.why(traversal));
         match problem.source {
             Source::Running if capabilities.max_storage_buffers >= BUFFERS_OF_EVAL => {
-                schedule.passes.push(make.apply(traversal, Statistics::Running)?);
+                schedule.passes.push(self.apply(traversal, Statistics::Running)?);
             }
             Source::Running => {
                 schedule.statistics = block.groups();
-                schedule.passes.push(make.running_statistics()?);
-                schedule.passes.extend(make.ending(traversal)?);
+                schedule.passes.push(self.running_statistics()?);
+                schedule.passes.extend(self.ending(traversal)?);
             }
-            Source::Batch if make.fuses_rows() => schedule.passes.push(make.fused(Kernel::FusedRows)?),
-            Source::Batch if make.fuses_columns() => schedule.passes.push(make.columns(Kernel::FusedColumns)?),
+            Source::Batch if self.fuses_rows() => schedule.passes.push(self.fused(Kernel::FusedRows)?),
+            Source::Batch if self.fuses_columns() => schedule.passes.push(self.columns(Kernel::FusedColumns)?),
             Source::Batch | Source::Tracked(_) => {
-                let (stats, merge) = make.statistics()?;
+                let (stats, merge) = self.statistics()?;
                 schedule.partials = block.groups() * merge.work.partials;
                 schedule.statistics = block.groups();
                 schedule.passes.extend([stats, merge]);
                 if matches!(problem.source, Source::Tracked(_)) {
                     // After every lane of the merge has read the count.
-                    schedule.passes.push(make.count_batch()?);
+                    schedule.passes.push(self.count_batch()?);
                 }
-                schedule.passes.extend(make.ending(traversal)?);
+                schedule.passes.extend(self.ending(traversal)?);
             }
         }
         Ok(schedule)

@@ -1,15 +1,13 @@
 //! The passes of one of several parts of a batch: up to where statistics or sums are left with the caller, and on from where
 //! those of all parts are given.
 
+use super::backward::SumsTo;
 use super::{Pass, Planner, Schedule, Work, merge};
 use crate::backward::Backward;
 use crate::error::SpecError;
 use crate::gpu::shader::{Keep, Kernel};
 use crate::problem::Source;
 use crate::tensors::Role;
-
-/// The sums of groups are left with the caller.
-const KEPT: &[(Role, Role)] = &[(Role::GroupSums, Role::Sums)];
 
 impl Planner<'_> {
     pub(super) fn moments(&self) -> Result<Schedule, SpecError> {
@@ -47,14 +45,14 @@ impl Planner<'_> {
             let mut schedule = Schedule::empty("empty, sums and the gradients of weight and bias are 0");
             let groups = self.problem.block.groups() > 0;
             let sums = groups.then(|| self.gather(Kernel::MergeSums, 0)).transpose()?;
-            schedule.passes.extend(sums.map(|pass| Pass { in_place_of: KEPT, ..pass }));
+            schedule.passes.extend(sums.map(|pass| SumsTo::Caller.from(pass)));
             schedule.passes.extend(self.no_parameters(wanted)?);
             // Something must be bound.
             schedule.partial_sums = u64::from(!schedule.passes.is_empty());
             return Ok(schedule);
         }
         let mut schedule = Schedule::empty("x and dy are read once, and each group's sums are left");
-        self.sums(&mut schedule, wanted.parameters(), Some(KEPT))?;
+        self.sums(&mut schedule, wanted.parameters(), Some(SumsTo::Caller))?;
         Ok(schedule)
     }
 

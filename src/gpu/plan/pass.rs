@@ -90,8 +90,8 @@ pub(crate) struct Work {
 }
 
 impl Pass {
-    /// What it does: `fused_rows`, `stats_columns`, ... It is the name of a file of `shaders/kernels/`, after `backward_` where
-    /// both directions have one; `merge_parameters` is `merge_sums` into the gradients of weight and bias.
+    /// What it does: `fused_rows`, `stats_columns`, ... It is the name of a file of `shaders/kernels/`, after `backward_` for the
+    /// backward ones that fuse or apply; `merge_parameters` is `merge_sums` into the gradients of weight and bias.
     #[must_use]
     pub fn name(&self) -> &'static str {
         if self.keep == Keep::Parameters { "merge_parameters" } else { self.kernel.name() }

@@ -65,6 +65,7 @@ pub(super) struct Tiling {
     span: u64,
     /// Packs that a lane takes at once, of what it holds or reads.
     together: u64,
+    /// The same where nothing is held, so that it need not divide what is.
     most_together: u64,
     /// Lanes whose weights are the same and may be loaded by one of them.
     sharers: u64,

@@ -68,7 +68,7 @@ static FRAGMENTS: LazyLock<BTreeMap<&str, Fragment>> =
 
 impl Fragment {
     fn read(path: &'static str, text: &'static str) -> Self {
-        let uses = text.lines().find_map(|line| line.strip_prefix("//# use "));
+        let uses = text.lines().filter_map(|line| line.strip_prefix("//# use "));
         let mentions = |role: Role, how: Use| {
             let call = format!("{}_{}(", role.shader_name(), how.name());
             text.match_indices(&call).any(|(at, _)| !text[..at].ends_with(|c: char| c.is_alphanumeric() || c == '_'))
@@ -77,7 +77,7 @@ impl Fragment {
         Self {
             path,
             text,
-            uses: uses.into_iter().flat_map(|names| names.split(", ")).collect(),
+            uses: uses.flat_map(|names| names.split(", ")).collect(),
             tensors: all.filter(|&(role, how)| mentions(role, how)).collect(),
         }
     }
@@ -90,30 +90,30 @@ impl Fragment {
 }
 
 /// The file `kernel` and all that it uses, each once and after those that it uses. `choose` says which file is in a slot.
-pub(crate) fn parts(kernel: &'static str, choose: impl Fn(&str) -> &'static str) -> Vec<&'static Fragment> {
-    let mut parts = Vec::new();
-    visit(kernel, &choose, &mut Vec::new(), &mut parts);
-    parts
+pub(crate) fn files(kernel: &'static str, choose: impl Fn(&str) -> &'static str) -> Vec<&'static Fragment> {
+    let mut files = Vec::new();
+    visit(kernel, &choose, &mut Vec::new(), &mut files);
+    files
 }
 
 fn visit(
     path: &'static str,
     choose: &dyn Fn(&str) -> &'static str,
     seen: &mut Vec<&'static str>,
-    parts: &mut Vec<&'static Fragment>,
+    files: &mut Vec<&'static Fragment>,
 ) {
     let Some(fragment) = FRAGMENTS.get(path).filter(|_| !seen.contains(&path)) else { return };
     seen.push(path);
     for &used in &fragment.uses {
         let slot = used.strip_prefix('<').and_then(|name| name.strip_suffix('>'));
-        visit(slot.map_or(used, choose), choose, seen, parts);
+        visit(slot.map_or(used, choose), choose, seen, files);
     }
-    parts.push(fragment);
+    files.push(fragment);
 }
 
 /// Their text, each under its name, so that a line that a driver names leads to a file.
-pub(crate) fn text(parts: &[&Fragment]) -> String {
-    parts.iter().map(|part| format!("// shaders/{}.wgsl\n{}\n", part.path, part.text)).collect()
+pub(crate) fn text(files: &[&Fragment]) -> String {
+    files.iter().map(|part| format!("// shaders/{}.wgsl\n{}\n", part.path, part.text)).collect()
 }
 
 #[cfg(test)]

@@ -43,7 +43,7 @@ impl Kernel {
         }
     }
 
-    /// As plans name it: that of its file, and the direction where both have one of that name.
+    /// As plans name it: that of its file, after `backward_` for the backward ones that fuse or apply.
     pub(crate) fn name(self) -> &'static str {
         match self {
             Self::BackwardFusedRows => "backward_fused_rows",
@@ -64,8 +64,8 @@ impl Kernel {
         self.path().ends_with("_columns")
     }
 
-    /// Whether it keeps a group's `x` and its gradient at once: two numbers for each element of its tile.
-    pub(crate) fn holds_two(self) -> bool {
-        matches!(self, Self::BackwardFusedRows | Self::BackwardFusedParameters)
+    /// How many numbers a lane keeps for each element of its tile, where it keeps any: `x`, and on the way back g.
+    pub(crate) fn tensors_held(self) -> u64 {
+        if matches!(self, Self::BackwardFusedRows | Self::BackwardFusedParameters) { 2 } else { 1 }
     }
 }

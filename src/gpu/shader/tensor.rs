@@ -95,7 +95,7 @@ pub(super) fn declarations(variant: &Variant) -> String {
             Access::Read => "read",
             Access::ReadWrite => "read_write",
         };
-        let of = if role.cell() == Cell::Element { "Stored" } else { variant.value_type(role) };
+        let of = if role.cell() == Cell::Element { "Encoded" } else { variant.value_type(role) };
         let (binding, name) = (number + 1, role.shader_name());
         text.push_str(&format!("@group(0) @binding({binding}) var<storage, {access}> {name}_data: array<{of}>;\n"));
     }

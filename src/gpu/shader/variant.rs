@@ -185,8 +185,8 @@ impl Choice {
 
     /// The same shader, with one choice in all slots that it has not.
     pub(crate) fn normal(self) -> Self {
-        let parts = self.parts();
-        let has = |slot: &str| parts.iter().any(|part| part.uses.contains(&slot));
+        let files = self.files();
+        let has = |slot: &str| files.iter().any(|file| file.uses.contains(&slot));
         Self {
             affine: if has("<affine>") { self.affine } else { Affine::Constant },
             together: if has("<affine>") { self.together } else { 1 },
@@ -198,13 +198,13 @@ impl Choice {
     }
 
     /// The files it is made of.
-    pub(super) fn parts(&self) -> Vec<&'static Fragment> {
-        fragment::parts(self.kernel.path(), |slot| self.in_slot(slot))
+    pub(crate) fn files(&self) -> Vec<&'static Fragment> {
+        fragment::files(self.kernel.path(), |slot| self.in_slot(slot))
     }
 
     /// The tensors that its text reads or writes, in order, each way once.
     pub(super) fn uses(&self) -> Vec<(Role, Use)> {
-        let mut uses: Vec<_> = self.parts().iter().flat_map(|part| part.tensors.iter().copied()).collect();
+        let mut uses: Vec<_> = self.files().iter().flat_map(|file| file.tensors.iter().copied()).collect();
         uses.sort_unstable();
         uses.dedup();
         uses
@@ -243,8 +243,8 @@ impl Choice {
 
 impl Variant {
     /// The whole shader: its files, then the sizes and the tensors of this variant.
-    pub(crate) fn source(&self) -> String {
-        let files = fragment::text(&self.choice.parts());
+    pub(crate) fn wgsl(&self) -> String {
+        let files = fragment::text(&self.choice.files());
         format!("{files}// Sizes\n{}\n// Tensors\n{}", self.choice.sizes(), tensor::declarations(self))
     }
 }

@@ -5,11 +5,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::LazyLock;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use super::{Access, Choice, Constants, ENTRY, Hold, Reduction, Variant};
 use crate::backward::Backward;
 use crate::error::SpecError;
 use crate::gpu::bind::{Expected, shaders};
 use crate::gpu::plan::{Capabilities, Plan, Tuning};
+use crate::gpu::shader::{Access, Choice, Constants, ENTRY, Hold, Reduction, Variant};
 use crate::norm::{BatchNorm, GroupNorm, InstanceNorm, LayerNorm, Norm, RmsNorm};
 use crate::problem::Problem;
 use crate::tensors::{Role, takes};
@@ -36,7 +36,7 @@ pub fn shader_variants() -> Vec<ShaderVariant> {
     listed
         .map(|(name, (variant, constants))| ShaderVariant {
             name: name.clone(),
-            source: variant.source(),
+            source: variant.wgsl(),
             entry_point: ENTRY,
             constants: constants.values().to_vec(),
         })
@@ -60,24 +60,21 @@ pub(crate) fn check_listed(choice: &Choice) {
 
 /// Devices that differ in what plans go by, how plans are chosen there, and whether tensors start at multiples of 16 bytes.
 fn devices() -> Vec<(Capabilities, Tuning, bool)> {
-    let device = |software: bool, subgroup: Option<u32>, max_invocations: u32| Capabilities {
+    let device = |software: bool, subgroup: Option<u32>| Capabilities {
         software,
         subgroup_sizes: subgroup.map(|size| (size, size)),
-        max_invocations,
         ..Capabilities::from_limits(&wgpu::Limits::default())
     };
-    let few_bindings = |capabilities| Capabilities { max_storage_buffers: 4, ..capabilities };
-    let (gpu, software) = (device(false, Some(32), 256), device(true, Some(8), 256));
-    let mut devices: Vec<_> = [None, Some(4), Some(16)]
-        .into_iter()
-        .flat_map(|subgroup| [device(false, subgroup, 256), device(true, subgroup, 256)])
-        .chain([device(false, None, 1), few_bindings(gpu.clone()), few_bindings(software.clone())])
-        .map(|capabilities| (capabilities, Tuning::Heuristic, true))
-        .collect();
-    for capabilities in [gpu, software] {
-        devices.push((capabilities.clone(), Tuning::BatchInvariant, true));
-        devices.push((capabilities.clone(), Tuning::Heuristic, true));
-        devices.push((capabilities, Tuning::Heuristic, false));
+    let mut devices = vec![(Capabilities { max_invocations: 1, ..device(false, None) }, Tuning::Heuristic, true)];
+    for subgroup in [None, Some(2), Some(4), Some(16), Some(128)] {
+        devices.extend([false, true].map(|software| (device(software, subgroup), Tuning::Heuristic, true)));
+    }
+    for usual in [device(false, Some(32)), device(true, Some(8))] {
+        let few_bindings = Capabilities { max_storage_buffers: 4, ..usual.clone() };
+        devices.push((usual.clone(), Tuning::BatchInvariant, true));
+        for quads in [true, false] {
+            devices.extend([&usual, &few_bindings].map(|device| (device.clone(), Tuning::Heuristic, quads)));
+        }
     }
     devices
 }
@@ -104,6 +101,9 @@ fn norms() -> Result<Vec<Box<dyn Norm>>, SpecError> {
         }
         norms.push(Box::new(BatchNorm::new(&[3, 2, width], 1)?));
         norms.push(Box::new(BatchNorm::new(&[3, 2, width], 1)?.eval()));
+    }
+    for width in [4, 7] {
+        norms.push(Box::new(GroupNorm::new(&[8, 64, width], 2, 1)?));
     }
     norms.push(Box::new(LayerNorm::new(&[300_000, 8], &[8])?));
     norms.push(Box::new(LayerNorm::new(&[300_000, 9], &[9])?));
@@ -177,7 +177,8 @@ fn list() -> BTreeMap<String, (Variant, Constants)> {
             }
             if new_choice || new_kind {
                 for expected in tensors(&problem, new_kind) {
-                    let shaders = shaders(&plan, expected);
+                    let most = capabilities.max_storage_buffers as usize;
+                    let shaders = shaders(&plan, expected).filter(|(variant, _)| variant.tensors.len() <= most);
                     listed.extend(shaders.map(|(variant, constants)| (variant.name(), (variant, constants))));
                 }
             }
@@ -197,13 +198,13 @@ impl Variant {
             Hold::Columns { rows, span } => format!("-columns{rows}x{span}"),
             Hold::None => String::new(),
         };
-        let parts = self.choice.parts();
+        let files = self.choice.files();
         let slots = [
             ("<affine>", format!("-{affine:?}{together}")),
             ("<statistics>", format!("-{statistics:?}")),
             ("<keep>", format!("-{keep:?}")),
         ];
-        let slots = slots.into_iter().filter(|(slot, _)| parts.iter().any(|part| part.uses.contains(slot)));
+        let slots = slots.into_iter().filter(|(slot, _)| files.iter().any(|file| file.uses.contains(slot)));
         let slots: String = slots.map(|(_, choice)| choice.to_lowercase()).collect();
         let bound = |access: Access| {
             let names = self.tensors.iter().filter(|tensor| tensor.access == access).map(|tensor| tensor.role);
@@ -214,5 +215,48 @@ impl Variant {
         let through: String =
             self.through.iter().map(|(of, by)| format!("-{}_in_{}", of.shader_name(), by.shader_name())).collect();
         format!("{kernel}-{width}{hold}{slots}-{reduction}-from{read}-to{written}{through}")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Plans that no adapter at hand asks for, drawn at random: their shaders are listed too.
+    #[test]
+    fn plans_of_any_device_are_listed() {
+        let listed: BTreeSet<Choice> = LISTED.values().map(|(variant, _)| variant.choice).collect();
+        let mut state = 1u64;
+        let mut next = |most: usize| {
+            state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            1 + (state >> 33) as usize % most
+        };
+        for _ in 0..3000 {
+            let (n, c, length) = (next(400), 4 * next(16), [next(20), next(300), next(20_000)][next(3) - 1]);
+            let norm: Box<dyn Norm> = match next(6) {
+                1 => Box::new(LayerNorm::new(&[n, length], &[length]).unwrap()),
+                2 => Box::new(GroupNorm::new(&[n, c, length], 4, 1).unwrap()),
+                3 => Box::new(GroupNorm::new(&[n, length, c], 4, 2).unwrap()),
+                4 => Box::new(InstanceNorm::new(&[n, length, c], 2).unwrap()),
+                5 => Box::new(BatchNorm::new(&[n, c, length], 1).unwrap()),
+                _ => Box::new(BatchNorm::new(&[n, length, c], 2).unwrap().eval()),
+            };
+            let subgroup = [None, Some(4), Some(8), Some(16), Some(32), Some(64)][next(6) - 1];
+            let capabilities = Capabilities {
+                software: next(2) == 1,
+                subgroup_sizes: subgroup.map(|size| (size, size)),
+                max_invocations: [256, 1024, 128][next(3) - 1],
+                max_storage_buffers: [8, 4][next(2) - 1],
+                ..Capabilities::from_limits(&wgpu::Limits::default())
+            };
+            let tuning = if next(4) == 1 { Tuning::BatchInvariant } else { Tuning::Heuristic };
+            for problem in problems(norm.as_ref()) {
+                let residual = takes(&problem, Role::Residual);
+                let Ok(plan) = Plan::aligned(problem, &capabilities, tuning, next(3) > 1) else { continue };
+                for choice in plan.passes().iter().map(|pass| pass.choice(residual)) {
+                    assert!(listed.contains(&choice), "{choice:?} of {plan} on {capabilities:?}");
+                }
+            }
+        }
     }
 }
