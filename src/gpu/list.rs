@@ -259,4 +259,22 @@ mod tests {
             }
         }
     }
+
+    /// A slot without a file would be left out without a word.
+    #[test]
+    fn every_slot_is_filled() {
+        for (name, (variant, _)) in LISTED.iter() {
+            let files = variant.choice.files();
+            let slots =
+                files.iter().flat_map(|file| &file.uses).filter_map(|used| used.strip_prefix('<')?.strip_suffix('>'));
+            for slot in slots {
+                let folder = format!("slots/{slot}/");
+                assert_eq!(
+                    files.iter().filter(|file| file.path.starts_with(&folder)).count().min(1),
+                    1,
+                    "{slot} of {name}"
+                );
+            }
+        }
+    }
 }
