@@ -183,6 +183,14 @@ pub enum BindError {
         /// Why the plan does not take it.
         why: &'static str,
     },
+    /// A tensor that the plan writes was given to be read.
+    #[error("{norm}: {tensor} is written, so it must be given as a mutable slice")]
+    ReadOnly {
+        /// The norm of the plan.
+        norm: &'static str,
+        /// The tensor.
+        tensor: &'static str,
+    },
     /// A tensor extends past the end of its buffer.
     #[error("{tensor}: {needs} bytes from offset {offset} do not fit in its buffer of {size} bytes")]
     TooSmall {

@@ -124,9 +124,13 @@
 mod array;
 mod backward;
 mod block;
+#[cfg(feature = "cpu")]
+pub mod cpu;
 #[cfg(feature = "ndarray")]
 pub mod doctor;
 mod element;
+#[cfg(feature = "cpu")]
+mod engine;
 mod error;
 mod gpu;
 mod mapping;
@@ -145,7 +149,11 @@ mod tensors;
 pub use array::{Gradients, Inputs, Outputs};
 pub use backward::Backward;
 pub use block::{AffineIndex, Block};
+#[cfg(feature = "cpu")]
+pub use cpu::Cpu;
 pub use element::Element;
+#[cfg(feature = "cpu")]
+pub use engine::Engine;
 pub use error::{BindError, Error, LayerError, RunError, SpecError};
 /// For the tests of this package; no part of what versions promise.
 #[doc(hidden)]

@@ -48,20 +48,51 @@ const fn power_of_two(exponent: i64) -> f64 {
     f64::from_bits(((1023 + exponent) as u64) << 52)
 }
 
-impl Moments {
-    /// The moments of `values`, computed in float64 in two passes.
-    #[must_use]
-    pub fn of(values: &[f32]) -> Self {
-        let count = values.len() as f64;
+/// Moments in float64, in which no f32 has a square that overflows or vanishes.
+#[derive(Debug, Clone, Copy, PartialEq, Default, bytemuck::Pod, bytemuck::Zeroable)]
+#[repr(C)]
+pub(crate) struct Spread {
+    pub(crate) count: f64,
+    pub(crate) mean: f64,
+    /// Of squared deviations, or what else a norm adds up.
+    pub(crate) sum: f64,
+}
+
+impl Spread {
+    /// Of values one by one, in two passes.
+    pub(crate) fn of(values: impl Iterator<Item = f32> + Clone) -> Self {
+        let count = values.clone().count() as f64;
         if count == 0.0 {
             return Self::default();
         }
-        let mean = values.iter().map(|&v| f64::from(v)).sum::<f64>() / count;
-        let sum = values.iter().map(|&v| (f64::from(v) - mean).powi(2)).sum();
-        Self::new(count, mean, sum)
+        let mean = values.clone().map(f64::from).sum::<f64>() / count;
+        let sum = values.map(|v| (f64::from(v) - mean).powi(2)).sum();
+        Self { count, mean, sum }
     }
 
-    fn new(count: f64, mean: f64, sum: f64) -> Self {
+    /// Of the values of both together.
+    pub(crate) fn merge(self, other: Self) -> Self {
+        if self.count == 0.0 || other.count == 0.0 {
+            return if self.count == 0.0 { other } else { self };
+        }
+        let count = self.count + other.count;
+        let apart = other.mean - self.mean;
+        let part = other.count / count;
+        let sum = self.sum + other.sum + apart * apart * (self.count * part);
+        // An infinite mean stays that infinity rather than becoming inf - inf.
+        let mean = if apart.is_finite() { self.mean + apart * part } else { self.mean + other.mean };
+        Self { count, mean, sum }
+    }
+}
+
+impl From<Moments> for Spread {
+    fn from(moments: Moments) -> Self {
+        Self { count: moments.count(), mean: moments.mean(), sum: moments.sum() }
+    }
+}
+
+impl From<Spread> for Moments {
+    fn from(Spread { count, mean, sum }: Spread) -> Self {
         let scale = if sum > f64::from(f32::MAX) {
             OF_LARGE
         } else if sum < count * power_of_two(-102) && mean.abs() < 1.0 {
@@ -69,20 +100,27 @@ impl Moments {
         } else {
             SCALE_1
         };
-        let mean = mean * scale.of_values;
-        let shift = mean as f32;
-        // An infinite mean is kept whole in the shift.
-        let delta = if shift.is_finite() { (mean - f64::from(shift)) as f32 } else { 0.0 };
+        let (shift, delta) = split(mean * scale.of_values);
         let m2 = (sum * scale.of_values * scale.of_values) as f32;
         Self { tagged_count: (count * scale.of_count) as f32, shift, delta, m2 }
     }
+}
+
+/// A mean as two f32. An infinite one is kept whole in the first.
+fn split(mean: f64) -> (f32, f32) {
+    let shift = mean as f32;
+    (shift, if shift.is_finite() { (mean - f64::from(shift)) as f32 } else { 0.0 })
+}
+
+impl Moments {
+    /// The moments of `values`, computed in float64 in two passes.
+    #[must_use]
+    pub fn of(values: &[f32]) -> Self {
+        if values.is_empty() { Self::default() } else { Spread::of(values.iter().copied()).into() }
+    }
 
     fn scale(self) -> Scale {
-        match self.tagged_count {
-            count if count > f32::powi(2.0, 62) => OF_SMALL,
-            count if count > 0.0 && count < 0.5 => OF_LARGE,
-            _ => SCALE_1,
-        }
+        scale_of(self.tagged_count)
     }
 
     /// The number of values, to 24 bits.
@@ -112,14 +150,60 @@ impl Moments {
     /// The moments of the values of both together, computed in float64.
     #[must_use]
     pub fn merge(self, other: Self) -> Self {
-        let count = self.count() + other.count();
         if self.count() == 0.0 || other.count() == 0.0 {
             return if self.count() == 0.0 { other } else { self };
         }
-        let apart = other.mean() - self.mean();
-        let part = other.count() / count;
-        let sum = self.sum() + other.sum() + apart * apart * (self.count() * part);
-        Self::new(count, self.mean() + apart * part, sum)
+        Spread::from(self).merge(other.into()).into()
+    }
+}
+
+/// What a group is normalized by: `((x * scale - shift) - delta) * factor`.
+#[derive(Debug, Clone, Copy, PartialEq, Default, bytemuck::Pod, bytemuck::Zeroable)]
+#[repr(C)]
+pub(crate) struct Statistics {
+    pub(crate) count: f64,
+    pub(crate) scale: f32,
+    pub(crate) shift: f32,
+    pub(crate) delta: f32,
+    pub(crate) factor: f32,
+}
+
+impl Statistics {
+    /// Of a group that is multiplied by `rstd`. Sums below `least` times the count are small, so that their scale is another, as
+    /// are large ones, whose roots may be no normal f32.
+    pub(crate) fn new(spread: Spread, rstd: f64, least: f64) -> Self {
+        let Spread { count, mean, sum } = spread;
+        let scale = if sum > power_of_two(100) {
+            OF_LARGE
+        } else if sum < count * least && mean.abs() < 1.0 {
+            OF_SMALL
+        } else {
+            SCALE_1
+        };
+        let (shift, delta) = split(mean * scale.of_values);
+        Self { count, scale: scale.of_values as f32, shift, delta, factor: (rstd / scale.of_values) as f32 }
+    }
+
+    /// As they are saved.
+    pub(crate) fn packed(self) -> [f32; 4] {
+        let of_count = [OF_SMALL, OF_LARGE].iter().find(|scale| scale.of_values as f32 == self.scale);
+        let count = self.count * of_count.map_or(1.0, |scale| scale.of_count);
+        [count as f32, self.shift, self.delta, self.factor]
+    }
+
+    /// As they were saved.
+    pub(crate) fn unpacked([tagged_count, shift, delta, factor]: [f32; 4]) -> Self {
+        let scale = scale_of(tagged_count);
+        let count = f64::from(tagged_count) / scale.of_count;
+        Self { count, scale: scale.of_values as f32, shift, delta, factor }
+    }
+}
+
+fn scale_of(tagged_count: f32) -> Scale {
+    match tagged_count {
+        count if count > f32::powi(2.0, 62) => OF_SMALL,
+        count if count > 0.0 && count < 0.5 => OF_LARGE,
+        _ => SCALE_1,
     }
 }
 

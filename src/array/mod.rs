@@ -1,6 +1,8 @@
 //! Slices and `ndarray` views in and out: upload, one call, readback.
 
 mod backward;
+#[cfg(feature = "cpu")]
+mod cpu;
 #[cfg(feature = "ndarray")]
 mod ndarray;
 mod transfer;

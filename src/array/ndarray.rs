@@ -36,17 +36,7 @@ impl Gpu {
         inputs.check_presence(&problem)?;
         let flat = inputs.flat(&problem)?;
         let out = self.run(norm, inputs.slices(&flat)).await?;
-        let arrayed = |role: Role, values: Vec<f32>| arrayed(&problem, role, values);
-        Ok(Outputs {
-            y: arrayed(Role::Y, out.y)?,
-            mean: out.mean.map(|values| arrayed(Role::Mean, values)).transpose()?,
-            rstd: out.rstd.map(|values| arrayed(Role::Rstd, values)).transpose()?,
-            running_mean: out.running_mean.map(|values| arrayed(Role::RunningMean, values)).transpose()?,
-            running_var: out.running_var.map(|values| arrayed(Role::RunningVar, values)).transpose()?,
-            num_batches_tracked: out.num_batches_tracked,
-            residual_out: out.residual_out.map(|values| arrayed(Role::ResidualOut, values)).transpose()?,
-            statistics: out.statistics.map(|values| arrayed(Role::Stats, values)).transpose()?,
-        })
+        Ok(out.arrayed(&problem)?)
     }
 
     /// [`Gpu::run_array`], blocking.
@@ -81,12 +71,7 @@ impl Gpu {
         inputs.check_presence_backward(&problem)?;
         let flat = inputs.flat(&problem)?;
         let out = self.run_backward(norm, wanted, inputs.slices(&flat)).await?;
-        let arrayed = |role: Role, values: Vec<f32>| arrayed(&problem, role, values);
-        Ok(Gradients {
-            input: out.input.map(|values| arrayed(Role::GradInput, values)).transpose()?,
-            weight: out.weight.map(|values| arrayed(Role::GradWeight, values)).transpose()?,
-            bias: out.bias.map(|values| arrayed(Role::GradBias, values)).transpose()?,
-        })
+        Ok(out.arrayed(&problem)?)
     }
 
     /// [`Gpu::run_backward_array`], blocking.
@@ -105,11 +90,40 @@ impl Gpu {
     }
 }
 
+impl Outputs<Vec<f32>> {
+    /// In the shapes that they have.
+    pub(super) fn arrayed(self, problem: &Problem) -> Result<Outputs<ArrayD<f32>>, BindError> {
+        let arrayed = |role: Role, values: Option<Vec<f32>>| values.map(|v| arrayed(problem, role, v)).transpose();
+        Ok(Outputs {
+            y: self::arrayed(problem, Role::Y, self.y)?,
+            mean: arrayed(Role::Mean, self.mean)?,
+            rstd: arrayed(Role::Rstd, self.rstd)?,
+            running_mean: arrayed(Role::RunningMean, self.running_mean)?,
+            running_var: arrayed(Role::RunningVar, self.running_var)?,
+            num_batches_tracked: self.num_batches_tracked,
+            residual_out: arrayed(Role::ResidualOut, self.residual_out)?,
+            statistics: arrayed(Role::Stats, self.statistics)?,
+        })
+    }
+}
+
+impl Gradients<Vec<f32>> {
+    /// In the shapes that they have.
+    pub(super) fn arrayed(self, problem: &Problem) -> Result<Gradients<ArrayD<f32>>, BindError> {
+        let arrayed = |role: Role, values: Option<Vec<f32>>| values.map(|v| arrayed(problem, role, v)).transpose();
+        Ok(Gradients {
+            input: arrayed(Role::GradInput, self.input)?,
+            weight: arrayed(Role::GradWeight, self.weight)?,
+            bias: arrayed(Role::GradBias, self.bias)?,
+        })
+    }
+}
+
 /// Row-major copies of what is not, by role.
-type Flat<'a> = [Option<Cow<'a, [f32]>>; Role::GIVEN];
+pub(super) type Flat<'a> = [Option<Cow<'a, [f32]>>; Role::GIVEN];
 
 impl<'a> Inputs<ArrayViewD<'a, f32>> {
-    fn flat<'b>(&'b self, problem: &Problem) -> Result<Flat<'b>, BindError> {
+    pub(super) fn flat<'b>(&'b self, problem: &Problem) -> Result<Flat<'b>, BindError> {
         let mut flat = Flat::default();
         for role in Role::given() {
             if let Some(view) = self.get(role) {
@@ -127,7 +141,7 @@ impl<'a> Inputs<ArrayViewD<'a, f32>> {
         Ok(flat)
     }
 
-    fn slices<'b>(&self, flat: &'b Flat<'_>) -> Inputs<&'b [f32]> {
+    pub(super) fn slices<'b>(&self, flat: &'b Flat<'_>) -> Inputs<&'b [f32]> {
         Inputs { given: std::array::from_fn(|slot| flat[slot].as_deref()), batches: self.batches, asked: self.asked }
     }
 }

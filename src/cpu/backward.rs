@@ -1,0 +1,620 @@
+//! Gradients: slab by slab where slabs are small, so that `x` and `dy` are read from memory once, else the sums of all first.
+
+use std::ops::Range;
+
+use super::Cpu;
+use super::columns::{Columns, center_of, wide};
+use super::forward::{ALONE, FUSED};
+use super::layout::{Affine, GRAIN, Layout, Run, Shape};
+use super::operands::Operands;
+use super::parallel::{Units, each, threads};
+use super::simd::{
+    CHAIN, SEGMENT, Slope, Source, carry, column_dots, gradient_columns, gradient_row, gradient_run, row_dots,
+    row_parameters, scale_columns, scale_run,
+};
+use super::sink::{Piece, Sink};
+use super::statistics::{PARTS, Rules};
+use crate::backward::Backward;
+use crate::moments::{Spread, Statistics};
+use crate::problem::{Centering, Problem, Task};
+use crate::tensors::Role;
+
+/// Sums of `g` and of `g * xhat`; those of `dy` and of `dy * xhat` are the gradients of bias and weight.
+type Pair = [f64; 2];
+
+/// Least rows whose gradients of weight and bias are added up together.
+const ROWS: usize = 32;
+
+/// What every part of a backward pass knows.
+struct Gradients<'a> {
+    cpu: &'a Cpu,
+    rules: Rules,
+    layout: Layout,
+    affine: Affine,
+    weight: &'a [f32],
+    x: &'a [f32],
+    /// None where `dx` is written over it.
+    dy: Option<&'a [f32]>,
+    /// What is added to `dx`.
+    more: Option<Source<'a>>,
+    /// Those of all groups, if they are known.
+    known: Option<&'a [Statistics]>,
+    /// Whether gradients go through statistics.
+    through: bool,
+    centered: bool,
+    wanted: Backward,
+    /// Whether the sums of groups are needed.
+    sums: bool,
+    stream: bool,
+}
+
+/// Runs a backward pass, or a half of one.
+pub(super) fn run(cpu: &Cpu, problem: &Problem, wanted: Backward, mut operands: Operands<'_>) {
+    let layout = Layout::new(problem.block);
+    let affine = if problem.affine { Affine::new(problem, &layout) } else { Affine::none(&layout) };
+    let rules = Rules::new(problem, cpu.level);
+    let groups = layout.b * layout.k;
+    let weight = operands.take_read(Role::Weight);
+    let more_here = operands.is_under(Role::GradResidual);
+    let (x, dy) = (operands.take_read(Role::X).unwrap_or_default(), operands.take_read(Role::GradOutput));
+    let more = match operands.take_read(Role::GradResidual) {
+        Some(more) => Some(Source::Apart(more)),
+        None => more_here.then_some(Source::Here),
+    };
+    let running = problem.source == crate::problem::Source::Running;
+    let saved = operands.take_read(Role::Stats);
+    let running_values = [Role::RunningMean, Role::RunningVar].map(|role| operands.take_read(role).unwrap_or_default());
+    let from_sums = matches!(problem.task, Task::FromSums { .. });
+    let given_sums = if from_sums { operands.take_read(Role::Sums) } else { None };
+    let sums_out = operands.take_write(Role::Sums).unwrap_or_default();
+    let dx = operands.take_write(Role::GradInput).unwrap_or_default();
+    let mut parameters = [Role::GradBias, Role::GradWeight].map(|role| operands.take_write(role).unwrap_or_default());
+    if layout.elements() == 0 {
+        sums_out.fill(0.0);
+        if !wanted.accumulate {
+            parameters.iter_mut().for_each(|of| of.fill(0.0));
+        }
+        return;
+    }
+    let known = running || saved.is_some();
+    cpu.scratch.with(affine.length.div_ceil(2) + if known { 3 * groups } else { 0 }, |memory| {
+        let (memory, expanded) = memory.split_at_mut(if known { 3 * groups } else { 0 });
+        let statistics: &mut [Statistics] = bytemuck::cast_slice_mut(memory);
+        if let Some(saved) = saved {
+            for (statistics, packed) in statistics.iter_mut().zip(saved.chunks_exact(4)) {
+                *statistics = Statistics::unpacked([packed[0], packed[1], packed[2], packed[3]]);
+            }
+        } else {
+            for ((statistics, mean), var) in statistics.iter_mut().zip(running_values[0]).zip(running_values[1]) {
+                *statistics = rules.running(*mean, *var);
+            }
+        }
+        let expanded: &mut [f32] = &mut bytemuck::cast_slice_mut(expanded)[..affine.length];
+        let weight = match weight {
+            Some(weight) if affine.repeat == 1 && problem.weight_offset == 0.0 => weight,
+            weight => {
+                affine.expand(weight, 1.0, problem.weight_offset, expanded);
+                expanded
+            }
+        };
+        let apart = dy.is_some() && !matches!(more, Some(Source::Here));
+        let gradients = Gradients {
+            cpu,
+            rules,
+            layout,
+            affine,
+            weight,
+            x,
+            dy,
+            more,
+            known: known.then_some(statistics),
+            through: !running,
+            centered: problem.centering == Centering::Mean,
+            wanted,
+            sums: !running && !from_sums && (wanted.input || matches!(problem.task, Task::BackwardSums(_))),
+            stream: apart && cpu.streams(layout.elements()),
+        };
+        match given_sums {
+            Some(sums) => gradients.by_sums(sums, dx),
+            None => gradients.run(dx, sums_out, parameters),
+        }
+    });
+}
+
+/// What the gradient of a group is made of.
+fn slope(statistics: &Statistics, [sum, product]: Pair, centered: bool) -> Slope {
+    let (factor, root) = (f64::from(statistics.factor), f64::from(statistics.scale).sqrt());
+    let mean = if centered { sum * root / statistics.count } else { 0.0 };
+    Slope {
+        rstd: (factor * root) as f32,
+        mean: mean as f32,
+        along: (factor * (product * root / statistics.count)) as f32,
+        root: root as f32,
+    }
+}
+
+impl Gradients<'_> {
+    /// Whether each element of a row has a weight of its own.
+    fn by_element(&self) -> bool {
+        self.affine.run == 1 && self.layout.shape != Shape::Columns
+    }
+
+    /// Runs of one weight in a slab, or columns: each has sums of its own.
+    fn lanes(&self) -> usize {
+        let Layout { k, s, .. } = self.layout;
+        if self.layout.shape == Shape::Columns { k * s } else { k * s.div_ceil(self.affine.run) }
+    }
+
+    fn run(&self, dx: &mut [f32], sums_out: &mut [f32], parameters: [&mut [f32]; 2]) {
+        let layout = &self.layout;
+        let (slab, k) = (layout.slab(), layout.k);
+        let alone = layout.elements() <= ALONE;
+        let small = slab <= FUSED;
+        // Where sums are in another order, by sizes alone.
+        let fused = match (self.by_element(), layout.shape) {
+            (true, Shape::Row) => {
+                alone || !self.affine.is_shared() || self.affine.repeat > 1 || small && layout.b >= ROWS
+            }
+            (true, _) => true,
+            (false, _) => alone || small && layout.b >= 2 * threads(),
+        };
+        let least = if self.by_element() { ROWS } else { 1 };
+        let chunk = layout.b.div_ceil(PARTS).max(least);
+        let chunks = layout.b.div_ceil(chunk);
+        let entries = if self.wanted.parameters() { self.affine.length } else { 0 };
+        if self.by_element() && !fused {
+            return self.stages(dx, sums_out, &mut [], chunk, parameters);
+        }
+        self.cpu.scratch.with(2 * entries * chunks, |memory| {
+            if !fused {
+                self.stages(dx, sums_out, memory, chunk, [&mut [], &mut []]);
+                return self.keep(memory, parameters);
+            }
+            let of_dx = if self.wanted.input { chunk * slab } else { 0 };
+            let units = (
+                (Units { of: dx, per: of_dx }, Units { of: sums_out, per: 2 * k * chunk }),
+                Units { of: &mut *memory, per: 2 * entries },
+            );
+            let grain = if alone { chunks } else { 1 };
+            each(0..chunks, grain, units, &|range: Range<usize>, ((dx, sums), memory)| {
+                let (mut dx, mut sums, mut memory) = (dx.of, sums.of, memory.of);
+                for number in range {
+                    let slabs = number * chunk..layout.b.min((number + 1) * chunk);
+                    let (own_dx, rest) = dx.split_at_mut(dx.len().min(slabs.len() * slab));
+                    let (own_sums, rest_sums) = sums.split_at_mut(sums.len().min(2 * k * slabs.len()));
+                    let (own, rest_memory) = memory.split_at_mut(2 * entries);
+                    self.slabs(slabs, own_dx, own_sums, own);
+                    (dx, sums, memory) = (rest, rest_sums, rest_memory);
+                }
+            });
+            self.keep(memory, parameters);
+        });
+    }
+
+    /// Adds up the gradients of parameters of all chunks, and what is there.
+    fn keep(&self, memory: &[f64], parameters: [&mut [f32]; 2]) {
+        let (entries, repeat) = (self.affine.length, self.affine.repeat);
+        for (which, of) in parameters.into_iter().enumerate() {
+            let units = Units { of, per: 1 };
+            let count = units.of.len();
+            each(0..count, GRAIN / PARTS, units, &|range: Range<usize>, units| {
+                for (number, of) in range.zip(units.of) {
+                    let own = number * repeat..(number + 1) * repeat;
+                    let chunks = memory.chunks(2 * entries).map(|chunk| &chunk[which * entries..][own.clone()]);
+                    let sum: f64 = chunks.map(|own| own.iter().sum::<f64>()).sum();
+                    self.keep_one(of, sum);
+                }
+            });
+        }
+    }
+
+    /// Some slabs one after the other, and what they give to the gradients of parameters.
+    fn slabs(&self, slabs: Range<usize>, dx: &mut [f32], sums_out: &mut [f32], parameters: &mut [f64]) {
+        let layout = &self.layout;
+        let (slab, k) = (layout.slab(), layout.k);
+        let mut piece = self.stream.then(Piece::new);
+        let by_element = self.by_element();
+        let runs = if by_element && !parameters.is_empty() { parameters.len() } else { 0 };
+        let lanes = if by_element { 0 } else { 2 * self.lanes() };
+        let scratch = &self.cpu.scratch;
+        scratch.with(6 * k + 2 * k + lanes + runs.div_ceil(2) + 2 * k, |memory| {
+            let (spreads, rest) = memory.split_at_mut(3 * k);
+            let (statistics, rest) = rest.split_at_mut(3 * k);
+            let (sums, rest) = rest.split_at_mut(2 * k);
+            let (slopes, rest) = rest.split_at_mut(2 * k);
+            let (raw, rest) = rest.split_at_mut(lanes);
+            let runs: &mut [f32] = &mut bytemuck::cast_slice_mut(rest)[..runs];
+            let spreads: &mut [Spread] = bytemuck::cast_slice_mut(spreads);
+            let own: &mut [Statistics] = bytemuck::cast_slice_mut(statistics);
+            let sums: &mut [Pair] = bytemuck::cast_slice_mut(sums);
+            let slopes: &mut [Slope] = bytemuck::cast_slice_mut(slopes);
+            let mut waiting = 0;
+            for (number, b) in slabs.clone().enumerate() {
+                let elements = b * slab..(b + 1) * slab;
+                let statistics = match self.known {
+                    Some(known) => self.of_slab(known, b),
+                    None => {
+                        layout.slab_statistics(&self.rules, &self.x[elements.clone()], spreads, scratch);
+                        for (statistics, spread) in own.iter_mut().zip(&*spreads) {
+                            *statistics = self.rules.statistics(*spread);
+                        }
+                        &*own
+                    }
+                };
+                let dx = if dx.is_empty() { &mut [] } else { &mut dx[number * slab..(number + 1) * slab] };
+                let dy = self.dy.map_or(&*dx, |dy| &dy[elements.clone()]);
+                sums.fill([0.0; 2]);
+                if by_element {
+                    for row in 0..layout.r {
+                        let own = elements.start + row * layout.width()..elements.start + (row + 1) * layout.width();
+                        self.element_sums(own, elements.start, dy, statistics, sums, runs);
+                        waiting += 1;
+                        if waiting == CHAIN || row + 1 == layout.r && b + 1 == slabs.end {
+                            carry(self.rules.level, runs, parameters);
+                            waiting = 0;
+                        }
+                    }
+                } else if self.sums || !parameters.is_empty() {
+                    raw.fill(0.0);
+                    scratch.with(lanes, |part| {
+                        for number in 0..layout.parts() {
+                            part.fill(0.0);
+                            self.part_sums(b, number, dy, statistics, part);
+                            raw.iter_mut().zip(&*part).for_each(|(raw, part)| *raw += part);
+                        }
+                    });
+                    self.distribute(b, raw, sums, parameters);
+                }
+                for (out, sum) in sums_out.chunks_mut(2).skip(number * k).zip(&*sums) {
+                    (out[0], out[1]) = (sum[0] as f32, sum[1] as f32);
+                }
+                if !dx.is_empty() {
+                    for ((slope_of, statistics), sums) in slopes.iter_mut().zip(statistics).zip(&*sums) {
+                        *slope_of = slope(statistics, *sums, self.centered);
+                    }
+                    let mut sink = Sink::new(dx, piece.as_mut());
+                    self.gradient(elements, &mut sink, statistics, slopes);
+                }
+            }
+        });
+    }
+
+    /// The statistics of one slab.
+    fn of_slab<'b>(&self, known: &'b [Statistics], b: usize) -> &'b [Statistics] {
+        &known[b * self.layout.k..(b + 1) * self.layout.k]
+    }
+
+    /// The sums of elements of a slab, each of which has a weight; what they give to parameters is added to `runs`.
+    fn element_sums(
+        &self,
+        elements: Range<usize>,
+        start: usize,
+        dy: &[f32],
+        statistics: &[Statistics],
+        sums: &mut [Pair],
+        runs: &mut [f32],
+    ) {
+        let level = self.rules.level;
+        self.layout.each_run(elements, |run| {
+            let center = center_of(&statistics[run.k]);
+            let first = self.affine.base(run.b, run.k) + run.within;
+            let x = &self.x[run.elements.clone()];
+            let dy = &dy[run.elements.start - start..run.elements.end - start];
+            if self.sums {
+                let found = row_dots(level, x, dy, center, Some(&self.weight[first..]));
+                sums[run.k][0] += found[0];
+                sums[run.k][1] += found[1];
+            }
+            if !runs.is_empty() {
+                let (bias, weight) = runs.split_at_mut(self.affine.length);
+                row_parameters(level, x, dy, center, &mut bias[first..], &mut weight[first..]);
+            }
+        });
+    }
+
+    /// The sums of `dy` and of `dy * xhat` of one part of a slab: of each column, or each run of one weight.
+    fn part_sums(&self, b: usize, part: usize, dy: &[f32], statistics: &[Statistics], out: &mut [f64]) {
+        let (layout, level) = (&self.layout, self.rules.level);
+        let (range, start) = (layout.range(part), b * layout.slab());
+        let (sum, product) = out.split_at_mut(self.lanes());
+        if layout.shape == Shape::Columns {
+            let wide = wide(layout);
+            self.cpu.scratch.with(2 * wide, |memory| {
+                let mut columns = Columns::<4>::new(bytemuck::cast_slice_mut(memory), layout);
+                columns.fill(layout, &self.affine, b, |k, _| {
+                    let center = center_of(&statistics[k]);
+                    [center.scale, center.shift, center.delta, center.factor]
+                });
+                let centers = columns.centers();
+                let x = &self.x[start + range.start..start + range.end];
+                column_dots(level, x, &dy[range], centers, sum, product);
+            });
+            return;
+        }
+        let lanes = self.lanes() / layout.k;
+        layout.each_run(start + range.start..start + range.end, |run| {
+            let center = center_of(&statistics[run.k]);
+            let base = self.affine.base(run.b, run.k);
+            self.affine.each_weight(&run, |elements, weight| {
+                let dy = &dy[elements.start - start..elements.end - start];
+                let found = row_dots(level, &self.x[elements], dy, center, None);
+                let lane = run.k * lanes + weight - base;
+                sum[lane] += found[0];
+                product[lane] += found[1];
+            });
+        });
+    }
+
+    /// Adds the sums of a slab's lanes to those of groups, times weights, and to those of parameters.
+    fn distribute(&self, b: usize, raw: &[f64], sums: &mut [Pair], parameters: &mut [f64]) {
+        let lanes = self.lanes();
+        let of_group = lanes / self.layout.k;
+        let neighbours = if self.layout.shape == Shape::Columns { self.affine.run } else { 1 };
+        let (sum, product) = raw.split_at(lanes);
+        for (k, sums) in sums.iter_mut().enumerate() {
+            let base = self.affine.base(b, k);
+            for lane in 0..of_group {
+                let (sum, product) = (sum[k * of_group + lane], product[k * of_group + lane]);
+                let number = base + lane / neighbours;
+                let weight = f64::from(self.weight[number]);
+                sums[0] += weight * sum;
+                sums[1] += weight * product;
+                if !parameters.is_empty() {
+                    parameters[number] += sum;
+                    parameters[self.affine.length + number] += product;
+                }
+            }
+        }
+    }
+
+    /// Few slabs, or large ones: the sums of all parts, then of groups, then the gradient of `x`.
+    fn stages(
+        &self,
+        dx: &mut [f32],
+        sums_out: &mut [f32],
+        memory: &mut [f64],
+        chunk: usize,
+        parameters: [&mut [f32]; 2],
+    ) {
+        let layout = &self.layout;
+        let scratch = &self.cpu.scratch;
+        let groups = layout.b * layout.k;
+        scratch.with(if self.known.is_some() { 0 } else { 3 * groups }, |found| {
+            let statistics: &[Statistics] = match self.known {
+                Some(known) => known,
+                None => {
+                    let statistics: &mut [Statistics] = bytemuck::cast_slice_mut(found);
+                    layout.all_statistics(&self.rules, self.x, scratch, |g, spread| {
+                        statistics[g] = self.rules.statistics(spread);
+                    });
+                    statistics
+                }
+            };
+            scratch.with(2 * groups, |found| {
+                let sums: &mut [Pair] = bytemuck::cast_slice_mut(found);
+                let dy = self.dy.unwrap_or(dx);
+                if self.by_element() {
+                    self.long_rows(dy, statistics, sums, parameters);
+                } else if self.sums || !memory.is_empty() {
+                    self.all_parts(dy, statistics, sums, memory, chunk);
+                }
+                for (out, sum) in sums_out.chunks_mut(2).zip(&*sums) {
+                    (out[0], out[1]) = (sum[0] as f32, sum[1] as f32);
+                }
+                self.apply(dx, statistics, sums);
+            });
+        });
+    }
+
+    /// The sums of all parts at once.
+    fn all_parts(
+        &self,
+        dy: &[f32],
+        statistics: &[Statistics],
+        sums: &mut [Pair],
+        parameters: &mut [f64],
+        chunk: usize,
+    ) {
+        let layout = &self.layout;
+        let (parts, lanes, slab, k) = (layout.parts(), 2 * self.lanes(), layout.slab(), layout.k);
+        self.cpu.scratch.with(layout.b * parts * lanes + lanes, |memory| {
+            let (raw, partials) = memory.split_at_mut(lanes);
+            let units = Units { of: &mut *partials, per: lanes };
+            let grain = (GRAIN * parts / slab).max(1);
+            each(0..layout.b * parts, grain, units, &|range: Range<usize>, units| {
+                for (number, out) in range.zip(units.of.chunks_mut(lanes)) {
+                    let (b, part) = (number / parts, number % parts);
+                    let dy = &dy[b * slab..(b + 1) * slab];
+                    self.part_sums(b, part, dy, self.of_slab(statistics, b), out);
+                }
+            });
+            let entries = if parameters.is_empty() { 0 } else { 2 * self.affine.length };
+            for (b, partials) in partials.chunks(parts * lanes).enumerate() {
+                raw.fill(0.0);
+                for part in partials.chunks(lanes) {
+                    raw.iter_mut().zip(part).for_each(|(raw, part)| *raw += part);
+                }
+                let own = &mut parameters[b / chunk * entries..][..entries];
+                self.distribute(b, raw, &mut sums[b * k..(b + 1) * k], own);
+            }
+        });
+    }
+
+    /// Few rows, or long ones, whose elements each have a weight: pieces of all rows, one after the other.
+    fn long_rows(&self, dy: &[f32], statistics: &[Statistics], sums: &mut [Pair], parameters: [&mut [f32]; 2]) {
+        let Layout { b: rows, s, .. } = self.layout;
+        let level = self.rules.level;
+        // The sums of rows are then those of whole rows.
+        let length = SEGMENT;
+        let pieces = s.div_ceil(length);
+        let there = self.wanted.parameters();
+        let scratch = &self.cpu.scratch;
+        let [bias, weight] = parameters.map(|of| Units { per: if of.is_empty() { 0 } else { length }, of });
+        scratch.with(2 * rows * pieces, |memory| {
+            let partials: &mut [Pair] = bytemuck::cast_slice_mut(memory);
+            let units = (Units { of: &mut *partials, per: rows }, (bias, weight));
+            each(0..pieces, 1, units, &|range: Range<usize>, (partials, (bias, weight))| {
+                let columns = range.start * length..s.min(range.end * length);
+                scratch.with(3 * length, |memory| {
+                    let (added, runs) = memory.split_at_mut(2 * length);
+                    let runs: &mut [f32] = bytemuck::cast_slice_mut(runs);
+                    for (row, partial) in partials.of.iter_mut().enumerate() {
+                        let elements = row * s + columns.start..row * s + columns.end;
+                        let (x, dy) = (&self.x[elements.clone()], &dy[elements]);
+                        let center = center_of(&statistics[row]);
+                        if self.sums {
+                            let weight = &self.weight[columns.clone()];
+                            *partial = row_dots(level, x, dy, center, Some(weight));
+                        }
+                        if there {
+                            let (bias, weight) = runs.split_at_mut(length);
+                            row_parameters(level, x, dy, center, bias, weight);
+                            if row % CHAIN == CHAIN - 1 || row + 1 == rows {
+                                carry(level, runs, added);
+                            }
+                        }
+                    }
+                    let (added_bias, added_weight) = added.split_at(length);
+                    for (of, added) in [(bias.of, added_bias), (weight.of, added_weight)] {
+                        for (of, added) in of.iter_mut().zip(added) {
+                            self.keep_one(of, *added);
+                        }
+                    }
+                });
+            });
+            for partials in partials.chunks(rows) {
+                for (sum, partial) in sums.iter_mut().zip(partials) {
+                    sum[0] += partial[0];
+                    sum[1] += partial[1];
+                }
+            }
+        });
+    }
+
+    /// Sets the gradient of a parameter, or adds to it.
+    fn keep_one(&self, of: &mut f32, sum: f64) {
+        *of = if self.wanted.accumulate { (f64::from(*of) + sum) as f32 } else { sum as f32 };
+    }
+
+    /// The gradient of `x` by sums that are known, those of all parts of a batch.
+    fn by_sums(&self, given: &[f32], dx: &mut [f32]) {
+        let groups = self.layout.b * self.layout.k;
+        self.cpu.scratch.with(2 * groups, |memory| {
+            let sums: &mut [Pair] = bytemuck::cast_slice_mut(memory);
+            for part in given.chunks(2 * groups) {
+                for (sum, part) in sums.iter_mut().zip(part.chunks(2)) {
+                    sum[0] += f64::from(part[0]);
+                    sum[1] += f64::from(part[1]);
+                }
+            }
+            self.apply(dx, self.known.unwrap_or_default(), sums);
+        });
+    }
+
+    /// The gradient of all elements.
+    fn apply(&self, dx: &mut [f32], statistics: &[Statistics], sums: &[Pair]) {
+        if dx.is_empty() {
+            return;
+        }
+        let layout = &self.layout;
+        self.cpu.scratch.with(2 * sums.len(), |memory| {
+            let slopes: &mut [Slope] = bytemuck::cast_slice_mut(memory);
+            for ((slope_of, statistics), sums) in slopes.iter_mut().zip(statistics).zip(sums) {
+                *slope_of = slope(statistics, *sums, self.centered);
+            }
+            let slopes = &*slopes;
+            let unit = if layout.shape == Shape::Columns { layout.width() } else { 1 };
+            let units = Units { of: dx, per: unit };
+            each(0..layout.elements() / unit, (GRAIN / unit).max(1), units, &|range: Range<usize>, dx| {
+                let elements = range.start * unit..range.end * unit;
+                let mut piece = self.stream.then(Piece::new);
+                let first = elements.start / layout.slab() * layout.k;
+                let mut sink = Sink::new(dx.of, piece.as_mut());
+                self.gradient(elements, &mut sink, &statistics[first..], &slopes[first..]);
+            });
+        });
+    }
+
+    /// The gradient of neighbouring elements, whose first is of the slab that `statistics` and `slopes` begin with.
+    fn gradient(&self, elements: Range<usize>, sink: &mut Sink<'_>, statistics: &[Statistics], slopes: &[Slope]) {
+        let (layout, level) = (&self.layout, self.rules.level);
+        if layout.shape == Shape::Columns {
+            return self.gradient_of_columns(elements, sink, statistics, slopes);
+        }
+        let slab = elements.start / layout.slab();
+        layout.each_run(elements, |run: Run| {
+            let group = (run.b - slab) * layout.k + run.k;
+            let (center, slope) = (center_of(&statistics[group]), slopes[group]);
+            if self.affine.run == 1 && self.through {
+                let (start, first) = (run.elements.start, self.affine.base(run.b, run.k) + run.within);
+                sink.put(run.elements.len(), |done, dx| {
+                    let (x, dy, more) = self.read(start + done, dx.len());
+                    gradient_row(level, x, dy, more, dx, center, &self.weight[first + done..], slope);
+                });
+                return;
+            }
+            self.affine.each_weight(&run, |elements, number| {
+                let weight = self.weight[number];
+                sink.put(elements.len(), |done, dx| {
+                    let (x, dy, more) = self.read(elements.start + done, dx.len());
+                    if self.through {
+                        gradient_run(level, x, dy, more, dx, center, weight * slope.root, slope);
+                    } else {
+                        scale_run(level, dy, more, dx, slope.rstd * weight);
+                    }
+                });
+            });
+        });
+    }
+
+    /// `x`, `dy` and what is added to `dx`, of some elements.
+    fn read(&self, at: usize, count: usize) -> (&[f32], Source<'_>, Option<Source<'_>>) {
+        let own = at..at + count;
+        let dy = self.dy.map_or(Source::Here, |dy| Source::Apart(&dy[own.clone()]));
+        let more = self.more.map(|more| match more {
+            Source::Apart(more) => Source::Apart(&more[own.clone()]),
+            Source::Here => Source::Here,
+        });
+        (&self.x[own], dy, more)
+    }
+
+    fn gradient_of_columns(
+        &self,
+        elements: Range<usize>,
+        sink: &mut Sink<'_>,
+        statistics: &[Statistics],
+        slopes: &[Slope],
+    ) {
+        let (layout, level) = (&self.layout, self.rules.level);
+        let (slab, wide) = (layout.slab(), wide(layout));
+        let first = elements.start / slab;
+        self.cpu.scratch.with(4 * wide, |memory| {
+            let mut columns = Columns::<8>::new(bytemuck::cast_slice_mut(memory), layout);
+            let mut at = elements.start;
+            while at < elements.end {
+                let b = at / slab;
+                let own = (b - first) * layout.k;
+                columns.fill(layout, &self.affine, b, |k, weight| {
+                    let (center, slope) = (center_of(&statistics[own + k]), slopes[own + k]);
+                    let weight = self.weight[weight] * if self.through { slope.root } else { slope.rstd };
+                    let [scale, shift, delta, factor] = [center.scale, center.shift, center.delta, center.factor];
+                    [scale, shift, delta, factor, slope.rstd, slope.mean, slope.along, weight]
+                });
+                let (centers, slopes) = columns.gradients();
+                let end = elements.end.min((b + 1) * slab);
+                while at < end {
+                    let count = wide.min(end - at);
+                    sink.put(count, |done, dx| {
+                        let (x, dy, more) = self.read(at + done, dx.len());
+                        if self.through {
+                            gradient_columns(level, x, dy, more, dx, centers.from(done), slopes.from(done));
+                        } else {
+                            scale_columns(level, dy, more, dx, &slopes.weight[done..]);
+                        }
+                    });
+                    at += count;
+                }
+            }
+        });
+    }
+}

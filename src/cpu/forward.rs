@@ -1,0 +1,414 @@
+//! Normalization: slab by slab where slabs are small, so that each is read from memory once, else the statistics of all first.
+
+use std::ops::Range;
+
+use super::Cpu;
+use super::columns::{Columns, center_of, wide};
+use super::layout::{Affine, GRAIN, Layout, Shape};
+use super::operands::Operands;
+use super::parallel::{Cut, Units, each, threads};
+use super::simd::{Center, Level, add, add_to, normalize_columns, normalize_row, normalize_run};
+use super::sink::{Piece, Sink};
+use super::statistics::Rules;
+use crate::moments::{Moments, Spread, Statistics};
+use crate::problem::{Average, Problem, Source, Task, VarianceEstimator};
+use crate::tensors::Role;
+
+/// Elements below which one thread is faster than many.
+pub(super) const ALONE: usize = 1 << 15;
+
+/// Most elements of a slab that is read from memory once.
+pub(super) const FUSED: usize = 1 << 18;
+
+/// Elements of neighbouring slabs whose statistics are taken together.
+const BATCH: usize = 1 << 12;
+
+/// What is written for each group.
+struct Groups<'a> {
+    mean: Units<'a, f32>,
+    rstd: Units<'a, f32>,
+    statistics: Units<'a, f32>,
+    moments: Units<'a, f32>,
+    running_mean: Units<'a, f32>,
+    running_var: Units<'a, f32>,
+}
+
+impl Cut for Groups<'_> {
+    fn cut(self, at: usize) -> (Self, Self) {
+        let (mean, mean2) = self.mean.cut(at);
+        let (rstd, rstd2) = self.rstd.cut(at);
+        let (statistics, statistics2) = self.statistics.cut(at);
+        let (moments, moments2) = self.moments.cut(at);
+        let (running_mean, running_mean2) = self.running_mean.cut(at);
+        let (running_var, running_var2) = self.running_var.cut(at);
+        (
+            Self { mean, rstd, statistics, moments, running_mean, running_var },
+            Self {
+                mean: mean2,
+                rstd: rstd2,
+                statistics: statistics2,
+                moments: moments2,
+                running_mean: running_mean2,
+                running_var: running_var2,
+            },
+        )
+    }
+}
+
+/// How running statistics take the batch in.
+#[derive(Clone, Copy)]
+struct Update {
+    keep: f64,
+    take: f64,
+    /// What the count is less in the divisor of the variance.
+    less: f64,
+}
+
+impl Update {
+    fn new(problem: &Problem, batches: Option<u32>) -> Option<Self> {
+        let Source::Tracked(tracking) = problem.source else { return None };
+        let (keep, take) = match tracking.momentum.0 {
+            Average::Exponential { keep, take, .. } => (f64::from(keep), f64::from(take)),
+            Average::Cumulative => {
+                let take = 1.0 / (f64::from(batches.unwrap_or(0)) + 1.0);
+                (1.0 - take, take)
+            }
+        };
+        let less = if tracking.estimator == VarianceEstimator::Unbiased { 1.0 } else { 0.0 };
+        Some(Self { keep, take, less })
+    }
+}
+
+impl Groups<'_> {
+    /// Writes what is asked for of group `g`; what it is normalized by is returned.
+    fn keep(&mut self, g: usize, spread: Spread, rules: &Rules, update: Option<Update>) -> Statistics {
+        let statistics = rules.statistics(spread);
+        if let Some(mean) = self.mean.of.get_mut(g) {
+            *mean = spread.mean as f32;
+        }
+        if let Some(rstd) = self.rstd.of.get_mut(g) {
+            *rstd = rules.rstd(spread) as f32;
+        }
+        if let Some(packed) = self.statistics.of.get_mut(4 * g..4 * g + 4) {
+            packed.copy_from_slice(&statistics.packed());
+        }
+        if let Some(moments) = self.moments.of.get_mut(4 * g..4 * g + 4) {
+            moments.copy_from_slice(bytemuck::cast_slice(&[Moments::from(spread)]));
+        }
+        if let (Some(update), Some(mean), Some(var)) =
+            (update, self.running_mean.of.get_mut(g), self.running_var.of.get_mut(g))
+        {
+            let Update { keep, take, less } = update;
+            // One value has no unbiased variance: it is taken as it is.
+            let variance = spread.sum / (spread.count - less).max(1.0);
+            *mean = (keep * f64::from(*mean) + take * spread.mean) as f32;
+            *var = (keep * f64::from(*var) + take * variance) as f32;
+        }
+        statistics
+    }
+}
+
+/// What every part of a forward pass knows.
+struct Forward<'a> {
+    cpu: &'a Cpu,
+    rules: Rules,
+    layout: Layout,
+    affine: Affine,
+    weight: &'a [f32],
+    bias: &'a [f32],
+    update: Option<Update>,
+    /// Whether results are past the cache.
+    stream: bool,
+}
+
+/// Runs a forward pass, or takes moments.
+pub(super) fn run(cpu: &Cpu, problem: &Problem, mut operands: Operands<'_>) {
+    let layout = Layout::new(problem.block);
+    let (weight, bias) = (operands.take_read(Role::Weight), operands.take_read(Role::Bias));
+    let affine = if weight.is_some() || bias.is_some() { Affine::new(problem, &layout) } else { Affine::none(&layout) };
+    // What is given as it is needed is taken as it is.
+    let expanded = affine.repeat > 1 || weight.is_none() || bias.is_none() || problem.weight_offset != 0.0;
+    let numbers = if expanded { affine.length } else { 0 };
+    cpu.scratch.with(numbers, |memory| {
+        let (one, other) = bytemuck::cast_slice_mut::<f64, f32>(memory).split_at_mut(numbers);
+        if expanded {
+            let offset = if weight.is_some() { problem.weight_offset } else { 0.0 };
+            affine.expand(weight, 1.0, offset, one);
+            affine.expand(bias, 0.0, 0.0, other);
+        }
+        let (weight, bias) = match (weight, bias) {
+            (Some(weight), Some(bias)) if !expanded => (weight, bias),
+            _ => (&*one, &*other),
+        };
+        let batches = operands.batches.take();
+        let update = Update::new(problem, batches.as_deref().copied());
+        let stream = cpu.streams(layout.elements());
+        let rules = Rules::new(problem, cpu.level);
+        let forward = Forward { cpu, rules, layout, affine, weight, bias, update, stream };
+        let counted = forward.run(problem, operands);
+        if let Some(batches) = batches.filter(|_| counted) {
+            *batches = batches.saturating_add(1);
+        }
+    });
+}
+
+/// Where a forward pass reads, and whether that is where it writes.
+#[derive(Clone, Copy)]
+struct Given<'a> {
+    /// None where `y` is written over it.
+    x: Option<&'a [f32]>,
+    residual: Option<&'a [f32]>,
+    /// Whether the sum is written over the residual.
+    residual_under: bool,
+}
+
+impl Given<'_> {
+    /// Those of some elements.
+    fn part(&self, elements: Range<usize>) -> Given<'_> {
+        Given {
+            x: self.x.map(|x| &x[elements.clone()]),
+            residual: self.residual.map(|residual| &residual[elements.clone()]),
+            residual_under: self.residual_under,
+        }
+    }
+
+    /// Adds the residual: to `sum` if there is one, else to `y`. What is to be normalized is returned, if it is not `y`.
+    fn combine<'c>(&'c self, level: Level, y: &mut [f32], sum: &'c mut [f32]) -> Option<&'c [f32]> {
+        match (self.x, self.residual, sum.is_empty()) {
+            (x, None, true) => x,
+            (Some(x), Some(residual), true) => {
+                add(level, x, residual, y);
+                None
+            }
+            (None, Some(residual), true) => {
+                add_to(level, y, residual);
+                None
+            }
+            (x, residual, false) => {
+                let x = x.unwrap_or(y);
+                match residual {
+                    Some(residual) => add(level, x, residual, sum),
+                    None if self.residual_under => add_to(level, sum, x),
+                    None => sum.copy_from_slice(x),
+                }
+                Some(sum)
+            }
+        }
+    }
+}
+
+impl Forward<'_> {
+    /// Whether there was a batch.
+    fn run(&self, problem: &Problem, mut operands: Operands<'_>) -> bool {
+        let layout = &self.layout;
+        let (slab, k) = (layout.slab(), layout.k);
+        let residual_under = operands.is_under(Role::Residual);
+        let given =
+            Given { x: operands.take_read(Role::X), residual: operands.take_read(Role::Residual), residual_under };
+        if problem.source == Source::Running {
+            let [mean, var] =
+                [Role::RunningMean, Role::RunningVar].map(|role| operands.take_read(role).unwrap_or_default());
+            let y = operands.take_write(Role::Y).unwrap_or_default();
+            self.with_statistics(|statistics| {
+                for ((statistics, mean), var) in statistics.iter_mut().zip(mean).zip(var) {
+                    *statistics = self.rules.running(*mean, *var);
+                }
+                self.apply(given.x, y, statistics);
+            });
+            return true;
+        }
+        let moments = if problem.task == Task::Moments { None } else { operands.take_read(Role::Moments) };
+        let mut write = |role: Role, per: usize| Units { of: operands.take_write(role).unwrap_or_default(), per };
+        let (y, sum) = (write(Role::Y, slab), write(Role::ResidualOut, slab));
+        let mut groups = Groups {
+            mean: write(Role::Mean, k),
+            rstd: write(Role::Rstd, k),
+            statistics: write(Role::Stats, 4 * k),
+            moments: write(Role::Moments, 4 * k),
+            running_mean: write(Role::RunningMean, k),
+            running_var: write(Role::RunningVar, k),
+        };
+        if let Some(moments) = moments {
+            let moments: Vec<Moments> = bytemuck::pod_collect_to_vec(moments);
+            let mut counted = false;
+            self.with_statistics(|statistics| {
+                let count = statistics.len();
+                for (g, statistics) in statistics.iter_mut().enumerate() {
+                    let parts = moments.iter().skip(g).step_by(count).map(|&part| Spread::from(part));
+                    let spread = parts.fold(Spread::default(), Spread::merge);
+                    counted |= spread.count > 0.0;
+                    *statistics = groups.keep(g, spread, &self.rules, self.update);
+                }
+                self.apply_sum(given, y.of, sum.of, statistics);
+            });
+            return counted;
+        }
+        if layout.elements() == 0 {
+            for g in 0..layout.b * k {
+                groups.keep(g, Spread { count: 0.0, mean: f64::NAN, sum: f64::NAN }, &self.rules, None);
+            }
+            groups.moments.of.fill(0.0);
+            return false;
+        }
+        if layout.elements() <= ALONE || slab <= FUSED && layout.b >= 2 * threads() {
+            let grain = if layout.elements() <= ALONE { layout.b } else { (GRAIN / slab).max(1) };
+            each(0..layout.b, grain, ((y, sum), groups), &|slabs: Range<usize>, ((y, sum), groups)| {
+                self.slabs(slabs, given, y.of, sum.of, groups);
+            });
+        } else {
+            self.stages(given, y.of, sum.of, groups);
+        }
+        true
+    }
+
+    /// Calls `work` with memory for the statistics of all groups.
+    fn with_statistics(&self, work: impl FnOnce(&mut [Statistics])) {
+        self.cpu.scratch.with(3 * self.layout.b * self.layout.k, |numbers| work(bytemuck::cast_slice_mut(numbers)));
+    }
+
+    /// Some slabs, each read once.
+    fn slabs(&self, slabs: Range<usize>, given: Given<'_>, y: &mut [f32], sum: &mut [f32], mut groups: Groups<'_>) {
+        let layout = &self.layout;
+        let (slab, k) = (layout.slab(), layout.k);
+        let batch = (BATCH / slab).clamp(1, slabs.len());
+        let mut piece = self.stream.then(Piece::new);
+        self.cpu.scratch.with(6 * batch * k, |numbers| {
+            let (spreads, statistics) = numbers.split_at_mut(3 * batch * k);
+            let spreads: &mut [Spread] = bytemuck::cast_slice_mut(spreads);
+            let statistics: &mut [Statistics] = bytemuck::cast_slice_mut(statistics);
+            let mut first = slabs.start;
+            while first < slabs.end {
+                let count = batch.min(slabs.end - first);
+                let elements = first * slab..(first + count) * slab;
+                let own = (first - slabs.start) * slab..(first - slabs.start + count) * slab;
+                let y = if y.is_empty() { &mut [] } else { &mut y[own.clone()] };
+                let sum = if sum.is_empty() { &mut [] } else { &mut sum[own] };
+                let given = given.part(elements.clone());
+                let x = given.combine(self.rules.level, y, sum);
+                for (slab, spreads) in x.unwrap_or(y).chunks(slab).zip(spreads.chunks_mut(k)) {
+                    layout.slab_statistics(&self.rules, slab, spreads, &self.cpu.scratch);
+                }
+                let first_group = (first - slabs.start) * k;
+                for (g, (statistics, spread)) in statistics.iter_mut().zip(&*spreads).take(count * k).enumerate() {
+                    *statistics = groups.keep(first_group + g, *spread, &self.rules, self.update);
+                }
+                if !y.is_empty() {
+                    let piece = piece.as_mut().filter(|_| x.is_some());
+                    self.normalize(elements, x, &mut Sink::new(y, piece), statistics);
+                }
+                first += count;
+            }
+        });
+    }
+
+    /// Few slabs, or large ones: the statistics of all parts, then of groups, then what is normalized by them.
+    fn stages(&self, given: Given<'_>, y: &mut [f32], sum: &mut [f32], mut groups: Groups<'_>) {
+        let x = self.combine(given, y, sum);
+        self.with_statistics(|statistics| {
+            let source = x.unwrap_or(y);
+            self.layout.all_statistics(&self.rules, source, &self.cpu.scratch, |g, spread| {
+                statistics[g] = groups.keep(g, spread, &self.rules, self.update);
+            });
+            if !y.is_empty() {
+                self.apply(x, y, statistics);
+            }
+        });
+    }
+
+    /// Adds the residual to all elements.
+    fn combine<'c>(&self, given: Given<'c>, y: &mut [f32], sum: &'c mut [f32]) -> Option<&'c [f32]> {
+        if given.residual.is_none() && sum.is_empty() {
+            return given.x;
+        }
+        let with_sum = !sum.is_empty();
+        let (in_y, in_sum) = (usize::from(!y.is_empty()), usize::from(with_sum));
+        let units = (Units { of: y, per: in_y }, Units { of: &mut *sum, per: in_sum });
+        each(0..self.layout.elements(), GRAIN, units, &|range: Range<usize>, (y, sum)| {
+            given.part(range).combine(self.rules.level, y.of, sum.of);
+        });
+        with_sum.then_some(sum)
+    }
+
+    fn apply_sum(&self, given: Given<'_>, y: &mut [f32], sum: &mut [f32], statistics: &[Statistics]) {
+        let x = self.combine(given, y, sum);
+        self.apply(x, y, statistics);
+    }
+
+    /// Normalizes all elements, by statistics that are known.
+    fn apply(&self, x: Option<&[f32]>, y: &mut [f32], statistics: &[Statistics]) {
+        let layout = &self.layout;
+        let slab = layout.slab();
+        let unit = if layout.shape == Shape::Columns { layout.width() } else { 1 };
+        let units = Units { of: y, per: unit };
+        each(0..layout.elements() / unit.max(1), (GRAIN / unit.max(1)).max(1), units, &|range: Range<usize>, y| {
+            let elements = range.start * unit..range.end * unit;
+            let mut piece = (self.stream && x.is_some()).then(Piece::new);
+            let x = x.map(|x| &x[elements.clone()]);
+            let first = elements.start / slab * layout.k;
+            self.normalize(elements, x, &mut Sink::new(y.of, piece.as_mut()), &statistics[first..]);
+        });
+    }
+
+    /// Normalizes neighbouring elements, whose first is of the slab that `statistics` begin with.
+    fn normalize(&self, elements: Range<usize>, x: Option<&[f32]>, sink: &mut Sink<'_>, statistics: &[Statistics]) {
+        let (layout, level) = (&self.layout, self.rules.level);
+        if layout.shape == Shape::Columns {
+            return self.normalize_columns(elements, x, sink, statistics);
+        }
+        let slab = elements.start / layout.slab();
+        let read = |at: usize, y: &[f32]| x.map(|x| &x[at - elements.start..at - elements.start + y.len()]);
+        layout.each_run(elements.clone(), |run| {
+            let center = center_of(&statistics[(run.b - slab) * layout.k + run.k]);
+            if self.affine.run == 1 {
+                let (at, weight) = (run.elements.start, self.affine.base(run.b, run.k) + run.within);
+                sink.put(run.elements.len(), |done, y| {
+                    let (weight, bias) = (&self.weight[weight + done..], &self.bias[weight + done..]);
+                    normalize_row(level, read(at + done, y), y, center, weight, bias);
+                });
+                return;
+            }
+            self.affine.each_weight(&run, |elements, weight| {
+                let center = Center { factor: center.factor * self.weight[weight], ..center };
+                sink.put(elements.len(), |done, y| {
+                    normalize_run(level, read(elements.start + done, y), y, center, self.bias[weight]);
+                });
+            });
+        });
+    }
+
+    fn normalize_columns(
+        &self,
+        elements: Range<usize>,
+        x: Option<&[f32]>,
+        sink: &mut Sink<'_>,
+        statistics: &[Statistics],
+    ) {
+        let layout = &self.layout;
+        let (slab, wide) = (layout.slab(), wide(layout));
+        let first = elements.start / slab;
+        self.cpu.scratch.with(5 * wide, |memory| {
+            let memory: &mut [f32] = &mut bytemuck::cast_slice_mut(memory)[..5 * wide];
+            let mut columns = Columns::<5>::new(memory, layout);
+            let mut at = elements.start;
+            while at < elements.end {
+                let b = at / slab;
+                let own = &statistics[(b - first) * layout.k..];
+                columns.fill(layout, &self.affine, b, |k, weight| {
+                    let Center { scale, shift, delta, factor } = center_of(&own[k]);
+                    [scale, shift, delta, factor * self.weight[weight], self.bias[weight]]
+                });
+                let (centers, bias) = columns.centers();
+                let end = elements.end.min((b + 1) * slab);
+                while at < end {
+                    let from = at - elements.start;
+                    let count = wide.min(end - at);
+                    sink.put(count, |done, y| {
+                        let x = x.map(|x| &x[from + done..from + done + y.len()]);
+                        normalize_columns(self.rules.level, x, y, centers.from(done), &bias[done..]);
+                    });
+                    at += count;
+                }
+            }
+        });
+    }
+}

@@ -1,0 +1,264 @@
+//! How a tensor lies: a block cut into slabs, one for each `b`, and those into parts whose statistics are taken one by one.
+
+use std::ops::Range;
+
+use super::parallel::{Scratch, Units, each};
+use super::statistics::{PARTS, Rules, part_of_row};
+use crate::block::{AffineIndex, Block};
+use crate::moments::Spread;
+use crate::problem::Problem;
+
+/// What of a slab is added up together.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Shape {
+    /// One row: the slab is one group.
+    Row,
+    /// Rows of neighbouring elements, several to a group.
+    Rows,
+    /// Columns, since the rows of groups are short.
+    Columns,
+}
+
+/// The block of a problem, in numbers of elements.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Layout {
+    pub(super) b: usize,
+    pub(super) r: usize,
+    pub(super) k: usize,
+    pub(super) s: usize,
+    pub(super) shape: Shape,
+}
+
+/// Rows of a group that are shorter go by columns.
+const SHORT: usize = 32;
+
+/// Least rows of a part of columns: sums of fewer would cost more to merge than to take.
+const PART_ROWS: usize = 256;
+
+impl Layout {
+    pub(super) fn new(block: Block) -> Self {
+        let Block { b, r, k, s } = block;
+        let [b, r, k, s] = [b, r, k, s].map(|n| n as usize);
+        let shape = match (r, k) {
+            (1, 1) => Shape::Row,
+            _ if s >= SHORT => Shape::Rows,
+            _ => Shape::Columns,
+        };
+        Self { b, r, k, s, shape }
+    }
+
+    pub(super) fn elements(&self) -> usize {
+        self.b * self.slab()
+    }
+
+    /// Elements of a slab.
+    pub(super) fn slab(&self) -> usize {
+        self.r * self.k * self.s
+    }
+
+    /// Elements of one `r` of a slab.
+    pub(super) fn width(&self) -> usize {
+        self.k * self.s
+    }
+
+    /// Of `r`, or of elements of the one row, in a part of a slab: by the length of a group alone.
+    pub(super) fn part(&self) -> usize {
+        match self.shape {
+            Shape::Row => part_of_row(self.s),
+            Shape::Rows => self.r.div_ceil(PARTS).max(1),
+            Shape::Columns => self.r.div_ceil(PARTS).next_multiple_of(16).max(PART_ROWS),
+        }
+    }
+
+    /// Parts of a slab.
+    pub(super) fn parts(&self) -> usize {
+        if self.shape == Shape::Row { self.s.div_ceil(self.part()) } else { self.r.div_ceil(self.part()) }
+    }
+
+    /// The elements of one part, within its slab.
+    pub(super) fn range(&self, part: usize) -> Range<usize> {
+        let step = if self.shape == Shape::Row { self.part() } else { self.part() * self.width() };
+        part * step..self.slab().min((part + 1) * step)
+    }
+
+    /// Calls `work` with every run of `s` that there is of neighbouring elements, or what there is of it.
+    pub(super) fn each_run(&self, elements: Range<usize>, mut work: impl FnMut(Run)) {
+        let Self { r, k: columns, s, .. } = *self;
+        if elements.is_empty() {
+            return;
+        }
+        let first = elements.start / s;
+        let (mut b, mut row, mut k) = (first / (r * columns), first / columns % r, first % columns);
+        let (mut at, mut within) = (elements.start, elements.start % s);
+        while at < elements.end {
+            let end = elements.end.min(at - within + s);
+            work(Run { b, k, within, elements: at..end });
+            (at, within) = (end, 0);
+            k += 1;
+            if k == columns {
+                (k, row) = (0, row + 1);
+            }
+            if row == r {
+                (row, b) = (0, b + 1);
+            }
+        }
+    }
+
+    /// How many statistics a part has.
+    pub(super) fn lanes(&self) -> usize {
+        match self.shape {
+            Shape::Row => 1,
+            Shape::Rows => self.k,
+            Shape::Columns => self.width(),
+        }
+    }
+
+    /// The statistics of one part of a slab.
+    pub(super) fn part_statistics(&self, rules: &Rules, part: &[f32], out: &mut [Spread], scratch: &Scratch) {
+        match self.shape {
+            Shape::Row => out[0] = rules.part(part),
+            Shape::Rows => {
+                out.fill(Spread::default());
+                for row in part.chunks(self.width()) {
+                    for (out, run) in out.iter_mut().zip(row.chunks(self.s)) {
+                        *out = out.merge(rules.row(run));
+                    }
+                }
+            }
+            Shape::Columns => rules.columns(part, out, scratch),
+        }
+    }
+
+    /// Merges the statistics of a part into those of the groups.
+    pub(super) fn merge(&self, part: &[Spread], groups: &mut [Spread]) {
+        let lanes = self.lanes() / self.k;
+        for (group, part) in groups.iter_mut().zip(part.chunks(lanes)) {
+            for part in part {
+                *group = group.merge(*part);
+            }
+        }
+    }
+
+    /// The statistics of all groups, from those of all parts; `keep` is told of each in turn.
+    pub(super) fn all_statistics(
+        &self,
+        rules: &Rules,
+        x: &[f32],
+        scratch: &Scratch,
+        mut keep: impl FnMut(usize, Spread),
+    ) {
+        let (parts, lanes, slab, k) = (self.parts(), self.lanes(), self.slab(), self.k);
+        scratch.with(3 * (self.b * parts * lanes + k), |memory| {
+            let (spreads, partials) = memory.split_at_mut(3 * k);
+            let spreads: &mut [Spread] = bytemuck::cast_slice_mut(spreads);
+            let partials: &mut [Spread] = bytemuck::cast_slice_mut(partials);
+            let units = Units { of: &mut *partials, per: lanes };
+            each(0..self.b * parts, (GRAIN * parts / slab).max(1), units, &|range: Range<usize>, units| {
+                for (number, out) in range.zip(units.of.chunks_mut(lanes)) {
+                    let (b, part) = (number / parts, self.range(number % parts));
+                    self.part_statistics(rules, &x[b * slab + part.start..b * slab + part.end], out, scratch);
+                }
+            });
+            for (b, partials) in partials.chunks(parts * lanes).enumerate() {
+                spreads.fill(Spread::default());
+                partials.chunks(lanes).for_each(|part| self.merge(part, spreads));
+                spreads.iter().enumerate().for_each(|(at, &spread)| keep(b * k + at, spread));
+            }
+        });
+    }
+
+    /// The statistics of the groups of one slab.
+    pub(super) fn slab_statistics(&self, rules: &Rules, slab: &[f32], groups: &mut [Spread], scratch: &Scratch) {
+        groups.fill(Spread::default());
+        if self.shape == Shape::Row {
+            groups[0] = rules.row(slab);
+            return;
+        }
+        scratch.with(3 * self.lanes(), |numbers| {
+            let out: &mut [Spread] = bytemuck::cast_slice_mut(numbers);
+            for part in 0..self.parts() {
+                self.part_statistics(rules, &slab[self.range(part)], out, scratch);
+                self.merge(out, groups);
+            }
+        });
+    }
+}
+
+/// A run of `s`, or a part of one that starts `within` elements into it.
+#[derive(Debug, Clone)]
+pub(super) struct Run {
+    pub(super) b: usize,
+    pub(super) k: usize,
+    pub(super) within: usize,
+    pub(super) elements: Range<usize>,
+}
+
+/// Weight and bias, and which of them belong to an element.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Affine {
+    index: AffineIndex,
+    /// Neighbours along `s` that share a weight: 1 if each element has its own, else many.
+    pub(super) run: usize,
+    /// How often a weight is repeated so that each element has its own.
+    pub(super) repeat: usize,
+    /// How many weights there are, repetitions included.
+    pub(super) length: usize,
+}
+
+/// Elements that a thread takes at a time.
+pub(super) const GRAIN: usize = 1 << 16;
+
+/// Fewer neighbours than this share no weight: it is repeated for each.
+const LEAST_RUN: usize = 16;
+
+impl Affine {
+    pub(super) fn new(problem: &Problem, layout: &Layout) -> Self {
+        let index = problem.index;
+        let share = usize::try_from(index.s_div).unwrap_or(usize::MAX).min(layout.s).max(1);
+        let repeat = if share < LEAST_RUN && index.s_div < u64::MAX { share } else { 1 };
+        let run = if repeat == share && index.s_div < u64::MAX { 1 } else { share };
+        Self { index, run, repeat, length: problem.parameters() as usize * repeat }
+    }
+
+    /// No weight at all.
+    pub(super) fn none(layout: &Layout) -> Self {
+        Self { index: AffineIndex::NONE, run: layout.s.max(1), repeat: 1, length: 1 }
+    }
+
+    /// Calls `work` with the elements of a run that share a weight, and its number.
+    pub(super) fn each_weight(&self, run: &Run, mut work: impl FnMut(Range<usize>, usize)) {
+        let base = self.base(run.b, run.k);
+        let (mut at, start) = (run.elements.start, run.elements.start - run.within);
+        while at < run.elements.end {
+            let number = (at - start) / self.run;
+            let end = run.elements.end.min(start + (number + 1) * self.run);
+            work(at..end, base + number);
+            at = end;
+        }
+    }
+
+    /// The first weight of a run of `s`.
+    pub(super) fn base(&self, b: usize, k: usize) -> usize {
+        let AffineIndex { b_mod, b_mul, k_mul, .. } = self.index;
+        // Spares short rows a division.
+        let of_b = if b_mul == 0 { 0 } else { (b as u64 % b_mod) * b_mul };
+        (of_b + k as u64 * k_mul) as usize * self.repeat
+    }
+
+    /// Whether all slabs have the same weights.
+    pub(super) fn is_shared(&self) -> bool {
+        self.index.b_mul == 0
+    }
+
+    /// What is given, for each element that has its own, or `default`; `offset` is added to each.
+    pub(super) fn expand(&self, given: Option<&[f32]>, default: f32, offset: f32, out: &mut [f32]) {
+        match given {
+            Some(given) => {
+                for (out, v) in out.chunks_mut(self.repeat).zip(given) {
+                    out.fill(v + offset);
+                }
+            }
+            None => out.fill(default),
+        }
+    }
+}

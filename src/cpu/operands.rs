@@ -1,0 +1,253 @@
+//! The slices a plan runs on.
+
+use crate::error::BindError;
+use crate::problem::{Problem, count};
+use crate::tensors::{Role, is_written, presence, shape};
+
+/// The tensors that a plan reads and writes, as slices in row-major order. Their shapes are those of
+/// [`wgpu_norm::Operands`](crate::Operands).
+///
+/// A tensor that is written is `&mut`, and so cannot overlap another. To compute in place, use [`Operands::in_place`],
+/// [`Operands::residual_in_place`], [`Operands::backward_in_place`] and [`Operands::grad_residual_in_place`].
+#[derive(Debug, Default)]
+pub struct Operands<'a> {
+    tensors: [Tensor<'a>; Role::GIVEN.len()],
+    pub(super) batches: Option<&'a mut u32>,
+}
+
+#[derive(Debug, Default)]
+pub(super) enum Tensor<'a> {
+    #[default]
+    None,
+    Read(&'a [f32]),
+    Write(&'a mut [f32]),
+    /// In the place of what is written over it.
+    Under,
+}
+
+impl<'a> Operands<'a> {
+    /// Operands that read `x` and write `y`, both of the norm's `shape`.
+    #[must_use]
+    pub fn new(x: &'a [f32], y: &'a mut [f32]) -> Self {
+        Self::default().read(Role::X, x).write(Role::Y, y)
+    }
+
+    /// Operands that overwrite `x` with `y`.
+    #[must_use]
+    pub fn in_place(x: &'a mut [f32]) -> Self {
+        Self::default().over(Role::X, Role::Y, x)
+    }
+
+    /// Operands that read `x` and write no `y`, for a plan made by [`Cpu::plan_moments`](crate::Cpu::plan_moments).
+    #[must_use]
+    pub fn of(x: &'a [f32]) -> Self {
+        Self::default().read(Role::X, x)
+    }
+
+    /// Operands of a [backward](crate::Backward) plan. `grad_output` is the gradient of `y`, and `x` the input of the forward
+    /// pass, or the sum if that added a residual.
+    #[must_use]
+    pub fn backward(grad_output: &'a [f32], x: &'a [f32]) -> Self {
+        Self::default().read(Role::GradOutput, grad_output).read(Role::X, x)
+    }
+
+    /// The same, where the gradient of `x` overwrites that of `y`.
+    #[must_use]
+    pub fn backward_in_place(grad_output: &'a mut [f32], x: &'a [f32]) -> Self {
+        Self::default().over(Role::GradOutput, Role::GradInput, grad_output).read(Role::X, x)
+    }
+
+    /// Per-channel or per-element scale (gamma). Without it, the scale is 1.
+    #[must_use]
+    pub fn weight(self, weight: &'a [f32]) -> Self {
+        self.read(Role::Weight, weight)
+    }
+
+    /// Per-channel or per-element shift (beta). Without it, the shift is 0.
+    #[must_use]
+    pub fn bias(self, bias: &'a [f32]) -> Self {
+        self.read(Role::Bias, bias)
+    }
+
+    /// Output: the mean of each group.
+    #[must_use]
+    pub fn mean(self, mean: &'a mut [f32]) -> Self {
+        self.write(Role::Mean, mean)
+    }
+
+    /// Output: `1 / sqrt(variance + eps)` of each group, or the factor that the norm's own documentation names.
+    #[must_use]
+    pub fn rstd(self, rstd: &'a mut [f32]) -> Self {
+        self.write(Role::Rstd, rstd)
+    }
+
+    /// Running mean and variance, of shape `[C]`, which eval mode reads.
+    #[must_use]
+    pub fn running(self, mean: &'a [f32], var: &'a [f32]) -> Self {
+        self.read(Role::RunningMean, mean).read(Role::RunningVar, var)
+    }
+
+    /// Running mean and variance, of shape `[C]`, which batch norm updates in training.
+    #[must_use]
+    pub fn tracked(self, mean: &'a mut [f32], var: &'a mut [f32]) -> Self {
+        self.write(Role::RunningMean, mean).write(Role::RunningVar, var)
+    }
+
+    /// Number of batches that the running statistics include, which batch norm increments in training.
+    #[must_use]
+    pub fn num_batches_tracked(mut self, batches: &'a mut u32) -> Self {
+        self.batches = Some(batches);
+        self
+    }
+
+    /// Tensor to add to `x` before normalizing. Layer and RMS norm only.
+    #[must_use]
+    pub fn residual(self, residual: &'a [f32]) -> Self {
+        self.read(Role::Residual, residual)
+    }
+
+    /// Output: `x + residual`.
+    #[must_use]
+    pub fn residual_out(self, sum: &'a mut [f32]) -> Self {
+        self.write(Role::ResidualOut, sum)
+    }
+
+    /// Tensor to add to `x` before normalizing, which the sum overwrites.
+    #[must_use]
+    pub fn residual_in_place(self, residual: &'a mut [f32]) -> Self {
+        self.over(Role::Residual, Role::ResidualOut, residual)
+    }
+
+    /// Output: the statistics of each group for a backward pass, four numbers per group.
+    #[must_use]
+    pub fn statistics_out(self, statistics: &'a mut [f32]) -> Self {
+        self.write(Role::Stats, statistics)
+    }
+
+    /// The statistics that a forward pass wrote, on this engine or on a GPU.
+    #[must_use]
+    pub fn statistics(self, statistics: &'a [f32]) -> Self {
+        self.read(Role::Stats, statistics)
+    }
+
+    /// Output: the gradient of `x`.
+    #[must_use]
+    pub fn grad_input(self, grad_input: &'a mut [f32]) -> Self {
+        self.write(Role::GradInput, grad_input)
+    }
+
+    /// Output: the gradient of `weight`. Added to what is there with [`accumulate`](crate::Backward::accumulate).
+    #[must_use]
+    pub fn grad_weight(self, grad_weight: &'a mut [f32]) -> Self {
+        self.write(Role::GradWeight, grad_weight)
+    }
+
+    /// Output: the gradient of `bias`. Added to what is there with [`accumulate`](crate::Backward::accumulate).
+    #[must_use]
+    pub fn grad_bias(self, grad_bias: &'a mut [f32]) -> Self {
+        self.write(Role::GradBias, grad_bias)
+    }
+
+    /// Gradient of `residual_out`, to add to the gradient of `x`.
+    #[must_use]
+    pub fn grad_residual(self, grad_residual: &'a [f32]) -> Self {
+        self.read(Role::GradResidual, grad_residual)
+    }
+
+    /// A gradient that the gradient of `x` is added to: of `residual_out`, or of an earlier micro-batch.
+    #[must_use]
+    pub fn grad_residual_in_place(self, gradient: &'a mut [f32]) -> Self {
+        self.over(Role::GradResidual, Role::GradInput, gradient)
+    }
+
+    /// Output: the [`Moments`](crate::Moments) of each group, four numbers each.
+    #[must_use]
+    pub fn moments_out(self, moments: &'a mut [f32]) -> Self {
+        self.write(Role::Moments, moments)
+    }
+
+    /// The [`Moments`](crate::Moments) of each group of all parts, one part after the other.
+    #[must_use]
+    pub fn moments(self, moments: &'a [f32]) -> Self {
+        self.read(Role::Moments, moments)
+    }
+
+    /// Output: the sums of `g = dy * weight` and of `g * xhat` over each group, two numbers each.
+    #[must_use]
+    pub fn sums_out(self, sums: &'a mut [f32]) -> Self {
+        self.write(Role::Sums, sums)
+    }
+
+    /// The sums of all parts, one part after the other.
+    #[must_use]
+    pub fn sums(self, sums: &'a [f32]) -> Self {
+        self.read(Role::Sums, sums)
+    }
+
+    pub(crate) fn read(self, role: Role, values: &'a [f32]) -> Self {
+        self.with(role, Tensor::Read(values))
+    }
+
+    pub(crate) fn write(self, role: Role, values: &'a mut [f32]) -> Self {
+        self.with(role, Tensor::Write(values))
+    }
+
+    fn over(self, under: Role, over: Role, values: &'a mut [f32]) -> Self {
+        self.with(under, Tensor::Under).write(over, values)
+    }
+
+    fn with(mut self, role: Role, tensor: Tensor<'a>) -> Self {
+        if let Some(slot) = self.tensors.get_mut(role as usize) {
+            *slot = tensor;
+        }
+        self
+    }
+
+    /// Refuses what does not fit the problem.
+    pub(super) fn check(&self, problem: &Problem) -> Result<(), BindError> {
+        presence(problem, |role| match role {
+            Role::Batches => self.batches.is_some(),
+            role => !matches!(self.tensors[role as usize], Tensor::None),
+        })?;
+        for role in Role::GIVEN {
+            let length = match &self.tensors[role as usize] {
+                Tensor::None | Tensor::Under => continue,
+                Tensor::Read(values) => {
+                    if is_written(problem, role) {
+                        return Err(BindError::ReadOnly { norm: problem.norm, tensor: role.name() });
+                    }
+                    values.len()
+                }
+                Tensor::Write(values) => values.len(),
+            };
+            let must = count(shape(problem, role));
+            if length as u64 != must {
+                let (tensor, shape) = (role.name(), shape(problem, role).to_vec());
+                return Err(BindError::Length { tensor, length, must, shape });
+            }
+        }
+        Ok(())
+    }
+
+    /// What is read there, if it is given and lies apart from what is written.
+    pub(super) fn take_read(&mut self, role: Role) -> Option<&'a [f32]> {
+        match std::mem::take(&mut self.tensors[role as usize]) {
+            Tensor::Read(values) => Some(values),
+            Tensor::Write(values) => Some(values),
+            Tensor::None | Tensor::Under => None,
+        }
+    }
+
+    /// What is written there, if it is given.
+    pub(super) fn take_write(&mut self, role: Role) -> Option<&'a mut [f32]> {
+        match std::mem::take(&mut self.tensors[role as usize]) {
+            Tensor::Write(values) => Some(values),
+            Tensor::Read(_) | Tensor::None | Tensor::Under => None,
+        }
+    }
+
+    /// Whether something is written over a tensor.
+    pub(super) fn is_under(&self, role: Role) -> bool {
+        matches!(self.tensors[role as usize], Tensor::Under)
+    }
+}

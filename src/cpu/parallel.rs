@@ -1,0 +1,86 @@
+//! Work on all cores: in the pool of rayon that the caller is in, or the global one. There are no threads on wasm32.
+
+use std::ops::Range;
+use std::sync::{Mutex, PoisonError};
+
+/// Something made of units, that can be cut in two between them.
+pub(super) trait Cut: Sized + Send {
+    fn cut(self, at: usize) -> (Self, Self);
+}
+
+impl Cut for () {
+    fn cut(self, _: usize) -> (Self, Self) {
+        ((), ())
+    }
+}
+
+impl<A: Cut, B: Cut> Cut for (A, B) {
+    fn cut(self, at: usize) -> (Self, Self) {
+        let ((a, c), (b, d)) = (self.0.cut(at), self.1.cut(at));
+        ((a, b), (c, d))
+    }
+}
+
+/// A slice of so many elements to a unit; one of none is never cut.
+#[derive(Debug)]
+pub(super) struct Units<'a, T> {
+    pub(super) of: &'a mut [T],
+    pub(super) per: usize,
+}
+
+impl<T: Send> Cut for Units<'_, T> {
+    fn cut(self, at: usize) -> (Self, Self) {
+        let (one, other) = self.of.split_at_mut((at * self.per).min(self.of.len()));
+        (Self { of: one, per: self.per }, Self { of: other, per: self.per })
+    }
+}
+
+/// Calls `work` with all units, `grain` of them at a time, each time with what belongs to them.
+pub(super) fn each<T: Cut>(units: Range<usize>, grain: usize, items: T, work: &(impl Fn(Range<usize>, T) + Sync)) {
+    let grains = units.len().div_ceil(grain.max(1));
+    if grains <= 1 {
+        if !units.is_empty() {
+            work(units, items);
+        }
+        return;
+    }
+    let middle = grains / 2 * grain;
+    let (one, other) = items.cut(middle);
+    let (first, second) = (units.start..units.start + middle, units.start + middle..units.end);
+    join(|| each(first, grain, one, work), || each(second, grain, other, work));
+}
+
+#[cfg(not(target_arch = "wasm32"))]
+fn join(one: impl FnOnce() + Send, other: impl FnOnce() + Send) {
+    rayon::join(one, other);
+}
+
+#[cfg(target_arch = "wasm32")]
+fn join(one: impl FnOnce(), other: impl FnOnce()) {
+    one();
+    other();
+}
+
+/// How many threads there are.
+pub(super) fn threads() -> usize {
+    #[cfg(not(target_arch = "wasm32"))]
+    return rayon::current_num_threads();
+    #[cfg(target_arch = "wasm32")]
+    return 1;
+}
+
+/// Memory for what is found on the way, kept from one call to the next.
+#[derive(Debug, Default)]
+pub(super) struct Scratch(Mutex<Vec<Vec<f64>>>);
+
+impl Scratch {
+    /// Calls `work` with so many numbers, all 0.
+    pub(super) fn with<T>(&self, numbers: usize, work: impl FnOnce(&mut [f64]) -> T) -> T {
+        let mut memory = self.0.lock().unwrap_or_else(PoisonError::into_inner).pop().unwrap_or_default();
+        memory.clear();
+        memory.resize(numbers, 0.0);
+        let result = work(&mut memory);
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).push(memory);
+        result
+    }
+}

@@ -1,0 +1,708 @@
+//! The loops over elements, each compiled for the instruction sets that a processor may have, and chosen when the program runs.
+//!
+//! Every function is written once, in plain Rust. Compilers vectorize it as wide as the instruction set allows, which changes no bit:
+//! sums have `LANES` lanes whatever a register holds, nothing is reassociated, and a product and a sum are never fused.
+//!
+//! This is the only module of the engine with unsafe code: a function that is compiled for an instruction set may run only where
+//! there is one, and stores that pass by the cache are intrinsics.
+#![allow(unsafe_code)]
+// Compilers vectorize loops over numbers of several tensors best.
+#![allow(clippy::needless_range_loop)]
+
+/// Lanes of a sum: the element at place `i` of a row goes to lane `i % LANES`.
+pub(super) const LANES: usize = 32;
+
+/// Elements of a row that are added up in f32. Each lane adds chains of 16, and then 16 chains: equal numbers round the same way every
+/// time, and a longer chain would show.
+pub(super) const SEGMENT: usize = LANES * CHAIN * CHAIN;
+
+/// Numbers in one chain of additions.
+pub(super) const CHAIN: usize = 16;
+
+/// Elements of a row by whose mean it is centred first.
+const HEAD: usize = 64;
+
+/// An instruction set that this processor has.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Level(Set);
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Set {
+    /// That of the compilation target.
+    Baseline,
+    #[cfg(target_arch = "x86_64")]
+    Avx2,
+}
+
+impl Level {
+    /// The widest there is.
+    pub(super) fn detect() -> Self {
+        #[cfg(target_arch = "x86_64")]
+        if std::arch::is_x86_feature_detected!("avx2") {
+            return Self(Set::Avx2);
+        }
+        Self::baseline()
+    }
+
+    /// What the program was compiled for.
+    pub(super) fn baseline() -> Self {
+        Self(Set::Baseline)
+    }
+
+    pub(super) fn name(self) -> &'static str {
+        match self.0 {
+            Set::Baseline => "baseline",
+            #[cfg(target_arch = "x86_64")]
+            Set::Avx2 => "AVX2",
+        }
+    }
+}
+
+/// Compiles functions for every instruction set.
+macro_rules! for_every_set {
+    ($($(#[$doc:meta])* fn $name:ident($($arg:ident: $ty:ty),* $(,)?) $(-> $ret:ty)? $body:block)*) => {$(
+        $(#[$doc])*
+        #[allow(clippy::too_many_arguments)]
+        pub(super) fn $name(level: Level, $($arg: $ty),*) $(-> $ret)? {
+            #[inline(always)]
+            fn plain($($arg: $ty),*) $(-> $ret)? $body
+            #[cfg(target_arch = "x86_64")]
+            if level.0 == Set::Avx2 {
+                #[target_feature(enable = "avx2")]
+                fn avx2($($arg: $ty),*) $(-> $ret)? {
+                    plain($($arg),*)
+                }
+                // SAFETY: only `Level::detect` makes this level, where the processor has AVX2.
+                return unsafe { avx2($($arg),*) };
+            }
+            let _ = level;
+            plain($($arg),*)
+        }
+    )*};
+}
+
+type Block = [f32; LANES];
+
+/// What the elements of a row, or of many rows, are centred and scaled by.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Center {
+    pub(super) scale: f32,
+    pub(super) shift: f32,
+    pub(super) delta: f32,
+    /// What the centred element is multiplied by.
+    pub(super) factor: f32,
+}
+
+/// The same for each column, side by side.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Centers<'a> {
+    /// None where all are 1.
+    pub(super) scale: Option<&'a [f32]>,
+    pub(super) shift: &'a [f32],
+    pub(super) delta: &'a [f32],
+    pub(super) factor: &'a [f32],
+}
+
+/// What the gradient of a group is made of, besides its elements: `dx = rstd * (g - mean - e * along)`, where `e` is the centred
+/// element, and `g` is `dy` times `weight`.
+#[derive(Debug, Clone, Copy, Default, bytemuck::Pod, bytemuck::Zeroable)]
+#[repr(C)]
+pub(super) struct Slope {
+    pub(super) rstd: f32,
+    pub(super) mean: f32,
+    pub(super) along: f32,
+    /// What `g` is multiplied by besides, where that is not 1.
+    pub(super) root: f32,
+}
+
+/// The same for each column, side by side.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Slopes<'a> {
+    pub(super) rstd: &'a [f32],
+    pub(super) mean: &'a [f32],
+    pub(super) along: &'a [f32],
+    pub(super) weight: &'a [f32],
+}
+
+/// What is added up of a centred element.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Measure {
+    /// Itself and its square.
+    Both,
+    /// Its square, and it is not centred.
+    Square,
+    /// Its magnitude, and it is not centred.
+    Magnitude,
+}
+
+/// A number for each element: the same one, or each its own.
+trait Lane: Copy {
+    fn at(self, i: usize) -> f32;
+
+    /// That of the first `n` elements.
+    fn first(self, n: usize) -> Self;
+}
+
+#[derive(Clone, Copy)]
+struct One(f32);
+
+/// 1, which compilers know.
+#[derive(Clone, Copy)]
+struct Unit;
+
+#[derive(Clone, Copy)]
+struct Each<'a>(&'a [f32]);
+
+impl Lane for One {
+    #[inline(always)]
+    fn at(self, _: usize) -> f32 {
+        self.0
+    }
+
+    #[inline(always)]
+    fn first(self, _: usize) -> Self {
+        self
+    }
+}
+
+impl Lane for Unit {
+    #[inline(always)]
+    fn at(self, _: usize) -> f32 {
+        1.0
+    }
+
+    #[inline(always)]
+    fn first(self, _: usize) -> Self {
+        self
+    }
+}
+
+impl Lane for Each<'_> {
+    #[inline(always)]
+    fn at(self, i: usize) -> f32 {
+        self.0[i]
+    }
+
+    #[inline(always)]
+    fn first(self, n: usize) -> Self {
+        Self(&self.0[..n])
+    }
+}
+
+/// The sum of all lanes, as a tree.
+#[inline(always)]
+fn fold(v: &Block) -> f32 {
+    let sixteen: [f32; 16] = std::array::from_fn(|i| v[i] + v[i + 16]);
+    let eight: [f32; 8] = std::array::from_fn(|i| sixteen[i] + sixteen[i + 8]);
+    let four: [f32; 4] = std::array::from_fn(|i| eight[i] + eight[i + 4]);
+    (four[0] + four[2]) + (four[1] + four[3])
+}
+
+/// Calls `step` with every block of `LANES` elements of `x`, the last one filled up with `fill`.
+#[inline(always)]
+fn blocks(x: &[f32], fill: f32, mut step: impl FnMut(&Block)) {
+    let mut whole = x.chunks_exact(LANES);
+    for block in &mut whole {
+        if let Some(block) = block.first_chunk() {
+            step(block);
+        }
+    }
+    let rest = whole.remainder();
+    if !rest.is_empty() {
+        let mut block = [fill; LANES];
+        block[..rest.len()].copy_from_slice(rest);
+        step(&block);
+    }
+}
+
+/// The mean of the first elements, found from their distances to the very first, so that equal ones are it exactly.
+#[inline(always)]
+fn head(x: &[f32]) -> f32 {
+    let x = &x[..x.len().min(HEAD)];
+    let Some(&first) = x.first() else { return 0.0 };
+    let mut sum = [0.0; LANES];
+    blocks(x, first, |block| {
+        for i in 0..LANES {
+            sum[i] += block[i] - first;
+        }
+    });
+    first + fold(&sum) / x.len() as f32
+}
+
+/// The sums of the distances from `shift` and of their squares; without `CENTERED` of squares, or of magnitudes, alone.
+#[inline(always)]
+fn sums<const CENTERED: bool, const SQUARED: bool>(x: &[f32], shift: f32) -> [f64; 2] {
+    let mut all = [0.0; 2];
+    for segment in x.chunks(SEGMENT) {
+        let mut sum1: Block = [0.0; LANES];
+        let mut sum2: Block = [0.0; LANES];
+        for run in segment.chunks(CHAIN * LANES) {
+            let mut run1: Block = [0.0; LANES];
+            let mut run2: Block = [0.0; LANES];
+            blocks(run, if CENTERED { shift } else { 0.0 }, |block| {
+                for i in 0..LANES {
+                    let e = if CENTERED { block[i] - shift } else { block[i] };
+                    if CENTERED {
+                        run1[i] += e;
+                    }
+                    run2[i] += if SQUARED { e * e } else { e.abs() };
+                }
+            });
+            for i in 0..LANES {
+                sum1[i] += run1[i];
+                sum2[i] += run2[i];
+            }
+        }
+        all[0] += f64::from(fold(&sum1));
+        all[1] += f64::from(fold(&sum2));
+    }
+    all
+}
+
+#[inline(always)]
+fn normalize<S: Lane, C: Lane, D: Lane, F: Lane, W: Lane, B: Lane>(
+    x: Option<&[f32]>,
+    y: &mut [f32],
+    (scale, shift, delta, factor): (S, C, D, F),
+    (weight, bias): (W, B),
+) {
+    let n = y.len();
+    let (scale, shift, delta, factor) = (scale.first(n), shift.first(n), delta.first(n), factor.first(n));
+    let (weight, bias) = (weight.first(n), bias.first(n));
+    let one =
+        |x: f32, i: usize| (((x * scale.at(i)) - shift.at(i)) - delta.at(i)) * factor.at(i) * weight.at(i) + bias.at(i);
+    match x {
+        Some(x) => {
+            let x = &x[..n];
+            for i in 0..n {
+                y[i] = one(x[i], i);
+            }
+        }
+        None => {
+            for i in 0..n {
+                y[i] = one(y[i], i);
+            }
+        }
+    }
+}
+
+/// Where `dy`, and what is added to its gradient, are read: elsewhere, or where the result is written.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Source<'a> {
+    Apart(&'a [f32]),
+    Here,
+}
+
+/// Writes to `dx` what `one` makes of each element of `dy`, and adds `more`.
+#[inline(always)]
+fn differentiate(dy: Source<'_>, more: Option<Source<'_>>, dx: &mut [f32], one: impl Fn(f32, usize) -> f32) {
+    let n = dx.len();
+    match (dy, more) {
+        (Source::Apart(dy), None) => {
+            let dy = &dy[..n];
+            for i in 0..n {
+                dx[i] = one(dy[i], i);
+            }
+        }
+        (Source::Apart(dy), Some(Source::Apart(more))) => {
+            let (dy, more) = (&dy[..n], &more[..n]);
+            for i in 0..n {
+                dx[i] = one(dy[i], i) + more[i];
+            }
+        }
+        (Source::Apart(dy), Some(Source::Here)) => {
+            let dy = &dy[..n];
+            for i in 0..n {
+                dx[i] += one(dy[i], i);
+            }
+        }
+        (Source::Here, Some(Source::Apart(more))) => {
+            let more = &more[..n];
+            for i in 0..n {
+                dx[i] = one(dx[i], i) + more[i];
+            }
+        }
+        (Source::Here, _) => {
+            for i in 0..n {
+                dx[i] = one(dx[i], i);
+            }
+        }
+    }
+}
+
+/// What makes an element of `dx` of one of `dy`: the centre of `x`, the weight and the slope.
+#[inline(always)]
+fn along<'a, S: Lane + 'a, C: Lane + 'a, W: Lane + 'a, O: Lane + 'a>(
+    x: &'a [f32],
+    n: usize,
+    (scale, shift, delta): (S, C, C),
+    (root, weight): (O, W),
+    (rstd, mean, along): (C, C, C),
+) -> impl Fn(f32, usize) -> f32 + 'a {
+    let x = &x[..n];
+    let (scale, shift, delta) = (scale.first(n), shift.first(n), delta.first(n));
+    let (root, weight) = (root.first(n), weight.first(n));
+    let (rstd, mean, along) = (rstd.first(n), mean.first(n), along.first(n));
+    move |dy, i| {
+        let e = ((x[i] * scale.at(i)) - shift.at(i)) - delta.at(i);
+        rstd.at(i) * ((dy * root.at(i) * weight.at(i) - mean.at(i)) - e * along.at(i))
+    }
+}
+
+/// The sums of `g` and of `g * xhat`.
+#[inline(always)]
+fn dots<S: Lane, W: Lane>(x: &[f32], dy: &[f32], scale: S, center: Center, weight: W) -> [f64; 2] {
+    let Center { shift, delta, factor, .. } = center;
+    let mut all = [0.0; 2];
+    let n = dy.len();
+    let (x, weight) = (&x[..n], weight.first(n));
+    let mut start = 0;
+    while start < n {
+        let end = n.min(start + SEGMENT);
+        let mut sum1: Block = [0.0; LANES];
+        let mut sum2: Block = [0.0; LANES];
+        while start < end {
+            let stop = end.min(start + CHAIN * LANES);
+            let mut run1: Block = [0.0; LANES];
+            let mut run2: Block = [0.0; LANES];
+            while start < stop {
+                let lanes = LANES.min(stop - start);
+                let mut add = |lanes: usize| {
+                    let (x, dy) = (&x[start..start + lanes], &dy[start..start + lanes]);
+                    for i in 0..lanes {
+                        let g = dy[i] * weight.at(start + i);
+                        run1[i] += g;
+                        run2[i] += g * ((((x[i] * scale.at(0)) - shift) - delta) * factor);
+                    }
+                };
+                if lanes == LANES {
+                    add(LANES);
+                } else {
+                    add(lanes);
+                }
+                start += lanes;
+            }
+            for i in 0..LANES {
+                sum1[i] += run1[i];
+                sum2[i] += run2[i];
+            }
+        }
+        all[0] += f64::from(fold(&sum1));
+        all[1] += f64::from(fold(&sum2));
+    }
+    all
+}
+
+/// Adds what `W` neighbouring columns give in each row of `rows`, which are `pitch` apart.
+#[inline(always)]
+fn strip<const W: usize>(rows: usize, sums: [&mut [f64]; 2], mut row: impl FnMut(usize, &mut [f32; W], &mut [f32; W])) {
+    let (mut run1, mut run2) = ([0.0f32; W], [0.0f32; W]);
+    for r in 0..rows {
+        row(r, &mut run1, &mut run2);
+    }
+    let [sum1, sum2] = sums;
+    for (sum, v) in sum1.iter_mut().zip(run1) {
+        *sum += f64::from(v);
+    }
+    for (sum, v) in sum2.iter_mut().zip(run2) {
+        *sum += f64::from(v);
+    }
+}
+
+/// Calls `$strip::<W>(column)` for strips of columns that make up `$width`.
+macro_rules! strips {
+    ($width:expr, $strip:ident($($arg:expr),*)) => {{
+        let (mut column, width) = (0, $width);
+        while column + 32 <= width {
+            $strip::<32>(column, $($arg),*);
+            column += 32;
+        }
+        strips!(@rest column width $strip ($($arg),*) 16 8 4 2 1);
+        let _ = column;
+    }};
+    (@rest $column:ident $width:ident $strip:ident $args:tt $($w:literal)*) => {
+        $(strips!(@one $column $width $strip $args $w);)*
+    };
+    (@one $column:ident $width:ident $strip:ident ($($arg:expr),*) $w:literal) => {
+        if $width - $column >= $w {
+            $strip::<$w>($column, $($arg),*);
+            $column += $w;
+        }
+    };
+}
+
+/// The sums of one strip of columns over at most `CHAIN` rows.
+#[inline(always)]
+fn column_strip<const W: usize>(
+    column: usize,
+    x: &[f32],
+    width: usize,
+    shift: &[f32],
+    measure: Measure,
+    sums: &mut [&mut [f64]; 2],
+) {
+    let rows = x.len() / width;
+    let Some(shift) = shift[column..].first_chunk::<W>() else { return };
+    let [sum1, sum2] = sums;
+    let sums = [&mut sum1[column..column + W], &mut sum2[column..column + W]];
+    let at = |r: usize| x[r * width + column..].first_chunk::<W>().unwrap_or(shift);
+    match measure {
+        Measure::Both => strip::<W>(rows, sums, |r, run1, run2| {
+            let x = at(r);
+            for i in 0..W {
+                let e = x[i] - shift[i];
+                run1[i] += e;
+                run2[i] += e * e;
+            }
+        }),
+        Measure::Square => strip::<W>(rows, sums, |r, _, run2| {
+            let x = at(r);
+            for i in 0..W {
+                run2[i] += x[i] * x[i];
+            }
+        }),
+        Measure::Magnitude => strip::<W>(rows, sums, |r, _, run2| {
+            let x = at(r);
+            for i in 0..W {
+                run2[i] += x[i].abs();
+            }
+        }),
+    }
+}
+
+/// The sums of `dy` and of `dy * xhat` of one strip of columns over at most `CHAIN` rows.
+#[inline(always)]
+fn column_dot_strip<const W: usize>(
+    column: usize,
+    [x, dy]: [&[f32]; 2],
+    width: usize,
+    centers: &Centers<'_>,
+    sums: &mut [&mut [f64]; 2],
+) {
+    let part = |of: &'_ [f32]| of[column..].first_chunk::<W>().copied().unwrap_or([1.0; W]);
+    let (shift, delta, factor) = (part(centers.shift), part(centers.delta), part(centers.factor));
+    let scale = centers.scale.map(part);
+    let [sum1, sum2] = sums;
+    let sums = [&mut sum1[column..column + W], &mut sum2[column..column + W]];
+    let none = [0.0; W];
+    let rows = dy.len() / width;
+    let at = |of: &'_ [f32], r: usize| *of[r * width + column..].first_chunk::<W>().unwrap_or(&none);
+    match scale {
+        None => strip::<W>(rows, sums, |r, run1, run2| {
+            let (x, dy) = (at(x, r), at(dy, r));
+            for i in 0..W {
+                run1[i] += dy[i];
+                run2[i] += dy[i] * (((x[i] - shift[i]) - delta[i]) * factor[i]);
+            }
+        }),
+        Some(scale) => strip::<W>(rows, sums, |r, run1, run2| {
+            let (x, dy) = (at(x, r), at(dy, r));
+            for i in 0..W {
+                run1[i] += dy[i];
+                run2[i] += dy[i] * ((((x[i] * scale[i]) - shift[i]) - delta[i]) * factor[i]);
+            }
+        }),
+    }
+}
+
+for_every_set! {
+    /// The mean of the first elements, or 0 where nothing is centred, and the sums of the distances of all from it and of their
+    /// squares, or of what else is measured.
+    fn row_sums(x: &[f32], measure: Measure) -> (f32, [f64; 2]) {
+        match measure {
+            Measure::Both => {
+                let shift = head(x);
+                (shift, sums::<true, true>(x, shift))
+            }
+            Measure::Square => (0.0, sums::<false, true>(x, 0.0)),
+            Measure::Magnitude => (0.0, sums::<false, false>(x, 0.0)),
+        }
+    }
+
+    /// The same sums, of distances from a given number.
+    fn row_sums_around(x: &[f32], shift: f32) -> [f64; 2] {
+        sums::<true, true>(x, shift)
+    }
+
+    /// Adds the sums of each column of `x`, whose rows are `shift.len()` long, to `sum1` and `sum2`.
+    fn column_sums(x: &[f32], shift: &[f32], measure: Measure, sum1: &mut [f64], sum2: &mut [f64]) {
+        let width = shift.len();
+        let mut sums = [sum1, sum2];
+        for run in x.chunks(CHAIN * width) {
+            strips!(width, column_strip(run, width, shift, measure, &mut sums));
+        }
+    }
+
+    /// `y` of one row, with a weight and a bias for each element; `x` is `y` where none is given.
+    fn normalize_row(x: Option<&[f32]>, y: &mut [f32], center: Center, weight: &[f32], bias: &[f32]) {
+        let Center { scale, shift, delta, factor } = center;
+        let affine = (Each(weight), Each(bias));
+        if scale == 1.0 {
+            normalize(x, y, (Unit, One(shift), One(delta), One(factor)), affine);
+        } else {
+            normalize(x, y, (One(scale), One(shift), One(delta), One(factor)), affine);
+        }
+    }
+
+    /// `y` of elements that share everything; the weight is in the factor.
+    fn normalize_run(x: Option<&[f32]>, y: &mut [f32], center: Center, bias: f32) {
+        let Center { scale, shift, delta, factor } = center;
+        if scale == 1.0 {
+            normalize(x, y, (Unit, One(shift), One(delta), One(factor)), (Unit, One(bias)));
+        } else {
+            normalize(x, y, (One(scale), One(shift), One(delta), One(factor)), (Unit, One(bias)));
+        }
+    }
+
+    /// `y` of a row of columns, each with its own of everything; weights are in the factors.
+    fn normalize_columns(x: Option<&[f32]>, y: &mut [f32], centers: Centers<'_>, bias: &[f32]) {
+        let Centers { scale, shift, delta, factor } = centers;
+        let affine = (Unit, Each(bias));
+        match scale {
+            None => normalize(x, y, (Unit, Each(shift), Each(delta), Each(factor)), affine),
+            Some(scale) => normalize(x, y, (Each(scale), Each(shift), Each(delta), Each(factor)), affine),
+        }
+    }
+
+    /// The sum of two tensors.
+    fn add(x: &[f32], other: &[f32], sum: &mut [f32]) {
+        for ((sum, x), other) in sum.iter_mut().zip(x).zip(other) {
+            *sum = x + other;
+        }
+    }
+
+    /// Adds to each element of a tensor.
+    fn add_to(sum: &mut [f32], other: &[f32]) {
+        for (sum, other) in sum.iter_mut().zip(other) {
+            *sum += other;
+        }
+    }
+
+    /// The sums of `g = dy * weight` and of `g * xhat` over one row, with a weight for each element or with none.
+    fn row_dots(x: &[f32], dy: &[f32], center: Center, weight: Option<&[f32]>) -> [f64; 2] {
+        match (weight, center.scale == 1.0) {
+            (Some(weight), true) => dots(x, dy, Unit, center, Each(weight)),
+            (Some(weight), false) => dots(x, dy, One(center.scale), center, Each(weight)),
+            (None, true) => dots(x, dy, Unit, center, Unit),
+            (None, false) => dots(x, dy, One(center.scale), center, Unit),
+        }
+    }
+
+    /// Adds the sums of `dy` and of `dy * xhat` of each column to `sum1` and `sum2`.
+    fn column_dots(x: &[f32], dy: &[f32], centers: Centers<'_>, sum1: &mut [f64], sum2: &mut [f64]) {
+        let width = centers.shift.len();
+        let mut sums = [sum1, sum2];
+        for (x, dy) in x.chunks(CHAIN * width).zip(dy.chunks(CHAIN * width)) {
+            strips!(width, column_dot_strip([x, dy], width, &centers, &mut sums));
+        }
+    }
+
+    /// Adds what one row gives to the gradients of bias and weight, which each element has its own of.
+    fn row_parameters(x: &[f32], dy: &[f32], center: Center, bias: &mut [f32], weight: &mut [f32]) {
+        let Center { scale, shift, delta, factor } = center;
+        let n = dy.len();
+        let (x, bias, weight) = (&x[..n], &mut bias[..n], &mut weight[..n]);
+        if scale == 1.0 {
+            for i in 0..n {
+                bias[i] += dy[i];
+                weight[i] += dy[i] * (((x[i] - shift) - delta) * factor);
+            }
+        } else {
+            for i in 0..n {
+                bias[i] += dy[i];
+                weight[i] += dy[i] * ((((x[i] * scale) - shift) - delta) * factor);
+            }
+        }
+    }
+
+    /// Adds sums of a few rows to those of many, and begins anew.
+    fn carry(run: &mut [f32], sum: &mut [f64]) {
+        for (run, sum) in run.iter_mut().zip(sum) {
+            *sum += f64::from(*run);
+            *run = 0.0;
+        }
+    }
+
+    /// `dx` of one row, with a weight for each element.
+    fn gradient_row(
+        x: &[f32], dy: Source<'_>, more: Option<Source<'_>>, dx: &mut [f32], center: Center, weight: &[f32], slope: Slope,
+    ) {
+        let (n, Center { scale, shift, delta, .. }) = (dx.len(), center);
+        let slopes = (One(slope.rstd), One(slope.mean), One(slope.along));
+        let (shift, delta, weight) = (One(shift), One(delta), Each(weight));
+        if scale == 1.0 {
+            differentiate(dy, more, dx, along(x, n, (Unit, shift, delta), (Unit, weight), slopes));
+        } else {
+            differentiate(dy, more, dx, along(x, n, (One(scale), shift, delta), (One(slope.root), weight), slopes));
+        }
+    }
+
+    /// `dx` of elements that share everything; `root` is in the weight.
+    fn gradient_run(
+        x: &[f32], dy: Source<'_>, more: Option<Source<'_>>, dx: &mut [f32], center: Center, weight: f32, slope: Slope,
+    ) {
+        let (n, Center { scale, shift, delta, .. }) = (dx.len(), center);
+        let slopes = (One(slope.rstd), One(slope.mean), One(slope.along));
+        let (shift, delta, weight) = (One(shift), One(delta), One(weight));
+        if scale == 1.0 {
+            differentiate(dy, more, dx, along(x, n, (Unit, shift, delta), (Unit, weight), slopes));
+        } else {
+            differentiate(dy, more, dx, along(x, n, (One(scale), shift, delta), (Unit, weight), slopes));
+        }
+    }
+
+    /// `dx` of a row of columns, each with its own of everything; `root` is in the weights.
+    fn gradient_columns(
+        x: &[f32], dy: Source<'_>, more: Option<Source<'_>>, dx: &mut [f32], centers: Centers<'_>, slopes: Slopes<'_>,
+    ) {
+        let (n, Centers { scale, shift, delta, .. }) = (dx.len(), centers);
+        let (shift, delta, weight) = (Each(shift), Each(delta), Each(slopes.weight));
+        let slopes = (Each(slopes.rstd), Each(slopes.mean), Each(slopes.along));
+        match scale {
+            None => differentiate(dy, more, dx, along(x, n, (Unit, shift, delta), (Unit, weight), slopes)),
+            Some(scale) => {
+                differentiate(dy, more, dx, along(x, n, (Each(scale), shift, delta), (Unit, weight), slopes));
+            }
+        }
+    }
+
+    /// `dx = dy * factor`, where no gradient goes through statistics.
+    fn scale_run(dy: Source<'_>, more: Option<Source<'_>>, dx: &mut [f32], factor: f32) {
+        differentiate(dy, more, dx, |dy, _| dy * factor);
+    }
+
+    /// The same, with a factor for each element.
+    fn scale_columns(dy: Source<'_>, more: Option<Source<'_>>, dx: &mut [f32], factor: &[f32]) {
+        let factor = &factor[..dx.len()];
+        differentiate(dy, more, dx, |dy, i| dy * factor[i]);
+    }
+}
+
+/// Copies to memory past the cache, which has no use for what is larger than itself. Where that is not possible, it is a copy.
+pub(super) fn stream(from: &[f32], to: &mut [f32]) {
+    #[cfg(target_arch = "x86_64")]
+    {
+        use std::arch::x86_64::{__m128, _mm_loadu_ps, _mm_stream_ps};
+        // SAFETY: any bits are an f32, and four of them an __m128.
+        let (before, lines, after) = unsafe { to.align_to_mut::<__m128>() };
+        let (first, rest) = from.split_at(before.len());
+        let (middle, last) = rest.split_at(4 * lines.len());
+        before.copy_from_slice(first);
+        for (to, from) in lines.iter_mut().zip(middle.chunks_exact(4)) {
+            // SAFETY: both are four f32, and `to` is aligned; every x86_64 has SSE.
+            unsafe { _mm_stream_ps(std::ptr::from_mut(to).cast(), _mm_loadu_ps(from.as_ptr())) };
+        }
+        after.copy_from_slice(last);
+    }
+    #[cfg(not(target_arch = "x86_64"))]
+    to.copy_from_slice(from);
+}
+
+/// Makes what was streamed visible to other threads.
+pub(super) fn fence() {
+    #[cfg(target_arch = "x86_64")]
+    // SAFETY: every x86_64 has SSE.
+    unsafe {
+        std::arch::x86_64::_mm_sfence();
+    }
+}

@@ -1,0 +1,164 @@
+//! The statistics of groups: sums in f32 around a number near the mean where that is exact enough, else in f64.
+
+use super::parallel::Scratch;
+use super::simd::{Level, Measure, SEGMENT, column_sums, row_sums, row_sums_around};
+use crate::moments::{Spread, Statistics};
+use crate::problem::{Centering, Problem, Scaling};
+
+/// How elements are added up, and what is divided by.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Rules {
+    pub(super) level: Level,
+    measure: Measure,
+    scaling: Scaling,
+    eps: f64,
+    least: f64,
+}
+
+/// Most parts that a row, or the rows of a column, are cut into. How many they are depends on their length alone.
+pub(super) const PARTS: usize = 32;
+
+/// Elements of a part of one row.
+pub(super) fn part_of_row(length: usize) -> usize {
+    length.div_ceil(PARTS).next_multiple_of(SEGMENT).max(2 * SEGMENT)
+}
+
+impl Rules {
+    pub(super) fn new(problem: &Problem, level: Level) -> Self {
+        let measure = match (problem.centering, problem.scaling) {
+            (Centering::Mean, _) => Measure::Both,
+            (Centering::None, Scaling::L1) => Measure::Magnitude,
+            (Centering::None, _) => Measure::Square,
+        };
+        let (eps, least) = (f64::from(problem.eps), f64::from(problem.least_square()));
+        Self { level, measure, scaling: problem.scaling, eps, least }
+    }
+
+    /// Of neighbouring elements.
+    pub(super) fn row(&self, x: &[f32]) -> Spread {
+        let parts = x.chunks(part_of_row(x.len())).map(|part| self.part(part));
+        parts.reduce(Spread::merge).unwrap_or_default()
+    }
+
+    /// Of one part of them.
+    pub(super) fn part(&self, x: &[f32]) -> Spread {
+        let count = x.len() as f64;
+        let (shift, sums) = row_sums(self.level, x, self.measure);
+        if let Some(spread) = self.settled(count, shift, sums) {
+            return spread;
+        }
+        if let Some(mean) = self.better(count, shift, sums) {
+            let sums = row_sums_around(self.level, x, mean);
+            if let Some(spread) = self.settled(count, mean, sums) {
+                return spread;
+            }
+        }
+        self.exact(x.iter().copied())
+    }
+
+    /// Of each column of `x`, whose rows have `out.len()` elements.
+    pub(super) fn columns(&self, x: &[f32], out: &mut [Spread], scratch: &Scratch) {
+        let width = out.len();
+        let count = (x.len() / width) as f64;
+        scratch.with(width * 3, |numbers| {
+            let (sum1, rest) = numbers.split_at_mut(width);
+            let (sum2, rest) = rest.split_at_mut(width);
+            let shift: &mut [f32] = &mut bytemuck::cast_slice_mut(rest)[..width];
+            if self.measure == Measure::Both {
+                // Their first elements, and then the means of a few.
+                shift.copy_from_slice(&x[..width]);
+                let head = &x[..x.len().min(HEAD_ROWS * width)];
+                column_sums(self.level, head, shift, self.measure, sum1, sum2);
+                let rows = (head.len() / width) as f64;
+                for (shift, sum) in shift.iter_mut().zip(&*sum1) {
+                    *shift = (f64::from(*shift) + sum / rows) as f32;
+                }
+                sum1.fill(0.0);
+                sum2.fill(0.0);
+            }
+            column_sums(self.level, x, shift, self.measure, sum1, sum2);
+            let mut again = false;
+            for (c, out) in out.iter_mut().enumerate() {
+                let sums = [sum1[c], sum2[c]];
+                // No count: to be taken again.
+                *out = self.settled(count, shift[c], sums).unwrap_or_default();
+                if out.count == 0.0 {
+                    again = true;
+                    shift[c] = self.better(count, shift[c], sums).unwrap_or(f32::NAN);
+                }
+            }
+            if !again {
+                return;
+            }
+            sum1.fill(0.0);
+            sum2.fill(0.0);
+            column_sums(self.level, x, shift, self.measure, sum1, sum2);
+            for (c, out) in out.iter_mut().enumerate().filter(|(_, out)| out.count == 0.0) {
+                let better =
+                    self.settled(count, shift[c], [sum1[c], sum2[c]]).filter(|_| self.measure == Measure::Both);
+                *out = better.unwrap_or_else(|| self.exact(x[c..].iter().step_by(width).copied()));
+            }
+        });
+    }
+
+    /// From sums of distances from `shift`, unless that is too far from the mean, or squares overflowed or may have vanished.
+    #[inline]
+    fn settled(&self, count: f64, shift: f32, [sum1, sum2]: [f64; 2]) -> Option<Spread> {
+        if self.measure != Measure::Both {
+            let sound = sum2 < f64::INFINITY && sum2 >= count * self.least;
+            return sound.then_some(Spread { count, mean: 0.0, sum: sum2 });
+        }
+        let shift = f64::from(shift);
+        let of_mean = sum1 * sum1 / count;
+        let sum = sum2 - of_mean;
+        let near = sum2 < f64::INFINITY && of_mean <= sum2 * 0.25;
+        let sound = sum >= count * self.least || shift.abs() >= 1.0;
+        (near && sound).then_some(Spread { count, mean: shift + sum1 / count, sum })
+    }
+
+    /// The mean that sums found, if it is one.
+    fn better(&self, count: f64, shift: f32, [sum1, sum2]: [f64; 2]) -> Option<f32> {
+        let mean = (f64::from(shift) + sum1 / count) as f32;
+        (self.measure == Measure::Both && sum2 < f64::INFINITY && mean.is_finite()).then_some(mean)
+    }
+
+    fn exact(&self, x: impl Iterator<Item = f32> + Clone) -> Spread {
+        let count = x.clone().count() as f64;
+        let sum = match self.measure {
+            Measure::Both => return Spread::of(x),
+            Measure::Square => x.map(|v| f64::from(v) * f64::from(v)).sum(),
+            Measure::Magnitude => x.map(|v| f64::from(v.abs())).sum(),
+        };
+        Spread { count, mean: 0.0, sum }
+    }
+
+    /// What elements are multiplied by.
+    #[inline]
+    pub(super) fn rstd(&self, spread: Spread) -> f64 {
+        let inverse = |length: f64| {
+            // A length of 0 belongs to zeros, which stay so. NaN stays NaN.
+            let divisor = if length < self.eps { self.eps } else { length };
+            if divisor == 0.0 { 0.0 } else { 1.0 / divisor }
+        };
+        match self.scaling {
+            Scaling::Variance => 1.0 / (spread.sum / spread.count + self.eps).sqrt(),
+            Scaling::Deviation => 1.0 / ((spread.sum / spread.count).sqrt() + self.eps),
+            Scaling::L2 => inverse(spread.sum.sqrt()),
+            Scaling::L1 => inverse(spread.sum),
+        }
+    }
+
+    #[inline]
+    pub(super) fn statistics(&self, spread: Spread) -> Statistics {
+        Statistics::new(spread, self.rstd(spread), self.least)
+    }
+
+    /// Of running ones, of which only the variance is divided by.
+    pub(super) fn running(&self, mean: f32, var: f32) -> Statistics {
+        let rstd = 1.0 / (f64::from(var) + self.eps).sqrt();
+        Statistics { count: 1.0, scale: 1.0, shift: mean, delta: 0.0, factor: rstd as f32 }
+    }
+}
+
+/// Rows whose mean the columns are centred by first.
+const HEAD_ROWS: usize = 64;
