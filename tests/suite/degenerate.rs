@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use wgpu_norm::ndarray::{ArrayD, Dimension};
 use wgpu_norm::{Backward, BatchNorm, Inputs, Momentum, VarianceEstimator, reference};
 
-use crate::support::{Case, Gradient, Kind, gpus};
+use crate::support::{Case, Gradient, Kind, engines};
 
 /// A line of a table, by the titles of its columns.
 type Line = HashMap<&'static str, &'static str>;
@@ -134,7 +134,7 @@ fn forward() {
                 }
                 check(&format!("rstd of the oracle: {what}"), line["rstd"], &want.rstd, along);
             }
-            for (label, gpu) in gpus() {
+            for (label, gpu) in engines() {
                 let mut inputs = case.inputs();
                 if want.mean.is_some() {
                     inputs = inputs.with_mean();
@@ -171,7 +171,7 @@ fn gradients() {
             let want = gradient.oracle();
             check_all("of the oracle", [&want.dx, &want.dweight, &want.dbias]);
             let saved = (!gradient.is_eval()).then(|| Backward::new().saved_statistics());
-            for (label, gpu) in gpus() {
+            for (label, gpu) in engines() {
                 for wanted in [Some(Backward::new()), saved].into_iter().flatten() {
                     let out = gradient.try_on(label, gpu, wanted, &want).unwrap();
                     let wide = [out.input, out.weight, out.bias].map(|got| got.unwrap().mapv(f64::from));
@@ -210,7 +210,7 @@ fn running_statistics() {
                 };
                 check_both("of the oracle", [update(&mean, &batch.mean.unwrap()), update(&var, &variance)]);
             }
-            for (label, gpu) in gpus() {
+            for (label, gpu) in engines() {
                 let norm = BatchNorm::new(case.x.shape(), 1).unwrap().running_variance(estimator);
                 let norm = norm.momentum(Momentum::exponential(0.5));
                 let inputs = Inputs::new(case.x.view()).running_mean(mean.view()).running_var(var.view());

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use wgpu_norm::ndarray::{ArrayD, Axis, Dimension, Slice};
 
-use crate::support::{Case, Data, Kind, changed, every_kind, gpu, gpus, part, thorough};
+use crate::support::{Case, Data, Kind, changed, engines, every_kind, gpu, part, thorough};
 
 /// Too large to run on every plan: only as the adapter's own.
 fn check_as_it_is(case: &Case) {
@@ -131,7 +131,7 @@ fn an_outlier_first_costs_the_mean_nothing() {
         let mut case = Case::new(Kind::Layer { ndim: 1 }, &[1, width], 0.0).plain();
         set(&mut case.x, 0, 1e6);
         let want = case.oracle().mean.unwrap();
-        for (label, gpu) in gpus() {
+        for (label, gpu) in engines() {
             let mean = gpu.run_array_blocking(case.norm().as_ref(), case.inputs().with_mean()).unwrap().mean.unwrap();
             let error = (f64::from(mean[[0, 0]]) / want[[0, 0]] - 1.0).abs();
             assert!(error < 1e-6, "{label} {width}: off by {error} of the mean");
@@ -229,7 +229,7 @@ fn constant_groups_are_exactly_the_bias() {
                 mean.fill(value);
             }
             let plain = case.clone().plain();
-            for (label, gpu) in gpus() {
+            for (label, gpu) in engines() {
                 let out = gpu.run_array_blocking(plain.norm().as_ref(), plain.inputs()).unwrap();
                 assert!(out.y.iter().all(|&y| y == 0.0), "{kind:?} {shape:?} {value} {label}");
                 if case.bias.is_none() {
@@ -286,7 +286,7 @@ fn eps_of_zero() {
     let mut case = Case::new(Kind::Layer { ndim: 1 }, &[2, 8], 0.0).plain();
     case.eps = 0.0;
     case.x.slice_axis_mut(Axis(0), Slice::from(0..1)).fill(1.5);
-    for (_, gpu) in gpus() {
+    for (_, gpu) in engines() {
         let out = gpu.run_array_blocking(case.norm().as_ref(), case.inputs()).unwrap();
         assert!(out.y.iter().take(8).all(|y| y.is_nan()));
         assert!(out.y.iter().skip(8).all(|y| y.is_finite()));
@@ -323,7 +323,7 @@ fn exact_data_is_right_to_a_few_ulp() {
             }
             case.x = x;
             let want = case.oracle();
-            for (label, gpu) in gpus() {
+            for (label, gpu) in engines() {
                 let out = gpu.run_array_blocking(case.norm().as_ref(), case.inputs()).unwrap();
                 for (got, want) in out.y.iter().zip(want.y.iter()) {
                     let ulp = f64::from((*want as f32).abs().max(f32::MIN_POSITIVE)) * 2f64.powi(-23);

@@ -8,6 +8,7 @@ mod coming_from;
 #[cfg(feature = "cli")]
 mod command;
 mod contexts;
+mod cpu;
 mod degenerate;
 #[cfg(feature = "cli")]
 mod example_programs;

@@ -4,7 +4,7 @@ use wgpu_norm::ndarray::{ArrayD, Dimension};
 use wgpu_norm::{Backward, BatchNorm, Inputs, LpNorm, Operands};
 
 use crate::support::device::{Tensor, run};
-use crate::support::{Case, Data, Gradient, Kind, every_kind, gpu, gpus, part};
+use crate::support::{Case, Data, Gradient, Kind, engines, every_kind, gpu, gpus, part};
 
 /// The ends of the range, and either side of where squares begin to vanish or overflow; then what is between.
 const SCALES: [f32; 15] =
@@ -168,7 +168,7 @@ fn gradients_of_every_scale() {
 #[test]
 fn the_zero_vector_stays() {
     let x = [0.0, 0.0, 0.0, 3.0, 4.0, 0.0];
-    for (_, gpu) in gpus() {
+    for (_, gpu) in engines() {
         let y = |norm: LpNorm| gpu.run_blocking(&norm.eps(0.0), Inputs::new(&x[..])).unwrap().y;
         assert_eq!(y(LpNorm::l2(&[2, 3], &[1]).unwrap()), [0.0, 0.0, 0.0, 0.6, 0.8, 0.0]);
         let l1 = y(LpNorm::l1(&[2, 3], &[1]).unwrap());

@@ -4,11 +4,11 @@ use wgpu_norm::ndarray::ArrayD;
 use wgpu_norm::reference;
 use wgpu_norm::{BatchNorm, Inputs, Momentum, VarianceEstimator};
 
-use crate::support::{Data, close, gpus};
+use crate::support::{Data, close, engines};
 
 /// Three batches; the running statistics of each go into the next.
 fn follow(shape: &[usize], axis: usize, momentum: Option<f64>, onnx: bool, estimator: VarianceEstimator, mean: f32) {
-    for (label, gpu) in gpus() {
+    for (label, gpu) in engines() {
         let channels = shape[axis];
         let mut data = Data::new(3);
         let mut norm = BatchNorm::new(shape, axis as isize).unwrap().running_variance(estimator);

@@ -6,7 +6,7 @@ mod slabs;
 
 use wgpu_norm::{Backward, BatchNorm};
 
-use crate::support::{Gradient, Kind, gpus, part};
+use crate::support::{Gradient, Kind, engines, gpus, part};
 
 const WIDTHS: [usize; 15] = [1, 2, 3, 5, 7, 8, 31, 33, 64, 255, 257, 1023, 1025, 4099, 8192];
 
@@ -101,7 +101,7 @@ fn each_gradient_alone() {
     ] {
         let gradient = Gradient::new(kind, &shape, 2.0);
         let want = gradient.oracle();
-        for (label, gpu) in gpus() {
+        for (label, gpu) in engines() {
             for wanted in [
                 Backward::new().without_weight().without_bias(),
                 Backward::new().without_input(),

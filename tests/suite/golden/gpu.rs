@@ -4,7 +4,7 @@ use wgpu_norm::ndarray::ArrayD;
 use wgpu_norm::{Backward, BatchNorm, Momentum, Norm, VarianceEstimator};
 
 use crate::golden::{Case, cases};
-use crate::support::{close, gpus, largest};
+use crate::support::{close, engines, largest};
 
 fn norm(case: &Case) -> Box<dyn Norm> {
     let (shape, eps) = (case.x.shape(), case.eps as f32);
@@ -27,7 +27,7 @@ fn scale(case: &Case) -> f64 {
 #[test]
 fn golden_files() {
     for case in cases() {
-        for (label, gpu) in gpus() {
+        for (label, gpu) in engines() {
             let norm = norm(&case);
             let what = |tensor: &str| format!("{tensor} of {} {label}", case.name);
             let mut inputs = case.parameters().map(|array| array.view()).beside(case.x.view());
@@ -74,7 +74,7 @@ fn golden_gradients() {
     for case in cases() {
         let Some(dy) = &case.grad_output else { continue };
         let scales = crate::golden::oracle::backward(&case, dy);
-        for (label, gpu) in gpus() {
+        for (label, gpu) in engines() {
             let given = case.parameters().going_back(case.kind());
             let inputs = given.map(|array| array.view()).beside(case.x.view()).grad_output(dy.view());
             let out = gpu.run_backward_array_blocking(norm(&case).as_ref(), Backward::new(), inputs).unwrap();

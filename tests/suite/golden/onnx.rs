@@ -16,7 +16,7 @@ use wgpu_norm::{
 };
 
 use crate::golden::{fixture, single};
-use crate::support::{self, gpus, largest};
+use crate::support::{self, engines, largest};
 
 /// The promise, and what is expected may itself be off: numpy computed it in float32, rounding at every step of formulas
 /// as plain as `mean(x^2) - mean(x)^2`. The worst of it is 2.6e-7 of the scale off float64. (ONNX itself allows 1e-3
@@ -170,7 +170,7 @@ fn onnx_node_tests() {
         let norm = case.norm(x.shape());
         let [weight, bias, running_mean, running_var] =
             ["weight", "bias", "running_mean", "running_var"].map(|key| case.tensor(key));
-        for (label, gpu) in gpus() {
+        for (label, gpu) in engines() {
             let mut inputs = Inputs::new(x.view());
             if let Some(weight) = &weight {
                 inputs = inputs.weight(weight.view());

@@ -6,7 +6,7 @@ pub use wgpu_norm::sample::Kind;
 use wgpu_norm::sample::{Exact, Parameters, wide};
 use wgpu_norm::{Gpu, Inputs, Norm};
 
-use super::{Data, close, gpus, largest};
+use super::{Data, Runs, close, cpu, gpus, largest};
 
 /// One call.
 #[derive(Debug, Clone)]
@@ -77,7 +77,7 @@ impl Case {
         most
     }
 
-    /// On every plan for this device.
+    /// On every plan for this device, and on the CPU.
     pub fn check(&self) {
         self.check_all(gpus());
     }
@@ -87,9 +87,10 @@ impl Case {
         for (label, gpu) in on {
             self.check_on(label, gpu, &want);
         }
+        self.check_on("on the CPU", cpu(), &want);
     }
 
-    pub fn check_on(&self, label: &str, gpu: &Gpu, want: &Forward) {
+    pub fn check_on(&self, label: &str, on: &dyn Runs, want: &Forward) {
         let norm = self.norm();
         let mut inputs = self.inputs();
         if want.mean.is_some() {
@@ -98,9 +99,8 @@ impl Case {
         if !self.kind.is_eval() {
             inputs = inputs.with_rstd();
         }
-        let out = gpu.run_array_blocking(norm.as_ref(), inputs).unwrap();
-        let what =
-            format!("{:?} {:?} {label}\n{}", self.kind, self.x.shape(), gpu.context().plan(norm.as_ref()).unwrap());
+        let out = on.forward(norm.as_ref(), inputs).unwrap();
+        let what = format!("{:?} {:?} {label}\n{}", self.kind, self.x.shape(), on.plan(norm.as_ref(), None));
         close(&format!("y of {what}"), &out.y, &want.y, &want.scale);
         if let (Some(got), Some(want)) = (&out.mean, &want.mean) {
             let scale = self.largest_by_group(want.shape());

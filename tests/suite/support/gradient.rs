@@ -4,7 +4,7 @@ use wgpu_norm::ndarray::ArrayD;
 use wgpu_norm::sample::wide;
 use wgpu_norm::{Backward, Error, Gpu, Gradients, Inputs, reference};
 
-use super::{Case, Data, Kind, close};
+use super::{Case, Data, Kind, Runs, close, cpu};
 
 /// A case with the gradient of its y.
 pub struct Gradient {
@@ -31,26 +31,27 @@ impl Gradient {
         self.case.kind.is_eval()
     }
 
-    /// On every plan for this device, by statistics that are computed and by saved ones.
+    /// On every plan for this device and on the CPU, by statistics that are computed and by saved ones.
     pub fn check_all(&self, on: &[(&'static str, Gpu)]) {
         let want = self.oracle();
-        for (label, gpu) in on {
-            self.check_on(label, gpu, Backward::new(), &want);
+        let gpus = on.iter().map(|(label, gpu)| (*label, gpu as &dyn Runs));
+        for (label, on) in gpus.chain([("on the CPU", cpu() as &dyn Runs)]) {
+            self.check_on(label, on, Backward::new(), &want);
             if !self.is_eval() {
-                self.check_on(label, gpu, Backward::new().saved_statistics(), &want);
+                self.check_on(label, on, Backward::new().saved_statistics(), &want);
             }
         }
     }
 
-    pub fn check_on(&self, label: &str, gpu: &Gpu, wanted: Backward, want: &reference::Backward) {
-        self.try_on(label, gpu, wanted, want).unwrap();
+    pub fn check_on(&self, label: &str, on: &dyn Runs, wanted: Backward, want: &reference::Backward) {
+        self.try_on(label, on, wanted, want).unwrap();
     }
 
     /// The gradients, which are within the promise, unless the device refuses.
     pub fn try_on(
         &self,
         label: &str,
-        gpu: &Gpu,
+        on: &dyn Runs,
         wanted: Backward,
         want: &reference::Backward,
     ) -> Result<Gradients<ArrayD<f32>>, Error> {
@@ -59,12 +60,12 @@ impl Gradient {
         let mut inputs = given.map(|array| array.view()).beside(self.case.x.view()).grad_output(self.dy.view());
         let saved;
         if wanted == wanted.saved_statistics() {
-            let forward = gpu.run_array_blocking(norm.as_ref(), Inputs::new(self.case.x.view()).with_statistics());
+            let forward = on.forward(norm.as_ref(), Inputs::new(self.case.x.view()).with_statistics());
             saved = forward?.statistics.unwrap();
             inputs = inputs.statistics(saved.view());
         }
-        let out = gpu.run_backward_array_blocking(norm.as_ref(), wanted, inputs)?;
-        let plan = gpu.context().plan_backward(norm.as_ref(), wanted).unwrap();
+        let out = on.backward(norm.as_ref(), wanted, inputs)?;
+        let plan = on.plan(norm.as_ref(), Some(wanted));
         let what = format!("{:?} {:?} {label} {wanted:?}\n{plan}", self.case.kind, self.case.x.shape());
         if let Some(got) = &out.input {
             close(&format!("dx of {what}"), got, &want.dx, &want.dx_scale);

@@ -3,6 +3,7 @@
 mod case;
 mod data;
 pub mod device;
+mod engine;
 mod gradient;
 pub mod random;
 
@@ -10,10 +11,11 @@ use std::sync::OnceLock;
 
 use wgpu_norm::ndarray::ArrayD;
 pub use wgpu_norm::reference::TOLERANCE;
-use wgpu_norm::{Capabilities, Gpu, reference};
+use wgpu_norm::{Capabilities, Cpu, Engine, Gpu, reference};
 
 pub use case::{Case, Kind, every_kind};
 pub use data::Data;
+pub use engine::Runs;
 pub use gradient::Gradient;
 
 /// The adapter at hand. Without one the suite fails, and says what to do.
@@ -47,6 +49,21 @@ pub fn gpus() -> &'static [(&'static str, Gpu)] {
             ("as a GPU", changed(|c| (c.software, c.reassociates) = (false, true))),
             ("as a GPU without subgroups", changed(|c| (c.software, c.subgroup_sizes) = (false, None))),
         ]
+    })
+}
+
+/// The CPU as an engine.
+pub fn cpu() -> &'static Cpu {
+    static CPU: OnceLock<Cpu> = OnceLock::new();
+    CPU.get_or_init(Cpu::new)
+}
+
+/// [`gpus`] as engines, and the CPU.
+pub fn engines() -> &'static [(&'static str, Engine)] {
+    static ENGINES: OnceLock<Vec<(&'static str, Engine)>> = OnceLock::new();
+    ENGINES.get_or_init(|| {
+        let gpus = gpus().iter().map(|(label, gpu)| (*label, gpu.clone().into()));
+        gpus.chain([("on the CPU", cpu().clone().into())]).collect()
     })
 }
 

@@ -1,0 +1,391 @@
+//! The CPU as an engine: its bits, its calls on slices, and what it refuses. Its values are held to the oracle where those of the
+//! GPU are.
+
+use wgpu_norm::cpu::{Cpu, Operands};
+use wgpu_norm::ndarray::{ArrayD, Axis, Slice};
+use wgpu_norm::{
+    Backward, BatchNorm, Error, GroupNorm, Inputs, LayerNorm, LpNorm, Moments, Norm, RmsNorm, VarianceEstimator,
+};
+
+use crate::support::{Case, Data, Gradient, Kind, Runs, close, cpu};
+
+/// Every layout, in shapes that go to one thread and to several, as slabs and as stages.
+fn layouts() -> Vec<(Kind, Vec<usize>)> {
+    vec![
+        (Kind::Layer { ndim: 1 }, vec![5, 70]),
+        (Kind::Layer { ndim: 1 }, vec![6_000, 8]),
+        (Kind::Layer { ndim: 1 }, vec![3_000, 65]),
+        (Kind::Layer { ndim: 1 }, vec![300, 769]),
+        (Kind::Layer { ndim: 1 }, vec![40, 20_001]),
+        (Kind::Layer { ndim: 1 }, vec![2, 300_001]),
+        (Kind::Rms { ndim: 1, offset: 1.0 }, vec![3, 50_000]),
+        (Kind::Rms { ndim: 1, offset: 0.0 }, vec![900, 300]),
+        (Kind::Group { groups: 4, axis: 1 }, vec![40, 8, 300]),
+        (Kind::Group { groups: 4, axis: 1 }, vec![700, 64, 2]),
+        (Kind::Group { groups: 4, axis: 1 }, vec![3, 16, 3, 1]),
+        (Kind::Group { groups: 4, axis: 2 }, vec![40, 300, 8]),
+        (Kind::Group { groups: 2, axis: 2 }, vec![3, 50, 64, 3]),
+        (Kind::Group { groups: 2, axis: 2 }, vec![2, 40_000, 6]),
+        (Kind::Group { groups: 1, axis: 1 }, vec![1, 4, 100_000]),
+        (Kind::Instance { axis: 1 }, vec![20, 8, 1_000]),
+        (Kind::Instance { axis: 2 }, vec![20, 1_000, 8]),
+        (Kind::Instance { axis: 2 }, vec![3, 7, 40, 90]),
+        (Kind::BatchTrain { axis: 1 }, vec![12, 5, 3_000]),
+        (Kind::BatchTrain { axis: 1 }, vec![20_000, 7]),
+        (Kind::BatchTrain { axis: 1 }, vec![300, 5, 20]),
+        (Kind::BatchEval { axis: 1 }, vec![12, 5, 3_000]),
+        (Kind::BatchEval { axis: 1 }, vec![20_000, 7]),
+        (Kind::Mvn { axes: &[0, 2] }, vec![50, 7, 200]),
+        (Kind::Lp { p: 1, axes: &[1] }, vec![300, 700]),
+        (Kind::Lp { p: 2, axes: &[0] }, vec![700, 300]),
+    ]
+}
+
+fn bits(array: &ArrayD<f32>) -> Vec<u32> {
+    array.iter().map(|v| v.to_bits()).collect()
+}
+
+/// The bits of all results, of both directions.
+fn all_bits(on: &Cpu, gradient: &Gradient) -> Vec<Vec<u32>> {
+    let case = &gradient.case;
+    let norm = case.norm();
+    let centered = !matches!(case.kind, Kind::Rms { .. } | Kind::Lp { .. } | Kind::BatchEval { .. });
+    let mut inputs = case.inputs();
+    inputs = if centered { inputs.with_mean() } else { inputs };
+    inputs = if gradient.is_eval() { inputs } else { inputs.with_rstd().with_statistics() };
+    let out = on.run_array(norm.as_ref(), inputs).unwrap();
+    let mut all = vec![bits(&out.y)];
+    all.extend([&out.mean, &out.rstd, &out.statistics].into_iter().flatten().map(bits));
+    if matches!(case.kind, Kind::Mvn { .. } | Kind::Lp { .. }) {
+        return all;
+    }
+    let saved = out.statistics.map(|statistics| (Backward::new().saved_statistics(), Some(statistics)));
+    for (wanted, statistics) in [(Backward::new(), None)].into_iter().chain(saved) {
+        let mut inputs = Inputs::new(case.x.view()).grad_output(gradient.dy.view());
+        if let Some(weight) = &case.weight {
+            inputs = inputs.weight(weight.view());
+        }
+        if let (Some(mean), Some(var)) = (&case.running_mean, &case.running_var) {
+            inputs = inputs.running_mean(mean.view()).running_var(var.view());
+        }
+        if let Some(statistics) = &statistics {
+            inputs = inputs.statistics(statistics.view());
+        }
+        let out = on.run_backward_array(norm.as_ref(), wanted, inputs).unwrap();
+        all.extend([out.input, out.weight, out.bias].into_iter().flatten().map(|of| bits(&of)));
+    }
+    all
+}
+
+#[test]
+fn every_layout_is_as_promised() {
+    for (kind, shape) in layouts() {
+        for mean in [0.0, 1e6] {
+            let gradient = Gradient::new(kind, &shape, mean);
+            gradient.case.check_on("on the CPU", cpu(), &gradient.case.kind.oracle(&gradient.case));
+            if !matches!(kind, Kind::Mvn { .. } | Kind::Lp { .. }) {
+                gradient.check_all(&[]);
+            }
+        }
+    }
+}
+
+#[test]
+fn threads_and_instructions_change_no_bit() {
+    for (kind, shape) in layouts() {
+        let gradient = Gradient::new(kind, &shape, 1.0);
+        let with = |threads: usize, on: &Cpu| {
+            let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
+            pool.install(|| all_bits(on, &gradient))
+        };
+        let want = with(1, cpu());
+        for threads in [2, 3, 8] {
+            assert!(want == with(threads, cpu()), "{kind:?} {shape:?} with {threads} threads");
+        }
+        assert!(want == with(2, &Cpu::baseline()), "{kind:?} {shape:?} as compiled");
+    }
+}
+
+/// What comes of a group alone is what comes of it beside others: of samples, or of channels in batch norm.
+#[test]
+fn other_groups_change_no_bit() {
+    let along = |kind: Kind| if let Kind::BatchTrain { axis } = kind { axis } else { 0 };
+    for (kind, shape) in layouts() {
+        let axis = along(kind);
+        let reduced = matches!(kind, Kind::Mvn { axes: [0, ..] } | Kind::Lp { axes: [0, ..], .. });
+        if reduced || matches!(kind, Kind::BatchEval { .. }) {
+            continue;
+        }
+        let gradient = Gradient::new(kind, &shape, 1.0).plain();
+        let run = |gradient: &Gradient| {
+            let norm = gradient.case.norm();
+            let mut all = vec![cpu().forward(norm.as_ref(), gradient.case.inputs()).unwrap().y];
+            if !matches!(kind, Kind::Mvn { .. } | Kind::Lp { .. }) {
+                let inputs = Inputs::new(gradient.case.x.view()).grad_output(gradient.dy.view());
+                all.extend(cpu().backward(norm.as_ref(), Backward::new(), inputs).unwrap().input);
+            }
+            all
+        };
+        let all = run(&gradient);
+        for part in [0..1, 1..shape[axis].min(3)] {
+            let cut = |of: &ArrayD<f32>| of.slice_axis(Axis(axis), Slice::from(part.clone())).to_owned();
+            let mut alone = Gradient::new(kind, &shape, 1.0).plain();
+            (alone.case.x, alone.dy) = (cut(&gradient.case.x), cut(&gradient.dy));
+            for (all, alone) in all.iter().zip(run(&alone)) {
+                assert!(bits(&cut(all)) == bits(&alone), "{kind:?} {shape:?} {part:?} alone");
+            }
+        }
+    }
+}
+
+/// Values that make one pass of statistics too coarse, beside others.
+#[test]
+fn statistics_are_taken_again_where_the_first_elements_mislead() {
+    for (kind, shape) in layouts() {
+        if matches!(kind, Kind::BatchEval { .. }) {
+            continue;
+        }
+        for change in [|v: f32| v.max(0.0), |v: f32| if v > 1.2 { 1e4 } else { 0.1 }, |v: f32| v * 1e-3 + 7e3] {
+            let mut gradient = Gradient::new(kind, &shape, 0.0);
+            let length = gradient.case.x.len();
+            for (at, v) in gradient.case.x.iter_mut().enumerate() {
+                *v = if at % 97 < 66 || at < length / 3 { 0.0 } else { change(*v) };
+            }
+            gradient.case.check_on("on the CPU", cpu(), &kind.oracle(&gradient.case));
+            if !matches!(kind, Kind::Mvn { .. } | Kind::Lp { .. }) {
+                gradient.check_all(&[]);
+            }
+        }
+    }
+}
+
+fn flat(array: &ArrayD<f32>) -> Vec<f32> {
+    array.iter().copied().collect()
+}
+
+#[test]
+fn in_place_and_apart_are_the_same() {
+    for (kind, shape) in layouts() {
+        let gradient = Gradient::new(kind, &shape, 1.0);
+        let case = &gradient.case;
+        let norm = case.norm();
+        let [x, dy] = [&case.x, &gradient.dy].map(flat);
+        let of = |array: &Option<ArrayD<f32>>| array.as_ref().map(flat);
+        let (weight, bias, mean, var) =
+            (of(&case.weight), of(&case.bias), of(&case.running_mean), of(&case.running_var));
+        fn with<'a>(mut operands: Operands<'a>, given: [&'a Option<Vec<f32>>; 4]) -> Operands<'a> {
+            let [weight, bias, mean, var] = given;
+            if let Some(weight) = weight {
+                operands = operands.weight(weight);
+            }
+            if let Some(bias) = bias {
+                operands = operands.bias(bias);
+            }
+            if let (Some(mean), Some(var)) = (mean, var) {
+                operands = operands.running(mean, var);
+            }
+            operands
+        }
+        let given = [&weight, &bias, &mean, &var];
+        let plan = cpu().plan(norm.as_ref()).unwrap();
+        let (mut y, mut over_x) = (vec![f32::NAN; x.len()], x.clone());
+        plan.run(with(Operands::new(&x, &mut y), given)).unwrap();
+        plan.run(with(Operands::in_place(&mut over_x), given)).unwrap();
+        assert!(y == over_x, "{kind:?} {shape:?}");
+        if matches!(kind, Kind::Mvn { .. } | Kind::Lp { .. }) {
+            continue;
+        }
+        let given = [&weight, &None, &mean, &var];
+        let plan = cpu().plan_backward(norm.as_ref(), Backward::new().without_weight().without_bias()).unwrap();
+        let (mut dx, mut over_dy) = (vec![f32::NAN; x.len()], dy.clone());
+        plan.run(with(Operands::backward(&dy, &x).grad_input(&mut dx), given)).unwrap();
+        plan.run(with(Operands::backward_in_place(&mut over_dy, &x), given)).unwrap();
+        assert!(dx == over_dy, "{kind:?} {shape:?}");
+        // What is added to, apart and in place.
+        let more: Vec<f32> = x.iter().map(|v| v * 0.5).collect();
+        let (mut apart, mut added, mut both) = (vec![f32::NAN; x.len()], more.clone(), dy.clone());
+        let operands = Operands::backward(&dy, &x).grad_residual(&more).grad_input(&mut apart);
+        plan.run(with(operands, given)).unwrap();
+        plan.run(with(Operands::backward(&dy, &x).grad_residual_in_place(&mut added), given)).unwrap();
+        plan.run(with(Operands::backward_in_place(&mut both, &x).grad_residual(&more), given)).unwrap();
+        let want: Vec<f32> = dx.iter().zip(&more).map(|(dx, more)| dx + more).collect();
+        assert!(want == apart && want == added && want == both, "{kind:?} {shape:?}");
+    }
+}
+
+#[test]
+fn residuals_are_added_first() {
+    for (rows, width) in [(5, 8), (3_000, 16), (300, 700), (2, 300_001)] {
+        for rms in [false, true] {
+            let shape = [rows, width];
+            let norm: Box<dyn Norm> = if rms {
+                Box::new(RmsNorm::new(&shape, &[width]).unwrap())
+            } else {
+                Box::new(LayerNorm::new(&shape, &[width]).unwrap())
+            };
+            let mut data = Data::new(5);
+            let [x, residual] = [1.0, -3.0].map(|mean| flat(&data.normal(&shape, mean, 1.0)));
+            let sum: Vec<f32> = x.iter().zip(&residual).map(|(x, residual)| x + residual).collect();
+            let plan = cpu().plan(norm.as_ref()).unwrap();
+            let run = |operands: Operands<'_>| plan.run(operands).unwrap();
+            let new = || vec![f32::NAN; x.len()];
+            let mut want = new();
+            run(Operands::new(&sum, &mut want));
+            let what = format!("{} {shape:?}", norm.name());
+            let (mut y, mut out) = (new(), new());
+            run(Operands::new(&x, &mut y).residual(&residual));
+            assert!(y == want, "{what}");
+            run(Operands::new(&x, &mut y).residual(&residual).residual_out(&mut out));
+            assert!(y == want && out == sum, "{what}, with the sum");
+            let mut over = residual.clone();
+            run(Operands::new(&x, &mut y).residual_in_place(&mut over));
+            assert!(y == want && over == sum, "{what}, over the residual");
+            let mut over = x.clone();
+            run(Operands::in_place(&mut over).residual(&residual));
+            assert!(over == want, "{what}, over x");
+            let (mut over, mut over_residual) = (x.clone(), residual.clone());
+            run(Operands::in_place(&mut over).residual_in_place(&mut over_residual));
+            assert!(over == want && over_residual == sum, "{what}, over both");
+            run(Operands::new(&sum, &mut y).residual_out(&mut out));
+            assert!(y == want && out == sum, "{what}, of none");
+        }
+    }
+}
+
+/// A batch in parts, as over several devices.
+#[test]
+fn parts_of_a_batch_give_what_the_whole_gives() {
+    for (shape, axis) in [(vec![37, 6], 1), (vec![37, 4, 25], 1), (vec![37, 25, 3], 2), (vec![37, 900, 40], 1)] {
+        let gradient = Gradient::new(Kind::BatchTrain { axis }, &shape, 1e6);
+        let (case, channels) = (&gradient.case, shape[axis]);
+        let (want, want_back) = (case.kind.oracle(case), gradient.oracle());
+        let (weight, bias) = (flat(case.weight.as_ref().unwrap()), flat(case.bias.as_ref().unwrap()));
+        for sizes in [vec![37], vec![20, 17], vec![0, 30, 7]] {
+            let norm = |n: usize| {
+                let shape: Vec<usize> = std::iter::once(n).chain(shape[1..].iter().copied()).collect();
+                let norm = BatchNorm::new(&shape, axis as isize).unwrap();
+                norm.running_variance(VarianceEstimator::Unbiased)
+            };
+            let mut start = 0;
+            let parts: Vec<[Vec<f32>; 2]> = sizes
+                .iter()
+                .map(|&size| {
+                    let part = Slice::from(start..start + size);
+                    start += size;
+                    [&case.x, &gradient.dy].map(|of| flat(&of.slice_axis(Axis(0), part).to_owned()))
+                })
+                .collect();
+            let mut gathered = Vec::new();
+            for ([x, _], &size) in parts.iter().zip(&sizes) {
+                let mut moments = vec![f32::NAN; 4 * channels];
+                let plan = cpu().plan_moments(&norm(size)).unwrap();
+                plan.run(Operands::of(x).moments_out(&mut moments)).unwrap();
+                gathered.extend(moments);
+            }
+            let (mut ys, mut sums, mut saved) = (Vec::new(), Vec::new(), Vec::new());
+            let (mut dweight, mut dbias) = (vec![0.0; channels], vec![0.0; channels]);
+            for ([x, dy], &size) in parts.iter().zip(&sizes) {
+                let (mut y, mut statistics) = (vec![f32::NAN; x.len()], vec![f32::NAN; 4 * channels]);
+                let (mut mean, mut var, mut batches) = (vec![0.0; channels], vec![1.0; channels], 0);
+                let operands = Operands::new(x, &mut y).weight(&weight).bias(&bias).moments(&gathered);
+                let operands = operands.statistics_out(&mut statistics).tracked(&mut mean, &mut var);
+                let plan = cpu().plan_from_moments(&norm(size), sizes.len()).unwrap();
+                plan.run(operands.num_batches_tracked(&mut batches)).unwrap();
+                assert_eq!(batches, 1);
+                let n = (case.x.len() / channels) as f64;
+                for (var, batch) in var.iter().zip(want.variance.as_ref().unwrap()) {
+                    let want = 0.9 + 0.1 * batch * n / (n - 1.0);
+                    assert!((f64::from(*var) - want).abs() <= 4e-6 * want, "{var} {want}");
+                }
+                let mut part = vec![f32::NAN; 2 * channels];
+                let wanted = Backward::new().accumulate();
+                let plan = cpu().plan_backward_sums(&norm(size), wanted).unwrap();
+                let operands = Operands::backward(dy, x).weight(&weight).statistics(&statistics);
+                let operands = operands.sums_out(&mut part).grad_weight(&mut dweight).grad_bias(&mut dbias);
+                plan.run(operands).unwrap();
+                ys.extend(y);
+                sums.extend(part);
+                saved.push(statistics);
+            }
+            let what = format!("{shape:?} in {sizes:?}");
+            let array = |values: Vec<f32>, like: &ArrayD<f64>| ArrayD::from_shape_vec(like.raw_dim(), values).unwrap();
+            close(&format!("y of {what}"), &array(ys, &want.y), &want.y, &want.scale);
+            let mut dxs = Vec::new();
+            for (([x, dy], &size), statistics) in parts.iter().zip(&sizes).zip(&saved) {
+                let mut dx = vec![f32::NAN; x.len()];
+                let plan = cpu().plan_backward_from_sums(&norm(size), sizes.len()).unwrap();
+                let operands = Operands::backward(dy, x).weight(&weight).statistics(statistics).sums(&sums);
+                plan.run(operands.grad_input(&mut dx)).unwrap();
+                dxs.extend(dx);
+            }
+            close(&format!("dx of {what}"), &array(dxs, &want_back.dx), &want_back.dx, &want_back.dx_scale);
+            let scale = &want_back.dweight_scale;
+            close(&format!("dweight of {what}"), &array(dweight, scale), &want_back.dweight, scale);
+            let scale = &want_back.dbias_scale;
+            close(&format!("dbias of {what}"), &array(dbias, scale), &want_back.dbias, scale);
+        }
+    }
+}
+
+/// Of every norm, as those of the values themselves.
+#[test]
+fn moments_are_those_of_groups() {
+    let shape = [3, 8, 10];
+    let x = flat(&Data::new(9).normal(&shape, 100.0, 1.0));
+    let norms: [Box<dyn Norm>; 3] = [
+        Box::new(LayerNorm::new(&shape, &[10]).unwrap()),
+        Box::new(GroupNorm::channels_first(&shape, 2).unwrap()),
+        Box::new(LpNorm::l1(&shape, &[2]).unwrap()),
+    ];
+    for norm in &norms {
+        let groups: usize = norm.statistics_shape().iter().product();
+        let mut moments = vec![Moments::default(); groups];
+        let plan = cpu().plan_moments(norm.as_ref()).unwrap();
+        plan.run(Operands::of(&x).moments_out(bytemuck::cast_slice_mut(&mut moments))).unwrap();
+        for (group, got) in x.chunks(x.len() / groups).zip(moments) {
+            let want = Moments::of(group);
+            let magnitudes: f64 = group.iter().map(|v| f64::from(v.abs())).sum();
+            let (mean, sum) = if norm.name() == "LpNorm" { (0.0, magnitudes) } else { (want.mean(), want.sum()) };
+            assert_eq!(got.count(), want.count());
+            assert!((got.mean() - mean).abs() < 1e-5 && (got.sum() / sum - 1.0).abs() < 4e-6, "{got:?} {want:?}");
+        }
+    }
+}
+
+#[test]
+fn what_does_not_fit_is_refused() {
+    let refused = |error: &dyn std::fmt::Display, what: &str| {
+        assert!(error.to_string().contains(what), "{error}");
+    };
+    let norm = LayerNorm::new(&[2, 3], &[3]).unwrap();
+    let (x, mut y) = ([0.0; 6], [0.0; 6]);
+    let run = |operands: Operands<'_>| cpu().plan(&norm).unwrap().run(operands).unwrap_err();
+    refused(&run(Operands::of(&x)), "y is missing");
+    refused(&run(Operands::new(&x[..5], &mut y)), "x: it has 5 elements but must have 6, those of shape [2, 3]");
+    refused(&run(Operands::new(&x, &mut y).weight(&x)), "weight: it has 6 elements but must have 3");
+    refused(&run(Operands::new(&x, &mut y).running(&x, &x)), "running_mean was given, but");
+    let norm = BatchNorm::new(&[2, 3], 1).unwrap();
+    let error = cpu().plan(&norm).unwrap().run(Operands::new(&x, &mut y).running(&[0.0; 3], &[1.0; 3])).unwrap_err();
+    refused(&error, "BatchNorm: running_mean is written, so it must be given as a mutable slice");
+    assert!(cpu().plan_moments(&norm.clone().eval()).is_err());
+    assert!(cpu().plan_from_moments(&norm, 0).is_err());
+    assert!(cpu().plan_backward(&LpNorm::l1(&[2, 3], &[1]).unwrap(), Backward::new()).is_err());
+    let error = cpu().run(&norm, Inputs::new(&x[..])).unwrap_err();
+    assert!(matches!(error, Error::Bind(_)), "{error}");
+}
+
+/// All of a training batch of no samples: nothing is updated, and gradients are 0.
+#[test]
+fn empty_tensors() {
+    let norm = BatchNorm::new(&[0, 3], 1).unwrap();
+    let inputs = Inputs::new(&[][..]).running_mean(&[1.0; 3]).running_var(&[2.0; 3]).num_batches_tracked(4);
+    let out = cpu().run(&norm, inputs.with_mean()).unwrap();
+    assert_eq!((out.running_mean, out.running_var), (Some(vec![1.0; 3]), Some(vec![2.0; 3])));
+    assert_eq!(out.num_batches_tracked, Some(4));
+    assert!(out.y.is_empty() && out.mean.unwrap().iter().all(|v| v.is_nan()));
+    let inputs = Inputs::new(&[][..]).grad_output(&[]).grad_weight(&[7.0; 3]).grad_bias(&[8.0; 3]);
+    let out = cpu().run_backward(&norm, Backward::new().accumulate(), inputs).unwrap();
+    assert_eq!((out.weight, out.bias), (Some(vec![7.0; 3]), Some(vec![8.0; 3])));
+    let case = Case::new(Kind::Layer { ndim: 1 }, &[0, 5], 0.0);
+    assert!(cpu().forward(case.norm().as_ref(), case.inputs()).unwrap().y.is_empty());
+}
