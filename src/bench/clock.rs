@@ -98,18 +98,7 @@ impl<'a> Clock<'a> {
 
     /// How many dispatches take about so many seconds.
     pub(crate) fn repeats(&mut self, seconds: f64, record: Record<'_>) -> Result<u32, Trouble> {
-        // The first is for the driver to compile and the memory to come.
-        self.time(1, record)?;
-        let mut times = 1_u32;
-        loop {
-            let took = self.time(times, record)?;
-            let wanted = f64::from(times) * seconds / took.max(1e-9);
-            if took >= seconds / 2.0 || times == MOST_DISPATCHES {
-                return Ok(wanted.ceil().clamp(1.0, f64::from(MOST_DISPATCHES)) as u32);
-            }
-            // A short time is mostly waking up, so it is no measure of a long one.
-            times = (wanted.min(f64::from(times) * 8.0).ceil().max(2.0) as u32).min(MOST_DISPATCHES);
-        }
+        repeats(seconds, &mut |times| self.time(times, record))
     }
 
     fn distrust(&mut self, why: String) {
@@ -159,6 +148,22 @@ impl<'a> Clock<'a> {
             None => None,
         };
         Ok(Reading { wall, timestamps })
+    }
+}
+
+/// How many calls take about so many seconds, by what takes the time of some.
+pub(crate) fn repeats(seconds: f64, time: &mut dyn FnMut(u32) -> Result<f64, Trouble>) -> Result<u32, Trouble> {
+    // The first is for the driver to compile and the memory to come.
+    time(1)?;
+    let mut times = 1_u32;
+    loop {
+        let took = time(times)?;
+        let wanted = f64::from(times) * seconds / took.max(1e-9);
+        if took >= seconds / 2.0 || times == MOST_DISPATCHES {
+            return Ok(wanted.ceil().clamp(1.0, f64::from(MOST_DISPATCHES)) as u32);
+        }
+        // A short time is mostly waking up, so it is no measure of a long one.
+        times = (wanted.min(f64::from(times) * 8.0).ceil().max(2.0) as u32).min(MOST_DISPATCHES);
     }
 }
 

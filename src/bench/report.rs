@@ -122,15 +122,20 @@ impl Speed {
 
 impl Row {
     pub(crate) fn new(case: &Case, plan: &Plan, error: Option<f64>, outcome: Outcome) -> Self {
+        // No batches are counted here.
+        let passes = plan.passes().iter().filter(|pass| pass.name() != "count_batch").map(ToString::to_string);
+        Self::of(case, passes.collect(), plan.bytes_moved(), error, outcome)
+    }
+
+    pub(crate) fn of(case: &Case, plan: Vec<String>, bytes: u64, error: Option<f64>, outcome: Outcome) -> Self {
         Self {
             norm: case.name(),
             direction: case.direction.name().to_owned(),
             gradients: case.direction.gradients().iter().map(|&name| name.to_owned()).collect(),
             shape: case.dims(),
             layout: case.layout().to_owned(),
-            // No batches are counted here.
-            plan: plan.passes().iter().filter(|pass| pass.name() != "count_batch").map(ToString::to_string).collect(),
-            bytes: plan.bytes_moved(),
+            plan,
+            bytes,
             error: error.filter(|error| error.is_finite()),
             outcome,
         }

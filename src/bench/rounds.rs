@@ -2,6 +2,7 @@
 
 use std::time::Instant;
 
+use super::clock::repeats;
 use super::copy::Copier;
 use super::{Clock, Source, Subject, Trouble};
 
@@ -73,6 +74,16 @@ pub(crate) struct Measured {
     pub(crate) source: Source,
 }
 
+/// Whose turn it is.
+#[derive(Clone, Copy)]
+pub(crate) enum Turn {
+    Norm,
+    Copy,
+}
+
+/// The seconds that so many calls take.
+pub(crate) type Time<'a> = &'a mut dyn FnMut(Turn, u32) -> Result<f64, Trouble>;
+
 pub(crate) fn measure(
     clock: &mut Clock<'_>,
     subject: &mut Subject,
@@ -81,7 +92,11 @@ pub(crate) fn measure(
 ) -> Result<Measured, Trouble> {
     loop {
         let source = clock.source();
-        let measured = rounds(clock, subject, copier, effort, source)?;
+        let mut time = |turn: Turn, times: u32| match turn {
+            Turn::Norm => clock.time(times, &mut |pass, times| subject.record(pass, times)),
+            Turn::Copy => clock.time(times, &mut |pass, times| copier.record(pass, times)),
+        };
+        let measured = rounds(&mut time, effort, source)?;
         // Times by two clocks do not go together. It changes once at most.
         if clock.source() == source {
             return Ok(measured);
@@ -89,18 +104,12 @@ pub(crate) fn measure(
     }
 }
 
-fn rounds(
-    clock: &mut Clock<'_>,
-    subject: &mut Subject,
-    copier: &mut Copier,
-    effort: Effort,
-    source: Source,
-) -> Result<Measured, Trouble> {
-    let norm_times = clock.repeats(effort.batch, &mut |pass, times| subject.record(pass, times))?;
+pub(crate) fn rounds(time: Time<'_>, effort: Effort, source: Source) -> Result<Measured, Trouble> {
+    let norm_times = repeats(effort.batch, &mut |times| time(Turn::Norm, times))?;
     // As long as the norm's, so that what else the machine does has the same part in both.
-    let norm_seconds = clock.time(norm_times, &mut |pass, times| subject.record(pass, times))?;
+    let norm_seconds = time(Turn::Norm, norm_times)?;
     let batch = norm_seconds.clamp(effort.batch, Effort::LONG.max(effort.batch));
-    let copy_times = clock.repeats(batch, &mut |pass, times| copier.record(pass, times))?;
+    let copy_times = repeats(batch, &mut |times| time(Turn::Copy, times))?;
     let (mut norms, mut copies) = (Vec::new(), Vec::new());
     let start = Instant::now();
     for round in 0..Effort::MOST_ROUNDS {
@@ -109,23 +118,14 @@ fn rounds(
         if round >= effort.rounds && passed >= effort.seconds && (passed >= effort.patience || agreed()) {
             break;
         }
-        let mut norm = |clock: &mut Clock<'_>| {
-            let took = clock.time(norm_times, &mut |pass, times| subject.record(pass, times))?;
-            norms.push(took / f64::from(norm_times));
-            Ok::<_, Trouble>(())
-        };
-        let mut copy = |clock: &mut Clock<'_>| {
-            let took = clock.time(copy_times, &mut |pass, times| copier.record(pass, times))?;
-            copies.push(took / f64::from(copy_times));
-            Ok::<_, Trouble>(())
-        };
         // By turns, too, so that neither always has the other's leavings.
-        if round % 2 == 0 {
-            copy(clock)?;
-            norm(clock)?;
-        } else {
-            norm(clock)?;
-            copy(clock)?;
+        let turns = if round % 2 == 0 { [Turn::Copy, Turn::Norm] } else { [Turn::Norm, Turn::Copy] };
+        for turn in turns {
+            let (times, seconds) = match turn {
+                Turn::Norm => (norm_times, &mut norms),
+                Turn::Copy => (copy_times, &mut copies),
+            };
+            seconds.push(time(turn, times)? / f64::from(times));
         }
     }
     let ratio = ratios(&norms, &copies);

@@ -8,9 +8,9 @@ use wgpu_norm::sample::{Exact, Kind, Numbers, Parameters, Wanted, wide};
 
 /// The data of a case, on the host.
 pub(crate) struct Tensors {
-    x: ArrayD<f32>,
-    grad_output: Option<ArrayD<f32>>,
-    parameters: Parameters<ArrayD<f32>>,
+    pub(super) x: ArrayD<f32>,
+    pub(super) grad_output: Option<ArrayD<f32>>,
+    pub(super) parameters: Parameters<ArrayD<f32>>,
 }
 
 pub(crate) struct Subject {

@@ -2,9 +2,9 @@
 
 use serde_json::{Map, Value, json};
 use wgpu_norm::wgpu::{AdapterInfo, Features};
-use wgpu_norm::{AdapterReport, Error, Gpu, RunError};
+use wgpu_norm::{AdapterReport, Cpu, Engine, Error, Gpu, RunError};
 
-use crate::cli::Adapters;
+use crate::cli::{Adapters, Device, Place};
 use crate::failure::{Failure, chain, print};
 use crate::progress::Progress;
 
@@ -15,10 +15,11 @@ pub(crate) fn run(options: &Adapters) -> Result<(), Failure> {
     };
     if options.json {
         let list: Vec<Value> = reports.iter().map(json_of).collect();
-        print(&format!("{}\n", json!({ "adapters": list })))?;
-    } else {
+        print(&format!("{}\n", json!({ "adapters": list, "cpu": Cpu::new().describe() })))?;
+    } else if !reports.is_empty() {
         let list: Vec<String> = reports.iter().map(text_of).collect();
-        print(&list.join("\n"))?;
+        let cpu = format!("{}, used by --device cpu, and by auto where adapters are software\n", Cpu::new().describe());
+        print(&format!("{}\n{cpu}", list.join("\n")))?;
     }
     if reports.iter().any(|report| report.chosen) {
         return Ok(());
@@ -38,6 +39,22 @@ pub(crate) fn start(name: Option<&str>) -> Result<Gpu, Failure> {
     .map_err(|error| refused(&error, name))
 }
 
+/// The GPU or the CPU, as is asked for.
+pub(crate) fn engine(place: &Place) -> Result<Engine, Failure> {
+    let name = place.adapter.as_deref();
+    match place.device {
+        Device::Cpu if name.is_some() => {
+            Err(Failure::Usage("--adapter names what --device cpu has no use for".to_owned()))
+        }
+        Device::Cpu => Ok(Cpu::new().into()),
+        Device::Auto if name.is_none() => {
+            let _progress = Progress::spinner("looking for a GPU".to_owned());
+            Engine::new_blocking().map_err(|error| refused(&error, None))
+        }
+        Device::Auto | Device::Gpu => Ok(start(name)?.into()),
+    }
+}
+
 /// Why no device was had of the adapter that is named, or of any.
 pub(crate) fn refused(error: &Error, name: Option<&str>) -> Failure {
     let text = chain(error);
@@ -50,6 +67,12 @@ pub(crate) fn refused(error: &Error, name: Option<&str>) -> Failure {
         }
         _ => Failure::Failed(text),
     }
+}
+
+/// What tells the CPU from adapters.
+pub(crate) fn identity_of_cpu(cpu: &Cpu) -> Map<String, Value> {
+    let fields = [("name", cpu.describe()), ("type", "CPU".to_owned())];
+    fields.into_iter().map(|(key, value)| (key.to_owned(), json!(value))).collect()
 }
 
 /// What tells an adapter from others.

@@ -8,7 +8,7 @@ use wgpu_norm::Error;
 use wgpu_norm::sample::{Exact, output};
 
 use crate::check::{Widen, check};
-use crate::cli::{Apply, Device};
+use crate::cli::Apply;
 use crate::failure::Failure;
 use crate::files::{self, Input, Loaded};
 use crate::progress::Progress;
@@ -36,10 +36,10 @@ pub(crate) fn run(apply: &Apply) -> Result<(), Failure> {
         parameters.running_var = Some(Loaded::of(ArrayD::ones(IxDyn(&shape))));
     }
 
-    let Device::Gpu = apply.run.device;
-    let gpu = adapters::start(apply.run.adapter.as_deref())?;
+    let engine = adapters::engine(&apply.run.place)?;
     let name = kind.word();
-    let plan = gpu.context().plan(norm.as_ref()).map_err(|error| refused(&error.into()))?;
+    let plan = engine.gpu().map(|gpu| gpu.context().plan(norm.as_ref())).transpose();
+    let plan = plan.map_err(|error| refused(&error.into()))?;
     let (outputs, time) = {
         let _progress = Progress::spinner(format!("{name} norm"));
         let mut inputs = parameters.map(|array| array.values.view()).beside(x.values.view());
@@ -50,7 +50,7 @@ pub(crate) fn run(apply: &Apply) -> Result<(), Failure> {
             inputs = inputs.with_rstd();
         }
         let start = Instant::now();
-        let outputs = gpu.run_array_blocking(norm.as_ref(), inputs).map_err(|error| refused(&error))?;
+        let outputs = engine.run_array_blocking(norm.as_ref(), inputs).map_err(|error| refused(&error))?;
         (outputs, start.elapsed())
     };
     let checked = apply.run.check.then(|| {
@@ -68,8 +68,8 @@ pub(crate) fn run(apply: &Apply) -> Result<(), Failure> {
         norm: name,
         direction: "forward",
         inputs: vec![Read { name: "input", path: &apply.input, array: &x }],
-        gpu: &gpu,
-        plan: report::passes(&plan),
+        engine: &engine,
+        plan: plan.as_ref().map(report::passes).unwrap_or_default(),
         time,
         outputs,
         checked,

@@ -7,8 +7,8 @@ use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
-use wgpu_norm::SpecError;
 use wgpu_norm::sample::Arguments;
+use wgpu_norm::{Cpu, SpecError};
 
 use crate::adapters;
 use crate::cli::{Bench, Directions};
@@ -38,34 +38,43 @@ pub(crate) fn run(options: &Bench) -> Result<(), Failure> {
         files.into_iter().filter_map(|(option, path)| path.map(|path| (option, path))).collect();
     let targets = files::targets(&asked)?;
     let cases = cases(options)?;
-    let device = {
-        let _progress = Progress::spinner("starting the GPU".to_owned());
-        let adapter = options.adapter.as_deref();
-        Device::open(adapter).map_err(|trouble| match &trouble {
-            Trouble::Library(error) => adapters::refused(error, adapter),
-            trouble => failed(trouble),
-        })?
-    };
-    let device = if options.trusted { device.trusted() } else { device };
-    let planned = timing::plan(&device, cases).map_err(|error| refused(options, &error))?;
-
     let effort = if options.quick { Effort::QUICK } else { Effort::USUAL };
-    let report = {
-        let progress = Progress::steps("timing".to_owned(), planned.len() as u64);
-        timing::run(&device, effort, &planned, |done, case| {
-            progress.now(case.to_string());
-            progress.advance(u64::from(done > 0));
-        })
-        .map_err(|trouble| failed(&trouble))?
+    let progress = || Progress::steps("timing".to_owned(), cases.len() as u64);
+    let next = |progress: &Progress, done: usize, case: &Case| {
+        progress.now(case.to_string());
+        progress.advance(u64::from(done > 0));
     };
-    let run = Run { adapter: adapters::identity(&device.info), report };
-    print(&text(&run, options, &device, earlier.as_ref()))?;
+    let (adapter, description, report) = match cpu(options)? {
+        Some(cpu) => {
+            let progress = progress();
+            let report = timing::cpu::run(&cpu, effort, &cases, |done, case| next(&progress, done, case));
+            (adapters::identity_of_cpu(&cpu), cpu.describe(), report)
+        }
+        None => {
+            let device = {
+                let _progress = Progress::spinner("starting the GPU".to_owned());
+                let adapter = options.place.adapter.as_deref();
+                Device::open(adapter).map_err(|trouble| match &trouble {
+                    Trouble::Library(error) => adapters::refused(error, adapter),
+                    trouble => failed(trouble),
+                })?
+            };
+            let device = if options.trusted { device.trusted() } else { device };
+            let planned = timing::plan(&device, cases.clone()).map_err(|error| refused(options, &error))?;
+            let progress = progress();
+            let report = timing::run(&device, effort, &planned, |done, case| next(&progress, done, case))
+                .map_err(|trouble| failed(&trouble))?;
+            (adapters::identity(&device.info), device.description.clone(), report)
+        }
+    };
+    let run = Run { adapter, report };
+    print(&text(&run, options, &description, earlier.as_ref()))?;
     let comparison = earlier.as_ref().map(|(_, comparison)| comparison);
     let mut staged = Vec::new();
     for (target, &(option, _)) in targets.into_iter().zip(&asked) {
         let contents = match option {
             "--json" => json(&run)?,
-            _ => timing::svg(&run.report, &device.description, comparison).map_err(|trouble| failed(&trouble))?,
+            _ => timing::svg(&run.report, &description, comparison).map_err(|trouble| failed(&trouble))?,
         };
         staged.push(target.stage_bytes(contents.as_bytes())?);
     }
@@ -73,6 +82,19 @@ pub(crate) fn run(options: &Bench) -> Result<(), Failure> {
     match run.report.failed() {
         0 => Ok(()),
         failed => Err(Failure::Failed(format!("{failed} of {} cases failed", run.report.cases.len()))),
+    }
+}
+
+/// The CPU, if it is asked for or there is nothing better.
+fn cpu(options: &Bench) -> Result<Option<Cpu>, Failure> {
+    if options.place.device == crate::cli::Device::Gpu {
+        return Ok(None);
+    }
+    let engine = adapters::engine(&options.place)?;
+    let cpu = engine.cpu().cloned();
+    match cpu {
+        Some(_) if options.trusted => Err(Failure::Usage("--trusted is of shaders, and the CPU has none".to_owned())),
+        cpu => Ok(cpu),
     }
 }
 
@@ -128,8 +150,8 @@ fn failed(trouble: &Trouble) -> Failure {
 }
 
 /// The tables, and what to know of an earlier run.
-fn text(run: &Run, options: &Bench, device: &Device, earlier: Option<&(Map<String, Value>, Comparison)>) -> String {
-    let mut text = timing::text(&run.report, &device.description, earlier.map(|(_, comparison)| comparison));
+fn text(run: &Run, options: &Bench, description: &str, earlier: Option<&(Map<String, Value>, Comparison)>) -> String {
+    let mut text = timing::text(&run.report, description, earlier.map(|(_, comparison)| comparison));
     if let Some((adapter, comparison)) = earlier {
         let name = |adapter: &Map<String, Value>| {
             let text = |key: &str| adapter.get(key).and_then(|value| value.as_str()).unwrap_or_default();

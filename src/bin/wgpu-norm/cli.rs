@@ -14,7 +14,7 @@ use wgpu_norm::VarianceEstimator;
 use wgpu_norm::sample::{Kind, Running};
 
 pub(crate) use bench::{Bench, Directions};
-pub(crate) use common::{ParameterOptions, Run};
+pub(crate) use common::{ParameterOptions, Place, Run};
 pub(crate) use grad::Grad;
 pub(crate) use norm::NormOptions;
 pub(crate) use plan::Plan;
@@ -64,7 +64,7 @@ instance, batch), and so have the running statistics. --save-mean and --save-rst
 Output:
   One or two lines, or with --json one JSON object, on standard output; notes and errors on \
 standard error. The time is that of the whole run on the device, transfers and shader compilation \
-included. --check goes by the values in the files: where float32 rounds them, it says how much of the \
+included. By --device auto it is a GPU, or the CPU if there is none but software. --check goes by the values in the files: where float32 rounds them, it says how much of the \
 error that is. If it finds one above 4e-6 of the size of the terms, the outputs are written all the \
 same, and the exit status is 1.";
 
@@ -75,7 +75,7 @@ that wrong arithmetic cannot get right, from 1e-36 to 1e37. Takes seconds, and t
 some hundred shaders. The exit status is 0 if the adapter can be trusted, 1 if \
 not, and 3 if there is none, or none of that name. docs/doctor.md has more.";
 
-/// Normalize arrays on the GPU, and differentiate that: layer, RMS, group, instance, batch, mean-variance, L1 and L2 norm.
+/// Normalize arrays on the GPU or the CPU, and differentiate that: layer, RMS, group, instance, batch, mean-variance, L1 and L2 norm.
 #[derive(Debug, Parser)]
 #[command(name = "wgpu-norm", version, after_help = EXAMPLES)]
 pub(crate) struct Cli {
@@ -100,9 +100,12 @@ pub(crate) enum Command {
 }
 
 /// Where to compute.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) enum Device {
+    /// On a GPU, or on the CPU where there is none.
+    Auto,
     Gpu,
+    Cpu,
 }
 
 /// Which variance goes into the running variance.

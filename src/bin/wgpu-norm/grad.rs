@@ -7,7 +7,7 @@ use wgpu_norm::sample::{Exact, gradient};
 use wgpu_norm::{Backward, Error};
 
 use crate::check::{Widen, check};
-use crate::cli::{Device, Grad};
+use crate::cli::Grad;
 use crate::failure::Failure;
 use crate::files::{self, Input};
 use crate::progress::Progress;
@@ -33,17 +33,18 @@ pub(crate) fn run(grad: &Grad) -> Result<(), Failure> {
     let dy = grad_output.load(grad.run.check)?;
     let parameters = parameters.try_map(|input| input.load(grad.run.check))?;
 
-    let Device::Gpu = grad.run.device;
-    let gpu = adapters::start(grad.run.adapter.as_deref())?;
+    let engine = adapters::engine(&grad.run.place)?;
     let wanted = wanted(grad);
-    let plan = gpu.context().plan_backward(norm.as_ref(), wanted).map_err(|error| refused(&error.into()))?;
+    let plan = engine.gpu().map(|gpu| gpu.context().plan_backward(norm.as_ref(), wanted)).transpose();
+    let plan = plan.map_err(|error| refused(&error.into()))?;
     let name = kind.word();
     let (gradients, time) = {
         let _progress = Progress::spinner(format!("gradients of {name} norm"));
         let inputs = parameters.map(|array| array.values.view()).beside(x.values.view()).grad_output(dy.values.view());
         let start = Instant::now();
-        let gradients =
-            gpu.run_backward_array_blocking(norm.as_ref(), wanted, inputs).map_err(|error| refused(&error))?;
+        let gradients = engine
+            .run_backward_array_blocking(norm.as_ref(), wanted, inputs)
+            .map_err(|error| refused(&error))?;
         (gradients, start.elapsed())
     };
     let checked = grad.run.check.then(|| {
@@ -65,8 +66,8 @@ pub(crate) fn run(grad: &Grad) -> Result<(), Failure> {
             Read { name: "input", path: &grad.input, array: &x },
             Read { name: "grad_output", path: &grad.grad_output, array: &dy },
         ],
-        gpu: &gpu,
-        plan: report::passes(&plan),
+        engine: &engine,
+        plan: plan.as_ref().map(report::passes).unwrap_or_default(),
         time,
         outputs,
         checked,

@@ -4,7 +4,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use serde_json::{Map, Value, json};
-use wgpu_norm::{Gpu, Plan};
+use wgpu_norm::{Cpu, Engine, Plan};
 
 use crate::adapters;
 use crate::check::{Checked, TOLERANCE};
@@ -18,8 +18,8 @@ pub(crate) struct Report<'a> {
     pub(crate) direction: &'static str,
     /// In the order of the command line; the first has the shape that is told.
     pub(crate) inputs: Vec<Read<'a>>,
-    pub(crate) gpu: &'a Gpu,
-    /// One line a pass.
+    pub(crate) engine: &'a Engine,
+    /// One line a pass, of a GPU.
     pub(crate) plan: Vec<String>,
     pub(crate) time: Duration,
     pub(crate) outputs: Vec<Written<'a>>,
@@ -65,7 +65,7 @@ impl Report<'_> {
     fn text(&self) -> String {
         let shape = self.inputs.first().map(|input| input.array.values.shape()).unwrap_or_default();
         let milliseconds = self.time.as_secs_f64() * 1e3;
-        let mut text = format!("{} of {shape:?} in {milliseconds:.1} ms on {}\n", self.what, self.gpu.describe());
+        let mut text = format!("{} of {shape:?} in {milliseconds:.1} ms on {}\n", self.what, self.engine.describe());
         for pass in &self.plan {
             text.push_str(&format!("plan: {pass}\n"));
         }
@@ -115,8 +115,10 @@ impl Report<'_> {
         let mut object = json!({
             "norm": self.norm,
             "direction": self.direction,
-            "device": "gpu",
-            "adapter": adapters::identity(self.gpu.adapter_info()),
+            "device": if self.engine.gpu().is_some() { "gpu" } else { "cpu" },
+            "adapter": self.engine.gpu().map(|gpu| adapters::identity(gpu.adapter_info())),
+            "cpu": self.engine.cpu().map(Cpu::describe),
+            "reason": self.engine.reason(),
             "plan": self.plan,
             "seconds": self.time.as_secs_f64(),
             "outputs": outputs,

@@ -198,7 +198,7 @@ fn options_that_have_no_place_are_refused() {
         ("layer --save-grad-weight m.safetensors:w", &["--save-grad-weight", "m.safetensors:w", ".npy"]),
         ("layer --save-grad-input d.npy --save-grad-bias ./d.npy", &["--save-grad-input", "--save-grad-bias", "same"]),
         ("layer --eps -1 --save-grad-input dx.npy", &["--eps", "at least 0"]),
-        ("layer --device cpu --save-grad-input dx.npy", &["--device", "gpu"]),
+        ("layer --device tpu --save-grad-input dx.npy", &["--device", "gpu"]),
         ("gradnorm --save-grad-input dx.npy", &["gradnorm", "instance"]),
     ];
     for (options, words) in runs {

@@ -6,11 +6,12 @@ use std::path::PathBuf;
 use clap::{Args, ValueEnum};
 use wgpu_norm::sample::Kind;
 
+use super::Place;
 use super::values::{Dims, axis, dims, groups, norm};
 
 const DETAILS: &str = "\
 Times every norm at sizes that networks have, by turns with the fastest of ten kernels that copy a \
-tensor of the same size on the same adapter. Told are the norm's time over the copy's, the bytes it moves over \
+tensor of the same size on the same adapter; on the CPU, with memcpy on all of its threads. Told are the norm's time over the copy's, the bytes it moves over \
 the copy's, and so its GB/s over the copy's: 1.00 is as fast as memory allows for the bytes it moves. Results are checked against float64 first; a wrong one is FAILED and makes the exit \
 status 1. Takes a few minutes.
 
@@ -22,6 +23,7 @@ Examples:
   wgpu-norm bench
   wgpu-norm bench --norm layer rms --json now.json --plot now.svg
   wgpu-norm bench --direction backward
+  wgpu-norm bench --device cpu
   wgpu-norm bench --norm batch --shape 32x64x56x56 --channel-axis 1
   wgpu-norm bench --compare now.json";
 
@@ -76,7 +78,6 @@ pub(crate) struct Bench {
     /// Compare with a file that --json wrote
     #[arg(long, value_name = "FILE")]
     pub(crate) compare: Option<PathBuf>,
-    /// Use the adapter whose name has this in it, upper or lower case; see wgpu-norm adapters
-    #[arg(long, value_name = "NAME")]
-    pub(crate) adapter: Option<String>,
+    #[command(flatten)]
+    pub(crate) place: Place,
 }

@@ -36,12 +36,23 @@ pub(crate) struct Run {
     /// Also compute in float64 on the CPU, which takes a while, and print the largest error
     #[arg(long, help_heading = "Running")]
     pub(crate) check: bool,
-    /// Where to compute; gpu is the only choice so far
+    #[command(flatten)]
+    pub(crate) place: Place,
+    /// Print one JSON object
+    #[arg(long, help_heading = "Running")]
+    pub(crate) json: bool,
+}
+
+/// Where it runs.
+#[derive(Debug, Args)]
+pub(crate) struct Place {
+    /// Where to compute: gpu, cpu, or auto for a GPU if there is one that is not software, else the CPU
     #[arg(
         long,
+        value_name = "WHERE",
         env = "WGPU_NORM_DEVICE",
         hide_env_values = true,
-        default_value = "gpu",
+        default_value = "auto",
         value_parser = device,
         help_heading = "Running"
     )]
@@ -49,7 +60,4 @@ pub(crate) struct Run {
     /// Use the adapter whose name has this in it, upper or lower case; see wgpu-norm adapters
     #[arg(long, value_name = "NAME", help_heading = "Running")]
     pub(crate) adapter: Option<String>,
-    /// Print one JSON object
-    #[arg(long, help_heading = "Running")]
-    pub(crate) json: bool,
 }

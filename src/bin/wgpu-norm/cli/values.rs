@@ -83,8 +83,10 @@ pub(super) fn momentum(text: &str) -> Result<f32, String> {
 pub(super) fn device(text: &str) -> Result<Device, String> {
     match text {
         // An empty environment variable is as good as none.
-        "gpu" | "" => Ok(Device::Gpu),
-        _ => Err("gpu is the only device so far (the environment variable WGPU_NORM_DEVICE is \
+        "auto" | "" => Ok(Device::Auto),
+        "gpu" => Ok(Device::Gpu),
+        "cpu" => Ok(Device::Cpu),
+        _ => Err("must be auto, gpu or cpu (the environment variable WGPU_NORM_DEVICE is \
                   where it comes from if --device isn't given)"
             .to_owned()),
     }

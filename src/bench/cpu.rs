@@ -1,0 +1,179 @@
+//! The same cases on the CPU, each beside a copy of a tensor of its size by all threads.
+
+use std::time::Instant;
+
+use ndarray::ArrayD;
+use rayon::prelude::*;
+use wgpu_norm::cpu::{Cpu, Operands, Plan};
+use wgpu_norm::reference::{self, TOLERANCE};
+use wgpu_norm::sample::Parameters;
+use wgpu_norm::{Backward, BindError, DEFAULT_EPS, Error};
+
+use super::report::{Copy, Outcome, Report, Row, Speed};
+use super::rounds::{Turn, rounds};
+use super::{Case, Direction, Effort, Source, Tensors, Trouble};
+
+const COPY: &str = "memcpy by all threads";
+
+/// Times all cases. `next` is told of each before it is timed, and how many have been.
+pub(crate) fn run(cpu: &Cpu, effort: Effort, cases: &[Case], mut next: impl FnMut(usize, &Case)) -> Report {
+    let mut rows = Vec::new();
+    let mut copies: Vec<Copy> = Vec::new();
+    for (done, case) in cases.iter().enumerate() {
+        next(done, case);
+        let tensor_bytes = 4 * case.shape.iter().product::<usize>() as u64;
+        // Each tensor once, which is the least there can be.
+        let bytes = tensor_bytes * if case.direction.is_backward() { 3 } else { 2 };
+        let mut error = None;
+        let outcome = match time(cpu, case, effort, &mut error) {
+            Ok(measured) => {
+                if copies.iter().all(|copy| copy.tensor_bytes != tensor_bytes) {
+                    copies.push(Copy { tensor_bytes, kernel: COPY.to_owned() });
+                }
+                Outcome::Timed(Speed::new(bytes, tensor_bytes, &measured, COPY.to_owned()))
+            }
+            Err(trouble) => Outcome::failed(&trouble),
+        };
+        rows.push(Row::of(case, Vec::new(), bytes, error, outcome));
+    }
+    let method = "wall time of calls on slices that are there already".to_owned();
+    Report { method, copy: copies, cases: rows }
+}
+
+/// What one case computes with, all of it allocated once.
+struct Subject {
+    plan: Plan,
+    x: Vec<f32>,
+    grad_output: Option<Vec<f32>>,
+    parameters: [Option<Vec<f32>>; 4],
+    statistics: Option<Vec<f32>>,
+    out: Vec<f32>,
+    grad_weight: Option<Vec<f32>>,
+    grad_bias: Option<Vec<f32>>,
+}
+
+fn flat(array: &ArrayD<f32>) -> Vec<f32> {
+    array.iter().copied().collect()
+}
+
+impl Subject {
+    fn new(cpu: &Cpu, case: &Case, tensors: &Tensors) -> Result<Self, Error> {
+        let norm = case.norm()?;
+        let Parameters { weight, bias, running_mean, running_var } = &tensors.parameters;
+        let parameters = [weight, bias, running_mean, running_var].map(|of| of.as_ref().map(flat));
+        let x = flat(&tensors.x);
+        let of_parameter = |name: &str| {
+            let length = norm.parameter_shape().iter().product();
+            case.direction.gradients().contains(&name).then(|| vec![0.0; length])
+        };
+        let mut subject = Self {
+            plan: cpu.plan(norm.as_ref())?,
+            out: vec![0.0; x.len()],
+            x,
+            grad_output: None,
+            parameters,
+            statistics: None,
+            grad_weight: of_parameter("dweight"),
+            grad_bias: of_parameter("dbias"),
+        };
+        if case.saves_statistics() {
+            subject.statistics = Some(vec![0.0; 4 * norm.statistics_shape().iter().product::<usize>()]);
+            subject.run()?;
+        }
+        let wanted = match case.direction {
+            Direction::Forward => return Ok(subject),
+            Direction::Backward if case.saves_statistics() => Backward::new().saved_statistics(),
+            Direction::Backward => Backward::new(),
+            Direction::BackwardInput => Backward::new().without_weight().without_bias(),
+        };
+        subject.plan = cpu.plan_backward(norm.as_ref(), wanted)?;
+        subject.grad_output = tensors.grad_output.as_ref().map(flat);
+        Ok(subject)
+    }
+
+    fn run(&mut self) -> Result<(), BindError> {
+        let Self { plan, x, grad_output, parameters, statistics, out, grad_weight, grad_bias } = self;
+        let [weight, bias, mean, var] = parameters;
+        let backward = grad_output.is_some();
+        let mut operands = match grad_output {
+            None => Operands::new(x, out),
+            Some(grad_output) => Operands::backward(grad_output, x).grad_input(out),
+        };
+        if let Some(weight) = weight {
+            operands = operands.weight(weight);
+        }
+        if let (Some(bias), false) = (bias, backward) {
+            operands = operands.bias(bias);
+        }
+        if let (Some(mean), Some(var)) = (mean, var) {
+            operands = operands.tracked(mean, var);
+        }
+        if let Some(statistics) = statistics {
+            operands = if backward { operands.statistics(statistics) } else { operands.statistics_out(statistics) };
+        }
+        if let (Some(grad_weight), true) = (grad_weight, backward) {
+            operands = operands.grad_weight(grad_weight);
+        }
+        if let (Some(grad_bias), true) = (grad_bias, backward) {
+            operands = operands.grad_bias(grad_bias);
+        }
+        plan.run(operands)
+    }
+
+    /// The largest error, relative to the size of the terms.
+    fn error(&self, case: &Case, tensors: &Tensors) -> f64 {
+        let off = |got: &[f32], want: &ArrayD<f64>, scale: &ArrayD<f64>| {
+            let got = ArrayD::from_shape_vec(want.raw_dim(), got.to_vec());
+            got.map_or(f64::INFINITY, |got| {
+                reference::largest_error(got.view(), want.view(), scale.view()).map_or(0.0, |worst| worst.relative)
+            })
+        };
+        let Some(grad_output) = &tensors.grad_output else {
+            let want = case.kind.oracle(&tensors.x, &tensors.parameters, DEFAULT_EPS);
+            return off(&self.out, &want.y, &want.scale);
+        };
+        let Some(want) = case.kind.gradients(&tensors.x, grad_output, &tensors.parameters, DEFAULT_EPS) else {
+            return f64::INFINITY;
+        };
+        let mut error = off(&self.out, &want.dx, &want.dx_scale);
+        for (got, want, scale) in
+            [(&self.grad_weight, &want.dweight, &want.dweight_scale), (&self.grad_bias, &want.dbias, &want.dbias_scale)]
+        {
+            if let Some(got) = got {
+                error = error.max(off(got, want, scale));
+            }
+        }
+        error
+    }
+}
+
+fn copy(from: &[f32], to: &mut [f32]) {
+    let part = from.len().div_ceil(rayon::current_num_threads()).max(1);
+    to.par_chunks_mut(part).zip(from.par_chunks(part)).for_each(|(to, from)| to.copy_from_slice(from));
+}
+
+fn time(cpu: &Cpu, case: &Case, effort: Effort, error: &mut Option<f64>) -> Result<super::rounds::Measured, Trouble> {
+    let norm = case.norm().map_err(Error::from)?;
+    let tensors = Tensors::new(case, &norm.parameter_shape());
+    let mut subject = Subject::new(cpu, case, &tensors)?;
+    subject.run().map_err(Error::from)?;
+    let off = subject.error(case, &tensors);
+    *error = Some(off);
+    // A wrong result is not worth timing.
+    if off > TOLERANCE {
+        return Err(Trouble::Wrong { error: off });
+    }
+    drop(tensors);
+    let mut to = vec![0.0; subject.x.len()];
+    let mut clock = |turn: Turn, times: u32| {
+        let start = Instant::now();
+        for _ in 0..times {
+            match turn {
+                Turn::Norm => subject.run().map_err(Error::from)?,
+                Turn::Copy => copy(&subject.x, &mut to),
+            }
+        }
+        Ok(start.elapsed().as_secs_f64())
+    };
+    rounds(&mut clock, effort, Source::Wall)
+}
