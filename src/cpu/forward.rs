@@ -4,10 +4,10 @@ use std::ops::Range;
 
 use super::Cpu;
 use super::columns::{Columns, center_of, wide};
-use super::layout::{Affine, GRAIN, Layout, Shape};
+use super::layout::{Affine, BATCH, GRAIN, Layout, Shape};
 use super::operands::Operands;
 use super::parallel::{Cut, Units, each, threads};
-use super::simd::{Center, Level, add, add_to, normalize_columns, normalize_row, normalize_run};
+use super::simd::{Center, Level, add, add_to, normalize_columns, normalize_row, normalize_rows, normalize_run};
 use super::sink::{Piece, Sink};
 use super::statistics::Rules;
 use crate::moments::{Moments, Spread, Statistics};
@@ -20,8 +20,8 @@ pub(super) const ALONE: usize = 1 << 15;
 /// Most elements of a slab that is read from memory once.
 pub(super) const FUSED: usize = 1 << 18;
 
-/// Elements of neighbouring slabs whose statistics are taken together.
-const BATCH: usize = 1 << 12;
+/// Most of them.
+const ROWS: usize = 256;
 
 /// What is written for each group.
 struct Groups<'a> {
@@ -270,10 +270,13 @@ impl Forward<'_> {
     fn slabs(&self, slabs: Range<usize>, given: Given<'_>, y: &mut [f32], sum: &mut [f32], mut groups: Groups<'_>) {
         let layout = &self.layout;
         let (slab, k) = (layout.slab(), layout.k);
-        let batch = (BATCH / slab).clamp(1, slabs.len());
+        let batch = (BATCH / slab).clamp(1, slabs.len().min(ROWS));
+        // Rows that take turns with others at each step.
+        let rows = layout.shape == Shape::Row && slab <= BATCH;
         let mut piece = self.stream.then(Piece::new);
-        self.cpu.scratch.with(6 * batch * k, |numbers| {
-            let (spreads, statistics) = numbers.split_at_mut(3 * batch * k);
+        self.cpu.scratch.with(9 * batch * k, |numbers| {
+            let (spreads, rest) = numbers.split_at_mut(3 * batch * k);
+            let (statistics, rest) = rest.split_at_mut(3 * batch * k);
             let spreads: &mut [Spread] = bytemuck::cast_slice_mut(spreads);
             let statistics: &mut [Statistics] = bytemuck::cast_slice_mut(statistics);
             let mut first = slabs.start;
@@ -285,16 +288,31 @@ impl Forward<'_> {
                 let sum = if sum.is_empty() { &mut [] } else { &mut sum[own] };
                 let given = given.part(elements.clone());
                 let x = given.combine(self.rules.level, y, sum);
-                for (slab, spreads) in x.unwrap_or(y).chunks(slab).zip(spreads.chunks_mut(k)) {
-                    layout.slab_statistics(&self.rules, slab, spreads, &self.cpu.scratch);
+                let source = x.unwrap_or(y);
+                if rows {
+                    self.rules.rows(source, slab, &mut bytemuck::cast_slice_mut(rest)[..count], spreads);
+                } else {
+                    for (slab, spreads) in source.chunks(slab).zip(spreads.chunks_mut(k)) {
+                        layout.slab_statistics(&self.rules, slab, spreads, &self.cpu.scratch);
+                    }
                 }
                 let first_group = (first - slabs.start) * k;
                 for (g, (statistics, spread)) in statistics.iter_mut().zip(&*spreads).take(count * k).enumerate() {
                     *statistics = groups.keep(first_group + g, *spread, &self.rules, self.update);
                 }
                 if !y.is_empty() {
-                    let piece = piece.as_mut().filter(|_| x.is_some());
-                    self.normalize(elements, x, &mut Sink::new(y, piece), statistics);
+                    let mut sink = Sink::new(y, piece.as_mut().filter(|_| x.is_some()));
+                    if rows && self.affine.run == 1 && self.affine.is_shared() {
+                        let centers: &mut [Center] = bytemuck::cast_slice_mut(&mut rest[..2 * count]);
+                        for (center, statistics) in centers.iter_mut().zip(&*statistics) {
+                            *center = center_of(statistics);
+                        }
+                        let (weight, bias) = (&self.weight[..slab], &self.bias[..slab]);
+                        // All at once: they are no more than a piece.
+                        sink.put(count * slab, |_, y| normalize_rows(self.rules.level, x, y, centers, weight, bias));
+                    } else {
+                        self.normalize(elements, x, &mut sink, statistics);
+                    }
                 }
                 first += count;
             }

@@ -208,6 +208,9 @@ pub(super) struct Affine {
 /// Elements that a thread takes at a time.
 pub(super) const GRAIN: usize = 1 << 16;
 
+/// Elements of neighbouring slabs whose statistics are taken together.
+pub(super) const BATCH: usize = 1 << 12;
+
 /// Fewer neighbours than this share no weight: it is repeated for each.
 const LEAST_RUN: usize = 16;
 
@@ -222,7 +225,10 @@ impl Affine {
 
     /// No weight at all.
     pub(super) fn none(layout: &Layout) -> Self {
-        Self { index: AffineIndex::NONE, run: layout.s.max(1), repeat: 1, length: 1 }
+        // For short rows the same for each element is as good as one for all.
+        let rows = layout.shape == Shape::Row && layout.s <= BATCH;
+        let (run, length) = if rows { (1, layout.s.max(1)) } else { (layout.s.max(1), 1) };
+        Self { index: AffineIndex::NONE, run, repeat: 1, length }
     }
 
     /// Calls `work` with the elements of a run that share a weight, and its number.

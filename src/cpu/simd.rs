@@ -81,10 +81,35 @@ macro_rules! for_every_set {
     )*};
 }
 
+/// Calls `$call::<$s>`, for short rows.
+macro_rules! for_each_length {
+    ($s:expr, $call:ident, ($($arg:expr),*)) => {
+        match $s {
+            1 => $call::<1>($($arg),*),
+            2 => $call::<2>($($arg),*),
+            3 => $call::<3>($($arg),*),
+            4 => $call::<4>($($arg),*),
+            5 => $call::<5>($($arg),*),
+            6 => $call::<6>($($arg),*),
+            7 => $call::<7>($($arg),*),
+            8 => $call::<8>($($arg),*),
+            9 => $call::<9>($($arg),*),
+            10 => $call::<10>($($arg),*),
+            11 => $call::<11>($($arg),*),
+            12 => $call::<12>($($arg),*),
+            13 => $call::<13>($($arg),*),
+            14 => $call::<14>($($arg),*),
+            15 => $call::<15>($($arg),*),
+            _ => $call::<16>($($arg),*),
+        }
+    };
+}
+
 type Block = [f32; LANES];
 
 /// What the elements of a row, or of many rows, are centred and scaled by.
-#[derive(Debug, Clone, Copy, Default)]
+#[derive(Debug, Clone, Copy, Default, bytemuck::Pod, bytemuck::Zeroable)]
+#[repr(C)]
 pub(super) struct Center {
     pub(super) scale: f32,
     pub(super) shift: f32,
@@ -139,8 +164,8 @@ pub(super) enum Measure {
 trait Lane: Copy {
     fn at(self, i: usize) -> f32;
 
-    /// That of the first `n` elements.
-    fn first(self, n: usize) -> Self;
+    /// That of `n` elements, of which `at` is the first.
+    fn part(self, at: usize, n: usize) -> Self;
 }
 
 #[derive(Clone, Copy)]
@@ -160,7 +185,7 @@ impl Lane for One {
     }
 
     #[inline(always)]
-    fn first(self, _: usize) -> Self {
+    fn part(self, _: usize, _: usize) -> Self {
         self
     }
 }
@@ -172,7 +197,7 @@ impl Lane for Unit {
     }
 
     #[inline(always)]
-    fn first(self, _: usize) -> Self {
+    fn part(self, _: usize, _: usize) -> Self {
         self
     }
 }
@@ -184,35 +209,49 @@ impl Lane for Each<'_> {
     }
 
     #[inline(always)]
-    fn first(self, n: usize) -> Self {
-        Self(&self.0[..n])
+    fn part(self, at: usize, n: usize) -> Self {
+        Self(&self.0[at..at + n])
     }
 }
 
 /// The sum of all lanes, as a tree.
 #[inline(always)]
 fn fold(v: &Block) -> f32 {
-    let sixteen: [f32; 16] = std::array::from_fn(|i| v[i] + v[i + 16]);
-    let eight: [f32; 8] = std::array::from_fn(|i| sixteen[i] + sixteen[i + 8]);
-    let four: [f32; 4] = std::array::from_fn(|i| eight[i] + eight[i + 4]);
+    let mut eight = [0.0; 8];
+    for i in 0..8 {
+        eight[i] = (v[i] + v[i + 16]) + (v[i + 8] + v[i + 24]);
+    }
+    fold_eight(&eight)
+}
+
+/// A call of its own: where it is inlined, compilers shuffle lanes for longer than it takes.
+#[inline(never)]
+fn fold_eight(v: &[f32; 8]) -> f32 {
+    let mut four = [0.0; 4];
+    for i in 0..4 {
+        four[i] = v[i] + v[i + 4];
+    }
     (four[0] + four[2]) + (four[1] + four[3])
 }
 
-/// Calls `step` with every block of `LANES` elements of `x`, the last one filled up with `fill`.
-#[inline(always)]
-fn blocks(x: &[f32], fill: f32, mut step: impl FnMut(&Block)) {
-    let mut whole = x.chunks_exact(LANES);
-    for block in &mut whole {
-        if let Some(block) = block.first_chunk() {
-            step(block);
+/// Runs `$step` with every block of `LANES` elements of `$x`, the last one filled up with `$fill`. A closure would not always be
+/// inlined.
+macro_rules! for_each_block {
+    ($x:expr, $fill:expr, |$block:ident| $step:block) => {{
+        let mut whole = $x.chunks_exact(LANES);
+        for block in &mut whole {
+            if let Some($block) = block.first_chunk::<LANES>() {
+                $step
+            }
         }
-    }
-    let rest = whole.remainder();
-    if !rest.is_empty() {
-        let mut block = [fill; LANES];
-        block[..rest.len()].copy_from_slice(rest);
-        step(&block);
-    }
+        let rest = whole.remainder();
+        if !rest.is_empty() {
+            let mut filled: Block = [$fill; LANES];
+            filled[..rest.len()].copy_from_slice(rest);
+            let $block = &filled;
+            $step
+        }
+    }};
 }
 
 /// The mean of the first elements, found from their distances to the very first, so that equal ones are it exactly.
@@ -221,7 +260,7 @@ fn head(x: &[f32]) -> f32 {
     let x = &x[..x.len().min(HEAD)];
     let Some(&first) = x.first() else { return 0.0 };
     let mut sum = [0.0; LANES];
-    blocks(x, first, |block| {
+    for_each_block!(x, first, |block| {
         for i in 0..LANES {
             sum[i] += block[i] - first;
         }
@@ -232,31 +271,149 @@ fn head(x: &[f32]) -> f32 {
 /// The sums of the distances from `shift` and of their squares; without `CENTERED` of squares, or of magnitudes, alone.
 #[inline(always)]
 fn sums<const CENTERED: bool, const SQUARED: bool>(x: &[f32], shift: f32) -> [f64; 2] {
+    if x.len() <= CHAIN * LANES {
+        let [sum1, sum2] = chain::<CENTERED, SQUARED>(x, shift);
+        return [fold(&sum1).into(), fold(&sum2).into()];
+    }
     let mut all = [0.0; 2];
     for segment in x.chunks(SEGMENT) {
-        let mut sum1: Block = [0.0; LANES];
-        let mut sum2: Block = [0.0; LANES];
+        let mut sums: [Block; 2] = [[0.0; LANES]; 2];
         for run in segment.chunks(CHAIN * LANES) {
-            let mut run1: Block = [0.0; LANES];
-            let mut run2: Block = [0.0; LANES];
-            blocks(run, if CENTERED { shift } else { 0.0 }, |block| {
-                for i in 0..LANES {
-                    let e = if CENTERED { block[i] - shift } else { block[i] };
-                    if CENTERED {
-                        run1[i] += e;
-                    }
-                    run2[i] += if SQUARED { e * e } else { e.abs() };
-                }
-            });
+            let runs = chain::<CENTERED, SQUARED>(run, shift);
             for i in 0..LANES {
-                sum1[i] += run1[i];
-                sum2[i] += run2[i];
+                sums[0][i] += runs[0][i];
+                sums[1][i] += runs[1][i];
             }
         }
-        all[0] += f64::from(fold(&sum1));
-        all[1] += f64::from(fold(&sum2));
+        all[0] += f64::from(fold(&sums[0]));
+        all[1] += f64::from(fold(&sums[1]));
     }
     all
+}
+
+/// The same, of at most a chain for each lane.
+#[inline(always)]
+fn chain<const CENTERED: bool, const SQUARED: bool>(x: &[f32], shift: f32) -> [Block; 2] {
+    let mut runs: [Block; 2] = [[0.0; LANES]; 2];
+    for_each_block!(x, if CENTERED { shift } else { 0.0 }, |block| {
+        for i in 0..LANES {
+            let e = if CENTERED { block[i] - shift } else { block[i] };
+            if CENTERED {
+                runs[0][i] += e;
+            }
+            runs[1][i] += if SQUARED { e * e } else { e.abs() };
+        }
+    });
+    runs
+}
+
+/// The sums of a row: `sums` of distances from `shift`.
+#[derive(Debug, Clone, Copy, Default, bytemuck::Pod, bytemuck::Zeroable)]
+#[repr(C)]
+pub(super) struct Sums {
+    pub(super) sums: [f64; 2],
+    pub(super) shift: f64,
+}
+
+/// Rows that are no longer than this are taken many at a time, each lane a row.
+pub(super) const SHORT: usize = CHAIN;
+
+/// As many short rows as there are lanes: element `s` of all rows is side by side.
+type Tile = [Block; SHORT];
+
+/// The sums of one row.
+#[inline(always)]
+fn sums_of(x: &[f32], measure: Measure) -> Sums {
+    if x.len() <= SHORT {
+        let mut tile = [[0.0; LANES]; SHORT];
+        for (to, v) in tile.iter_mut().zip(x) {
+            to[0] = *v;
+        }
+        let mut out = [Sums::default()];
+        short_sums(&tile, x.len(), measure, &mut out);
+        return out[0];
+    }
+    let (shift, sums) = match measure {
+        Measure::Both => {
+            let shift = head(x);
+            (shift, sums::<true, true>(x, shift))
+        }
+        Measure::Square => (0.0, sums::<false, true>(x, 0.0)),
+        Measure::Magnitude => (0.0, sums::<false, false>(x, 0.0)),
+    };
+    Sums { sums, shift: shift.into() }
+}
+
+/// The sums of short rows.
+#[inline(always)]
+fn short_sums(tile: &Tile, s: usize, measure: Measure, out: &mut [Sums]) {
+    let (mut shift, mut run1, mut run2) = ([0.0; LANES], [0.0; LANES], [0.0; LANES]);
+    let tile = &tile[..s.min(SHORT)];
+    match measure {
+        Measure::Both => {
+            for of in tile {
+                for i in 0..LANES {
+                    run1[i] += of[i] - tile[0][i];
+                }
+            }
+            for i in 0..LANES {
+                shift[i] = tile[0][i] + run1[i] / s as f32;
+                run1[i] = 0.0;
+            }
+            for of in tile {
+                for i in 0..LANES {
+                    let e = of[i] - shift[i];
+                    run1[i] += e;
+                    run2[i] += e * e;
+                }
+            }
+        }
+        Measure::Square => {
+            for of in tile {
+                for i in 0..LANES {
+                    run2[i] += of[i] * of[i];
+                }
+            }
+        }
+        Measure::Magnitude => {
+            for of in tile {
+                for i in 0..LANES {
+                    run2[i] += of[i].abs();
+                }
+            }
+        }
+    }
+    for (i, out) in out.iter_mut().enumerate().take(LANES) {
+        *out = Sums { sums: [run1[i].into(), run2[i].into()], shift: shift[i].into() };
+    }
+}
+
+/// Turns rows of `s` elements into a tile.
+#[inline(always)]
+fn gather(x: &[f32], s: usize, tile: &mut Tile) {
+    #[inline(always)]
+    fn of<const S: usize>(x: &[f32], tile: &mut Tile) {
+        for (row, x) in x.chunks_exact(S).enumerate().take(LANES) {
+            for s in 0..S {
+                tile[s][row] = x[s];
+            }
+        }
+    }
+    for_each_length!(s, of, (x, tile));
+}
+
+/// Turns a tile into rows of `s` elements.
+#[inline(always)]
+fn scatter(tile: &Tile, s: usize, y: &mut [f32]) {
+    #[inline(always)]
+    fn of<const S: usize>(tile: &Tile, y: &mut [f32]) {
+        for (row, y) in y.chunks_exact_mut(S).enumerate().take(LANES) {
+            for s in 0..S {
+                y[s] = tile[s][row];
+            }
+        }
+    }
+    for_each_length!(s, of, (tile, y));
 }
 
 #[inline(always)]
@@ -267,8 +424,8 @@ fn normalize<S: Lane, C: Lane, D: Lane, F: Lane, W: Lane, B: Lane>(
     (weight, bias): (W, B),
 ) {
     let n = y.len();
-    let (scale, shift, delta, factor) = (scale.first(n), shift.first(n), delta.first(n), factor.first(n));
-    let (weight, bias) = (weight.first(n), bias.first(n));
+    let (scale, shift, delta, factor) = (scale.part(0, n), shift.part(0, n), delta.part(0, n), factor.part(0, n));
+    let (weight, bias) = (weight.part(0, n), bias.part(0, n));
     let one =
         |x: f32, i: usize| (((x * scale.at(i)) - shift.at(i)) - delta.at(i)) * factor.at(i) * weight.at(i) + bias.at(i);
     match x {
@@ -293,104 +450,126 @@ pub(super) enum Source<'a> {
     Here,
 }
 
-/// Writes to `dx` what `one` makes of each element of `dy`, and adds `more`.
-#[inline(always)]
-fn differentiate(dy: Source<'_>, more: Option<Source<'_>>, dx: &mut [f32], one: impl Fn(f32, usize) -> f32) {
-    let n = dx.len();
-    match (dy, more) {
-        (Source::Apart(dy), None) => {
-            let dy = &dy[..n];
-            for i in 0..n {
-                dx[i] = one(dy[i], i);
+/// Writes to `$dx` what `$one` makes of each element of `$dy`, and adds `$more`. A closure would not always be inlined.
+macro_rules! differentiate {
+    ($dy:expr, $more:expr, $dx:expr, |$d:ident, $i:ident| $one:expr) => {{
+        let dx: &mut [f32] = $dx;
+        let n = dx.len();
+        match ($dy, $more) {
+            (Source::Apart(dy), None) => {
+                let dy = &dy[..n];
+                for $i in 0..n {
+                    let $d = dy[$i];
+                    dx[$i] = $one;
+                }
+            }
+            (Source::Apart(dy), Some(Source::Apart(more))) => {
+                let (dy, more) = (&dy[..n], &more[..n]);
+                for $i in 0..n {
+                    let $d = dy[$i];
+                    dx[$i] = $one + more[$i];
+                }
+            }
+            (Source::Apart(dy), Some(Source::Here)) => {
+                let dy = &dy[..n];
+                for $i in 0..n {
+                    let $d = dy[$i];
+                    dx[$i] += $one;
+                }
+            }
+            (Source::Here, Some(Source::Apart(more))) => {
+                let more = &more[..n];
+                for $i in 0..n {
+                    let $d = dx[$i];
+                    dx[$i] = $one + more[$i];
+                }
+            }
+            (Source::Here, _) => {
+                for $i in 0..n {
+                    let $d = dx[$i];
+                    dx[$i] = $one;
+                }
             }
         }
-        (Source::Apart(dy), Some(Source::Apart(more))) => {
-            let (dy, more) = (&dy[..n], &more[..n]);
-            for i in 0..n {
-                dx[i] = one(dy[i], i) + more[i];
-            }
-        }
-        (Source::Apart(dy), Some(Source::Here)) => {
-            let dy = &dy[..n];
-            for i in 0..n {
-                dx[i] += one(dy[i], i);
-            }
-        }
-        (Source::Here, Some(Source::Apart(more))) => {
-            let more = &more[..n];
-            for i in 0..n {
-                dx[i] = one(dx[i], i) + more[i];
-            }
-        }
-        (Source::Here, _) => {
-            for i in 0..n {
-                dx[i] = one(dx[i], i);
-            }
-        }
-    }
+    }};
 }
 
-/// What makes an element of `dx` of one of `dy`: the centre of `x`, the weight and the slope.
+/// The gradient of elements with this centre, weight and slope.
 #[inline(always)]
-fn along<'a, S: Lane + 'a, C: Lane + 'a, W: Lane + 'a, O: Lane + 'a>(
-    x: &'a [f32],
-    n: usize,
+fn gradient<S: Lane, C: Lane, W: Lane, O: Lane>(
+    x: &[f32],
+    (dy, more, dx): (Source<'_>, Option<Source<'_>>, &mut [f32]),
     (scale, shift, delta): (S, C, C),
     (root, weight): (O, W),
     (rstd, mean, along): (C, C, C),
-) -> impl Fn(f32, usize) -> f32 + 'a {
+) {
+    let n = dx.len();
     let x = &x[..n];
-    let (scale, shift, delta) = (scale.first(n), shift.first(n), delta.first(n));
-    let (root, weight) = (root.first(n), weight.first(n));
-    let (rstd, mean, along) = (rstd.first(n), mean.first(n), along.first(n));
-    move |dy, i| {
-        let e = ((x[i] * scale.at(i)) - shift.at(i)) - delta.at(i);
-        rstd.at(i) * ((dy * root.at(i) * weight.at(i) - mean.at(i)) - e * along.at(i))
-    }
+    let (scale, shift, delta) = (scale.part(0, n), shift.part(0, n), delta.part(0, n));
+    let (root, weight) = (root.part(0, n), weight.part(0, n));
+    let (rstd, mean, along) = (rstd.part(0, n), mean.part(0, n), along.part(0, n));
+    differentiate!(dy, more, dx, |dy, i| rstd.at(i)
+        * ((dy * root.at(i) * weight.at(i) - mean.at(i))
+            - (((x[i] * scale.at(i)) - shift.at(i)) - delta.at(i)) * along.at(i)));
 }
 
 /// The sums of `g` and of `g * xhat`.
 #[inline(always)]
 fn dots<S: Lane, W: Lane>(x: &[f32], dy: &[f32], scale: S, center: Center, weight: W) -> [f64; 2] {
-    let Center { shift, delta, factor, .. } = center;
-    let mut all = [0.0; 2];
     let n = dy.len();
-    let (x, weight) = (&x[..n], weight.first(n));
-    let mut start = 0;
-    while start < n {
+    if n <= CHAIN * LANES {
+        let runs = dot_chain(x, dy, scale, center, weight);
+        return [fold(&runs[0]).into(), fold(&runs[1]).into()];
+    }
+    let mut all = [0.0; 2];
+    for start in (0..n).step_by(SEGMENT) {
         let end = n.min(start + SEGMENT);
-        let mut sum1: Block = [0.0; LANES];
-        let mut sum2: Block = [0.0; LANES];
-        while start < end {
-            let stop = end.min(start + CHAIN * LANES);
-            let mut run1: Block = [0.0; LANES];
-            let mut run2: Block = [0.0; LANES];
-            while start < stop {
-                let lanes = LANES.min(stop - start);
-                let mut add = |lanes: usize| {
-                    let (x, dy) = (&x[start..start + lanes], &dy[start..start + lanes]);
-                    for i in 0..lanes {
-                        let g = dy[i] * weight.at(start + i);
-                        run1[i] += g;
-                        run2[i] += g * ((((x[i] * scale.at(0)) - shift) - delta) * factor);
-                    }
-                };
-                if lanes == LANES {
-                    add(LANES);
-                } else {
-                    add(lanes);
-                }
-                start += lanes;
-            }
+        let mut sums: [Block; 2] = [[0.0; LANES]; 2];
+        for start in (start..end).step_by(CHAIN * LANES) {
+            let own = start..end.min(start + CHAIN * LANES);
+            let weight = weight.part(start, own.len());
+            let runs = dot_chain(&x[own.clone()], &dy[own], scale, center, weight);
             for i in 0..LANES {
-                sum1[i] += run1[i];
-                sum2[i] += run2[i];
+                sums[0][i] += runs[0][i];
+                sums[1][i] += runs[1][i];
             }
         }
-        all[0] += f64::from(fold(&sum1));
-        all[1] += f64::from(fold(&sum2));
+        all[0] += f64::from(fold(&sums[0]));
+        all[1] += f64::from(fold(&sums[1]));
     }
     all
+}
+
+/// The same, of at most a chain for each lane.
+#[inline(always)]
+fn dot_chain<S: Lane, W: Lane>(x: &[f32], dy: &[f32], scale: S, center: Center, weight: W) -> [Block; 2] {
+    let Center { shift, delta, factor, .. } = center;
+    let (n, scale) = (dy.len(), scale.at(0));
+    let mut runs: [Block; 2] = [[0.0; LANES]; 2];
+    let whole = n / LANES * LANES;
+    for start in (0..whole).step_by(LANES) {
+        let (x, dy, weight) = (&x[start..start + LANES], &dy[start..start + LANES], weight.part(start, LANES));
+        for i in 0..LANES {
+            let g = dy[i] * weight.at(i);
+            runs[0][i] += g;
+            runs[1][i] += g * ((((x[i] * scale) - shift) - delta) * factor);
+        }
+    }
+    let rest = n - whole;
+    if rest > 0 {
+        // Filled up: lanes that are told apart only when the program runs would go through memory.
+        let (mut filled, mut g) = ([0.0; LANES], [0.0; LANES]);
+        filled[..rest].copy_from_slice(&x[whole..n]);
+        for (i, g) in g.iter_mut().enumerate().take(rest) {
+            *g = dy[whole + i] * weight.at(whole + i);
+        }
+        for i in 0..LANES {
+            let product = g[i] * ((((filled[i] * scale) - shift) - delta) * factor);
+            runs[0][i] += g[i];
+            runs[1][i] += if i < rest { product } else { 0.0 };
+        }
+    }
+    runs
 }
 
 /// Adds what `W` neighbouring columns give in each row of `rows`, which are `pitch` apart.
@@ -506,16 +685,19 @@ fn column_dot_strip<const W: usize>(
 }
 
 for_every_set! {
-    /// The mean of the first elements, or 0 where nothing is centred, and the sums of the distances of all from it and of their
-    /// squares, or of what else is measured.
-    fn row_sums(x: &[f32], measure: Measure) -> (f32, [f64; 2]) {
-        match measure {
-            Measure::Both => {
-                let shift = head(x);
-                (shift, sums::<true, true>(x, shift))
+    /// The sums of rows of `s` elements: of distances from the mean of their first elements and of squares of those, or of what
+    /// else is measured.
+    fn row_sums(x: &[f32], s: usize, measure: Measure, out: &mut [Sums]) {
+        if s > SHORT {
+            for (x, out) in x.chunks(s).zip(out) {
+                *out = sums_of(x, measure);
             }
-            Measure::Square => (0.0, sums::<false, true>(x, 0.0)),
-            Measure::Magnitude => (0.0, sums::<false, false>(x, 0.0)),
+            return;
+        }
+        for (x, out) in x.chunks(s * LANES).zip(out.chunks_mut(LANES)) {
+            let mut tile = [[0.0; LANES]; SHORT];
+            gather(x, s, &mut tile);
+            short_sums(&tile, s, measure, out);
         }
     }
 
@@ -541,6 +723,38 @@ for_every_set! {
             normalize(x, y, (Unit, One(shift), One(delta), One(factor)), affine);
         } else {
             normalize(x, y, (One(scale), One(shift), One(delta), One(factor)), affine);
+        }
+    }
+
+    /// `y` of rows with the same weights and biases; `x` is `y` where none is given.
+    fn normalize_rows(x: Option<&[f32]>, y: &mut [f32], centers: &[Center], weight: &[f32], bias: &[f32]) {
+        let s = weight.len();
+        if s > SHORT || centers.iter().any(|center| center.scale != 1.0) {
+            for (row, (y, center)) in y.chunks_mut(s).zip(centers).enumerate() {
+                let Center { scale, shift, delta, factor } = *center;
+                let x = x.map(|x| &x[row * s..(row + 1) * s]);
+                let affine = (Each(weight), Each(bias));
+                if scale == 1.0 {
+                    normalize(x, y, (Unit, One(shift), One(delta), One(factor)), affine);
+                } else {
+                    normalize(x, y, (One(scale), One(shift), One(delta), One(factor)), affine);
+                }
+            }
+            return;
+        }
+        for (number, (y, centers)) in y.chunks_mut(s * LANES).zip(centers.chunks(LANES)).enumerate() {
+            let mut tile = [[0.0; LANES]; SHORT];
+            gather(x.map_or(&*y, |x| &x[number * s * LANES..][..y.len()]), s, &mut tile);
+            let (mut shift, mut delta, mut factor) = ([0.0; LANES], [0.0; LANES], [0.0; LANES]);
+            for (i, center) in centers.iter().enumerate() {
+                (shift[i], delta[i], factor[i]) = (center.shift, center.delta, center.factor);
+            }
+            for ((of, weight), bias) in tile.iter_mut().zip(weight).zip(bias) {
+                for i in 0..LANES {
+                    of[i] = ((of[i] - shift[i]) - delta[i]) * factor[i] * weight + bias;
+                }
+            }
+            scatter(&tile, s, y);
         }
     }
 
@@ -627,13 +841,13 @@ for_every_set! {
     fn gradient_row(
         x: &[f32], dy: Source<'_>, more: Option<Source<'_>>, dx: &mut [f32], center: Center, weight: &[f32], slope: Slope,
     ) {
-        let (n, Center { scale, shift, delta, .. }) = (dx.len(), center);
+        let Center { scale, shift, delta, .. } = center;
         let slopes = (One(slope.rstd), One(slope.mean), One(slope.along));
         let (shift, delta, weight) = (One(shift), One(delta), Each(weight));
         if scale == 1.0 {
-            differentiate(dy, more, dx, along(x, n, (Unit, shift, delta), (Unit, weight), slopes));
+            gradient(x, (dy, more, dx), (Unit, shift, delta), (Unit, weight), slopes);
         } else {
-            differentiate(dy, more, dx, along(x, n, (One(scale), shift, delta), (One(slope.root), weight), slopes));
+            gradient(x, (dy, more, dx), (One(scale), shift, delta), (One(slope.root), weight), slopes);
         }
     }
 
@@ -641,13 +855,13 @@ for_every_set! {
     fn gradient_run(
         x: &[f32], dy: Source<'_>, more: Option<Source<'_>>, dx: &mut [f32], center: Center, weight: f32, slope: Slope,
     ) {
-        let (n, Center { scale, shift, delta, .. }) = (dx.len(), center);
+        let Center { scale, shift, delta, .. } = center;
         let slopes = (One(slope.rstd), One(slope.mean), One(slope.along));
         let (shift, delta, weight) = (One(shift), One(delta), One(weight));
         if scale == 1.0 {
-            differentiate(dy, more, dx, along(x, n, (Unit, shift, delta), (Unit, weight), slopes));
+            gradient(x, (dy, more, dx), (Unit, shift, delta), (Unit, weight), slopes);
         } else {
-            differentiate(dy, more, dx, along(x, n, (One(scale), shift, delta), (Unit, weight), slopes));
+            gradient(x, (dy, more, dx), (One(scale), shift, delta), (Unit, weight), slopes);
         }
     }
 
@@ -655,26 +869,26 @@ for_every_set! {
     fn gradient_columns(
         x: &[f32], dy: Source<'_>, more: Option<Source<'_>>, dx: &mut [f32], centers: Centers<'_>, slopes: Slopes<'_>,
     ) {
-        let (n, Centers { scale, shift, delta, .. }) = (dx.len(), centers);
+        let Centers { scale, shift, delta, .. } = centers;
         let (shift, delta, weight) = (Each(shift), Each(delta), Each(slopes.weight));
         let slopes = (Each(slopes.rstd), Each(slopes.mean), Each(slopes.along));
         match scale {
-            None => differentiate(dy, more, dx, along(x, n, (Unit, shift, delta), (Unit, weight), slopes)),
+            None => gradient(x, (dy, more, dx), (Unit, shift, delta), (Unit, weight), slopes),
             Some(scale) => {
-                differentiate(dy, more, dx, along(x, n, (Each(scale), shift, delta), (Unit, weight), slopes));
+                gradient(x, (dy, more, dx), (Each(scale), shift, delta), (Unit, weight), slopes);
             }
         }
     }
 
     /// `dx = dy * factor`, where no gradient goes through statistics.
     fn scale_run(dy: Source<'_>, more: Option<Source<'_>>, dx: &mut [f32], factor: f32) {
-        differentiate(dy, more, dx, |dy, _| dy * factor);
+        differentiate!(dy, more, dx, |dy, i| dy * factor);
     }
 
     /// The same, with a factor for each element.
     fn scale_columns(dy: Source<'_>, more: Option<Source<'_>>, dx: &mut [f32], factor: &[f32]) {
         let factor = &factor[..dx.len()];
-        differentiate(dy, more, dx, |dy, i| dy * factor[i]);
+        differentiate!(dy, more, dx, |dy, i| dy * factor[i]);
     }
 }
 

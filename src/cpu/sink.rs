@@ -5,12 +5,18 @@ use super::simd::{fence, stream};
 /// Elements that are made ready before they go past the cache.
 const PIECE: usize = 1 << 12;
 
-/// Memory for them.
+/// Memory for them. What went past the cache is seen by all threads once it is given up.
 pub(super) struct Piece([f32; PIECE]);
 
 impl Piece {
     pub(super) fn new() -> Self {
         Self([0.0; PIECE])
+    }
+}
+
+impl Drop for Piece {
+    fn drop(&mut self) {
+        fence();
     }
 }
 
@@ -56,7 +62,6 @@ impl Drop for Sink<'_> {
         if let Some(piece) = &mut self.piece {
             let end = self.done + self.waiting;
             stream(&piece.0[..self.waiting], &mut self.to[self.done..end]);
-            fence();
         }
     }
 }

@@ -1,7 +1,7 @@
 //! The statistics of groups: sums in f32 around a number near the mean where that is exact enough, else in f64.
 
 use super::parallel::Scratch;
-use super::simd::{Level, Measure, SEGMENT, column_sums, row_sums, row_sums_around};
+use super::simd::{Level, Measure, SEGMENT, Sums, column_sums, row_sums, row_sums_around};
 use crate::moments::{Spread, Statistics};
 use crate::problem::{Centering, Problem, Scaling};
 
@@ -42,18 +42,28 @@ impl Rules {
 
     /// Of one part of them.
     pub(super) fn part(&self, x: &[f32]) -> Spread {
+        let mut sums = [Sums::default()];
+        row_sums(self.level, x, x.len(), self.measure, &mut sums);
+        self.settled(x.len() as f64, sums[0]).unwrap_or_else(|| self.again(x, sums[0]))
+    }
+
+    /// Of neighbouring rows of `s` elements, none of which has several parts; there is room for their sums.
+    pub(super) fn rows(&self, x: &[f32], s: usize, sums: &mut [Sums], out: &mut [Spread]) {
+        row_sums(self.level, x, s, self.measure, sums);
+        for ((x, sums), out) in x.chunks(s).zip(&*sums).zip(out) {
+            *out = self.settled(s as f64, *sums).unwrap_or_else(|| self.again(x, *sums));
+        }
+    }
+
+    /// Of elements whose first sums are too coarse.
+    #[cold]
+    fn again(&self, x: &[f32], sums: Sums) -> Spread {
         let count = x.len() as f64;
-        let (shift, sums) = row_sums(self.level, x, self.measure);
-        if let Some(spread) = self.settled(count, shift, sums) {
-            return spread;
-        }
-        if let Some(mean) = self.better(count, shift, sums) {
+        let better = self.better(count, sums).and_then(|mean| {
             let sums = row_sums_around(self.level, x, mean);
-            if let Some(spread) = self.settled(count, mean, sums) {
-                return spread;
-            }
-        }
-        self.exact(x.iter().copied())
+            self.settled(count, Sums { sums, shift: mean.into() })
+        });
+        better.unwrap_or_else(|| self.exact(x.iter().copied()))
     }
 
     /// Of each column of `x`, whose rows have `out.len()` elements.
@@ -79,12 +89,12 @@ impl Rules {
             column_sums(self.level, x, shift, self.measure, sum1, sum2);
             let mut again = false;
             for (c, out) in out.iter_mut().enumerate() {
-                let sums = [sum1[c], sum2[c]];
+                let sums = Sums { sums: [sum1[c], sum2[c]], shift: shift[c].into() };
                 // No count: to be taken again.
-                *out = self.settled(count, shift[c], sums).unwrap_or_default();
+                *out = self.settled(count, sums).unwrap_or_default();
                 if out.count == 0.0 {
                     again = true;
-                    shift[c] = self.better(count, shift[c], sums).unwrap_or(f32::NAN);
+                    shift[c] = self.better(count, sums).unwrap_or(f32::NAN);
                 }
             }
             if !again {
@@ -94,8 +104,8 @@ impl Rules {
             sum2.fill(0.0);
             column_sums(self.level, x, shift, self.measure, sum1, sum2);
             for (c, out) in out.iter_mut().enumerate().filter(|(_, out)| out.count == 0.0) {
-                let better =
-                    self.settled(count, shift[c], [sum1[c], sum2[c]]).filter(|_| self.measure == Measure::Both);
+                let sums = Sums { sums: [sum1[c], sum2[c]], shift: shift[c].into() };
+                let better = self.settled(count, sums).filter(|_| self.measure == Measure::Both);
                 *out = better.unwrap_or_else(|| self.exact(x[c..].iter().step_by(width).copied()));
             }
         });
@@ -103,12 +113,11 @@ impl Rules {
 
     /// From sums of distances from `shift`, unless that is too far from the mean, or squares overflowed or may have vanished.
     #[inline]
-    fn settled(&self, count: f64, shift: f32, [sum1, sum2]: [f64; 2]) -> Option<Spread> {
+    fn settled(&self, count: f64, Sums { sums: [sum1, sum2], shift }: Sums) -> Option<Spread> {
         if self.measure != Measure::Both {
             let sound = sum2 < f64::INFINITY && sum2 >= count * self.least;
             return sound.then_some(Spread { count, mean: 0.0, sum: sum2 });
         }
-        let shift = f64::from(shift);
         let of_mean = sum1 * sum1 / count;
         let sum = sum2 - of_mean;
         let near = sum2 < f64::INFINITY && of_mean <= sum2 * 0.25;
@@ -117,8 +126,8 @@ impl Rules {
     }
 
     /// The mean that sums found, if it is one.
-    fn better(&self, count: f64, shift: f32, [sum1, sum2]: [f64; 2]) -> Option<f32> {
-        let mean = (f64::from(shift) + sum1 / count) as f32;
+    fn better(&self, count: f64, Sums { sums: [sum1, sum2], shift }: Sums) -> Option<f32> {
+        let mean = (shift + sum1 / count) as f32;
         (self.measure == Measure::Both && sum2 < f64::INFINITY && mean.is_finite()).then_some(mean)
     }
 
