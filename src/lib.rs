@@ -66,6 +66,8 @@
 //! | a network to train, or a checkpoint | the layers of [`nn`] | the same |
 //! | `&[f32]` and a shape | [`Gpu::run`], [`Gpu::run_blocking`](Gpu#method.run_blocking) | [`Gpu::run_backward`] |
 //! | `ndarray` views (feature `ndarray`) | `Gpu::run_array`, `Gpu::run_array_blocking` | `Gpu::run_backward_array` |
+//! | `&[f32]` or views, and perhaps no GPU (feature `cpu`) | `Engine`: the calls of [`Gpu`] | the same |
+//! | slices on the CPU, with outputs of your own (feature `cpu`) | `Cpu::plan`, `cpu::Plan::run` | `Cpu::plan_backward` |
 //! | a part of a batch that is split over devices | [`Context::plan_moments`], [`Context::plan_from_moments`] | [`Context::plan_backward_sums`], [`Context::plan_backward_from_sums`] |
 //! | an unknown GPU to test (feature `ndarray`) | `Gpu::examine`: checks every norm against float64 | the same |
 //! | `.npy` or `.safetensors` files | the command `wgpu-norm` (feature `cli`): `apply` | `grad` |
@@ -114,6 +116,7 @@
 //! | feature | |
 //! |---|---|
 //! | `backends` (default) | Vulkan, Metal, DX12 and WebGPU; off, choose wgpu's backends yourself |
+//! | `cpu` (default) | the same norms on the CPU, without a device: `Cpu`, `cpu::Plan`, and `Engine`, which chooses |
 //! | `ndarray` (default) | views in and out, the oracle `reference`, and `doctor`, which compares every norm with it |
 //! | `safetensors` | checkpoints of the layers in [`nn`], under PyTorch's keys |
 //! | `cli` | the command `wgpu-norm` |

@@ -1,5 +1,7 @@
 //! Layers: norms that own their parameters, gradients and running statistics, on the GPU.
 //!
+//! Layers own GPU buffers, so they need a device; without one, call the norms on arrays, by [`Cpu`](crate::cpu::Cpu).
+//!
 //! A [`Layer`] is made once, from options. It plans on the first call with a shape and binds on the first call with a set of
 //! buffers. Later calls only record a few dispatches. The caller owns the compute pass, `x`, `y` and their gradients.
 //!
