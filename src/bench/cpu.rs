@@ -79,6 +79,9 @@ impl Subject {
         if case.saves_statistics() {
             subject.statistics = Some(vec![0.0; 4 * norm.statistics_shape().iter().product::<usize>()]);
             subject.run()?;
+            // Backward, they are not what was normalized by.
+            let [.., mean, var] = &mut subject.parameters;
+            (*mean, *var) = (None, None);
         }
         let wanted = match case.direction {
             Direction::Forward => return Ok(subject),

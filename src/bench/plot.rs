@@ -158,7 +158,7 @@ impl Plot<'_> {
         let title = "GB/s of each norm, over GB/s of a copy";
         write(area, title, (MARGIN, MARGIN), text(22, INK, HPos::Left).with_bold())?;
         write(area, description, (MARGIN, MARGIN + 26), text(15, FAINT, HPos::Left))?;
-        let legend = "a copy: the fastest kernel here that copies a tensor of that size; 1 is as fast as memory allows, longer is better";
+        let legend = "a copy of a tensor of that size, the fastest there is here; 1 is as fast as memory allows, longer is better";
         write(area, legend, (MARGIN, MARGIN + 46), text(15, FAINT, HPos::Left))?;
         if self.comparison.is_some() {
             let y = MARGIN + 46;

@@ -24,7 +24,10 @@ pub(crate) fn text(report: &Report, description: &str, comparison: Option<&Compa
         }
     }
     let mut line = |name: &str, meaning: &str| text.push_str(&format!("{name:16}{meaning}\n"));
-    line("copy", "copies a tensor of the same size: the fastest kernel here of ten, timed by turns with the norm");
+    line(
+        "copy",
+        "copies a tensor of the same size, by turns with the norm: the fastest kernel of ten, or memcpy by all threads",
+    );
     line("time", &format!("the median of all rounds, by {}", report.method));
     line("time / copy's", "2.00: the norm takes twice as long as the copy");
     line("bytes / copy's", "2.00: its passes read and write twice as much (of x and y; backward: x, dy and dx)");

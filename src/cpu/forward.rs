@@ -80,6 +80,12 @@ impl Update {
 }
 
 impl Groups<'_> {
+    /// Whether nothing is.
+    fn are_none(&self) -> bool {
+        let of = [&self.mean, &self.rstd, &self.statistics, &self.moments];
+        of.iter().all(|units| units.of.is_empty())
+    }
+
     /// Writes what is asked for of group `g`; what it is normalized by is returned.
     fn keep(&mut self, g: usize, spread: Spread, rules: &Rules, update: Option<Update>) -> Statistics {
         let statistics = rules.statistics(spread);
@@ -273,8 +279,11 @@ impl Forward<'_> {
         let batch = (BATCH / slab).clamp(1, slabs.len().min(ROWS));
         // Rows that take turns with others at each step.
         let rows = layout.shape == Shape::Row && slab <= BATCH;
+        let together = rows && self.affine.run == 1 && self.affine.is_shared();
+        // Nothing but `y` is asked for.
+        let plain = together && !y.is_empty() && self.update.is_none() && groups.are_none();
         let mut piece = self.stream.then(Piece::new);
-        self.cpu.scratch.with(9 * batch * k, |numbers| {
+        self.cpu.scratch.with(11 * batch * k, |numbers| {
             let (spreads, rest) = numbers.split_at_mut(3 * batch * k);
             let (statistics, rest) = rest.split_at_mut(3 * batch * k);
             let spreads: &mut [Spread] = bytemuck::cast_slice_mut(spreads);
@@ -289,8 +298,17 @@ impl Forward<'_> {
                 let given = given.part(elements.clone());
                 let x = given.combine(self.rules.level, y, sum);
                 let source = x.unwrap_or(y);
+                if plain {
+                    let (sums, centers) = rest.split_at_mut(3 * count);
+                    let centers: &mut [Center] = bytemuck::cast_slice_mut(&mut centers[..2 * count]);
+                    if self.rules.ordinary(source, slab, bytemuck::cast_slice_mut(sums), centers) {
+                        self.normalize_rows(x, y, centers, piece.as_mut());
+                        first += count;
+                        continue;
+                    }
+                }
                 if rows {
-                    self.rules.rows(source, slab, &mut bytemuck::cast_slice_mut(rest)[..count], spreads);
+                    self.rules.rows(source, slab, &mut bytemuck::cast_slice_mut(&mut rest[..3 * count]), spreads);
                 } else {
                     for (slab, spreads) in source.chunks(slab).zip(spreads.chunks_mut(k)) {
                         layout.slab_statistics(&self.rules, slab, spreads, &self.cpu.scratch);
@@ -301,22 +319,28 @@ impl Forward<'_> {
                     *statistics = groups.keep(first_group + g, *spread, &self.rules, self.update);
                 }
                 if !y.is_empty() {
-                    let mut sink = Sink::new(y, piece.as_mut().filter(|_| x.is_some()));
-                    if rows && self.affine.run == 1 && self.affine.is_shared() {
+                    if together {
                         let centers: &mut [Center] = bytemuck::cast_slice_mut(&mut rest[..2 * count]);
                         for (center, statistics) in centers.iter_mut().zip(&*statistics) {
                             *center = center_of(statistics);
                         }
-                        let (weight, bias) = (&self.weight[..slab], &self.bias[..slab]);
-                        // All at once: they are no more than a piece.
-                        sink.put(count * slab, |_, y| normalize_rows(self.rules.level, x, y, centers, weight, bias));
+                        self.normalize_rows(x, y, centers, piece.as_mut());
                     } else {
+                        let mut sink = Sink::new(y, piece.as_mut().filter(|_| x.is_some()));
                         self.normalize(elements, x, &mut sink, statistics);
                     }
                 }
                 first += count;
             }
         });
+    }
+
+    /// Rows that share weights, all at once: they are no more than a piece.
+    fn normalize_rows(&self, x: Option<&[f32]>, y: &mut [f32], centers: &[Center], piece: Option<&mut Piece>) {
+        let (slab, elements) = (self.layout.slab(), y.len());
+        let (weight, bias) = (&self.weight[..slab], &self.bias[..slab]);
+        let mut sink = Sink::new(y, piece.filter(|_| x.is_some()));
+        sink.put(elements, |_, y| normalize_rows(self.rules.level, x, y, centers, weight, bias));
     }
 
     /// Few slabs, or large ones: the statistics of all parts, then of groups, then what is normalized by them.

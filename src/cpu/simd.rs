@@ -315,6 +315,9 @@ pub(super) struct Sums {
     pub(super) shift: f64,
 }
 
+/// Larger sums have another scale.
+const LARGE: f64 = (1u128 << 100) as f64;
+
 /// Rows that are no longer than this are taken many at a time, each lane a row.
 pub(super) const SHORT: usize = CHAIN;
 
@@ -724,6 +727,23 @@ for_every_set! {
         } else {
             normalize(x, y, (One(scale), One(shift), One(delta), One(factor)), affine);
         }
+    }
+
+    /// What rows are normalized by, where their sums are exact enough and nothing is out of the ordinary; else false. It is what
+    /// `Rules::settled` and `Rules::statistics` say of each, for many at a time.
+    fn ordinary_centers(sums: &[Sums], count: f64, centered: bool, eps: f64, least: f64, centers: &mut [Center]) -> bool {
+        let mut ordinary = true;
+        for (Sums { sums: [sum1, sum2], shift }, center) in sums.iter().zip(centers) {
+            let (sum1, shift) = if centered { (*sum1, *shift) } else { (0.0, 0.0) };
+            let of_mean = sum1 * sum1 / count;
+            let (sum, mean) = (sum2 - of_mean, shift + sum1 / count);
+            let rounded = mean as f32;
+            ordinary &= (of_mean <= sum2 * 0.25) & (sum >= count * least) & (sum <= LARGE) & (mean.abs() <= LARGE);
+            let rstd = 1.0 / (sum / count + eps).sqrt();
+            let delta = (mean - f64::from(rounded)) as f32;
+            *center = Center { scale: 1.0, shift: rounded, delta, factor: rstd as f32 };
+        }
+        ordinary
     }
 
     /// `y` of rows with the same weights and biases; `x` is `y` where none is given.

@@ -1,7 +1,7 @@
 //! The statistics of groups: sums in f32 around a number near the mean where that is exact enough, else in f64.
 
 use super::parallel::Scratch;
-use super::simd::{Level, Measure, SEGMENT, Sums, column_sums, row_sums, row_sums_around};
+use super::simd::{Center, Level, Measure, SEGMENT, Sums, column_sums, ordinary_centers, row_sums, row_sums_around};
 use crate::moments::{Spread, Statistics};
 use crate::problem::{Centering, Problem, Scaling};
 
@@ -45,6 +45,16 @@ impl Rules {
         let mut sums = [Sums::default()];
         row_sums(self.level, x, x.len(), self.measure, &mut sums);
         self.settled(x.len() as f64, sums[0]).unwrap_or_else(|| self.again(x, sums[0]))
+    }
+
+    /// What neighbouring rows of `s` elements are normalized by, if that is all there is to know and nothing is out of the ordinary.
+    pub(super) fn ordinary(&self, x: &[f32], s: usize, sums: &mut [Sums], centers: &mut [Center]) -> bool {
+        if self.scaling != Scaling::Variance {
+            return false;
+        }
+        row_sums(self.level, x, s, self.measure, sums);
+        let centered = self.measure == Measure::Both;
+        ordinary_centers(self.level, sums, s as f64, centered, self.eps, self.least, centers)
     }
 
     /// Of neighbouring rows of `s` elements, none of which has several parts; there is room for their sums.

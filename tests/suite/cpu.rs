@@ -4,10 +4,11 @@
 use wgpu_norm::cpu::{Cpu, Operands};
 use wgpu_norm::ndarray::{ArrayD, Axis, Slice};
 use wgpu_norm::{
-    Backward, BatchNorm, Error, GroupNorm, Inputs, LayerNorm, LpNorm, Moments, Norm, RmsNorm, VarianceEstimator,
+    Backward, BatchNorm, Engine, Error, Gpu, GroupNorm, Inputs, LayerNorm, LpNorm, Moments, Norm, RmsNorm,
+    VarianceEstimator,
 };
 
-use crate::support::{Case, Data, Gradient, Kind, Runs, close, cpu};
+use crate::support::{Case, Data, Gradient, Kind, Runs, close, cpu, gpu};
 
 /// Every layout, in shapes that go to one thread and to several, as slabs and as stages.
 fn layouts() -> Vec<(Kind, Vec<usize>)> {
@@ -374,6 +375,26 @@ fn what_does_not_fit_is_refused() {
     assert!(cpu().plan_backward(&LpNorm::l1(&[2, 3], &[1]).unwrap(), Backward::new()).is_err());
     let error = cpu().run(&norm, Inputs::new(&x[..])).unwrap_err();
     assert!(matches!(error, Error::Bind(_)), "{error}");
+}
+
+#[test]
+fn an_engine_says_what_it_is() {
+    let x = [1.0, 3.0];
+    let norm = LayerNorm::new(&[1, 2], &[2]).unwrap();
+    let chosen = Engine::new_blocking().unwrap();
+    // Software is used only where it is asked for.
+    let software = |gpu: &Gpu| gpu.adapter_info().device_type == wgpu_norm::wgpu::DeviceType::Cpu;
+    let asked = std::env::var_os("WGPU_ADAPTER_NAME").is_some_and(|name| !name.is_empty());
+    assert!(chosen.gpu().is_none_or(|gpu| !software(gpu) || asked), "{}", chosen.describe());
+    assert!(!chosen.reason().is_empty());
+    for engine in [chosen, gpu().clone().into(), cpu().clone().into()] {
+        assert_ne!(engine.gpu().is_some(), engine.cpu().is_some());
+        let out = engine.run_blocking(&norm, Inputs::new(&x[..])).unwrap();
+        assert!((out.y[1] - 1.0).abs() < 1e-4, "{}", engine.describe());
+        let inputs = Inputs::new(&x[..]).grad_output(&[1.0, 1.0]);
+        let out = engine.run_backward_blocking(&norm, Backward::new(), inputs).unwrap();
+        assert_eq!(out.bias, Some(vec![1.0, 1.0]), "{}", engine.describe());
+    }
 }
 
 /// All of a training batch of no samples: nothing is updated, and gradients are 0.

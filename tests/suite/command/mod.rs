@@ -3,6 +3,7 @@
 //! `command_files.rs` feeds it files that are not what they should be.
 
 mod bench;
+mod device;
 mod doctor;
 mod files;
 mod grad;
