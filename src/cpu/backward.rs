@@ -5,12 +5,12 @@ use std::ops::Range;
 use super::Cpu;
 use super::columns::{Columns, center_of, wide};
 use super::forward::{ALONE, FUSED};
-use super::layout::{Affine, GRAIN, Layout, Run, Shape};
+use super::layout::{Affine, BATCH, GRAIN, Layout, Run, Shape};
 use super::operands::Operands;
 use super::parallel::{Units, each, threads};
 use super::simd::{
-    CHAIN, SEGMENT, Slope, Source, carry, column_dots, gradient_columns, gradient_row, gradient_run, row_dots,
-    row_parameters, scale_columns, scale_run,
+    CHAIN, Center, SEGMENT, Slope, Source, Sums, carry, column_dots, gradient_columns, gradient_row, gradient_rows,
+    gradient_run, row_dots, row_parameters, rows_dots, rows_parameters, scale_columns, scale_run,
 };
 use super::sink::{Piece, Sink};
 use super::statistics::{PARTS, Rules};
@@ -21,6 +21,9 @@ use crate::tensors::Role;
 
 /// Sums of `g` and of `g * xhat`; those of `dy` and of `dy * xhat` are the gradients of bias and weight.
 type Pair = [f64; 2];
+
+/// Most short rows at each step.
+const MANY: usize = 256;
 
 /// Least rows whose gradients of weight and bias are added up together.
 const ROWS: usize = 32;
@@ -183,7 +186,11 @@ impl Gradients<'_> {
                     let (own_dx, rest) = dx.split_at_mut(dx.len().min(slabs.len() * slab));
                     let (own_sums, rest_sums) = sums.split_at_mut(sums.len().min(2 * k * slabs.len()));
                     let (own, rest_memory) = memory.split_at_mut(2 * entries);
-                    self.slabs(slabs, own_dx, own_sums, own);
+                    if self.by_element() && layout.shape == Shape::Row && self.affine.is_shared() && slab <= BATCH {
+                        self.rows(slabs, own_dx, own_sums, own);
+                    } else {
+                        self.slabs(slabs, own_dx, own_sums, own);
+                    }
                     (dx, sums, memory) = (rest, rest_sums, rest_memory);
                 }
             });
@@ -206,6 +213,85 @@ impl Gradients<'_> {
                 }
             });
         }
+    }
+
+    /// Rows with the same weights, many at each step.
+    fn rows(&self, rows: Range<usize>, dx: &mut [f32], sums_out: &mut [f32], parameters: &mut [f64]) {
+        let (s, level) = (self.layout.s, self.rules.level);
+        let batch = (BATCH / s).clamp(1, MANY);
+        let mut piece = self.stream.then(Piece::new);
+        let weight = &self.weight[..s];
+        let numbers = 3 * batch + 3 * batch + 3 * batch + 2 * batch + 2 * batch + 2 * batch;
+        self.cpu.scratch.with(numbers + parameters.len().div_ceil(2), |memory| {
+            let (memory, runs) = memory.split_at_mut(numbers);
+            let runs: &mut [f32] = &mut bytemuck::cast_slice_mut(runs)[..parameters.len()];
+            let (spreads, memory) = memory.split_at_mut(3 * batch);
+            let (statistics, memory) = memory.split_at_mut(3 * batch);
+            let (row_sums, memory) = memory.split_at_mut(3 * batch);
+            let (centers, memory) = memory.split_at_mut(2 * batch);
+            let (sums, slopes) = memory.split_at_mut(2 * batch);
+            let spreads: &mut [Spread] = bytemuck::cast_slice_mut(spreads);
+            let own: &mut [Statistics] = bytemuck::cast_slice_mut(statistics);
+            let row_sums: &mut [Sums] = bytemuck::cast_slice_mut(row_sums);
+            let centers: &mut [Center] = bytemuck::cast_slice_mut(centers);
+            let sums: &mut [Pair] = bytemuck::cast_slice_mut(sums);
+            let slopes: &mut [Slope] = bytemuck::cast_slice_mut(slopes);
+            let mut first = rows.start;
+            while first < rows.end {
+                let count = batch.min(rows.end - first);
+                let elements = first * s..(first + count) * s;
+                let x = &self.x[elements.clone()];
+                let statistics = match self.known {
+                    Some(known) => &known[first..first + count],
+                    None => {
+                        self.rules.rows(x, s, &mut row_sums[..count], spreads);
+                        for (statistics, spread) in own.iter_mut().zip(&*spreads).take(count) {
+                            *statistics = self.rules.statistics(*spread);
+                        }
+                        &own[..count]
+                    }
+                };
+                let centers = &mut centers[..count];
+                for (center, statistics) in centers.iter_mut().zip(statistics) {
+                    *center = center_of(statistics);
+                }
+                let place = (first - rows.start) * s..(first - rows.start + count) * s;
+                let dx = if dx.is_empty() { &mut [] } else { &mut dx[place] };
+                let dy = self.dy.map_or(&*dx, |dy| &dy[elements.clone()]);
+                let sums = &mut sums[..count];
+                if self.sums {
+                    rows_dots(level, x, dy, centers, weight, sums);
+                }
+                if !runs.is_empty() {
+                    // Chains of rows end where they do whatever the batch.
+                    let (mut row, start) = (0, first - rows.start);
+                    while row < count {
+                        let end = count.min(row + CHAIN - (start + row) % CHAIN);
+                        let (bias, weight) = runs.split_at_mut(s);
+                        let own = row * s..end * s;
+                        rows_parameters(level, &x[own.clone()], &dy[own], &centers[row..end], bias, weight);
+                        if (start + end) % CHAIN == 0 || first + end == rows.end {
+                            carry(level, runs, parameters);
+                        }
+                        row = end;
+                    }
+                }
+                for (out, sum) in sums_out.chunks_mut(2).skip(first - rows.start).zip(&*sums) {
+                    (out[0], out[1]) = (sum[0] as f32, sum[1] as f32);
+                }
+                if !dx.is_empty() {
+                    for ((slope_of, statistics), sums) in slopes.iter_mut().zip(statistics).zip(&*sums) {
+                        *slope_of = slope(statistics, *sums, self.centered);
+                    }
+                    // All at once: they are no more than a piece.
+                    Sink::new(dx, piece.as_mut()).put(count * s, |_, dx| {
+                        let (x, dy, more) = self.read(elements.start, dx.len());
+                        gradient_rows(level, x, dy, more, dx, centers, &slopes[..count], weight);
+                    });
+                }
+                first += count;
+            }
+        });
     }
 
     /// Some slabs one after the other, and what they give to the gradients of parameters.
@@ -571,10 +657,7 @@ impl Gradients<'_> {
     fn read(&self, at: usize, count: usize) -> (&[f32], Source<'_>, Option<Source<'_>>) {
         let own = at..at + count;
         let dy = self.dy.map_or(Source::Here, |dy| Source::Apart(&dy[own.clone()]));
-        let more = self.more.map(|more| match more {
-            Source::Apart(more) => Source::Apart(&more[own.clone()]),
-            Source::Here => Source::Here,
-        });
+        let more = self.more.as_ref().map(|more| more.part(own.clone()));
         (&self.x[own], dy, more)
     }
 

@@ -9,6 +9,8 @@
 // Compilers vectorize loops over numbers of several tensors best.
 #![allow(clippy::needless_range_loop)]
 
+use std::ops::Range;
+
 /// Lanes of a sum: the element at place `i` of a row goes to lane `i % LANES`.
 pub(super) const LANES: usize = 32;
 
@@ -391,6 +393,16 @@ fn short_sums(tile: &Tile, s: usize, measure: Measure, out: &mut [Sums]) {
     }
 }
 
+/// The centres of short rows.
+#[inline(always)]
+fn side_by_side(centers: &[Center]) -> [Block; 3] {
+    let mut of = [[0.0; LANES]; 3];
+    for (i, center) in centers.iter().enumerate().take(LANES) {
+        (of[0][i], of[1][i], of[2][i]) = (center.shift, center.delta, center.factor);
+    }
+    of
+}
+
 /// Turns rows of `s` elements into a tile.
 #[inline(always)]
 fn gather(x: &[f32], s: usize, tile: &mut Tile) {
@@ -451,6 +463,16 @@ fn normalize<S: Lane, C: Lane, D: Lane, F: Lane, W: Lane, B: Lane>(
 pub(super) enum Source<'a> {
     Apart(&'a [f32]),
     Here,
+}
+
+impl Source<'_> {
+    /// That of some elements.
+    pub(super) fn part(&self, elements: Range<usize>) -> Self {
+        match self {
+            Self::Apart(values) => Self::Apart(&values[elements]),
+            Self::Here => Self::Here,
+        }
+    }
 }
 
 /// Writes to `$dx` what `$one` makes of each element of `$dy`, and adds `$more`. A closure would not always be inlined.
@@ -573,6 +595,25 @@ fn dot_chain<S: Lane, W: Lane>(x: &[f32], dy: &[f32], scale: S, center: Center, 
         }
     }
     runs
+}
+
+/// Adds what one row gives to the gradients of bias and weight.
+#[inline(always)]
+fn parameters(x: &[f32], dy: &[f32], center: Center, bias: &mut [f32], weight: &mut [f32]) {
+    let Center { scale, shift, delta, factor } = center;
+    let n = dy.len();
+    let (x, bias, weight) = (&x[..n], &mut bias[..n], &mut weight[..n]);
+    if scale == 1.0 {
+        for i in 0..n {
+            bias[i] += dy[i];
+            weight[i] += dy[i] * (((x[i] - shift) - delta) * factor);
+        }
+    } else {
+        for i in 0..n {
+            bias[i] += dy[i];
+            weight[i] += dy[i] * ((((x[i] * scale) - shift) - delta) * factor);
+        }
+    }
 }
 
 /// Adds what `W` neighbouring columns give in each row of `rows`, which are `pitch` apart.
@@ -765,10 +806,7 @@ for_every_set! {
         for (number, (y, centers)) in y.chunks_mut(s * LANES).zip(centers.chunks(LANES)).enumerate() {
             let mut tile = [[0.0; LANES]; SHORT];
             gather(x.map_or(&*y, |x| &x[number * s * LANES..][..y.len()]), s, &mut tile);
-            let (mut shift, mut delta, mut factor) = ([0.0; LANES], [0.0; LANES], [0.0; LANES]);
-            for (i, center) in centers.iter().enumerate() {
-                (shift[i], delta[i], factor[i]) = (center.shift, center.delta, center.factor);
-            }
+            let [shift, delta, factor] = side_by_side(centers);
             for ((of, weight), bias) in tile.iter_mut().zip(weight).zip(bias) {
                 for i in 0..LANES {
                     of[i] = ((of[i] - shift[i]) - delta[i]) * factor[i] * weight + bias;
@@ -822,6 +860,83 @@ for_every_set! {
         }
     }
 
+    /// The same of rows with the same weights, for each its own.
+    fn rows_dots(x: &[f32], dy: &[f32], centers: &[Center], weight: &[f32], out: &mut [[f64; 2]]) {
+        let s = weight.len();
+        if s > SHORT || centers.iter().any(|center| center.scale != 1.0) {
+            for (((x, dy), center), out) in x.chunks(s).zip(dy.chunks(s)).zip(centers).zip(out) {
+                *out = if center.scale == 1.0 {
+                    dots(x, dy, Unit, *center, Each(weight))
+                } else {
+                    dots(x, dy, One(center.scale), *center, Each(weight))
+                };
+            }
+            return;
+        }
+        let (xs, dys) = (x.chunks(s * LANES), dy.chunks(s * LANES));
+        for (((x, dy), centers), out) in xs.zip(dys).zip(centers.chunks(LANES)).zip(out.chunks_mut(LANES)) {
+            let mut tiles = [[[0.0; LANES]; SHORT]; 2];
+            gather(x, s, &mut tiles[0]);
+            gather(dy, s, &mut tiles[1]);
+            let [shift, delta, factor] = side_by_side(centers);
+            let (mut run1, mut run2) = ([0.0; LANES], [0.0; LANES]);
+            for ((x, dy), weight) in tiles[0].iter().zip(&tiles[1]).zip(weight) {
+                for i in 0..LANES {
+                    let g = dy[i] * weight;
+                    run1[i] += g;
+                    run2[i] += g * (((x[i] - shift[i]) - delta[i]) * factor[i]);
+                }
+            }
+            for (i, out) in out.iter_mut().enumerate().take(LANES) {
+                *out = [run1[i].into(), run2[i].into()];
+            }
+        }
+    }
+
+    /// `dx` of rows with the same weights.
+    fn gradient_rows(
+        x: &[f32], dy: Source<'_>, more: Option<Source<'_>>, dx: &mut [f32], centers: &[Center], slopes: &[Slope], weight: &[f32],
+    ) {
+        let s = weight.len();
+        let plain = matches!((dy, more), (Source::Apart(_), None));
+        if s > SHORT || !plain || centers.iter().any(|center| center.scale != 1.0) {
+            for (row, ((dx, center), slope)) in dx.chunks_mut(s).zip(centers).zip(slopes).enumerate() {
+                let own = row * s..(row + 1) * s;
+                let (dy, more) = (dy.part(own.clone()), more.map(|more| more.part(own.clone())));
+                let (shift, delta) = (One(center.shift), One(center.delta));
+                let slopes = (One(slope.rstd), One(slope.mean), One(slope.along));
+                if center.scale == 1.0 {
+                    gradient(&x[own], (dy, more, dx), (Unit, shift, delta), (Unit, Each(weight)), slopes);
+                } else {
+                    let center = (One(center.scale), shift, delta);
+                    gradient(&x[own], (dy, more, dx), center, (One(slope.root), Each(weight)), slopes);
+                }
+            }
+            return;
+        }
+        let Source::Apart(dy) = dy else { return };
+        let (xs, dys) = (x.chunks(s * LANES), dy.chunks(s * LANES));
+        for (number, ((x, dy), dx)) in xs.zip(dys).zip(dx.chunks_mut(s * LANES)).enumerate() {
+            let own = number * LANES..centers.len().min((number + 1) * LANES);
+            let mut tiles = [[[0.0; LANES]; SHORT]; 2];
+            gather(x, s, &mut tiles[0]);
+            gather(dy, s, &mut tiles[1]);
+            let [shift, delta, _] = side_by_side(&centers[own.clone()]);
+            let (mut rstd, mut mean, mut along) = ([0.0; LANES], [0.0; LANES], [0.0; LANES]);
+            for (i, slope) in slopes[own].iter().enumerate() {
+                (rstd[i], mean[i], along[i]) = (slope.rstd, slope.mean, slope.along);
+            }
+            let [of_x, of_dy] = &mut tiles;
+            for ((x, dy), weight) in of_x.iter_mut().zip(of_dy).zip(weight) {
+                for i in 0..LANES {
+                    let e = (x[i] - shift[i]) - delta[i];
+                    x[i] = rstd[i] * ((dy[i] * weight - mean[i]) - e * along[i]);
+                }
+            }
+            scatter(of_x, s, dx);
+        }
+    }
+
     /// Adds the sums of `dy` and of `dy * xhat` of each column to `sum1` and `sum2`.
     fn column_dots(x: &[f32], dy: &[f32], centers: Centers<'_>, sum1: &mut [f64], sum2: &mut [f64]) {
         let width = centers.shift.len();
@@ -833,19 +948,14 @@ for_every_set! {
 
     /// Adds what one row gives to the gradients of bias and weight, which each element has its own of.
     fn row_parameters(x: &[f32], dy: &[f32], center: Center, bias: &mut [f32], weight: &mut [f32]) {
-        let Center { scale, shift, delta, factor } = center;
-        let n = dy.len();
-        let (x, bias, weight) = (&x[..n], &mut bias[..n], &mut weight[..n]);
-        if scale == 1.0 {
-            for i in 0..n {
-                bias[i] += dy[i];
-                weight[i] += dy[i] * (((x[i] - shift) - delta) * factor);
-            }
-        } else {
-            for i in 0..n {
-                bias[i] += dy[i];
-                weight[i] += dy[i] * ((((x[i] * scale) - shift) - delta) * factor);
-            }
+        parameters(x, dy, center, bias, weight);
+    }
+
+    /// The same of rows that share them.
+    fn rows_parameters(x: &[f32], dy: &[f32], centers: &[Center], bias: &mut [f32], weight: &mut [f32]) {
+        let s = bias.len();
+        for ((x, dy), center) in x.chunks(s).zip(dy.chunks(s)).zip(centers) {
+            parameters(x, dy, *center, bias, weight);
         }
     }
 
