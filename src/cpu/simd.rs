@@ -616,6 +616,32 @@ fn parameters(x: &[f32], dy: &[f32], center: Center, bias: &mut [f32], weight: &
     }
 }
 
+/// The same of `W` elements of each of some rows, in the order of the rows.
+#[inline(always)]
+fn parameter_strip<const W: usize>(
+    column: usize,
+    [x, dy]: [&[f32]; 2],
+    centers: &[Center],
+    [bias, weight]: &mut [&mut [f32]; 2],
+) {
+    let s = bias.len();
+    let (Some(bias), Some(weight)) = (bias[column..].first_chunk_mut::<W>(), weight[column..].first_chunk_mut::<W>())
+    else {
+        return;
+    };
+    let (mut sum, mut product) = (*bias, *weight);
+    for (row, center) in centers.iter().enumerate() {
+        let Center { shift, delta, factor, .. } = *center;
+        let at = row * s + column;
+        let (x, dy) = (&x[at..at + W], &dy[at..at + W]);
+        for i in 0..W {
+            sum[i] += dy[i];
+            product[i] += dy[i] * (((x[i] - shift) - delta) * factor);
+        }
+    }
+    (*bias, *weight) = (sum, product);
+}
+
 /// Adds what `W` neighbouring columns give in each row of `rows`, which are `pitch` apart.
 #[inline(always)]
 fn strip<const W: usize>(rows: usize, sums: [&mut [f64]; 2], mut row: impl FnMut(usize, &mut [f32; W], &mut [f32; W])) {
@@ -954,6 +980,10 @@ for_every_set! {
     /// The same of rows that share them.
     fn rows_parameters(x: &[f32], dy: &[f32], centers: &[Center], bias: &mut [f32], weight: &mut [f32]) {
         let s = bias.len();
+        if centers.iter().all(|center| center.scale == 1.0) {
+            strips!(s, parameter_strip([x, dy], centers, &mut [bias, weight]));
+            return;
+        }
         for ((x, dy), center) in x.chunks(s).zip(dy.chunks(s)).zip(centers) {
             parameters(x, dy, *center, bias, weight);
         }
