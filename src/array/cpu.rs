@@ -142,7 +142,7 @@ fn zeros(problem: &Problem, role: Role) -> Vec<f32> {
 impl<'a> Inputs<&'a [f32]> {
     /// What is given, to be read.
     fn operands(&self) -> Operands<'a> {
-        let given = Role::GIVEN.into_iter().filter_map(|role| Some((role, *self.get(role)?)));
+        let given = Role::given().filter_map(|role| Some((role, *self.get(role)?)));
         given.fold(Operands::default(), |operands, (role, values)| operands.read(role, values))
     }
 }

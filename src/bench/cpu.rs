@@ -5,8 +5,8 @@ use std::time::Instant;
 use ndarray::ArrayD;
 use rayon::prelude::*;
 use wgpu_norm::cpu::{Cpu, Operands, Plan};
-use wgpu_norm::reference::{self, TOLERANCE};
-use wgpu_norm::sample::Parameters;
+use wgpu_norm::reference::TOLERANCE;
+use wgpu_norm::sample::{Exact, Parameters, wide};
 use wgpu_norm::{Backward, BindError, DEFAULT_EPS, Error};
 
 use super::report::{Copy, Outcome, Report, Row, Speed};
@@ -125,25 +125,23 @@ impl Subject {
 
     /// The largest error, relative to the size of the terms.
     fn error(&self, case: &Case, tensors: &Tensors) -> f64 {
-        let off = |got: &[f32], want: &ArrayD<f64>, scale: &ArrayD<f64>| {
-            let got = ArrayD::from_shape_vec(want.raw_dim(), got.to_vec());
-            got.map_or(f64::INFINITY, |got| {
-                reference::largest_error(got.view(), want.view(), scale.view()).map_or(0.0, |worst| worst.relative)
-            })
+        let exact = Exact::of(&tensors.x, &tensors.parameters, DEFAULT_EPS);
+        let wanted = match &tensors.grad_output {
+            Some(grad_output) => case.kind.gradients_wanted(&exact, &wide(grad_output)),
+            None => case.kind.outputs(&exact, None),
         };
-        let Some(grad_output) = &tensors.grad_output else {
-            let want = case.kind.oracle(&tensors.x, &tensors.parameters, DEFAULT_EPS);
-            return off(&self.out, &want.y, &want.scale);
-        };
-        let Some(want) = case.kind.gradients(&tensors.x, grad_output, &tensors.parameters, DEFAULT_EPS) else {
-            return f64::INFINITY;
-        };
-        let mut error = off(&self.out, &want.dx, &want.dx_scale);
-        for (got, want, scale) in
-            [(&self.grad_weight, &want.dweight, &want.dweight_scale), (&self.grad_bias, &want.dbias, &want.dbias_scale)]
-        {
+        let mut error: f64 = 0.0;
+        for wanted in &wanted {
+            let got = match wanted.output {
+                "y" | "grad_input" => Some(&self.out),
+                "grad_weight" => self.grad_weight.as_ref(),
+                "grad_bias" => self.grad_bias.as_ref(),
+                _ => None,
+            };
             if let Some(got) = got {
-                error = error.max(off(got, want, scale));
+                let got = ArrayD::from_shape_vec(wanted.value.raw_dim(), got.clone());
+                let worst = got.map_or(f64::INFINITY, |got| wanted.worst(&got).map_or(0.0, |worst| worst.relative));
+                error = error.max(worst);
             }
         }
         error

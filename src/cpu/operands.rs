@@ -11,7 +11,7 @@ use crate::tensors::{Role, is_written, presence, shape};
 /// [`Operands::residual_in_place`], [`Operands::backward_in_place`] and [`Operands::grad_residual_in_place`].
 #[derive(Debug, Default)]
 pub struct Operands<'a> {
-    tensors: [Tensor<'a>; Role::GIVEN.len()],
+    tensors: [Tensor<'a>; Role::GIVEN],
     pub(super) batches: Option<&'a mut u32>,
 }
 
@@ -209,7 +209,7 @@ impl<'a> Operands<'a> {
             Role::Batches => self.batches.is_some(),
             role => !matches!(self.tensors[role as usize], Tensor::None),
         })?;
-        for role in Role::GIVEN {
+        for role in Role::given() {
             let length = match &self.tensors[role as usize] {
                 Tensor::None | Tensor::Under => continue,
                 Tensor::Read(values) => {

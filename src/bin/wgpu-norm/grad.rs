@@ -42,9 +42,8 @@ pub(crate) fn run(grad: &Grad) -> Result<(), Failure> {
         let _progress = Progress::spinner(format!("gradients of {name} norm"));
         let inputs = parameters.map(|array| array.values.view()).beside(x.values.view()).grad_output(dy.values.view());
         let start = Instant::now();
-        let gradients = engine
-            .run_backward_array_blocking(norm.as_ref(), wanted, inputs)
-            .map_err(|error| refused(&error))?;
+        let gradients =
+            engine.run_backward_array_blocking(norm.as_ref(), wanted, inputs).map_err(|error| refused(&error))?;
         (gradients, start.elapsed())
     };
     let checked = grad.run.check.then(|| {
