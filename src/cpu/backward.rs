@@ -270,7 +270,7 @@ impl Gradients<'_> {
                         let (bias, weight) = runs.split_at_mut(s);
                         let own = row * s..end * s;
                         rows_parameters(level, &x[own.clone()], &dy[own], &centers[row..end], bias, weight);
-                        if (start + end) % CHAIN == 0 || first + end == rows.end {
+                        if (start + end).is_multiple_of(CHAIN) || first + end == rows.end {
                             carry(level, runs, parameters);
                         }
                         row = end;

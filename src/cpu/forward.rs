@@ -308,7 +308,7 @@ impl Forward<'_> {
                     }
                 }
                 if rows {
-                    self.rules.rows(source, slab, &mut bytemuck::cast_slice_mut(&mut rest[..3 * count]), spreads);
+                    self.rules.rows(source, slab, bytemuck::cast_slice_mut(&mut rest[..3 * count]), spreads);
                 } else {
                     for (slab, spreads) in source.chunks(slab).zip(spreads.chunks_mut(k)) {
                         layout.slab_statistics(&self.rules, slab, spreads, &self.cpu.scratch);
