@@ -115,7 +115,7 @@ pub(super) fn run(cpu: &Cpu, problem: &Problem, wanted: Backward, mut operands: 
             centered: problem.centering == Centering::Mean,
             wanted,
             sums: !running && !from_sums && (wanted.input || matches!(problem.task, Task::BackwardSums(_))),
-            stream: apart && cpu.streams(layout.elements()),
+            stream: apart && cpu.streams(3 * layout.elements()),
         };
         match given_sums {
             Some(sums) => gradients.by_sums(sums, dx),
@@ -219,7 +219,7 @@ impl Gradients<'_> {
     fn rows(&self, rows: Range<usize>, dx: &mut [f32], sums_out: &mut [f32], parameters: &mut [f64]) {
         let (s, level) = (self.layout.s, self.rules.level);
         let batch = (BATCH / s).clamp(1, MANY);
-        let mut piece = self.stream.then(Piece::new);
+        let mut piece = self.stream.then(|| Piece::new(self.rules.level));
         let weight = &self.weight[..s];
         let numbers = 3 * batch + 3 * batch + 3 * batch + 2 * batch + 2 * batch + 2 * batch;
         self.cpu.scratch.with(numbers + parameters.len().div_ceil(2), |memory| {
@@ -298,7 +298,7 @@ impl Gradients<'_> {
     fn slabs(&self, slabs: Range<usize>, dx: &mut [f32], sums_out: &mut [f32], parameters: &mut [f64]) {
         let layout = &self.layout;
         let (slab, k) = (layout.slab(), layout.k);
-        let mut piece = self.stream.then(Piece::new);
+        let mut piece = self.stream.then(|| Piece::new(self.rules.level));
         let by_element = self.by_element();
         let runs = if by_element && !parameters.is_empty() { parameters.len() } else { 0 };
         let lanes = if by_element { 0 } else { 2 * self.lanes() };
@@ -613,7 +613,7 @@ impl Gradients<'_> {
             let units = Units { of: dx, per: unit };
             each(0..layout.elements() / unit, (GRAIN / unit).max(1), units, &|range: Range<usize>, dx| {
                 let elements = range.start * unit..range.end * unit;
-                let mut piece = self.stream.then(Piece::new);
+                let mut piece = self.stream.then(|| Piece::new(self.rules.level));
                 let first = elements.start / layout.slab() * layout.k;
                 let mut sink = Sink::new(dx.of, piece.as_mut());
                 self.gradient(elements, &mut sink, &statistics[first..], &slopes[first..]);

@@ -148,7 +148,7 @@ pub(super) fn run(cpu: &Cpu, problem: &Problem, mut operands: Operands<'_>) {
         };
         let batches = operands.batches.take();
         let update = Update::new(problem, batches.as_deref().copied());
-        let stream = cpu.streams(layout.elements());
+        let stream = cpu.streams(2 * layout.elements());
         let rules = Rules::new(problem, cpu.level);
         let forward = Forward { cpu, rules, layout, affine, weight, bias, update, stream };
         let counted = forward.run(problem, operands);
@@ -282,7 +282,7 @@ impl Forward<'_> {
         let together = rows && self.affine.run == 1 && self.affine.is_shared();
         // Nothing but `y` is asked for.
         let plain = together && !y.is_empty() && self.update.is_none() && groups.are_none();
-        let mut piece = self.stream.then(Piece::new);
+        let mut piece = self.stream.then(|| Piece::new(self.rules.level));
         self.cpu.scratch.with(11 * batch * k, |numbers| {
             let (spreads, rest) = numbers.split_at_mut(3 * batch * k);
             let (statistics, rest) = rest.split_at_mut(3 * batch * k);
@@ -384,7 +384,7 @@ impl Forward<'_> {
         let units = Units { of: y, per: unit };
         each(0..layout.elements() / unit.max(1), (GRAIN / unit.max(1)).max(1), units, &|range: Range<usize>, y| {
             let elements = range.start * unit..range.end * unit;
-            let mut piece = (self.stream && x.is_some()).then(Piece::new);
+            let mut piece = (self.stream && x.is_some()).then(|| Piece::new(self.rules.level));
             let x = x.map(|x| &x[elements.clone()]);
             let first = elements.start / slab * layout.k;
             self.normalize(elements, x, &mut Sink::new(y.of, piece.as_mut()), &statistics[first..]);

@@ -1053,23 +1053,30 @@ for_every_set! {
 }
 
 /// Copies to memory past the cache, which has no use for what is larger than itself. Where that is not possible, it is a copy.
-pub(super) fn stream(from: &[f32], to: &mut [f32]) {
+pub(super) fn stream(level: Level, from: &[f32], to: &mut [f32]) {
     #[cfg(target_arch = "x86_64")]
-    {
-        use std::arch::x86_64::{__m128, _mm_loadu_ps, _mm_stream_ps};
-        // SAFETY: any bits are an f32, and four of them an __m128.
-        let (before, lines, after) = unsafe { to.align_to_mut::<__m128>() };
-        let (first, rest) = from.split_at(before.len());
-        let (middle, last) = rest.split_at(4 * lines.len());
-        before.copy_from_slice(first);
-        for (to, from) in lines.iter_mut().zip(middle.chunks_exact(4)) {
-            // SAFETY: both are four f32, and `to` is aligned; every x86_64 has SSE.
-            unsafe { _mm_stream_ps(std::ptr::from_mut(to).cast(), _mm_loadu_ps(from.as_ptr())) };
-        }
-        after.copy_from_slice(last);
+    if level.0 == Set::Avx2 {
+        // SAFETY: only `Level::detect` makes this level, where the processor has AVX2, and so AVX.
+        return unsafe { stream_avx(from, to) };
     }
-    #[cfg(not(target_arch = "x86_64"))]
+    let _ = level;
     to.copy_from_slice(from);
+}
+
+#[cfg(target_arch = "x86_64")]
+#[target_feature(enable = "avx")]
+fn stream_avx(from: &[f32], to: &mut [f32]) {
+    use std::arch::x86_64::{__m256, _mm256_loadu_ps, _mm256_stream_ps};
+    // SAFETY: any bits are an f32, and eight of them an __m256.
+    let (before, lines, after) = unsafe { to.align_to_mut::<__m256>() };
+    let (first, rest) = from.split_at(before.len());
+    let (middle, last) = rest.split_at(8 * lines.len());
+    before.copy_from_slice(first);
+    for (to, from) in lines.iter_mut().zip(middle.chunks_exact(8)) {
+        // SAFETY: both are eight f32, and `to` is aligned.
+        unsafe { _mm256_stream_ps(std::ptr::from_mut(to).cast(), _mm256_loadu_ps(from.as_ptr())) };
+    }
+    after.copy_from_slice(last);
 }
 
 /// Makes what was streamed visible to other threads.

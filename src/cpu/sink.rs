@@ -1,16 +1,16 @@
 //! Where results go, piece by piece: to their place, or past the cache.
 
-use super::simd::{fence, stream};
+use super::simd::{Level, fence, stream};
 
 /// Elements that are made ready before they go past the cache.
 const PIECE: usize = 1 << 12;
 
 /// Memory for them. What went past the cache is seen by all threads once it is given up.
-pub(super) struct Piece([f32; PIECE]);
+pub(super) struct Piece([f32; PIECE], Level);
 
 impl Piece {
-    pub(super) fn new() -> Self {
-        Self([0.0; PIECE])
+    pub(super) fn new(level: Level) -> Self {
+        Self([0.0; PIECE], level)
     }
 }
 
@@ -49,7 +49,7 @@ impl<'a> Sink<'a> {
             self.waiting += part;
             at += part;
             if self.waiting == PIECE {
-                stream(&piece.0, &mut self.to[self.done..self.done + PIECE]);
+                stream(piece.1, &piece.0, &mut self.to[self.done..self.done + PIECE]);
                 self.done += PIECE;
                 self.waiting = 0;
             }
@@ -61,7 +61,7 @@ impl Drop for Sink<'_> {
     fn drop(&mut self) {
         if let Some(piece) = &mut self.piece {
             let end = self.done + self.waiting;
-            stream(&piece.0[..self.waiting], &mut self.to[self.done..end]);
+            stream(piece.1, &piece.0[..self.waiting], &mut self.to[self.done..end]);
         }
     }
 }
