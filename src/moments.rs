@@ -35,16 +35,16 @@ pub struct Moments {
 
 /// What values are taken times, and what then their count is; as in `shaders/shared/record.wgsl`.
 #[derive(Clone, Copy)]
-struct Scale {
-    of_values: f64,
-    of_count: f64,
+pub(crate) struct Scale {
+    pub(crate) of_values: f64,
+    pub(crate) of_count: f64,
 }
 
-const SCALE_1: Scale = Scale { of_values: 1.0, of_count: 1.0 };
-const OF_SMALL: Scale = Scale { of_values: power_of_two(96), of_count: power_of_two(64) };
-const OF_LARGE: Scale = Scale { of_values: power_of_two(-84), of_count: power_of_two(-64) };
+pub(crate) const SCALE_1: Scale = Scale { of_values: 1.0, of_count: 1.0 };
+pub(crate) const OF_SMALL: Scale = Scale { of_values: power_of_two(96), of_count: power_of_two(64) };
+pub(crate) const OF_LARGE: Scale = Scale { of_values: power_of_two(-84), of_count: power_of_two(-64) };
 
-const fn power_of_two(exponent: i64) -> f64 {
+pub(crate) const fn power_of_two(exponent: i64) -> f64 {
     f64::from_bits(((1023 + exponent) as u64) << 52)
 }
 
@@ -107,7 +107,7 @@ impl From<Spread> for Moments {
 }
 
 /// A mean as two f32. An infinite one is kept whole in the first.
-fn split(mean: f64) -> (f32, f32) {
+pub(crate) fn split(mean: f64) -> (f32, f32) {
     let shift = mean as f32;
     (shift, if shift.is_finite() { (mean - f64::from(shift)) as f32 } else { 0.0 })
 }
@@ -157,49 +157,8 @@ impl Moments {
     }
 }
 
-/// What a group is normalized by: `((x * scale - shift) - delta) * factor`.
-#[derive(Debug, Clone, Copy, PartialEq, Default, bytemuck::Pod, bytemuck::Zeroable)]
-#[repr(C)]
-pub(crate) struct Statistics {
-    pub(crate) count: f64,
-    pub(crate) scale: f32,
-    pub(crate) shift: f32,
-    pub(crate) delta: f32,
-    pub(crate) factor: f32,
-}
-
-impl Statistics {
-    /// Of a group that is multiplied by `rstd`. Sums below `least` times the count are small, so that their scale is another, as
-    /// are large ones, whose roots may be no normal f32.
-    pub(crate) fn new(spread: Spread, rstd: f64, least: f64) -> Self {
-        let Spread { count, mean, sum } = spread;
-        let scale = if sum > power_of_two(100) {
-            OF_LARGE
-        } else if sum < count * least && mean.abs() < 1.0 {
-            OF_SMALL
-        } else {
-            SCALE_1
-        };
-        let (shift, delta) = split(mean * scale.of_values);
-        Self { count, scale: scale.of_values as f32, shift, delta, factor: (rstd / scale.of_values) as f32 }
-    }
-
-    /// As they are saved.
-    pub(crate) fn packed(self) -> [f32; 4] {
-        let of_count = [OF_SMALL, OF_LARGE].iter().find(|scale| scale.of_values as f32 == self.scale);
-        let count = self.count * of_count.map_or(1.0, |scale| scale.of_count);
-        [count as f32, self.shift, self.delta, self.factor]
-    }
-
-    /// As they were saved.
-    pub(crate) fn unpacked([tagged_count, shift, delta, factor]: [f32; 4]) -> Self {
-        let scale = scale_of(tagged_count);
-        let count = f64::from(tagged_count) / scale.of_count;
-        Self { count, scale: scale.of_values as f32, shift, delta, factor }
-    }
-}
-
-fn scale_of(tagged_count: f32) -> Scale {
+/// The scale that a count says.
+pub(crate) fn scale_of(tagged_count: f32) -> Scale {
     match tagged_count {
         count if count > f32::powi(2.0, 62) => OF_SMALL,
         count if count > 0.0 && count < 0.5 => OF_LARGE,

@@ -13,9 +13,9 @@ use super::simd::{
     gradient_run, row_dots, row_parameters, rows_dots, rows_parameters, scale_columns, scale_run,
 };
 use super::sink::{Piece, Sink};
-use super::statistics::{PARTS, Rules};
+use super::statistics::{PARTS, Rules, Statistics};
 use crate::backward::Backward;
-use crate::moments::{Spread, Statistics};
+use crate::moments::Spread;
 use crate::problem::{Centering, Problem, Task};
 use crate::tensors::Role;
 

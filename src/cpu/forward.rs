@@ -9,8 +9,8 @@ use super::operands::Operands;
 use super::parallel::{Cut, Units, each, threads};
 use super::simd::{Center, Level, add, add_to, normalize_columns, normalize_row, normalize_rows, normalize_run};
 use super::sink::{Piece, Sink};
-use super::statistics::Rules;
-use crate::moments::{Moments, Spread, Statistics};
+use super::statistics::{Rules, Statistics};
+use crate::moments::{Moments, Spread};
 use crate::problem::{Average, Problem, Source, Task, VarianceEstimator};
 use crate::tensors::Role;
 

@@ -2,8 +2,50 @@
 
 use super::parallel::Scratch;
 use super::simd::{Center, Level, Measure, SEGMENT, Sums, column_sums, ordinary_centers, row_sums, row_sums_around};
-use crate::moments::{Spread, Statistics};
+use crate::moments::{OF_LARGE, OF_SMALL, SCALE_1, Spread, power_of_two, scale_of, split};
 use crate::problem::{Centering, Problem, Scaling};
+
+/// What a group is normalized by: `((x * scale - shift) - delta) * factor`.
+#[derive(Debug, Clone, Copy, PartialEq, Default, bytemuck::Pod, bytemuck::Zeroable)]
+#[repr(C)]
+pub(super) struct Statistics {
+    pub(super) count: f64,
+    pub(super) scale: f32,
+    pub(super) shift: f32,
+    pub(super) delta: f32,
+    pub(super) factor: f32,
+}
+
+impl Statistics {
+    /// Of a group that is multiplied by `rstd`. Sums below `least` times the count are small, so that their scale is another, as
+    /// are large ones, whose roots may be no normal f32.
+    pub(super) fn new(spread: Spread, rstd: f64, least: f64) -> Self {
+        let Spread { count, mean, sum } = spread;
+        let scale = if sum > power_of_two(100) {
+            OF_LARGE
+        } else if sum < count * least && mean.abs() < 1.0 {
+            OF_SMALL
+        } else {
+            SCALE_1
+        };
+        let (shift, delta) = split(mean * scale.of_values);
+        Self { count, scale: scale.of_values as f32, shift, delta, factor: (rstd / scale.of_values) as f32 }
+    }
+
+    /// As they are saved.
+    pub(super) fn packed(self) -> [f32; 4] {
+        let of_count = [OF_SMALL, OF_LARGE].iter().find(|scale| scale.of_values as f32 == self.scale);
+        let count = self.count * of_count.map_or(1.0, |scale| scale.of_count);
+        [count as f32, self.shift, self.delta, self.factor]
+    }
+
+    /// As they were saved.
+    pub(super) fn unpacked([tagged_count, shift, delta, factor]: [f32; 4]) -> Self {
+        let scale = scale_of(tagged_count);
+        let count = f64::from(tagged_count) / scale.of_count;
+        Self { count, scale: scale.of_values as f32, shift, delta, factor }
+    }
+}
 
 /// How elements are added up, and what is divided by.
 #[derive(Debug, Clone, Copy)]
