@@ -395,10 +395,10 @@ fn short_sums(tile: &Tile, s: usize, measure: Measure, out: &mut [Sums]) {
 
 /// The centres of short rows.
 #[inline(always)]
-fn side_by_side(centers: &[Center]) -> [Block; 3] {
-    let mut of = [[0.0; LANES]; 3];
+fn side_by_side(centers: &[Center]) -> [Block; 4] {
+    let mut of = [[0.0; LANES]; 4];
     for (i, center) in centers.iter().enumerate().take(LANES) {
-        (of[0][i], of[1][i], of[2][i]) = (center.shift, center.delta, center.factor);
+        (of[0][i], of[1][i], of[2][i], of[3][i]) = (center.scale, center.shift, center.delta, center.factor);
     }
     of
 }
@@ -832,7 +832,7 @@ for_every_set! {
         for (number, (y, centers)) in y.chunks_mut(s * LANES).zip(centers.chunks(LANES)).enumerate() {
             let mut tile = [[0.0; LANES]; SHORT];
             gather(x.map_or(&*y, |x| &x[number * s * LANES..][..y.len()]), s, &mut tile);
-            let [shift, delta, factor] = side_by_side(centers);
+            let [_, shift, delta, factor] = side_by_side(centers);
             for ((of, weight), bias) in tile.iter_mut().zip(weight).zip(bias) {
                 for i in 0..LANES {
                     of[i] = ((of[i] - shift[i]) - delta[i]) * factor[i] * weight + bias;
@@ -889,7 +889,8 @@ for_every_set! {
     /// The same of rows with the same weights, for each its own.
     fn rows_dots(x: &[f32], dy: &[f32], centers: &[Center], weight: &[f32], out: &mut [[f64; 2]]) {
         let s = weight.len();
-        if s > SHORT || centers.iter().any(|center| center.scale != 1.0) {
+        // Whatever the scales: the order of a row's sums may not depend on those of other rows.
+        if s > SHORT {
             for (((x, dy), center), out) in x.chunks(s).zip(dy.chunks(s)).zip(centers).zip(out) {
                 *out = if center.scale == 1.0 {
                     dots(x, dy, Unit, *center, Each(weight))
@@ -904,13 +905,13 @@ for_every_set! {
             let mut tiles = [[[0.0; LANES]; SHORT]; 2];
             gather(x, s, &mut tiles[0]);
             gather(dy, s, &mut tiles[1]);
-            let [shift, delta, factor] = side_by_side(centers);
+            let [scale, shift, delta, factor] = side_by_side(centers);
             let (mut run1, mut run2) = ([0.0; LANES], [0.0; LANES]);
             for ((x, dy), weight) in tiles[0].iter().zip(&tiles[1]).zip(weight) {
                 for i in 0..LANES {
                     let g = dy[i] * weight;
                     run1[i] += g;
-                    run2[i] += g * (((x[i] - shift[i]) - delta[i]) * factor[i]);
+                    run2[i] += g * (((x[i] * scale[i] - shift[i]) - delta[i]) * factor[i]);
                 }
             }
             for (i, out) in out.iter_mut().enumerate().take(LANES) {
@@ -947,7 +948,7 @@ for_every_set! {
             let mut tiles = [[[0.0; LANES]; SHORT]; 2];
             gather(x, s, &mut tiles[0]);
             gather(dy, s, &mut tiles[1]);
-            let [shift, delta, _] = side_by_side(&centers[own.clone()]);
+            let [_, shift, delta, _] = side_by_side(&centers[own.clone()]);
             let (mut rstd, mut mean, mut along) = ([0.0; LANES], [0.0; LANES], [0.0; LANES]);
             for (i, slope) in slopes[own].iter().enumerate() {
                 (rstd[i], mean[i], along[i]) = (slope.rstd, slope.mean, slope.along);

@@ -141,6 +141,30 @@ fn other_groups_change_no_bit() {
     }
 }
 
+/// Groups that need another scale, or are no numbers, beside ordinary ones: of rows of every length, the first group changes alone.
+#[test]
+fn a_group_of_another_scale_changes_no_bit_of_others() {
+    for width in [1, 3, 4, 16, 17, 40, 1000] {
+        let run = |change: &dyn Fn(f32) -> f32| {
+            let mut gradient = Gradient::new(Kind::Layer { ndim: 1 }, &[300, width], 0.5);
+            gradient.case.x.slice_axis_mut(Axis(0), Slice::from(1..2)).mapv_inplace(change);
+            let norm = gradient.case.norm();
+            let y = cpu().forward(norm.as_ref(), gradient.case.inputs()).unwrap().y;
+            let weight = gradient.case.weight.as_ref().unwrap();
+            let inputs = Inputs::new(gradient.case.x.view()).weight(weight.view()).grad_output(gradient.dy.view());
+            let dx = cpu().backward(norm.as_ref(), Backward::new(), inputs).unwrap().input.unwrap();
+            [y, dx].map(|of| of.slice_axis(Axis(0), Slice::from(2..)).to_owned())
+        };
+        let want = run(&|v| v);
+        let changes: [&dyn Fn(f32) -> f32; 4] = [&|v| v * 1e30, &|v| v * 1e-30, &|_| 0.0, &|_| f32::NAN];
+        for change in changes {
+            for (got, want) in run(change).iter().zip(&want) {
+                assert!(bits(got) == bits(want), "{width} wide");
+            }
+        }
+    }
+}
+
 /// Values that make one pass of statistics too coarse, beside others.
 #[test]
 fn statistics_are_taken_again_where_the_first_elements_mislead() {
@@ -367,6 +391,11 @@ fn what_does_not_fit_is_refused() {
     refused(&run(Operands::new(&x[..5], &mut y)), "x: it has 5 elements but must have 6, those of shape [2, 3]");
     refused(&run(Operands::new(&x, &mut y).weight(&x)), "weight: it has 6 elements but must have 3");
     refused(&run(Operands::new(&x, &mut y).running(&x, &x)), "running_mean was given, but");
+    let (mut other, mut r) = ([0.0; 6], [0.0; 6]);
+    refused(
+        &run(Operands::new(&x, &mut y).residual_in_place(&mut r).residual_out(&mut other)),
+        "residual_out was given twice",
+    );
     let norm = BatchNorm::new(&[2, 3], 1).unwrap();
     let error = cpu().plan(&norm).unwrap().run(Operands::new(&x, &mut y).running(&[0.0; 3], &[1.0; 3])).unwrap_err();
     refused(&error, "BatchNorm: running_mean is written, so it must be given as a mutable slice");
