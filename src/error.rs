@@ -183,6 +183,14 @@ pub enum BindError {
         /// Why the plan does not take it.
         why: &'static str,
     },
+    /// A tensor was given twice.
+    #[error("{norm}: {tensor} was given twice, by itself or in place of another, and must be given once")]
+    Twice {
+        /// The norm of the plan.
+        norm: &'static str,
+        /// The tensor.
+        tensor: &'static str,
+    },
     /// A tensor that the plan writes was given to be read.
     #[error("{norm}: {tensor} is written, so it must be given as a mutable slice")]
     ReadOnly {

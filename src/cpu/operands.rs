@@ -13,6 +13,8 @@ use crate::tensors::{Role, is_written, presence, shape};
 pub struct Operands<'a> {
     tensors: [Tensor<'a>; Role::GIVEN],
     pub(super) batches: Option<&'a mut u32>,
+    /// One that was written, or in the place of another, and given once more.
+    twice: Option<Role>,
 }
 
 #[derive(Debug, Default)]
@@ -198,6 +200,9 @@ impl<'a> Operands<'a> {
 
     fn with(mut self, role: Role, tensor: Tensor<'a>) -> Self {
         if let Some(slot) = self.tensors.get_mut(role as usize) {
+            if matches!(slot, Tensor::Write(_) | Tensor::Under) {
+                self.twice = Some(role);
+            }
             *slot = tensor;
         }
         self
@@ -205,6 +210,9 @@ impl<'a> Operands<'a> {
 
     /// Refuses what does not fit the problem.
     pub(super) fn check(&self, problem: &Problem) -> Result<(), BindError> {
+        if let Some(role) = self.twice {
+            return Err(BindError::Twice { norm: problem.norm, tensor: role.name() });
+        }
         presence(problem, |role| match role {
             Role::Batches => self.batches.is_some(),
             role => !matches!(self.tensors[role as usize], Tensor::None),
