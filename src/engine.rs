@@ -50,7 +50,7 @@ impl Engine {
     ///
     /// # Errors
     ///
-    /// [`RunError::NoSuchAdapter`] if `WGPU_ADAPTER_NAME` names an adapter that there is not.
+    /// [`RunError`] if `WGPU_ADAPTER_NAME` names an adapter that there is not.
     pub async fn new() -> Result<Self, Error> {
         let by_name = std::env::var("WGPU_ADAPTER_NAME").is_ok_and(|name| !name.is_empty());
         let adapters = Gpu::adapters().await;
@@ -65,7 +65,7 @@ impl Engine {
                     let reason = if by_name { "WGPU_ADAPTER_NAME names it" } else { "it is the best adapter" };
                     Self { on: On::Gpu(Box::new(gpu)), reason: reason.to_owned() }
                 }
-                Err(Error::Run(error @ (RunError::NoAdapter { .. } | RunError::NoDevice { .. }))) => {
+                Err(Error::Run(error @ (RunError::NoAdapter { .. } | RunError::NoDevice { .. }))) if !by_name => {
                     Self::on_cpu(error.to_string())
                 }
                 Err(error) => return Err(error),

@@ -102,7 +102,7 @@ impl Groups<'_> {
             moments.copy_from_slice(bytemuck::cast_slice(&[Moments::from(spread)]));
         }
         if let (Some(update), Some(mean), Some(var)) =
-            (update, self.running_mean.of.get_mut(g), self.running_var.of.get_mut(g))
+            (update.filter(|_| spread.count > 0.0), self.running_mean.of.get_mut(g), self.running_var.of.get_mut(g))
         {
             let Update { keep, take, less } = update;
             // One value has no unbiased variance: it is taken as it is.
