@@ -128,24 +128,25 @@ struct Forward<'a> {
 }
 
 /// Runs a forward pass, or takes moments.
-pub(super) fn run(cpu: &Cpu, problem: &Problem, mut operands: Operands<'_>) {
+pub(super) fn run<'a>(cpu: &Cpu, problem: &Problem, mut operands: Operands<'a>) {
     let layout = Layout::new(problem.block);
     let (weight, bias) = (operands.take_read(Role::Weight), operands.take_read(Role::Bias));
     let affine = if weight.is_some() || bias.is_some() { Affine::new(problem, &layout) } else { Affine::none(&layout) };
-    // What is given as it is needed is taken as it is.
-    let expanded = affine.repeat > 1 || weight.is_none() || bias.is_none() || problem.weight_offset != 0.0;
-    let numbers = if expanded { affine.length } else { 0 };
-    cpu.scratch.with(numbers, |memory| {
-        let (one, other) = bytemuck::cast_slice_mut::<f64, f32>(memory).split_at_mut(numbers);
-        if expanded {
-            let offset = if weight.is_some() { problem.weight_offset } else { 0.0 };
+    // What is given as it is needed is taken as it is; the rest is filled in.
+    let offset = if weight.is_some() { problem.weight_offset } else { 0.0 };
+    let as_given = |given: Option<&'a [f32]>, offset: f32| given.filter(|_| affine.repeat == 1 && offset == 0.0);
+    let (own_weight, own_bias) = (as_given(weight, offset), as_given(bias, 0.0));
+    let [of_weight, of_bias] = [own_weight, own_bias].map(|own| if own.is_some() { 0 } else { affine.length });
+    cpu.scratch.with((of_weight + of_bias).div_ceil(2), |memory| {
+        let memory = bytemuck::cast_slice_mut::<f64, f32>(memory);
+        let (one, other) = memory[..of_weight + of_bias].split_at_mut(of_weight);
+        if own_weight.is_none() {
             affine.expand(weight, 1.0, offset, one);
+        }
+        if own_bias.is_none() {
             affine.expand(bias, 0.0, 0.0, other);
         }
-        let (weight, bias) = match (weight, bias) {
-            (Some(weight), Some(bias)) if !expanded => (weight, bias),
-            _ => (&*one, &*other),
-        };
+        let (weight, bias) = (own_weight.unwrap_or(one), own_bias.unwrap_or(other));
         let batches = operands.batches.take();
         let update = Update::new(problem, batches.as_deref().copied());
         let stream = cpu.streams(2 * layout.elements());

@@ -259,6 +259,11 @@ impl Affine {
     /// What is given, for each element that has its own, or `default`; `offset` is added to each.
     pub(super) fn expand(&self, given: Option<&[f32]>, default: f32, offset: f32, out: &mut [f32]) {
         match given {
+            Some(given) if self.repeat == 1 => {
+                for (out, v) in out.iter_mut().zip(given) {
+                    *out = v + offset;
+                }
+            }
             Some(given) => {
                 for (out, v) in out.chunks_mut(self.repeat).zip(given) {
                     out.fill(v + offset);
