@@ -161,7 +161,7 @@ impl Gradients<'_> {
             (true, _) => true,
             (false, _) => alone || small && layout.b >= 2 * threads(),
         };
-        let least = if self.by_element() { ROWS } else { 1 };
+        let least = if self.by_element() { ROWS.div_ceil(layout.r.max(1)) } else { 1 };
         let chunk = layout.b.div_ceil(PARTS).max(least);
         let chunks = layout.b.div_ceil(chunk);
         let entries = if self.wanted.parameters() { self.affine.length } else { 0 };
@@ -204,7 +204,8 @@ impl Gradients<'_> {
         for (which, of) in parameters.into_iter().enumerate() {
             let units = Units { of, per: 1 };
             let count = units.of.len();
-            each(0..count, GRAIN / PARTS, units, &|range: Range<usize>, units| {
+            let grain = if self.layout.elements() <= ALONE { count } else { GRAIN / PARTS };
+            each(0..count, grain, units, &|range: Range<usize>, units| {
                 for (number, of) in range.zip(units.of) {
                     let own = number * repeat..(number + 1) * repeat;
                     let chunks = memory.chunks(2 * entries).map(|chunk| &chunk[which * entries..][own.clone()]);
