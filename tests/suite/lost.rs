@@ -14,7 +14,8 @@ use wgpu_norm::nn::{
     StateDict, Strictness,
 };
 use wgpu_norm::{
-    Backward, BindError, Bound, Context, Error, Expected, Gpu, Inputs, LayerNorm, Operands, Probe, RunError, wgpu,
+    Backward, BindError, Bound, Context, Engine, Error, Expected, Gpu, Inputs, LayerNorm, Operands, Probe, RunError,
+    wgpu,
 };
 
 const SHAPE: [usize; 2] = [16, 8];
@@ -72,6 +73,10 @@ fn norm() -> LayerNorm {
     LayerNorm::new(&SHAPE, &[8]).unwrap()
 }
 
+fn engine(world: &World) -> Engine {
+    world.gpu.clone().into()
+}
+
 fn array() -> ArrayD<f32> {
     ArrayD::from_elem(IxDyn(&SHAPE), 1.0)
 }
@@ -80,7 +85,7 @@ fn array() -> ArrayD<f32> {
 type Call = (&'static str, fn(&World) -> Result<(), Error>);
 
 /// All that touch a device and say how it went.
-const CALLS: [Call; 26] = [
+const CALLS: [Call; 30] = [
     ("BatchNormLayer::fold_into", |w| w.layer.fold_into_blocking(&LayerBefore::linear(&[8, 2], &[1.0; 16])).map(drop)),
     ("Context::bind", |w| {
         let plan = w.gpu.context().plan(&norm())?;
@@ -89,6 +94,17 @@ const CALLS: [Call; 26] = [
     ("Context::warm_up", |w| {
         let context = w.gpu.context();
         Ok(context.warm_up(&context.plan(&norm())?, Expected::new())?)
+    }),
+    ("Engine::run", |w| engine(w).run_blocking(&norm(), Inputs::new(&[1.0; LENGTH])).map(drop)),
+    ("Engine::run_array", |w| engine(w).run_array_blocking(&norm(), Inputs::new(array().view())).map(drop)),
+    ("Engine::run_backward", |w| {
+        let inputs = Inputs::new(&[1.0; LENGTH][..]).grad_output(&[1.0; LENGTH]);
+        engine(w).run_backward_blocking(&norm(), Backward::new(), inputs).map(drop)
+    }),
+    ("Engine::run_backward_array", |w| {
+        let x = array();
+        let inputs = Inputs::new(x.view()).grad_output(x.view());
+        engine(w).run_backward_array_blocking(&norm(), Backward::new(), inputs).map(drop)
     }),
     ("Gpu::examine", |w| w.gpu.examine_blocking(|_, _| {}).map(drop)),
     ("Gpu::probe", |w| w.gpu.probe_blocking().map(drop)),
@@ -139,13 +155,14 @@ const CALLS: [Call; 26] = [
 ];
 
 /// Those that have nothing to say of a device: it is still to be made, or asked for its limits, or the encoder is the caller's.
-const SILENT: [&str; 11] = [
+const SILENT: [&str; 12] = [
     "Bound::record",
     "BoundBackward::record",
     "BoundForward::record",
     "Capabilities::of",
     "Context::new",
     "Context::with_capabilities",
+    "Engine::new",
     "Gpu::adapters",
     "Gpu::from_device",
     "Gpu::new",
