@@ -1,5 +1,8 @@
 //! What is chosen: everything that decides the text of a shader, and the constants it is compiled by.
 
+use std::collections::HashMap;
+use std::sync::{Arc, LazyLock, Mutex, PoisonError};
+
 use super::fragment::{self, Fragment, Use};
 use super::{Kernel, TensorBinding, tensor};
 use crate::tensors::Role;
@@ -84,6 +87,12 @@ pub(crate) struct Choice {
     pub(crate) residual: bool,
     /// Packs that a lane reads before it writes the first of them; where weights are shared, as many lanes share them.
     pub(crate) together: u32,
+}
+
+/// What follows from a choice: the one that is equal and [normal](Choice::normal), and the tensors that its text speaks of.
+struct Found {
+    choice: Choice,
+    roles: Vec<(Role, bool)>,
 }
 
 /// Everything that decides the text of a shader.
@@ -185,16 +194,7 @@ impl Choice {
 
     /// The same shader, with one choice in all slots that it has not.
     pub(crate) fn normal(self) -> Self {
-        let files = self.files();
-        let has = |slot: &str| files.iter().any(|file| file.uses.contains(&slot));
-        Self {
-            affine: if has("<affine>") { self.affine } else { Affine::Constant },
-            together: if has("<affine>") { self.together } else { 1 },
-            statistics: if has("<statistics>") { self.statistics } else { Statistics::Computed },
-            keep: if has("<keep>") { self.keep } else { Keep::Statistics },
-            residual: self.residual && has("<source>"),
-            ..self
-        }
+        self.found().choice
     }
 
     /// The files it is made of.
@@ -211,7 +211,28 @@ impl Choice {
     }
 
     /// The tensors that its text speaks of, and whether it writes them.
-    pub(crate) fn roles(&self) -> Vec<(Role, bool)> {
+    pub(crate) fn roles(self) -> Vec<(Role, bool)> {
+        self.found().roles.clone()
+    }
+
+    /// What follows from it. To join files takes longer than all else of a bind, so it is done once for each choice.
+    fn found(self) -> Arc<Found> {
+        static FOUND: LazyLock<Mutex<HashMap<Choice, Arc<Found>>>> = LazyLock::new(Mutex::default);
+        let mut all = FOUND.lock().unwrap_or_else(PoisonError::into_inner);
+        all.entry(self).or_insert_with(|| Arc::new(self.find())).clone()
+    }
+
+    fn find(self) -> Found {
+        let files = self.files();
+        let has = |slot: &str| files.iter().any(|file| file.uses.contains(&slot));
+        let choice = Self {
+            affine: if has("<affine>") { self.affine } else { Affine::Constant },
+            together: if has("<affine>") { self.together } else { 1 },
+            statistics: if has("<statistics>") { self.statistics } else { Statistics::Computed },
+            keep: if has("<keep>") { self.keep } else { Keep::Statistics },
+            residual: self.residual && has("<source>"),
+            ..self
+        };
         let mut roles: Vec<(Role, bool)> = Vec::new();
         for (role, how) in self.uses() {
             match roles.last_mut() {
@@ -219,7 +240,7 @@ impl Choice {
                 _ => roles.push((role, how == Use::Store)),
             }
         }
-        roles
+        Found { choice, roles }
     }
 
     /// Whether weight and bias are read a pack at a time.
