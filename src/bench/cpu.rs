@@ -25,7 +25,8 @@ pub(crate) fn run(cpu: &Cpu, effort: Effort, cases: &[Case], mut next: impl FnMu
         // Each tensor once, which is the least there can be.
         let bytes = tensor_bytes * if case.direction.is_backward() { 3 } else { 2 };
         let mut error = None;
-        let outcome = match time(cpu, case, effort, &mut error) {
+        // From a thread of the pool, as a program would that computes much: from another, each call would wake the pool.
+        let outcome = match rayon::scope(|_| time(cpu, case, effort, &mut error)) {
             Ok(measured) => {
                 if copies.iter().all(|copy| copy.tensor_bytes != tensor_bytes) {
                     copies.push(Copy { tensor_bytes, kernel: COPY.to_owned() });

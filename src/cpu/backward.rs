@@ -4,8 +4,8 @@ use std::ops::Range;
 
 use super::Cpu;
 use super::columns::{Columns, center_of, wide};
-use super::forward::{ALONE, FUSED};
-use super::layout::{Affine, BATCH, GRAIN, Layout, Run, Shape};
+use super::forward::FUSED;
+use super::layout::{Affine, BATCH, Layout, Run, Shape};
 use super::operands::Operands;
 use super::parallel::{Units, each, threads};
 use super::simd::{
@@ -24,6 +24,9 @@ type Pair = [f64; 2];
 
 /// Most short rows at each step.
 const MANY: usize = 256;
+
+/// Elements of rows that are added up as short ones are, however few there are.
+const ALONE: usize = 1 << 15;
 
 /// Least rows whose gradients of weight and bias are added up together.
 const ROWS: usize = 32;
@@ -53,7 +56,7 @@ struct Gradients<'a> {
 
 /// Runs a backward pass, or a half of one.
 pub(super) fn run(cpu: &Cpu, problem: &Problem, wanted: Backward, mut operands: Operands<'_>) {
-    let layout = Layout::new(problem.block);
+    let layout = Layout::new(problem);
     let affine = if problem.affine { Affine::new(problem, &layout) } else { Affine::none(&layout) };
     let rules = Rules::new(problem, cpu.level);
     let groups = layout.b * layout.k;
@@ -151,15 +154,15 @@ impl Gradients<'_> {
     fn run(&self, dx: &mut [f32], sums_out: &mut [f32], parameters: [&mut [f32]; 2]) {
         let layout = &self.layout;
         let (slab, k) = (layout.slab(), layout.k);
-        let alone = layout.elements() <= ALONE;
         let small = slab <= FUSED;
         // Where sums are in another order, by sizes alone.
         let fused = match (self.by_element(), layout.shape) {
             (true, Shape::Row) => {
+                let alone = layout.elements() <= ALONE;
                 alone || !self.affine.is_shared() || self.affine.repeat > 1 || small && layout.b >= ROWS
             }
             (true, _) => true,
-            (false, _) => alone || small && layout.b >= 2 * threads(),
+            (false, _) => layout.is_alone() || small && layout.b >= 2 * threads(),
         };
         let least = if self.by_element() { ROWS.div_ceil(layout.r.max(1)) } else { 1 };
         let chunk = layout.b.div_ceil(PARTS).max(least);
@@ -178,7 +181,7 @@ impl Gradients<'_> {
                 (Units { of: dx, per: of_dx }, Units { of: sums_out, per: 2 * k * chunk }),
                 Units { of: &mut *memory, per: 2 * entries },
             );
-            let grain = if alone { chunks } else { 1 };
+            let grain = if layout.is_alone() { chunks } else { 1 };
             each(0..chunks, grain, units, &|range: Range<usize>, ((dx, sums), memory)| {
                 let (mut dx, mut sums, mut memory) = (dx.of, sums.of, memory.of);
                 for number in range {
@@ -204,14 +207,19 @@ impl Gradients<'_> {
         for (which, of) in parameters.into_iter().enumerate() {
             let units = Units { of, per: 1 };
             let count = units.of.len();
-            let grain = if self.layout.elements() <= ALONE { count } else { GRAIN / PARTS };
-            each(0..count, grain, units, &|range: Range<usize>, units| {
-                for (number, of) in range.zip(units.of) {
-                    let own = number * repeat..(number + 1) * repeat;
-                    let chunks = memory.chunks(2 * entries).map(|chunk| &chunk[which * entries..][own.clone()]);
-                    let sum: f64 = chunks.map(|own| own.iter().sum::<f64>()).sum();
-                    self.keep_one(of, sum);
-                }
+            each(0..count, self.layout.grain(PARTS), units, &|range: Range<usize>, units| {
+                self.cpu.scratch.with(range.len(), |sums| {
+                    for chunk in memory.chunks(2 * entries) {
+                        let own = &chunk[which * entries..][range.start * repeat..range.end * repeat];
+                        if repeat == 1 {
+                            sums.iter_mut().zip(own).for_each(|(sum, own)| *sum += own);
+                        } else {
+                            let own = own.chunks(repeat).map(|own| own.iter().sum::<f64>());
+                            sums.iter_mut().zip(own).for_each(|(sum, own)| *sum += own);
+                        }
+                    }
+                    units.of.iter_mut().zip(&*sums).for_each(|(of, sum)| self.keep_one(of, *sum));
+                });
             });
         }
     }
@@ -507,8 +515,7 @@ impl Gradients<'_> {
         self.cpu.scratch.with(layout.b * parts * lanes + lanes, |memory| {
             let (raw, partials) = memory.split_at_mut(lanes);
             let units = Units { of: &mut *partials, per: lanes };
-            let grain = (GRAIN * parts / slab).max(1);
-            each(0..layout.b * parts, grain, units, &|range: Range<usize>, units| {
+            each(0..layout.b * parts, layout.grain(slab.div_ceil(parts)), units, &|range: Range<usize>, units| {
                 for (number, out) in range.zip(units.of.chunks_mut(lanes)) {
                     let (b, part) = (number / parts, number % parts);
                     let dy = &dy[b * slab..(b + 1) * slab];
@@ -612,7 +619,7 @@ impl Gradients<'_> {
             let slopes = &*slopes;
             let unit = if layout.shape == Shape::Columns { layout.width() } else { 1 };
             let units = Units { of: dx, per: unit };
-            each(0..layout.elements() / unit, (GRAIN / unit).max(1), units, &|range: Range<usize>, dx| {
+            each(0..layout.elements() / unit, layout.grain(unit), units, &|range: Range<usize>, dx| {
                 let elements = range.start * unit..range.end * unit;
                 let mut piece = self.stream.then(|| Piece::new(self.rules.level));
                 let first = elements.start / layout.slab() * layout.k;

@@ -4,7 +4,7 @@ use std::ops::Range;
 
 use super::Cpu;
 use super::columns::{Columns, center_of, wide};
-use super::layout::{Affine, BATCH, GRAIN, Layout, Shape};
+use super::layout::{Affine, BATCH, Layout, Shape};
 use super::operands::Operands;
 use super::parallel::{Cut, Units, each, threads};
 use super::simd::{Center, Level, add, add_to, normalize_columns, normalize_row, normalize_rows, normalize_run};
@@ -13,9 +13,6 @@ use super::statistics::{Rules, Statistics};
 use crate::moments::{Moments, Spread};
 use crate::problem::{Average, Problem, Source, Task, VarianceEstimator};
 use crate::tensors::Role;
-
-/// Elements below which one thread is faster than many.
-pub(super) const ALONE: usize = 1 << 15;
 
 /// Most elements of a slab that is read from memory once.
 pub(super) const FUSED: usize = 1 << 18;
@@ -129,7 +126,7 @@ struct Forward<'a> {
 
 /// Runs a forward pass, or takes moments.
 pub(super) fn run<'a>(cpu: &Cpu, problem: &Problem, mut operands: Operands<'a>) {
-    let layout = Layout::new(problem.block);
+    let layout = Layout::new(problem);
     let (weight, bias) = (operands.take_read(Role::Weight), operands.take_read(Role::Bias));
     let affine = if weight.is_some() || bias.is_some() { Affine::new(problem, &layout) } else { Affine::none(&layout) };
     // What is given as it is needed is taken as it is; the rest is filled in.
@@ -257,9 +254,8 @@ impl Forward<'_> {
             groups.moments.of.fill(0.0);
             return false;
         }
-        if layout.elements() <= ALONE || slab <= FUSED && layout.b >= 2 * threads() {
-            let grain = if layout.elements() <= ALONE { layout.b } else { (GRAIN / slab).max(1) };
-            each(0..layout.b, grain, ((y, sum), groups), &|slabs: Range<usize>, ((y, sum), groups)| {
+        if layout.is_alone() || slab <= FUSED && layout.b >= 2 * threads() {
+            each(0..layout.b, layout.grain(slab), ((y, sum), groups), &|slabs: Range<usize>, ((y, sum), groups)| {
                 self.slabs(slabs, given, y.of, sum.of, groups);
             });
         } else {
@@ -366,7 +362,7 @@ impl Forward<'_> {
         let with_sum = !sum.is_empty();
         let (in_y, in_sum) = (usize::from(!y.is_empty()), usize::from(with_sum));
         let units = (Units { of: y, per: in_y }, Units { of: &mut *sum, per: in_sum });
-        each(0..self.layout.elements(), GRAIN, units, &|range: Range<usize>, (y, sum)| {
+        each(0..self.layout.elements(), self.layout.grain(1), units, &|range: Range<usize>, (y, sum)| {
             given.part(range).combine(self.rules.level, y.of, sum.of);
         });
         with_sum.then_some(sum)
@@ -383,7 +379,7 @@ impl Forward<'_> {
         let slab = layout.slab();
         let unit = if layout.shape == Shape::Columns { layout.width() } else { 1 };
         let units = Units { of: y, per: unit };
-        each(0..layout.elements() / unit.max(1), (GRAIN / unit.max(1)).max(1), units, &|range: Range<usize>, y| {
+        each(0..layout.elements() / unit.max(1), layout.grain(unit), units, &|range: Range<usize>, y| {
             let elements = range.start * unit..range.end * unit;
             let mut piece = (self.stream && x.is_some()).then(|| Piece::new(self.rules.level));
             let x = x.map(|x| &x[elements.clone()]);

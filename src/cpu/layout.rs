@@ -2,11 +2,11 @@
 
 use std::ops::Range;
 
-use super::parallel::{Scratch, Units, each};
+use super::parallel::{Scratch, Units, each, grain};
 use super::statistics::{PARTS, Rules, part_of_row};
 use crate::block::{AffineIndex, Block};
 use crate::moments::Spread;
-use crate::problem::Problem;
+use crate::problem::{Problem, Task};
 
 /// What of a slab is added up together.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -27,6 +27,8 @@ pub(super) struct Layout {
     pub(super) k: usize,
     pub(super) s: usize,
     pub(super) shape: Shape,
+    /// Elements that a thread takes at a time.
+    grain: usize,
 }
 
 /// Rows of a group that are shorter go by columns.
@@ -36,15 +38,26 @@ const SHORT: usize = 32;
 const PART_ROWS: usize = 256;
 
 impl Layout {
-    pub(super) fn new(block: Block) -> Self {
-        let Block { b, r, k, s } = block;
+    pub(super) fn new(problem: &Problem) -> Self {
+        let Block { b, r, k, s } = problem.block;
         let [b, r, k, s] = [b, r, k, s].map(|n| n as usize);
         let shape = match (r, k) {
             (1, 1) => Shape::Row,
             _ if s >= SHORT => Shape::Rows,
             _ => Shape::Columns,
         };
-        Self { b, r, k, s, shape }
+        let cost = if matches!(problem.task, Task::Forward | Task::Moments | Task::FromMoments { .. }) { 1 } else { 3 };
+        Self { b, r, k, s, shape, grain: grain(b * r * k * s, cost) }
+    }
+
+    /// How many units of so many elements a thread takes at a time.
+    pub(super) fn grain(&self, unit: usize) -> usize {
+        (self.grain / unit.max(1)).max(1)
+    }
+
+    /// Whether one thread takes all.
+    pub(super) fn is_alone(&self) -> bool {
+        self.grain >= self.elements()
     }
 
     pub(super) fn elements(&self) -> usize {
@@ -153,7 +166,7 @@ impl Layout {
             let spreads: &mut [Spread] = bytemuck::cast_slice_mut(spreads);
             let partials: &mut [Spread] = bytemuck::cast_slice_mut(partials);
             let units = Units { of: &mut *partials, per: lanes };
-            each(0..self.b * parts, (GRAIN * parts / slab).max(1), units, &|range: Range<usize>, units| {
+            each(0..self.b * parts, self.grain(slab.div_ceil(parts)), units, &|range: Range<usize>, units| {
                 for (number, out) in range.zip(units.of.chunks_mut(lanes)) {
                     let (b, part) = (number / parts, self.range(number % parts));
                     self.part_statistics(rules, &x[b * slab + part.start..b * slab + part.end], out, scratch);
@@ -204,9 +217,6 @@ pub(super) struct Affine {
     /// How many weights there are, repetitions included.
     pub(super) length: usize,
 }
-
-/// Elements that a thread takes at a time.
-pub(super) const GRAIN: usize = 1 << 16;
 
 /// Elements of neighbouring slabs whose statistics are taken together.
 pub(super) const BATCH: usize = 1 << 12;

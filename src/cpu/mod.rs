@@ -18,9 +18,11 @@
 //! # }
 //! ```
 //!
-//! Work is shared out over the pool of [rayon](https://docs.rs/rayon) that the caller is in, or else over its global one. There is
-//! one thread on wasm32. The bits of a result depend on neither the number of threads, nor on other groups, nor on the
-//! instructions that a processor has.
+//! Work is shared out over the pool of [rayon](https://docs.rs/rayon) that the caller is in, or else over its global one. A caller
+//! that is in none has to wake the pool, some 50 µs at a time, so that tensors of less than about a megabyte are left to its own
+//! thread: who calls often does so inside of [`rayon::scope`] or `ThreadPool::install`. There is one thread on wasm32.
+//!
+//! The bits of a result depend on neither the number of threads, nor on other groups, nor on the instructions that a processor has.
 
 mod backward;
 mod columns;

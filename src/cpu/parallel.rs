@@ -69,6 +69,34 @@ pub(super) fn threads() -> usize {
     return 1;
 }
 
+/// Whether this is one of them. Others wait until the pool has woken up, which takes some 50 us.
+fn is_inside() -> bool {
+    #[cfg(not(target_arch = "wasm32"))]
+    return rayon::current_thread_index().is_some();
+    #[cfg(target_arch = "wasm32")]
+    return false;
+}
+
+/// How many of some elements a thread takes at a time: any number where one thread is done with all before others have begun.
+/// `cost` is how much longer each takes than to be normalized.
+pub(super) fn grain(elements: usize, cost: usize) -> usize {
+    let alone = if is_inside() { LEAST } else { OUTSIDE };
+    let threads = threads();
+    if threads == 1 || elements.saturating_mul(cost) <= alone {
+        return usize::MAX;
+    }
+    (elements / (4 * threads)).clamp(LEAST, MOST)
+}
+
+/// Elements that are worth a thread of their own: 3 us.
+const LEAST: usize = 1 << 14;
+
+/// Elements that are worth waking the pool: 50 us.
+const OUTSIDE: usize = 1 << 18;
+
+/// Elements after which a thread looks whether others have nothing to do.
+const MOST: usize = 1 << 16;
+
 /// Memory for what is found on the way, kept from one call to the next.
 #[derive(Debug, Default)]
 pub(super) struct Scratch(Mutex<Vec<Vec<f64>>>);
