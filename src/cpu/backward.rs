@@ -142,7 +142,12 @@ fn slope(statistics: &Statistics, [sum, product]: Pair, centered: bool) -> Slope
 impl Gradients<'_> {
     /// Whether each element of a row has a weight of its own.
     fn by_element(&self) -> bool {
-        self.affine.run == 1 && self.layout.shape != Shape::Columns
+        self.affine.run == 1 && self.layout.shape != Shape::Columns && !self.by_row()
+    }
+
+    /// Whether each row has a weight of its own.
+    fn by_row(&self) -> bool {
+        self.through && self.affine.is_by_row(&self.layout)
     }
 
     /// Runs of one weight in a slab, or columns: each has sums of its own.
@@ -162,6 +167,7 @@ impl Gradients<'_> {
                 alone || !self.affine.is_shared() || self.affine.repeat > 1 || small && layout.b >= ROWS
             }
             (true, _) => true,
+            (false, _) if self.by_row() => true,
             (false, _) => layout.is_alone() || small && layout.b >= 2 * threads(),
         };
         let least = if self.by_element() { ROWS.div_ceil(layout.r.max(1)) } else { 1 };
@@ -189,7 +195,8 @@ impl Gradients<'_> {
                     let (own_dx, rest) = dx.split_at_mut(dx.len().min(slabs.len() * slab));
                     let (own_sums, rest_sums) = sums.split_at_mut(sums.len().min(2 * k * slabs.len()));
                     let (own, rest_memory) = memory.split_at_mut(2 * entries);
-                    if self.by_element() && layout.shape == Shape::Row && self.affine.is_shared() && slab <= BATCH {
+                    let shared = self.by_element() && self.affine.is_shared();
+                    if shared && layout.shape == Shape::Row && slab <= BATCH || self.by_row() {
                         self.rows(slabs, own_dx, own_sums, own);
                     } else {
                         self.slabs(slabs, own_dx, own_sums, own);
@@ -224,16 +231,19 @@ impl Gradients<'_> {
         }
     }
 
-    /// Rows with the same weights, many at each step.
+    /// Rows with the same weights, or with one each, many at each step.
     fn rows(&self, rows: Range<usize>, dx: &mut [f32], sums_out: &mut [f32], parameters: &mut [f64]) {
         let (s, level) = (self.layout.s, self.rules.level);
         let batch = (BATCH / s).clamp(1, MANY);
         let mut piece = self.stream.then(|| Piece::new(self.rules.level));
-        let weight = &self.weight[..s];
+        let by_row = self.by_row();
+        let of_runs = if by_row { 0 } else { parameters.len() };
         let numbers = 3 * batch + 3 * batch + 3 * batch + 2 * batch + 2 * batch + 2 * batch;
-        self.cpu.scratch.with(numbers + parameters.len().div_ceil(2), |memory| {
-            let (memory, runs) = memory.split_at_mut(numbers);
-            let runs: &mut [f32] = &mut bytemuck::cast_slice_mut(runs)[..parameters.len()];
+        self.cpu.scratch.with(numbers + (of_runs + s).div_ceil(2), |memory| {
+            let (memory, rest) = memory.split_at_mut(numbers);
+            let (runs, ones) = bytemuck::cast_slice_mut::<f64, f32>(rest).split_at_mut(of_runs);
+            ones.fill(1.0);
+            let weight = if by_row { &ones[..s] } else { &self.weight[..s] };
             let (spreads, memory) = memory.split_at_mut(3 * batch);
             let (statistics, memory) = memory.split_at_mut(3 * batch);
             let (row_sums, memory) = memory.split_at_mut(3 * batch);
@@ -268,8 +278,18 @@ impl Gradients<'_> {
                 let dx = if dx.is_empty() { &mut [] } else { &mut dx[place] };
                 let dy = self.dy.map_or(&*dx, |dy| &dy[elements.clone()]);
                 let sums = &mut sums[..count];
-                if self.sums {
+                if self.sums || by_row {
                     rows_dots(level, x, dy, centers, weight, sums);
+                }
+                if by_row {
+                    for (row, sums) in sums.iter_mut().enumerate() {
+                        let number = self.affine.base(first + row, 0);
+                        if !parameters.is_empty() {
+                            parameters[number] += sums[0];
+                            parameters[self.affine.length + number] += sums[1];
+                        }
+                        *sums = sums.map(|sum| sum * f64::from(self.weight[number]));
+                    }
                 }
                 if !runs.is_empty() {
                     // Chains of rows end where they do whatever the batch.
@@ -291,6 +311,9 @@ impl Gradients<'_> {
                 if !dx.is_empty() {
                     for ((slope_of, statistics), sums) in slopes.iter_mut().zip(statistics).zip(&*sums) {
                         *slope_of = slope(statistics, *sums, self.centered);
+                    }
+                    for (row, slope) in slopes[..count].iter_mut().enumerate().filter(|_| by_row) {
+                        slope.root *= self.weight[self.affine.base(first + row, 0)];
                     }
                     // All at once: they are no more than a piece.
                     Sink::new(dx, piece.as_mut()).put(count * s, |_, dx| {

@@ -7,7 +7,9 @@ use super::columns::{Columns, center_of, wide};
 use super::layout::{Affine, BATCH, Layout, Shape};
 use super::operands::Operands;
 use super::parallel::{Cut, Units, each, threads};
-use super::simd::{Center, Level, add, add_to, normalize_columns, normalize_row, normalize_rows, normalize_run};
+use super::simd::{
+    Center, Level, Sums, add, add_to, normalize_columns, normalize_row, normalize_rows, normalize_run, normalize_runs,
+};
 use super::sink::{Piece, Sink};
 use super::statistics::{Rules, Statistics};
 use crate::moments::{Moments, Spread};
@@ -19,6 +21,12 @@ pub(super) const FUSED: usize = 1 << 18;
 
 /// Most of them.
 const ROWS: usize = 256;
+
+/// Elements of a tensor beyond the caches that a core has to itself, where reading and writing at the same time pays: by a tenth.
+const UNCACHED: usize = 1 << 20;
+
+/// Least elements of a row that does so: for shorter ones it takes longer to begin.
+const LONG: usize = 1 << 9;
 
 /// What is written for each group.
 struct Groups<'a> {
@@ -276,9 +284,13 @@ impl Forward<'_> {
         let batch = (BATCH / slab).clamp(1, slabs.len().min(ROWS));
         // Rows that take turns with others at each step.
         let rows = layout.shape == Shape::Row && slab <= BATCH;
+        let by_row = self.affine.is_by_row(layout);
         let together = rows && self.affine.run == 1 && self.affine.is_shared();
+        if let Some(x) = given.x.filter(|_| together && self.is_long(given, sum, y)) {
+            return self.long_rows(&x[slabs.start * slab..slabs.end * slab], y, &mut groups);
+        }
         // Nothing but `y` is asked for.
-        let plain = together && !y.is_empty() && self.update.is_none() && groups.are_none();
+        let plain = (together || by_row) && !y.is_empty() && self.update.is_none() && groups.are_none();
         let mut piece = self.stream.then(|| Piece::new(self.rules.level));
         self.cpu.scratch.with(11 * batch * k, |numbers| {
             let (spreads, rest) = numbers.split_at_mut(3 * batch * k);
@@ -298,8 +310,9 @@ impl Forward<'_> {
                 if plain {
                     let (sums, centers) = rest.split_at_mut(3 * count);
                     let centers: &mut [Center] = bytemuck::cast_slice_mut(&mut centers[..2 * count]);
-                    if self.rules.ordinary(source, slab, bytemuck::cast_slice_mut(sums), centers) {
-                        self.normalize_rows(x, y, centers, piece.as_mut());
+                    let sums: &mut [Sums] = bytemuck::cast_slice_mut(sums);
+                    if self.rules.ordinary(source, slab, sums, centers) {
+                        self.normalize_rows(first, x, y, centers, bytemuck::cast_slice_mut(sums), piece.as_mut());
                         first += count;
                         continue;
                     }
@@ -316,12 +329,13 @@ impl Forward<'_> {
                     *statistics = groups.keep(first_group + g, *spread, &self.rules, self.update);
                 }
                 if !y.is_empty() {
-                    if together {
-                        let centers: &mut [Center] = bytemuck::cast_slice_mut(&mut rest[..2 * count]);
+                    if together || by_row {
+                        let (memory, centers) = rest.split_at_mut(3 * count);
+                        let centers: &mut [Center] = bytemuck::cast_slice_mut(&mut centers[..2 * count]);
                         for (center, statistics) in centers.iter_mut().zip(&*statistics) {
                             *center = center_of(statistics);
                         }
-                        self.normalize_rows(x, y, centers, piece.as_mut());
+                        self.normalize_rows(first, x, y, centers, bytemuck::cast_slice_mut(memory), piece.as_mut());
                     } else {
                         let mut sink = Sink::new(y, piece.as_mut().filter(|_| x.is_some()));
                         self.normalize(elements, x, &mut sink, statistics);
@@ -332,12 +346,58 @@ impl Forward<'_> {
         });
     }
 
-    /// Rows that share weights, all at once: they are no more than a piece.
-    fn normalize_rows(&self, x: Option<&[f32]>, y: &mut [f32], centers: &[Center], piece: Option<&mut Piece>) {
-        let (slab, elements) = (self.layout.slab(), y.len());
-        let (weight, bias) = (&self.weight[..slab], &self.bias[..slab]);
+    /// Short rows from `first` on, all at once: they are no more than a piece. They share weights, or have one each, for which there is
+    /// `memory`.
+    fn normalize_rows(
+        &self,
+        first: usize,
+        x: Option<&[f32]>,
+        y: &mut [f32],
+        centers: &mut [Center],
+        memory: &mut [f32],
+        piece: Option<&mut Piece>,
+    ) {
+        let (level, s, elements) = (self.rules.level, self.layout.s, y.len());
         let mut sink = Sink::new(y, piece.filter(|_| x.is_some()));
-        sink.put(elements, |_, y| normalize_rows(self.rules.level, x, y, centers, weight, bias));
+        if self.affine.is_by_row(&self.layout) {
+            let biases = &mut memory[..centers.len()];
+            for (row, (center, bias)) in centers.iter_mut().zip(&mut *biases).enumerate() {
+                let number = self.affine.base(first + row, 0);
+                center.factor *= self.weight[number];
+                *bias = self.bias[number];
+            }
+            return sink.put(elements, |_, y| normalize_runs(level, x, y, s, centers, biases));
+        }
+        let (weight, bias) = (&self.weight[..s], &self.bias[..s]);
+        sink.put(elements, |_, y| normalize_rows(level, x, y, centers, weight, bias));
+    }
+
+    /// Whether each row is summed while the one before it is written.
+    fn is_long(&self, given: Given<'_>, sum: &[f32], y: &[f32]) -> bool {
+        let read_once = given.residual.is_none() && sum.is_empty() && !y.is_empty();
+        let layout = &self.layout;
+        read_once && !self.stream && layout.s >= LONG && layout.parts() == 1 && layout.elements() >= UNCACHED
+    }
+
+    /// Rows that share weights, each summed while the one before it is written.
+    fn long_rows(&self, x: &[f32], y: &mut [f32], groups: &mut Groups<'_>) {
+        let slab = self.layout.slab();
+        let (weight, bias) = (&self.weight[..slab], &self.bias[..slab]);
+        let mut rows = x.chunks(slab).peekable();
+        let mut sums = rows.peek().map(|first| self.rules.sums(first)).unwrap_or_default();
+        for (g, y) in y.chunks_mut(slab).enumerate() {
+            let Some(x) = rows.next() else { return };
+            let center = center_of(&groups.keep(g, self.rules.of_sums(x, sums), &self.rules, self.update));
+            match rows.peek() {
+                Some(next) if center.scale == 1.0 => {
+                    sums = self.rules.sums_beside(next, [x, weight, bias], y, center);
+                }
+                next => {
+                    normalize_row(self.rules.level, Some(x), y, center, weight, bias);
+                    sums = next.map(|next| self.rules.sums(next)).unwrap_or_default();
+                }
+            }
+        }
     }
 
     /// Few slabs, or large ones: the statistics of all parts, then of groups, then what is normalized by them.

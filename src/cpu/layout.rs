@@ -261,6 +261,11 @@ impl Affine {
         (of_b + k as u64 * k_mul) as usize * self.repeat
     }
 
+    /// Whether each slab is a short row with a weight of its own, as in instance norm.
+    pub(super) fn is_by_row(&self, layout: &Layout) -> bool {
+        layout.shape == Shape::Row && layout.s <= BATCH && self.run >= layout.s && !self.is_shared()
+    }
+
     /// Whether all slabs have the same weights.
     pub(super) fn is_shared(&self) -> bool {
         self.index.b_mul == 0

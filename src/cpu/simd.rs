@@ -138,7 +138,7 @@ pub(super) struct Slope {
     pub(super) rstd: f32,
     pub(super) mean: f32,
     pub(super) along: f32,
-    /// What `g` is multiplied by besides, where that is not 1.
+    /// What `g` is multiplied by besides.
     pub(super) root: f32,
 }
 
@@ -309,6 +309,71 @@ fn chain<const CENTERED: bool, const SQUARED: bool>(x: &[f32], shift: f32) -> [B
     runs
 }
 
+/// The sums of one row, while `y` of another of the same length is written: memory then reads and writes at the same time.
+#[inline(always)]
+fn sums_beside<const CENTERED: bool, const SQUARED: bool>(
+    next: &[f32],
+    shift: f32,
+    [x, weight, bias]: [&[f32]; 3],
+    y: &mut [f32],
+    center: Center,
+) -> [f64; 2] {
+    let n = next.len();
+    let (x, weight, bias, y) = (&x[..n], &weight[..n], &bias[..n], &mut y[..n]);
+    let mut all = [0.0; 2];
+    for start in (0..n).step_by(SEGMENT) {
+        let end = n.min(start + SEGMENT);
+        let mut sums: [Block; 2] = [[0.0; LANES]; 2];
+        for start in (start..end).step_by(CHAIN * LANES) {
+            let own = start..end.min(start + CHAIN * LANES);
+            let of = [&x[own.clone()], &weight[own.clone()], &bias[own.clone()]];
+            let runs = chain_beside::<CENTERED, SQUARED>(&next[own.clone()], shift, of, &mut y[own], center);
+            for i in 0..LANES {
+                sums[0][i] += runs[0][i];
+                sums[1][i] += runs[1][i];
+            }
+        }
+        all[0] += f64::from(fold(&sums[0]));
+        all[1] += f64::from(fold(&sums[1]));
+    }
+    all
+}
+
+/// The same, of at most a chain for each lane.
+#[inline(always)]
+fn chain_beside<const CENTERED: bool, const SQUARED: bool>(
+    next: &[f32],
+    shift: f32,
+    [x, weight, bias]: [&[f32]; 3],
+    y: &mut [f32],
+    center: Center,
+) -> [Block; 2] {
+    let Center { shift: mean, delta, factor, .. } = center;
+    let mut runs: [Block; 2] = [[0.0; LANES]; 2];
+    let whole = next.len() / LANES * LANES;
+    let of = x.chunks_exact(LANES).zip(weight.chunks_exact(LANES)).zip(bias.chunks_exact(LANES));
+    for ((next, y), ((x, weight), bias)) in next.chunks_exact(LANES).zip(y.chunks_exact_mut(LANES)).zip(of) {
+        for i in 0..LANES {
+            let e = if CENTERED { next[i] - shift } else { next[i] };
+            if CENTERED {
+                runs[0][i] += e;
+            }
+            runs[1][i] += if SQUARED { e * e } else { e.abs() };
+            y[i] = ((x[i] - mean) - delta) * factor * weight[i] + bias[i];
+        }
+    }
+    if whole < next.len() {
+        let rest = chain::<CENTERED, SQUARED>(&next[whole..], shift);
+        for i in 0..LANES {
+            runs[0][i] += rest[0][i];
+            runs[1][i] += rest[1][i];
+        }
+        let affine = (Each(&weight[whole..]), Each(&bias[whole..]));
+        normalize(Some(&x[whole..]), &mut y[whole..], (Unit, One(mean), One(delta), One(factor)), affine);
+    }
+    runs
+}
+
 /// The sums of a row: `sums` of distances from `shift`.
 #[derive(Debug, Clone, Copy, Default, bytemuck::Pod, bytemuck::Zeroable)]
 #[repr(C)]
@@ -455,6 +520,17 @@ fn normalize<S: Lane, C: Lane, D: Lane, F: Lane, W: Lane, B: Lane>(
                 y[i] = one(y[i], i);
             }
         }
+    }
+}
+
+/// `y` of elements that share everything; the weight is in the factor.
+#[inline(always)]
+fn run(x: Option<&[f32]>, y: &mut [f32], center: Center, bias: f32) {
+    let Center { scale, shift, delta, factor } = center;
+    if scale == 1.0 {
+        normalize(x, y, (Unit, One(shift), One(delta), One(factor)), (Unit, One(bias)));
+    } else {
+        normalize(x, y, (One(scale), One(shift), One(delta), One(factor)), (Unit, One(bias)));
     }
 }
 
@@ -771,6 +847,19 @@ for_every_set! {
         }
     }
 
+    /// The same sums of one row, while `y` of another is written, of which `x`, weights and biases are given; its scale is 1.
+    fn row_sums_beside(next: &[f32], measure: Measure, of: [&[f32]; 3], y: &mut [f32], center: Center) -> Sums {
+        let (shift, sums) = match measure {
+            Measure::Both => {
+                let shift = head(next);
+                (shift, sums_beside::<true, true>(next, shift, of, y, center))
+            }
+            Measure::Square => (0.0, sums_beside::<false, true>(next, 0.0, of, y, center)),
+            Measure::Magnitude => (0.0, sums_beside::<false, false>(next, 0.0, of, y, center)),
+        };
+        Sums { sums, shift: shift.into() }
+    }
+
     /// The same sums, of distances from a given number.
     fn row_sums_around(x: &[f32], shift: f32) -> [f64; 2] {
         sums::<true, true>(x, shift)
@@ -842,14 +931,34 @@ for_every_set! {
         }
     }
 
+    /// `y` of rows of `s` elements, each with its own weight and bias; weights are in the factors.
+    fn normalize_runs(x: Option<&[f32]>, y: &mut [f32], s: usize, centers: &[Center], bias: &[f32]) {
+        if s > SHORT || centers.iter().any(|center| center.scale != 1.0) {
+            for (row, ((y, center), bias)) in y.chunks_mut(s).zip(centers).zip(bias).enumerate() {
+                let x = x.map(|x| &x[row * s..(row + 1) * s]);
+                run(x, y, *center, *bias);
+            }
+            return;
+        }
+        let rows = centers.chunks(LANES).zip(bias.chunks(LANES));
+        for (number, (y, (centers, given))) in y.chunks_mut(s * LANES).zip(rows).enumerate() {
+            let mut tile = [[0.0; LANES]; SHORT];
+            gather(x.map_or(&*y, |x| &x[number * s * LANES..][..y.len()]), s, &mut tile);
+            let [_, shift, delta, factor] = side_by_side(centers);
+            let mut bias = [0.0; LANES];
+            bias[..given.len()].copy_from_slice(given);
+            for of in tile.iter_mut().take(s) {
+                for i in 0..LANES {
+                    of[i] = ((of[i] - shift[i]) - delta[i]) * factor[i] + bias[i];
+                }
+            }
+            scatter(&tile, s, y);
+        }
+    }
+
     /// `y` of elements that share everything; the weight is in the factor.
     fn normalize_run(x: Option<&[f32]>, y: &mut [f32], center: Center, bias: f32) {
-        let Center { scale, shift, delta, factor } = center;
-        if scale == 1.0 {
-            normalize(x, y, (Unit, One(shift), One(delta), One(factor)), (Unit, One(bias)));
-        } else {
-            normalize(x, y, (One(scale), One(shift), One(delta), One(factor)), (Unit, One(bias)));
-        }
+        run(x, y, center, bias);
     }
 
     /// `y` of a row of columns, each with its own of everything; weights are in the factors.
@@ -932,7 +1041,7 @@ for_every_set! {
                 let (dy, more) = (dy.part(own.clone()), more.map(|more| more.part(own.clone())));
                 let (shift, delta) = (One(center.shift), One(center.delta));
                 let slopes = (One(slope.rstd), One(slope.mean), One(slope.along));
-                if center.scale == 1.0 {
+                if center.scale == 1.0 && slope.root == 1.0 {
                     gradient(&x[own], (dy, more, dx), (Unit, shift, delta), (Unit, Each(weight)), slopes);
                 } else {
                     let center = (One(center.scale), shift, delta);
@@ -949,15 +1058,15 @@ for_every_set! {
             gather(x, s, &mut tiles[0]);
             gather(dy, s, &mut tiles[1]);
             let [_, shift, delta, _] = side_by_side(&centers[own.clone()]);
-            let (mut rstd, mut mean, mut along) = ([0.0; LANES], [0.0; LANES], [0.0; LANES]);
+            let [mut rstd, mut mean, mut along, mut root] = [[0.0; LANES]; 4];
             for (i, slope) in slopes[own].iter().enumerate() {
-                (rstd[i], mean[i], along[i]) = (slope.rstd, slope.mean, slope.along);
+                (rstd[i], mean[i], along[i], root[i]) = (slope.rstd, slope.mean, slope.along, slope.root);
             }
             let [of_x, of_dy] = &mut tiles;
             for ((x, dy), weight) in of_x.iter_mut().zip(of_dy).zip(weight) {
                 for i in 0..LANES {
                     let e = (x[i] - shift[i]) - delta[i];
-                    x[i] = rstd[i] * ((dy[i] * weight - mean[i]) - e * along[i]);
+                    x[i] = rstd[i] * ((dy[i] * root[i] * weight - mean[i]) - e * along[i]);
                 }
             }
             scatter(of_x, s, dx);

@@ -1,7 +1,9 @@
 //! The statistics of groups: sums in f32 around a number near the mean where that is exact enough, else in f64.
 
 use super::parallel::Scratch;
-use super::simd::{Center, Level, Measure, SEGMENT, Sums, column_sums, ordinary_centers, row_sums, row_sums_around};
+use super::simd::{
+    Center, Level, Measure, SEGMENT, Sums, column_sums, ordinary_centers, row_sums, row_sums_around, row_sums_beside,
+};
 use crate::moments::{OF_LARGE, OF_SMALL, SCALE_1, Spread, power_of_two, scale_of, split};
 use crate::problem::{Centering, Problem, Scaling};
 
@@ -84,9 +86,23 @@ impl Rules {
 
     /// Of one part of them.
     pub(super) fn part(&self, x: &[f32]) -> Spread {
+        self.of_sums(x, self.sums(x))
+    }
+
+    pub(super) fn sums(&self, x: &[f32]) -> Sums {
         let mut sums = [Sums::default()];
         row_sums(self.level, x, x.len(), self.measure, &mut sums);
-        self.settled(x.len() as f64, sums[0]).unwrap_or_else(|| self.again(x, sums[0]))
+        sums[0]
+    }
+
+    /// The sums of one row, while `y` of another is written, as `row_sums_beside` says.
+    pub(super) fn sums_beside(&self, next: &[f32], of: [&[f32]; 3], y: &mut [f32], center: Center) -> Sums {
+        row_sums_beside(self.level, next, self.measure, of, y, center)
+    }
+
+    /// Of elements whose sums are known.
+    pub(super) fn of_sums(&self, x: &[f32], sums: Sums) -> Spread {
+        self.settled(x.len() as f64, sums).unwrap_or_else(|| self.again(x, sums))
     }
 
     /// What neighbouring rows of `s` elements are normalized by, if that is all there is to know and nothing is out of the ordinary.
@@ -103,7 +119,7 @@ impl Rules {
     pub(super) fn rows(&self, x: &[f32], s: usize, sums: &mut [Sums], out: &mut [Spread]) {
         row_sums(self.level, x, s, self.measure, sums);
         for ((x, sums), out) in x.chunks(s).zip(&*sums).zip(out) {
-            *out = self.settled(s as f64, *sums).unwrap_or_else(|| self.again(x, *sums));
+            *out = self.of_sums(x, *sums);
         }
     }
 
