@@ -58,8 +58,10 @@ impl Engine {
         let engine = match chosen {
             Some(adapter) if adapter.info.device_type == wgpu::DeviceType::Cpu && !by_name => {
                 let name = &adapter.info.name;
-                Self::on_cpu(format!("the only adapter, {name}, is software, which is slower than the CPU by itself"))
+                Self::on_cpu(format!("the best adapter, {name}, is software, which is slower than the CPU by itself"))
             }
+            // What a driver would be good for is no matter here.
+            None if adapters.is_empty() && !by_name => Self::on_cpu("no GPU adapter was found".to_owned()),
             _ => match Gpu::new().await {
                 Ok(gpu) => {
                     let reason = if by_name { "WGPU_ADAPTER_NAME names it" } else { "it is the best adapter" };

@@ -6,9 +6,9 @@ use plotters::drawing::{DrawingArea, DrawingAreaErrorKind, IntoDrawingArea as _}
 use plotters::element::{PathElement, Rectangle};
 use plotters::style::text_anchor::{HPos, Pos, VPos};
 use plotters::style::{Color as _, FontStyle, IntoFont as _, RGBColor, ShapeStyle, TextStyle, WHITE};
+use wgpu_norm::sample::time;
 
 use super::report::{Outcome, Report, Row};
-use super::table::time;
 use super::{Comparison, Trouble};
 
 /// Sizes in pixels.

@@ -3,10 +3,12 @@
 
 mod norms;
 mod numbers;
+mod units;
 mod wanted;
 
 pub use norms::{Arguments, Entry, Groups, Kind};
 pub use numbers::Numbers;
+pub use units::{significant, time};
 pub use wanted::{Wanted, gradient, output};
 
 use ndarray::{ArrayD, ArrayViewD};

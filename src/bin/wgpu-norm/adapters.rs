@@ -9,18 +9,27 @@ use crate::failure::{Failure, chain, print};
 use crate::progress::Progress;
 
 pub(crate) fn run(options: &Adapters) -> Result<(), Failure> {
-    let reports = {
+    let (reports, engine) = {
         let _progress = Progress::spinner("looking for adapters".to_owned());
-        Gpu::adapters_blocking()
+        (Gpu::adapters_blocking(), Engine::new_blocking())
     };
-    if options.json {
-        let list: Vec<Value> = reports.iter().map(json_of).collect();
-        print(&format!("{}\n", json!({ "adapters": list, "cpu": Cpu::new().describe() })))?;
-    } else if !reports.is_empty() {
-        let list: Vec<String> = reports.iter().map(text_of).collect();
-        let cpu = format!("{}, used by --device cpu, and by auto where adapters are software\n", Cpu::new().describe());
-        print(&format!("{}\n{cpu}", list.join("\n")))?;
-    }
+    let by_itself = engine.as_ref().ok();
+    let takes_cpu = by_itself.is_some_and(|engine| engine.cpu().is_some());
+    let cpu = Cpu::new().describe();
+    print(&if options.json {
+        let adapters: Vec<Value> = reports.iter().map(json_of).collect();
+        let device = by_itself.map(device);
+        format!(
+            "{}\n",
+            json!({ "adapters": adapters, "cpu": cpu, "device": device, "reason": by_itself.map(Engine::reason) })
+        )
+    } else {
+        let adapters: String = reports.iter().map(|report| text_of(report, takes_cpu) + "\n").collect();
+        match by_itself.filter(|_| takes_cpu) {
+            Some(engine) => format!("{adapters}{cpu}, used by --device auto and cpu: {}\n", engine.reason()),
+            None => format!("{adapters}{cpu}, used by --device cpu\n"),
+        }
+    })?;
     if reports.iter().any(|report| report.chosen) {
         return Ok(());
     }
@@ -69,6 +78,11 @@ pub(crate) fn refused(error: &Error, name: Option<&str>) -> Failure {
     }
 }
 
+/// The value of `--device` that asks for it.
+pub(crate) fn device(engine: &Engine) -> &'static str {
+    if engine.gpu().is_some() { "gpu" } else { "cpu" }
+}
+
 /// What tells the CPU from adapters.
 pub(crate) fn identity_of_cpu(cpu: &Cpu) -> Map<String, Value> {
     let fields = [("name", cpu.describe()), ("type", "CPU".to_owned())];
@@ -95,7 +109,7 @@ fn kind(info: &AdapterInfo) -> &'static str {
         DeviceType::DiscreteGpu => "discrete GPU",
         DeviceType::IntegratedGpu => "integrated GPU",
         DeviceType::VirtualGpu => "virtual GPU",
-        DeviceType::Cpu => "CPU",
+        DeviceType::Cpu => "software",
         DeviceType::Other => "other",
     }
 }
@@ -131,11 +145,11 @@ fn json_of(report: &AdapterReport) -> Value {
     Value::Object(object)
 }
 
-fn text_of(report: &AdapterReport) -> String {
+fn text_of(report: &AdapterReport, auto_takes_cpu: bool) -> String {
     let info = &report.info;
     let mut text = format!("{} ({}, {})", info.name, kind(info), info.backend.to_str());
     if report.chosen {
-        text.push_str(", used unless --adapter says otherwise");
+        text.push_str(if auto_takes_cpu { ", used by --device gpu" } else { ", used by --device auto and gpu" });
     }
     text.push('\n');
     let mut line = |name: &str, value: &str| text.push_str(&format!("  {name:38}{value}\n"));

@@ -7,8 +7,8 @@ use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
+use wgpu_norm::SpecError;
 use wgpu_norm::sample::Arguments;
-use wgpu_norm::{Cpu, SpecError};
 
 use crate::adapters;
 use crate::cli::{Bench, Directions};
@@ -25,6 +25,9 @@ mod timing;
 #[derive(Serialize, Deserialize)]
 struct Run {
     adapter: Map<String, Value>,
+    /// Why it is that one.
+    #[serde(default)]
+    reason: String,
     #[serde(flatten)]
     report: Report,
 }
@@ -44,11 +47,15 @@ pub(crate) fn run(options: &Bench) -> Result<(), Failure> {
         progress.now(case.to_string());
         progress.advance(u64::from(done > 0));
     };
-    let (adapter, description, report) = match cpu(options)? {
+    let engine = adapters::engine(&options.place)?;
+    let (adapter, description, report) = match engine.cpu() {
+        Some(_) if options.trusted => {
+            return Err(Failure::Usage("--trusted is of shaders, and the CPU has none".to_owned()));
+        }
         Some(cpu) => {
             let progress = progress();
-            let report = timing::cpu::run(&cpu, effort, &cases, |done, case| next(&progress, done, case));
-            (adapters::identity_of_cpu(&cpu), cpu.describe(), report)
+            let report = timing::cpu::run(cpu, effort, &cases, |done, case| next(&progress, done, case));
+            (adapters::identity_of_cpu(cpu), cpu.describe(), report)
         }
         None => {
             let device = {
@@ -67,8 +74,8 @@ pub(crate) fn run(options: &Bench) -> Result<(), Failure> {
             (adapters::identity(&device.info), device.description.clone(), report)
         }
     };
-    let run = Run { adapter, report };
-    print(&text(&run, options, &description, earlier.as_ref()))?;
+    let run = Run { adapter, reason: engine.reason().to_owned(), report };
+    print(&text(&run, options, &format!("{description}: {}", run.reason), earlier.as_ref()))?;
     let comparison = earlier.as_ref().map(|(_, comparison)| comparison);
     let mut staged = Vec::new();
     for (target, &(option, _)) in targets.into_iter().zip(&asked) {
@@ -82,19 +89,6 @@ pub(crate) fn run(options: &Bench) -> Result<(), Failure> {
     match run.report.failed() {
         0 => Ok(()),
         failed => Err(Failure::Failed(format!("{failed} of {} cases failed", run.report.cases.len()))),
-    }
-}
-
-/// The CPU, if it is asked for or there is nothing better.
-fn cpu(options: &Bench) -> Result<Option<Cpu>, Failure> {
-    if options.place.device == crate::cli::Device::Gpu {
-        return Ok(None);
-    }
-    let engine = adapters::engine(&options.place)?;
-    let cpu = engine.cpu().cloned();
-    match cpu {
-        Some(_) if options.trusted => Err(Failure::Usage("--trusted is of shaders, and the CPU has none".to_owned())),
-        cpu => Ok(cpu),
     }
 }
 
@@ -183,7 +177,7 @@ fn read(path: &Path) -> Result<(Map<String, Value>, Comparison), Failure> {
             _ => error.to_string(),
         })
     })?;
-    let Run { adapter, report } = serde_json::from_str(&text)
+    let Run { adapter, report, .. } = serde_json::from_str(&text)
         .map_err(|error| refused(format!("it is not what `wgpu-norm bench --json` writes: {error}")))?;
     match report.incomparable() {
         Some(row) => Err(refused(format!("the numbers of {} are none to compare with", row.name()))),

@@ -62,8 +62,8 @@ instance, batch), and so have the running statistics. --save-mean and --save-rst
 (N, C) (instance), (C) (batch), or else the shape of the input with the normalized axes as 1.
 
 Output:
-  One or two lines, or with --json one JSON object, on standard output; notes and errors on \
-standard error. The time is that of the whole run on the device, transfers and shader compilation \
+  A few lines, or with --json one JSON object, on standard output; notes and errors on \
+standard error. They say what it ran on, and why there. The time is that of the whole run on the device, transfers and shader compilation \
 included. By --device auto it is a GPU, or the CPU if there is none but software. --check goes by the values in the files: where float32 rounds them, it says how much of the \
 error that is. If it finds one above 4e-6 of the size of the terms, the outputs are written all the \
 same, and the exit status is 1.";
@@ -89,7 +89,7 @@ pub(crate) enum Command {
     Apply(Box<Apply>),
     /// Compute the gradients of a norm, of arrays in files
     Grad(Box<Grad>),
-    /// List the adapters of this machine, and which one is used
+    /// List the adapters of this machine and its CPU, and which of them --device takes
     Adapters(Adapters),
     /// Check every norm and its gradients on an adapter, and say whether to trust it
     Doctor(Doctor),

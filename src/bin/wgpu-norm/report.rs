@@ -4,6 +4,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use serde_json::{Map, Value, json};
+use wgpu_norm::sample::time;
 use wgpu_norm::{Cpu, Engine, Plan};
 
 use crate::adapters;
@@ -64,8 +65,8 @@ impl Report<'_> {
 
     fn text(&self) -> String {
         let shape = self.inputs.first().map(|input| input.array.values.shape()).unwrap_or_default();
-        let milliseconds = self.time.as_secs_f64() * 1e3;
-        let mut text = format!("{} of {shape:?} in {milliseconds:.1} ms on {}\n", self.what, self.engine.describe());
+        let (time, engine) = (time(self.time.as_secs_f64()), self.engine);
+        let mut text = format!("{} of {shape:?} in {time} on {}: {}\n", self.what, engine.describe(), engine.reason());
         for pass in &self.plan {
             text.push_str(&format!("plan: {pass}\n"));
         }
@@ -115,7 +116,7 @@ impl Report<'_> {
         let mut object = json!({
             "norm": self.norm,
             "direction": self.direction,
-            "device": if self.engine.gpu().is_some() { "gpu" } else { "cpu" },
+            "device": adapters::device(self.engine),
             "adapter": self.engine.gpu().map(|gpu| adapters::identity(gpu.adapter_info())),
             "cpu": self.engine.cpu().map(Cpu::describe),
             "reason": self.engine.reason(),

@@ -2,8 +2,10 @@
 
 use std::fs;
 
-use super::{Ended, Folder};
 use serde_json::Value;
+
+use super::{Ended, Folder};
+use crate::support::gpu;
 
 fn folder() -> Folder {
     let folder = Folder::new();
@@ -18,7 +20,8 @@ fn the_cpu_computes_the_same() {
     for norm in ["layer", "rms", "mvn --axes 1", "batch --train"] {
         let line = format!("apply {norm} --input x.npy --output y.npy --check");
         let told = folder.succeed(&format!("{line} --device cpu")).stdout;
-        assert!(told.contains(" on CPU, ") && told.contains("check: y is off"), "{told}");
+        assert!(told.contains(" on CPU, ") && told.contains(": it was asked for\n"), "{told}");
+        assert!(told.contains("check: y is off"), "{told}");
         assert!(!told.contains("plan:"), "{told}");
         let on_cpu = folder.read("y.npy");
         folder.succeed(&format!("{line} --device gpu"));
@@ -45,14 +48,26 @@ fn without_a_gpu_it_is_the_cpu() {
     assert_eq!(ended.status, Some(0), "{}", ended.stderr);
     let report = ended.json();
     assert_eq!(report["device"], "cpu", "{report}");
-    assert!(report["reason"].as_str().is_some_and(|why| why.contains("no GPU adapter")), "{report}");
+    assert_eq!(report["reason"], "no GPU adapter was found");
+    for line in [
+        "apply layer --input x.npy --output y.npy",
+        "grad rms --input x.npy --grad-output x.npy --save-grad-input dx.npy",
+    ] {
+        let told = run(line).stdout;
+        assert!(told.contains(" on CPU, ") && told.ends_with(": no GPU adapter was found\n"), "{told}");
+    }
     let ended = run("apply layer --input x.npy --output y.npy --device gpu");
     ended.refused(3, "--device gpu", &["no GPU adapter"]);
     let ended = run("bench --quick --norm layer --shape 64x48 --json now.json --plot now.svg");
     assert_eq!(ended.status, Some(0), "{}", ended.stderr);
     assert!(ended.stdout.starts_with("CPU, ") && !ended.stdout.contains("FAILED"), "{}", ended.stdout);
     let written: Value = serde_json::from_slice(&fs::read(folder.path("now.json")).unwrap()).unwrap();
-    assert_eq!(written["adapter"]["type"], "CPU", "{written}");
+    assert!(
+        ended.stdout.lines().next().is_some_and(|on| on.ends_with(": no GPU adapter was found")),
+        "{}",
+        ended.stdout
+    );
+    assert_eq!((&written["adapter"]["type"], &written["reason"]), (&"CPU".into(), &report["reason"]), "{written}");
     assert_eq!(written["cases"].as_array().map(Vec::len), Some(2), "{written}");
 }
 
@@ -62,7 +77,26 @@ fn options_that_contradict_the_device_are_refused() {
     let line = "apply layer --input x.npy --output y.npy --device cpu --adapter some";
     folder.refuse(2, line, &["--adapter", "--device cpu"]);
     folder.refuse(2, "bench --device cpu --trusted", &["--trusted"]);
-    let adapters = folder.succeed("adapters --json").json();
-    assert!(adapters["cpu"].as_str().is_some_and(|cpu| cpu.starts_with("CPU, ")), "{adapters}");
-    assert!(folder.succeed("adapters").stdout.contains("used by --device cpu"));
+}
+
+/// What `adapters` says of auto is what auto does.
+#[test]
+fn adapters_are_listed_with_what_takes_them() {
+    let folder = folder();
+    let told = folder.succeed("adapters").stdout;
+    let list = folder.succeed("adapters --json").json();
+    let report = folder.succeed("apply layer --input x.npy --output y.npy --device auto --json").json();
+    assert_eq!((&list["device"], &list["reason"]), (&report["device"], &report["reason"]), "{list}");
+    let (of_adapter, of_cpu) = match list["device"].as_str() {
+        Some("gpu") => ("used by --device auto and gpu", "used by --device cpu"),
+        _ => ("used by --device gpu", "used by --device auto and cpu: "),
+    };
+    let (heads, cpu): (Vec<&str>, Vec<&str>) =
+        told.lines().filter(|line| line.contains(", used by ")).partition(|line| !line.starts_with("CPU, "));
+    assert!(matches!(heads[..], [head] if head.ends_with(of_adapter)), "{told}");
+    assert!(matches!(cpu[..], [line] if line.contains(of_cpu)), "{told}");
+    // By name, software is taken as well.
+    let name = gpu().adapter_info().name.as_str();
+    let ended = folder.run_with("adapters --json", "WGPU_ADAPTER_NAME", name);
+    assert_eq!(ended.json()["device"], "gpu", "{}", ended.stdout);
 }

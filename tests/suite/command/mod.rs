@@ -66,6 +66,11 @@ impl Folder {
         Ended::of(self.command(line).output().expect("the command starts"))
     }
 
+    /// Runs the command with an environment variable set.
+    pub fn run_with(&self, line: &str, variable: &str, value: &str) -> Ended {
+        Ended::of(self.command(line).env(variable, value).output().expect("the command starts"))
+    }
+
     /// Runs the command, which has to succeed.
     pub fn succeed(&self, line: &str) -> Ended {
         let ended = self.run(line);
@@ -481,20 +486,33 @@ fn without_an_adapter_the_exit_status_is_three() {
         "plan layer --shape 4x8",
         "bench --norm layer",
         "doctor",
-        "adapters",
     ];
+    let none_named = "error: no adapter's name contains \"no-such\", which is WGPU_ADAPTER_NAME; there are: ";
     for line in lines {
-        if line != "adapters" {
-            let words = ["--adapter: no adapter's name contains \"no-such-adapter\"; there are: "];
-            folder.refuse(3, &format!("{line} --adapter no-such-adapter"), &words);
-            let none = folder.command(line).env("WGPU_ADAPTER_NAME", "no-such").output().expect("the command starts");
-            let words = ["error: no adapter's name contains \"no-such\", which is WGPU_ADAPTER_NAME; there are: "];
-            Ended::of(none).refused(3, line, &words);
-        }
+        let words = ["--adapter: no adapter's name contains \"no-such-adapter\"; there are: "];
+        folder.refuse(3, &format!("{line} --adapter no-such-adapter"), &words);
+        folder.run_with(line, "WGPU_ADAPTER_NAME", "no-such").refused(3, line, &[none_named]);
         // No backend that this was built with.
-        let none = Ended::of(folder.command(line).env("WGPU_BACKEND", "noop").output().expect("the command starts"));
+        let none = folder.run_with(line, "WGPU_BACKEND", "noop");
         none.refused(3, line, &["no GPU adapter"]);
         assert!(!none.stderr.contains("--adapter"), "{}", none.stderr);
+    }
+    // What there is to compute on is told all the same.
+    for (variable, value, device, told, error) in [
+        ("WGPU_BACKEND", "noop", "cpu", "auto and cpu: no GPU adapter was found", "error: no GPU adapter"),
+        ("WGPU_ADAPTER_NAME", "no-such", "", "cpu", none_named),
+    ] {
+        let text = folder.run_with("adapters", variable, value);
+        assert_eq!(text.status, Some(3), "{}", text.stderr);
+        assert!(text.stderr.starts_with(error), "{}", text.stderr);
+        let cpu = text.stdout.lines().last().expect("a line");
+        assert!(cpu.starts_with("CPU, ") && cpu.ends_with(&format!(", used by --device {told}")), "{cpu}");
+        assert!(!text.stdout.contains("--device gpu"), "{}", text.stdout);
+        let json = folder.run_with("adapters --json", variable, value);
+        assert_eq!((json.status, json.stderr), (text.status, text.stderr));
+        let json: Value = serde_json::from_str(&json.stdout).expect("JSON");
+        assert!(json["cpu"].as_str().is_some_and(|told| cpu.starts_with(told)), "{json}");
+        assert_eq!(json["device"].as_str().unwrap_or_default(), device, "{json}");
     }
     assert!(folder.succeed("--help").stdout.contains("  3  there is no adapter"));
     assert_eq!(folder.files(), ["x.npy"]);
