@@ -9,7 +9,6 @@ use safetensors::SafeTensors;
 use wgpu_norm::ndarray::{Array3, Array4, ArrayD, ArrayView3, Axis, s};
 use wgpu_norm::reference;
 
-use crate::measure::Checked;
 use crate::on;
 
 pub const DESCRIPTION: &str = "\
@@ -82,11 +81,11 @@ impl Inputs {
         })
     }
 
-    /// How far the GPU is from the model's own output, by the measure of the oracle.
-    pub fn distance_from_model(&self, checked: &Checked) -> f64 {
+    /// How far `y` is from the model's own output, by the measure of the oracle.
+    pub fn distance_from_model(&self, y: &ArrayD<f32>, scale: &ArrayD<f64>) -> f64 {
         let sentences = self.model_output.len_of(Axis(0));
-        let got = checked.y.slice_axis(Axis(0), (..sentences).into());
-        let scale = checked.scale.slice_axis(Axis(0), (..sentences).into());
+        let got = y.slice_axis(Axis(0), (..sentences).into());
+        let scale = scale.slice_axis(Axis(0), (..sentences).into());
         let want = self.model_output.mapv(f64::from);
         reference::largest_error(got, want.view(), scale).map_or(0.0, |worst| worst.relative)
     }

@@ -4,53 +4,78 @@ use std::error::Error;
 use std::time::Instant;
 
 use wgpu_norm::ndarray::ArrayD;
-use wgpu_norm::sample::output;
-use wgpu_norm::{Bound, Gpu, Operands, wgpu};
+use wgpu_norm::sample::{Wanted, output};
+use wgpu_norm::{Bound, Cpu, Engine, Gpu, Operands, cpu, wgpu};
 
 use crate::case::Case;
 
-pub const METHOD: &str = "several are recorded in one pass, the wall time from\n        \
-    submitting to the end of waiting is divided by their number, and of 7 such times this is the median";
+pub const METHOD: &str = "one call, out of place, without copies, as the median of 7 runs: the wall time of a run is divided by\n        \
+    its calls, which on an adapter are recorded in one pass, from submitting to the end of waiting";
 
-/// The results of a case and how far they are from float64.
-pub struct Checked {
-    pub y: ArrayD<f32>,
-    /// What errors are measured by, for each element.
-    pub scale: ArrayD<f64>,
-    pub error: f64,
-}
-
-/// Arrays in, arrays out, and the same in float64.
-pub fn check(gpu: &Gpu, case: &Case<'_>) -> Result<Checked, Box<dyn Error>> {
+/// Arrays in, arrays out: the result, and the largest error of all that is wanted.
+pub fn check(engine: &Engine, case: &Case<'_>, wanted: &[Wanted]) -> Result<(ArrayD<f32>, f64), Box<dyn Error>> {
     let mut inputs = case.parameters.map(|array| array.view()).beside(case.x.view());
     if let Some(batches) = case.batches {
         inputs = inputs.num_batches_tracked(batches);
     }
-    let out = gpu.run_array_blocking(&*case.norm, inputs)?;
-    let mut error: f64 = 0.0;
-    let mut wanted = case.wanted();
-    for wanted in &wanted {
-        if let Some(got) = output(&out, wanted.output) {
-            error = error.max(wanted.worst(got).map_or(0.0, |worst| worst.relative));
-        }
-    }
-    Ok(Checked { y: out.y, scale: wanted.swap_remove(0).scale, error })
+    let out = engine.run_array_blocking(&*case.norm, inputs)?;
+    let worst = wanted.iter().filter_map(|wanted| wanted.worst(output(&out, wanted.output)?));
+    let error = worst.map(|worst| worst.relative).fold(0.0, f64::max);
+    Ok((out.y, error))
 }
 
 /// What timing a case gave.
 pub struct Speed {
-    pub passes: String,
+    /// Of shaders.
+    pub passes: Option<String>,
     pub seconds: f64,
-    pub gigabytes_per_second: f64,
+    /// By what the passes move.
+    pub gigabytes_per_second: Option<f64>,
 }
 
-/// A run should take about this long: long against submitting and waking up, short against patience.
-const SECONDS_PER_RUN: f64 = 0.05;
-const RUNS: usize = 7;
-const MOST_REPEATS: f64 = 500.0;
+/// What is there already is used again in every call.
+pub fn time(engine: &Engine, case: &Case<'_>) -> Result<Speed, Box<dyn Error>> {
+    match (engine.gpu(), engine.cpu()) {
+        (Some(gpu), _) => time_on_gpu(gpu, case),
+        (None, Some(cpu)) => {
+            let seconds = time_on_cpu(cpu, case)?;
+            Ok(Speed { passes: None, seconds, gigabytes_per_second: None })
+        }
+        (None, None) => Err("the engine is neither a GPU nor the CPU".into()),
+    }
+}
+
+/// Slices, written again and again.
+fn time_on_cpu(cpu: &Cpu, case: &Case<'_>) -> Result<f64, Box<dyn Error>> {
+    let plan = cpu.plan(&*case.norm)?;
+    let x = case.x.as_slice().ok_or("x is not row-major")?;
+    let mut y = vec![0.0; x.len()];
+    let (mut parameters, mut batches) = (case.parameters.clone(), case.batches);
+    median_seconds(|calls| {
+        let start = Instant::now();
+        for _ in 0..calls {
+            let mut operands = cpu::Operands::new(x, &mut y);
+            if let Some(weight) = parameters.weight.as_ref().and_then(|array| array.as_slice()) {
+                operands = operands.weight(weight);
+            }
+            if let Some(bias) = parameters.bias.as_ref().and_then(|array| array.as_slice()) {
+                operands = operands.bias(bias);
+            }
+            let running = [&mut parameters.running_mean, &mut parameters.running_var];
+            if let [Some(mean), Some(var)] = running.map(|array| array.as_mut().and_then(ArrayD::as_slice_mut)) {
+                operands = match &mut batches {
+                    Some(batches) => operands.tracked(mean, var).num_batches_tracked(batches),
+                    None => operands.running(mean, var),
+                };
+            }
+            plan.run(operands)?;
+        }
+        Ok(start.elapsed().as_secs_f64())
+    })
+}
 
 /// Buffers bound once, recorded many times.
-pub fn time(gpu: &Gpu, case: &Case<'_>) -> Result<Speed, Box<dyn Error>> {
+fn time_on_gpu(gpu: &Gpu, case: &Case<'_>) -> Result<Speed, Box<dyn Error>> {
     let plan = gpu.context().plan(&*case.norm)?;
     let x = upload(gpu, bytemuck::cast_slice(case.x.as_slice().ok_or("x is not row-major")?));
     let y = gpu.device().create_buffer(&wgpu::BufferDescriptor {
@@ -68,11 +93,11 @@ pub fn time(gpu: &Gpu, case: &Case<'_>) -> Result<Speed, Box<dyn Error>> {
     }
     let bound = gpu.context().bind(&plan, &operands)?;
 
-    let seconds = median_seconds(gpu, &bound)?;
+    let seconds = median_seconds(|calls| submitted(gpu, &bound, calls))?;
     Ok(Speed {
-        passes: plan.passes().iter().map(|pass| pass.name()).collect::<Vec<_>>().join(" > "),
+        passes: Some(plan.passes().iter().map(|pass| pass.name()).collect::<Vec<_>>().join(" > ")),
         seconds,
-        gigabytes_per_second: plan.bytes_moved() as f64 / seconds / 1e9,
+        gigabytes_per_second: Some(plan.bytes_moved() as f64 / seconds / 1e9),
     })
 }
 
@@ -82,23 +107,28 @@ fn upload(gpu: &Gpu, contents: &[u8]) -> wgpu::Buffer {
     wgpu::util::DeviceExt::create_buffer_init(gpu.device(), &descriptor)
 }
 
-fn median_seconds(gpu: &Gpu, bound: &Bound) -> Result<f64, Box<dyn Error>> {
-    // The first is for the driver to compile and the memory to come; the second tells how many to record.
-    seconds_of(gpu, bound, 1)?;
-    let once = seconds_of(gpu, bound, 1)?;
-    let repeats = (SECONDS_PER_RUN / once).clamp(1.0, MOST_REPEATS) as u32;
+/// A run should take about this long: long against submitting and waking up, short against patience.
+const SECONDS_PER_RUN: f64 = 0.05;
+const RUNS: usize = 7;
+const MOST_CALLS: f64 = 500.0;
+
+/// The seconds of a call, by what takes the time of some.
+fn median_seconds(mut run: impl FnMut(u32) -> Result<f64, Box<dyn Error>>) -> Result<f64, Box<dyn Error>> {
+    // The first is for the driver to compile and the memory to come; the second tells how many a run takes.
+    run(1)?;
+    let calls = (SECONDS_PER_RUN / run(1)?).clamp(1.0, MOST_CALLS) as u32;
     let mut times = Vec::new();
     for _ in 0..RUNS {
-        times.push(seconds_of(gpu, bound, repeats)? / f64::from(repeats));
+        times.push(run(calls)? / f64::from(calls));
     }
     times.sort_by(f64::total_cmp);
     Ok(times[RUNS / 2])
 }
 
-fn seconds_of(gpu: &Gpu, bound: &Bound, repeats: u32) -> Result<f64, Box<dyn Error>> {
+fn submitted(gpu: &Gpu, bound: &Bound, calls: u32) -> Result<f64, Box<dyn Error>> {
     let mut encoder = gpu.device().create_command_encoder(&Default::default());
     let mut pass = encoder.begin_compute_pass(&Default::default());
-    for _ in 0..repeats {
+    for _ in 0..calls {
         bound.record(&mut pass);
     }
     drop(pass);

@@ -6,7 +6,7 @@ use std::io::BufWriter;
 use std::path::{Path, PathBuf};
 
 use wgpu_norm::ndarray::{Array3, ArrayView3, Axis, Ix3, s};
-use wgpu_norm::{Gpu, GroupNorm, Inputs, InstanceNorm, LayerNorm, Norm};
+use wgpu_norm::{Engine, GroupNorm, Inputs, InstanceNorm, LayerNorm, Norm};
 
 use crate::{lettering, on};
 
@@ -26,8 +26,8 @@ const LETTER_SCALE: usize = 2;
 const PAPER: u8 = 250;
 const INK: u8 = 40;
 
-/// Normalizes the photograph on the GPU and writes `before_after.png` to `dir`.
-pub fn before_and_after(gpu: &Gpu, photo: &Array3<f32>, dir: &Path) -> Result<PathBuf, Box<dyn Error>> {
+/// Normalizes the photograph and writes `before_after.png` to `dir`.
+pub fn before_and_after(engine: &Engine, photo: &Array3<f32>, dir: &Path) -> Result<PathBuf, Box<dyn Error>> {
     let batch = photo.view().insert_axis(Axis(0)).into_dyn();
     let shape = batch.shape();
     let norms: [(&str, Box<dyn Norm>); 3] = [
@@ -37,7 +37,7 @@ pub fn before_and_after(gpu: &Gpu, photo: &Array3<f32>, dir: &Path) -> Result<Pa
     ];
     let mut panels = vec![("Original", photo.mapv(display))];
     for (name, norm) in norms {
-        let y = gpu.run_array_blocking(&*norm, Inputs::new(batch.view()))?.y;
+        let y = engine.run_array_blocking(&*norm, Inputs::new(batch.view()))?.y;
         let y = y.index_axis_move(Axis(0), 0).into_dimensionality::<Ix3>()?;
         panels.push((name, y.mapv(|v| display(0.5 + v / (2.0 * SPAN)))));
     }

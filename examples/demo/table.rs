@@ -2,34 +2,36 @@
 
 use std::fmt;
 
-/// The first of the columns that hold numbers, which are flush right.
-const NUMBERS: usize = 4;
+/// The columns that hold words, which are flush left.
+const WORDS: [&str; 4] = ["Norm", "Input", "Shape", "Passes"];
 
-pub struct Table<const N: usize> {
-    rows: Vec<[String; N]>,
+pub struct Table {
+    rows: Vec<Vec<String>>,
 }
 
-impl<const N: usize> Table<N> {
-    pub fn new(header: [&str; N]) -> Self {
-        Self { rows: vec![header.map(str::to_owned)] }
+impl Table {
+    pub fn new(header: &[&str]) -> Self {
+        Self { rows: vec![header.iter().map(|&title| title.to_owned()).collect()] }
     }
 
-    pub fn row(&mut self, cells: [String; N]) {
+    /// As many cells as the header has.
+    pub fn row(&mut self, cells: Vec<String>) {
         self.rows.push(cells);
     }
 }
 
-impl<const N: usize> fmt::Display for Table<N> {
+impl fmt::Display for Table {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let widths: [usize; N] =
-            std::array::from_fn(|column| self.rows.iter().map(|row| row[column].chars().count()).max().unwrap_or(0));
+        let header = &self.rows[0];
+        let width = |column: usize| self.rows.iter().map(|row| row[column].chars().count()).max().unwrap_or(0);
+        let widths: Vec<usize> = (0..header.len()).map(width).collect();
         for (number, row) in self.rows.iter().enumerate() {
-            let cells = row.iter().zip(widths).enumerate().map(|(column, (cell, width))| {
-                if column < NUMBERS { format!("{cell:<width$}") } else { format!("{cell:>width$}") }
+            let cells = row.iter().zip(&widths).zip(header).map(|((cell, &width), title)| {
+                if WORDS.contains(&title.as_str()) { format!("{cell:<width$}") } else { format!("{cell:>width$}") }
             });
             writeln!(f, "{}", cells.collect::<Vec<_>>().join("  ").trim_end())?;
             if number == 0 {
-                writeln!(f, "{}", widths.map(|width| "-".repeat(width)).join("  "))?;
+                writeln!(f, "{}", widths.iter().map(|&width| "-".repeat(width)).collect::<Vec<_>>().join("  "))?;
             }
         }
         Ok(())
@@ -39,13 +41,4 @@ impl<const N: usize> fmt::Display for Table<N> {
 /// The lengths of the axes, as short as they can be told.
 pub fn shape(shape: &[usize]) -> String {
     shape.iter().map(usize::to_string).collect::<Vec<_>>().join("x")
-}
-
-/// A time in the unit that suits it.
-pub fn seconds(seconds: f64) -> String {
-    match seconds {
-        s if s < 1e-3 => format!("{:.1} us", s * 1e6),
-        s if s < 1.0 => format!("{:.2} ms", s * 1e3),
-        s => format!("{s:.2} s"),
-    }
 }

@@ -4,26 +4,44 @@ use std::fs;
 use std::path::Path;
 use std::process::{Command, Output};
 
+use crate::support::gpu;
+
 /// `cargo test` has built it already.
-fn run(example: &str, arguments: &[&Path]) -> Output {
-    Command::new(env!("CARGO"))
+fn command(example: &str, arguments: &[&Path]) -> Command {
+    let mut command = Command::new(env!("CARGO"));
+    command
         .args(["run", "--quiet", "--profile", "test", "--features", "cli", "--example", example, "--"])
         .args(arguments)
-        .current_dir(env!("CARGO_MANIFEST_DIR"))
-        .output()
-        .unwrap()
+        .current_dir(env!("CARGO_MANIFEST_DIR"));
+    command
+}
+
+fn run(example: &str, arguments: &[&Path]) -> Output {
+    command(example, arguments).output().unwrap()
 }
 
 #[test]
 fn demo() {
-    let folder = tempfile::tempdir().unwrap();
-    let output = run("demo", &[Path::new("--output"), folder.path()]);
-    let stdout = String::from_utf8_lossy(&output.stdout);
-    assert!(output.status.success(), "{stdout}{}", String::from_utf8_lossy(&output.stderr));
-    for norm in ["LayerNorm", "RmsNorm", "GroupNorm", "InstanceNorm", "BatchNorm train", "BatchNorm eval"] {
-        assert!(stdout.contains(norm), "{norm}: {stdout}");
-    }
-    assert!(folder.path().join("before_after.png").exists());
+    let told = |backend: Option<&str>| {
+        let folder = tempfile::tempdir().unwrap();
+        let mut command = command("demo", &[Path::new("--output"), folder.path()]);
+        command.envs(backend.map(|backend| ("WGPU_BACKEND", backend)));
+        let output = command.output().unwrap();
+        let stdout = String::from_utf8_lossy(&output.stdout).into_owned();
+        assert!(output.status.success(), "{stdout}{}", String::from_utf8_lossy(&output.stderr));
+        for norm in ["LayerNorm", "RmsNorm", "GroupNorm", "InstanceNorm", "BatchNorm train", "BatchNorm eval"] {
+            let row = stdout.lines().find(|line| line.starts_with(norm)).unwrap_or_else(|| panic!("{norm}: {stdout}"));
+            let times = row.split("  ").filter(|cell| cell.ends_with(" ms") || cell.ends_with(" us"));
+            assert_eq!(times.count(), if backend.is_none() { 2 } else { 1 }, "{row}");
+        }
+        assert!(folder.path().join("before_after.png").exists());
+        stdout
+    };
+    let both = told(None);
+    assert!(both.starts_with(&format!("Adapter: {}", gpu().describe())) && both.contains("apply_rows"), "{both}");
+    // No backend that this was built with.
+    let alone = told(Some("noop"));
+    assert!(alone.starts_with("On the CPU alone, ") && !alone.contains("Passes"), "{alone}");
 }
 
 /// It fails by itself where it learns too little, or where the model that it saved is not the one that it trained.

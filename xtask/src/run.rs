@@ -16,8 +16,16 @@ pub enum Task {
 
 impl Task {
     /// Shaders are text until a GPU has them.
-    pub fn needs_adapter(self) -> bool {
+    pub fn wants_adapter(self) -> bool {
         self != Task::Shaders
+    }
+
+    /// What the task has to say where no adapter was had; an error if it cannot do without.
+    pub fn without_adapter(self, why: String) -> Result<String, String> {
+        match self {
+            Task::Demo => Ok(format!("{why}\nWithout an adapter, the demo runs on the CPU engine alone.")),
+            Task::Test { .. } | Task::Shaders => Err(why),
+        }
     }
 
     /// cargo's arguments. All use the tests' profile and features, so each
@@ -137,7 +145,14 @@ mod tests {
     fn shaders_passes_the_folder_on() {
         let all = "run --profile test --features cli --example shaders -- /tmp/x";
         assert_eq!(line(Task::Shaders, &["/tmp/x"]), all);
-        assert!(Task::Demo.needs_adapter() && TEST.needs_adapter() && !Task::Shaders.needs_adapter());
+        assert!(Task::Demo.wants_adapter() && TEST.wants_adapter() && !Task::Shaders.wants_adapter());
+    }
+
+    #[test]
+    fn the_demo_alone_goes_on_without_an_adapter() {
+        let why = || "No adapter answers.".to_owned();
+        assert!(Task::Demo.without_adapter(why()).is_ok_and(|note| note.starts_with(&why()) && note.contains("CPU")));
+        assert_eq!(TEST.without_adapter(why()), Err(why()));
     }
 
     #[test]
