@@ -1,4 +1,4 @@
-//! `cargo bench`: how fast every norm and its backward pass is on the adapter, beside a copy.
+//! `cargo bench`: how fast every norm and its backward pass is on the GPU, or on the CPU where there is none, beside a copy.
 //!
 //! Prints a table and draws a plot. Words after `--` choose the cases whose names have one of them in it, in upper or lower
 //! case, and `--quick` takes fewer rounds: `cargo bench -- --quick layernorm`. The command `wgpu-norm bench` does the same with
@@ -11,6 +11,7 @@ use std::path::Path;
 use std::process::ExitCode;
 
 use timing::{Case, Device, Effort};
+use wgpu_norm::Engine;
 
 // The command does more with it: shapes of one's own, comparisons, its tests.
 #[allow(dead_code, unused_imports)]
@@ -50,14 +51,20 @@ fn bench() -> Result<(), Box<dyn Error>> {
         let names: Vec<String> = names.into_iter().collect();
         return Err(format!("no case has {} in its name; there are {}", words.join(" or "), names.join(", ")).into());
     }
-    let device = Device::open(None)?;
-    let planned = timing::plan(&device, cases)?;
-    let report = timing::run(&device, effort, &planned, |done, case| {
-        eprintln!("{:>3} of {}: {case}", done + 1, planned.len());
-    })?;
-    println!("\n{}", timing::text(&report, &device.description, None));
+    let all = cases.len();
+    let next = |done: usize, case: &Case| eprintln!("{:>3} of {all}: {case}", done + 1);
+    let engine = Engine::new_blocking()?;
+    let report = match engine.cpu() {
+        Some(cpu) => timing::cpu::run(cpu, effort, &cases, next),
+        None => {
+            let device = Device::open(None)?;
+            timing::run(&device, effort, &timing::plan(&device, cases)?, next)?
+        }
+    };
+    let description = engine.describe();
+    println!("\n{}", timing::text(&report, &format!("{description}: {}", engine.reason()), None));
     let plot = Path::new(env!("CARGO_TARGET_TMPDIR")).with_file_name("norms.svg");
-    fs::write(&plot, timing::svg(&report, &device.description, None)?)?;
+    fs::write(&plot, timing::svg(&report, &description, None)?)?;
     println!("plot: {}", plot.display());
     match report.failed() {
         0 => Ok(()),

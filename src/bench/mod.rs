@@ -6,7 +6,6 @@ mod cases;
 mod clock;
 mod compare;
 mod copy;
-#[cfg(feature = "cpu")]
 pub(crate) mod cpu;
 mod device;
 mod plot;
