@@ -58,7 +58,7 @@ impl Engine {
         let engine = match chosen {
             Some(adapter) if adapter.info.device_type == wgpu::DeviceType::Cpu && !by_name => {
                 let name = &adapter.info.name;
-                Self::on_cpu(format!("the best adapter, {name}, is software, which is slower than the CPU by itself"))
+                Self::on_cpu(format!("the best adapter, {name}, is software"))
             }
             // What a driver would be good for is no matter here.
             None if adapters.is_empty() && !by_name => Self::on_cpu("no GPU adapter was found".to_owned()),

@@ -1,4 +1,4 @@
-//! `--check`: the same norm in float64 on the CPU, and how far the GPU is from it.
+//! `--check`: the same norm in float64 by the oracle, and how far the result is from it.
 
 use ndarray::ArrayD;
 use wgpu_norm::reference::Deviation;

@@ -63,7 +63,7 @@ instance, batch), and so have the running statistics. --save-mean and --save-rst
 
 Output:
   A few lines, or with --json one JSON object, on standard output; notes and errors on \
-standard error. They say what it ran on, and why there. The time is that of the whole run on the device, transfers and shader compilation \
+standard error. They say what it ran on, and why there. The time is that of the whole call: memory for the results and, on a GPU, transfers and shader compilation \
 included. By --device auto it is a GPU, or the CPU if there is none but software. --check goes by the values in the files: where float32 rounds them, it says how much of the \
 error that is. If it finds one above 4e-6 of the size of the terms, the outputs are written all the \
 same, and the exit status is 1.";

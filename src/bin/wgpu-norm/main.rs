@@ -1,4 +1,4 @@
-//! The `wgpu-norm` command: normalizes arrays in files on the GPU, and computes gradients of that.
+//! The `wgpu-norm` command: normalizes arrays in files on the GPU or the CPU, and computes gradients of that.
 
 mod adapters;
 mod apply;
