@@ -377,7 +377,7 @@ impl Gradients<'_> {
                     scratch.with(lanes, |part| {
                         for number in 0..layout.parts() {
                             part.fill(0.0);
-                            self.part_sums(b, number, dy, statistics, part);
+                            self.part_sums(b, number, 0..layout.lanes(), dy, statistics, part);
                             raw.iter_mut().zip(&*part).for_each(|(raw, part)| *raw += part);
                         }
                     });
@@ -430,37 +430,50 @@ impl Gradients<'_> {
         });
     }
 
-    /// The sums of `dy` and of `dy * xhat` of one part of a slab: of each column, or each run of one weight.
-    fn part_sums(&self, b: usize, part: usize, dy: &[f32], statistics: &[Statistics], out: &mut [f64]) {
+    /// The sums of `dy` and of `dy * xhat` of one part of a slab: of some columns, or of runs of one weight of some groups.
+    fn part_sums(
+        &self,
+        b: usize,
+        part: usize,
+        own: Range<usize>,
+        dy: &[f32],
+        statistics: &[Statistics],
+        out: &mut [f64],
+    ) {
         let (layout, level) = (&self.layout, self.rules.level);
         let (range, start) = (layout.range(part), b * layout.slab());
-        let (sum, product) = out.split_at_mut(self.lanes());
+        let of_lane = self.lanes() / layout.lanes();
+        let (sum, product) = out[..2 * of_lane * own.len()].split_at_mut(of_lane * own.len());
         if layout.shape == Shape::Columns {
-            let wide = wide(layout);
-            self.cpu.scratch.with(2 * wide, |memory| {
-                let mut columns = Columns::<4>::new(bytemuck::cast_slice_mut(memory), layout);
-                columns.fill(layout, &self.affine, b, |k, _| {
+            self.cpu.scratch.with(2 * own.len(), |memory| {
+                let mut columns = Columns::<4>::new(bytemuck::cast_slice_mut(memory), own.len(), layout);
+                columns.fill(layout, &self.affine, b, own.start, |k, _| {
                     let center = center_of(&statistics[k]);
                     [center.scale, center.shift, center.delta, center.factor]
                 });
-                let centers = columns.centers();
-                let x = &self.x[start + range.start..start + range.end];
-                column_dots(level, x, &dy[range], centers, sum, product);
+                let from = range.start + own.start;
+                let x = &self.x[start + from..start + range.end];
+                column_dots(level, x, &dy[from..range.end], layout.width(), columns.centers(), sum, product);
             });
             return;
         }
-        let lanes = self.lanes() / layout.k;
-        layout.each_run(start + range.start..start + range.end, |run| {
-            let center = center_of(&statistics[run.k]);
-            let base = self.affine.base(run.b, run.k);
-            self.affine.each_weight(&run, |elements, weight| {
-                let dy = &dy[elements.start - start..elements.end - start];
-                let found = row_dots(level, &self.x[elements], dy, center, None);
-                let lane = run.k * lanes + weight - base;
-                sum[lane] += found[0];
-                product[lane] += found[1];
+        let mut add = |elements: Range<usize>| {
+            layout.each_run(start + elements.start..start + elements.end, |run| {
+                let center = center_of(&statistics[run.k]);
+                let base = self.affine.base(run.b, run.k);
+                self.affine.each_weight(&run, |elements, weight| {
+                    let dy = &dy[elements.start - start..elements.end - start];
+                    let found = row_dots(level, &self.x[elements], dy, center, None);
+                    let lane = (run.k - own.start) * of_lane + weight - base;
+                    sum[lane] += found[0];
+                    product[lane] += found[1];
+                });
             });
-        });
+        };
+        if own.len() == layout.lanes() {
+            return add(range);
+        }
+        range.step_by(layout.width()).for_each(|row| add(row + own.start * layout.s..row + own.end * layout.s));
     }
 
     /// Adds the sums of a slab's lanes to those of groups, times weights, and to those of parameters.
@@ -534,22 +547,33 @@ impl Gradients<'_> {
         chunk: usize,
     ) {
         let layout = &self.layout;
-        let (parts, lanes, slab, k) = (layout.parts(), 2 * self.lanes(), layout.slab(), layout.k);
-        self.cpu.scratch.with(layout.b * parts * lanes + lanes, |memory| {
-            let (raw, partials) = memory.split_at_mut(lanes);
-            let units = Units { of: &mut *partials, per: lanes };
-            each(0..layout.b * parts, layout.grain(slab.div_ceil(parts)), units, &|range: Range<usize>, units| {
-                for (number, out) in range.zip(units.of.chunks_mut(lanes)) {
-                    let (b, part) = (number / parts, number % parts);
+        let (parts, lanes, slab, k) = (layout.parts(), self.lanes(), layout.slab(), layout.k);
+        let (strip, of_lane) = (layout.strip(), lanes / layout.lanes());
+        let strips = layout.lanes().div_ceil(strip);
+        let (stride, per) = (2 * strips * strip * of_lane, 2 * strip * of_lane);
+        self.cpu.scratch.with(layout.b * parts * stride + 2 * lanes, |memory| {
+            let (raw, partials) = memory.split_at_mut(2 * lanes);
+            let units = Units { of: &mut *partials, per };
+            let grain = layout.grain(slab.div_ceil(parts * strips));
+            each(0..layout.b * parts * strips, grain, units, &|range: Range<usize>, units| {
+                for (number, out) in range.zip(units.of.chunks_mut(per)) {
+                    let (b, part, first) = (number / strips / parts, number / strips % parts, number % strips * strip);
+                    let own = first..layout.lanes().min(first + strip);
                     let dy = &dy[b * slab..(b + 1) * slab];
-                    self.part_sums(b, part, dy, self.of_slab(statistics, b), out);
+                    self.part_sums(b, part, own, dy, self.of_slab(statistics, b), out);
                 }
             });
             let entries = if parameters.is_empty() { 0 } else { 2 * self.affine.length };
-            for (b, partials) in partials.chunks(parts * lanes).enumerate() {
+            for (b, partials) in partials.chunks(parts * stride).enumerate() {
                 raw.fill(0.0);
-                for part in partials.chunks(lanes) {
-                    raw.iter_mut().zip(part).for_each(|(raw, part)| *raw += part);
+                let (sums_of, products) = raw.split_at_mut(lanes);
+                for part in partials.chunks(stride) {
+                    let raw = sums_of.chunks_mut(per / 2).zip(products.chunks_mut(per / 2));
+                    for ((sums, products), part) in raw.zip(part.chunks(per)) {
+                        let (of_sums, rest) = part.split_at(sums.len());
+                        sums.iter_mut().zip(of_sums).for_each(|(sum, part)| *sum += part);
+                        products.iter_mut().zip(rest).for_each(|(sum, part)| *sum += part);
+                    }
                 }
                 let own = &mut parameters[b / chunk * entries..][..entries];
                 self.distribute(b, raw, &mut sums[b * k..(b + 1) * k], own);
@@ -640,15 +664,39 @@ impl Gradients<'_> {
                 *slope_of = slope(statistics, *sums, self.centered);
             }
             let slopes = &*slopes;
-            let unit = if layout.shape == Shape::Columns { layout.width() } else { 1 };
+            let by_column = layout.shape == Shape::Columns;
+            let unit = if by_column { layout.width() } else { 1 };
             let units = Units { of: dx, per: unit };
-            each(0..layout.elements() / unit, layout.grain(unit), units, &|range: Range<usize>, dx| {
-                let elements = range.start * unit..range.end * unit;
-                let mut piece = self.stream.then(|| Piece::new(self.rules.level));
-                let first = elements.start / layout.slab() * layout.k;
-                let mut sink = Sink::new(dx.of, piece.as_mut());
-                self.gradient(elements, &mut sink, &statistics[first..], &slopes[first..]);
+            // Those of the one slab, for all threads.
+            let wide = if by_column && layout.b == 1 { wide(layout) } else { 0 };
+            self.cpu.scratch.with(4 * wide, |memory| {
+                let columns = (wide > 0).then(|| {
+                    let mut columns = Columns::new(bytemuck::cast_slice_mut(memory), wide, layout);
+                    self.fill(&mut columns, 0, statistics, slopes);
+                    columns
+                });
+                each(0..layout.elements() / unit, layout.grain(unit), units, &|range: Range<usize>, dx| {
+                    let elements = range.start * unit..range.end * unit;
+                    let mut piece = self.stream.then(|| Piece::new(self.rules.level));
+                    let mut sink = Sink::new(dx.of, piece.as_mut());
+                    match &columns {
+                        Some(columns) => self.gradient_of_slab(elements, &mut sink, columns),
+                        None => {
+                            let first = elements.start / layout.slab() * layout.k;
+                            self.gradient(elements, &mut sink, &statistics[first..], &slopes[first..]);
+                        }
+                    }
+                });
             });
+        });
+    }
+
+    /// Sets what the gradients of the columns of a slab are made of.
+    fn fill(&self, columns: &mut Columns<'_, 8>, b: usize, statistics: &[Statistics], slopes: &[Slope]) {
+        columns.fill(&self.layout, &self.affine, b, 0, |k, weight| {
+            let (Center { scale, shift, delta, factor }, slope) = (center_of(&statistics[k]), slopes[k]);
+            let weight = self.weight[weight] * if self.through { slope.root } else { slope.rstd };
+            [scale, shift, delta, factor, slope.rstd, slope.mean, slope.along, weight]
         });
     }
 
@@ -699,36 +747,37 @@ impl Gradients<'_> {
         statistics: &[Statistics],
         slopes: &[Slope],
     ) {
-        let (layout, level) = (&self.layout, self.rules.level);
+        let layout = &self.layout;
         let (slab, wide) = (layout.slab(), wide(layout));
         let first = elements.start / slab;
         self.cpu.scratch.with(4 * wide, |memory| {
-            let mut columns = Columns::<8>::new(bytemuck::cast_slice_mut(memory), layout);
+            let mut columns = Columns::<8>::new(bytemuck::cast_slice_mut(memory), wide, layout);
             let mut at = elements.start;
             while at < elements.end {
                 let b = at / slab;
                 let own = (b - first) * layout.k;
-                columns.fill(layout, &self.affine, b, |k, weight| {
-                    let (center, slope) = (center_of(&statistics[own + k]), slopes[own + k]);
-                    let weight = self.weight[weight] * if self.through { slope.root } else { slope.rstd };
-                    let [scale, shift, delta, factor] = [center.scale, center.shift, center.delta, center.factor];
-                    [scale, shift, delta, factor, slope.rstd, slope.mean, slope.along, weight]
-                });
-                let (centers, slopes) = columns.gradients();
+                self.fill(&mut columns, b, &statistics[own..], &slopes[own..]);
                 let end = elements.end.min((b + 1) * slab);
-                while at < end {
-                    let count = wide.min(end - at);
-                    sink.put(count, |done, dx| {
-                        let (x, dy, more) = self.read(at + done, dx.len());
-                        if self.through {
-                            gradient_columns(level, x, dy, more, dx, centers.from(done), slopes.from(done));
-                        } else {
-                            scale_columns(level, dy, more, dx, &slopes.weight[done..]);
-                        }
-                    });
-                    at += count;
-                }
+                self.gradient_of_slab(at..end, sink, &columns);
+                at = end;
             }
         });
+    }
+
+    /// The same of elements of one slab, whose columns are filled.
+    fn gradient_of_slab(&self, elements: Range<usize>, sink: &mut Sink<'_>, columns: &Columns<'_, 8>) {
+        let level = self.rules.level;
+        let (centers, slopes) = columns.gradients();
+        let wide = slopes.rstd.len();
+        for at in elements.clone().step_by(wide) {
+            sink.put(wide.min(elements.end - at), |done, dx| {
+                let (x, dy, more) = self.read(at + done, dx.len());
+                if self.through {
+                    gradient_columns(level, x, dy, more, dx, centers.from(done), slopes.from(done));
+                } else {
+                    scale_columns(level, dy, more, dx, &slopes.weight[done..]);
+                }
+            });
+        }
     }
 }

@@ -20,25 +20,28 @@ pub(super) fn wide(layout: &Layout) -> usize {
 }
 
 impl<'a, const N: usize> Columns<'a, N> {
-    /// In memory for `N` numbers an element of a wide row.
-    pub(super) fn new(memory: &'a mut [f32], layout: &Layout) -> Self {
-        let mut parts = memory.chunks_mut(wide(layout));
-        Self { of: std::array::from_fn(|_| parts.next().unwrap_or_default()), width: layout.width() }
+    /// Of the first columns of a row, so many, or of all several times over: in memory for `N` numbers an element.
+    pub(super) fn new(memory: &'a mut [f32], elements: usize, layout: &Layout) -> Self {
+        let mut parts = memory.chunks_mut(elements);
+        let of = std::array::from_fn(|_| parts.next().unwrap_or_default());
+        Self { of, width: layout.width().min(elements) }
     }
 
-    /// Sets the numbers of each column, which is told its group and its weight.
+    /// Sets the numbers of each column from `first` on. `number` is told its group and its weight.
     pub(super) fn fill(
         &mut self,
         layout: &Layout,
         affine: &Affine,
         b: usize,
+        first: usize,
         number: impl Fn(usize, usize) -> [f32; N],
     ) {
-        for k in 0..layout.k {
+        let (s, end) = (layout.s, first + self.width);
+        for k in first / s..end.div_ceil(s) {
             let base = affine.base(b, k);
-            for s in 0..layout.s {
-                for (of, v) in self.of.iter_mut().zip(number(k, base + s / affine.run)) {
-                    of[k * layout.s + s] = v;
+            for column in first.max(k * s)..end.min((k + 1) * s) {
+                for (of, v) in self.of.iter_mut().zip(number(k, base + (column - k * s) / affine.run)) {
+                    of[column - first] = v;
                 }
             }
         }

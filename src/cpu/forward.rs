@@ -437,14 +437,38 @@ impl Forward<'_> {
     fn apply(&self, x: Option<&[f32]>, y: &mut [f32], statistics: &[Statistics]) {
         let layout = &self.layout;
         let slab = layout.slab();
-        let unit = if layout.shape == Shape::Columns { layout.width() } else { 1 };
+        let columns = layout.shape == Shape::Columns;
+        let unit = if columns { layout.width() } else { 1 };
         let units = Units { of: y, per: unit };
-        each(0..layout.elements() / unit.max(1), layout.grain(unit), units, &|range: Range<usize>, y| {
-            let elements = range.start * unit..range.end * unit;
-            let mut piece = (self.stream && x.is_some()).then(|| Piece::new(self.rules.level));
-            let x = x.map(|x| &x[elements.clone()]);
-            let first = elements.start / slab * layout.k;
-            self.normalize(elements, x, &mut Sink::new(y.of, piece.as_mut()), &statistics[first..]);
+        // Those of the one slab, for all threads.
+        let wide = if columns && layout.b == 1 { wide(layout) } else { 0 };
+        self.cpu.scratch.with((5 * wide).div_ceil(2), |memory| {
+            let columns = (wide > 0).then(|| {
+                let mut columns = Columns::new(bytemuck::cast_slice_mut(memory), wide, layout);
+                self.fill(&mut columns, 0, statistics);
+                columns
+            });
+            each(0..layout.elements() / unit.max(1), layout.grain(unit), units, &|range: Range<usize>, y| {
+                let elements = range.start * unit..range.end * unit;
+                let mut piece = (self.stream && x.is_some()).then(|| Piece::new(self.rules.level));
+                let x = x.map(|x| &x[elements.clone()]);
+                let mut sink = Sink::new(y.of, piece.as_mut());
+                match &columns {
+                    Some(columns) => self.normalize_slab(elements, x, &mut sink, columns),
+                    None => {
+                        let first = elements.start / slab * layout.k;
+                        self.normalize(elements, x, &mut sink, &statistics[first..]);
+                    }
+                }
+            });
+        });
+    }
+
+    /// Sets what the columns of a slab are normalized by.
+    fn fill(&self, columns: &mut Columns<'_, 5>, b: usize, statistics: &[Statistics]) {
+        columns.fill(&self.layout, &self.affine, b, 0, |k, weight| {
+            let Center { scale, shift, delta, factor } = center_of(&statistics[k]);
+            [scale, shift, delta, factor * self.weight[weight], self.bias[weight]]
         });
     }
 
@@ -485,29 +509,29 @@ impl Forward<'_> {
         let layout = &self.layout;
         let (slab, wide) = (layout.slab(), wide(layout));
         let first = elements.start / slab;
-        self.cpu.scratch.with(5 * wide, |memory| {
-            let memory: &mut [f32] = &mut bytemuck::cast_slice_mut(memory)[..5 * wide];
-            let mut columns = Columns::<5>::new(memory, layout);
+        self.cpu.scratch.with((5 * wide).div_ceil(2), |memory| {
+            let mut columns = Columns::<5>::new(bytemuck::cast_slice_mut(memory), wide, layout);
             let mut at = elements.start;
             while at < elements.end {
                 let b = at / slab;
-                let own = &statistics[(b - first) * layout.k..];
-                columns.fill(layout, &self.affine, b, |k, weight| {
-                    let Center { scale, shift, delta, factor } = center_of(&own[k]);
-                    [scale, shift, delta, factor * self.weight[weight], self.bias[weight]]
-                });
-                let (centers, bias) = columns.centers();
+                self.fill(&mut columns, b, &statistics[(b - first) * layout.k..]);
                 let end = elements.end.min((b + 1) * slab);
-                while at < end {
-                    let from = at - elements.start;
-                    let count = wide.min(end - at);
-                    sink.put(count, |done, y| {
-                        let x = x.map(|x| &x[from + done..from + done + y.len()]);
-                        normalize_columns(self.rules.level, x, y, centers.from(done), &bias[done..]);
-                    });
-                    at += count;
-                }
+                let x = x.map(|x| &x[at - elements.start..end - elements.start]);
+                self.normalize_slab(at..end, x, sink, &columns);
+                at = end;
             }
         });
+    }
+
+    /// The same of elements of one slab, whose columns are filled.
+    fn normalize_slab(&self, elements: Range<usize>, x: Option<&[f32]>, sink: &mut Sink<'_>, columns: &Columns<'_, 5>) {
+        let (centers, bias) = columns.centers();
+        let wide = bias.len();
+        for at in (0..elements.len()).step_by(wide) {
+            sink.put(wide.min(elements.len() - at), |done, y| {
+                let x = x.map(|x| &x[at + done..at + done + y.len()]);
+                normalize_columns(self.rules.level, x, y, centers.from(done), &bias[done..]);
+            });
+        }
     }
 }

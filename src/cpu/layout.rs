@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use super::parallel::{Scratch, Units, each, grain};
+use super::parallel::{Scratch, Units, each, grain, threads};
 use super::statistics::{PARTS, Rules, part_of_row};
 use crate::block::{AffineIndex, Block};
 use crate::moments::Spread;
@@ -126,19 +126,27 @@ impl Layout {
         }
     }
 
-    /// The statistics of one part of a slab.
-    pub(super) fn part_statistics(&self, rules: &Rules, part: &[f32], out: &mut [Spread], scratch: &Scratch) {
+    /// How many statistics of a part a thread takes at a time: all of them, unless parts are few.
+    pub(super) fn strip(&self) -> usize {
+        let strips = if self.is_alone() { 1 } else { (4 * threads()).div_ceil(self.b * self.parts()) };
+        // Columns in whole cache lines.
+        let lines = if self.shape == Shape::Columns { 64 } else { 1 };
+        self.lanes().div_ceil(strips).next_multiple_of(lines).min(self.lanes())
+    }
+
+    /// Statistics of one part of a slab, from the number `first` on.
+    fn part_statistics(&self, rules: &Rules, part: &[f32], first: usize, out: &mut [Spread], scratch: &Scratch) {
         match self.shape {
             Shape::Row => out[0] = rules.part(part),
             Shape::Rows => {
                 out.fill(Spread::default());
                 for row in part.chunks(self.width()) {
-                    for (out, run) in out.iter_mut().zip(row.chunks(self.s)) {
+                    for (out, run) in out.iter_mut().zip(row[first * self.s..].chunks(self.s)) {
                         *out = out.merge(rules.row(run));
                     }
                 }
             }
-            Shape::Columns => rules.columns(part, out, scratch),
+            Shape::Columns => rules.columns(&part[first..], self.width(), out, scratch),
         }
     }
 
@@ -160,21 +168,27 @@ impl Layout {
         scratch: &Scratch,
         mut keep: impl FnMut(usize, Spread),
     ) {
-        let (parts, lanes, slab, k) = (self.parts(), self.lanes(), self.slab(), self.k);
-        scratch.with(3 * (self.b * parts * lanes + k), |memory| {
+        let (parts, lanes, slab, k, strip) = (self.parts(), self.lanes(), self.slab(), self.k, self.strip());
+        let strips = lanes.div_ceil(strip);
+        // The last strip may be wider than what there is of it.
+        let stride = strips * strip;
+        scratch.with(3 * (self.b * parts * stride + k), |memory| {
             let (spreads, partials) = memory.split_at_mut(3 * k);
             let spreads: &mut [Spread] = bytemuck::cast_slice_mut(spreads);
             let partials: &mut [Spread] = bytemuck::cast_slice_mut(partials);
-            let units = Units { of: &mut *partials, per: lanes };
-            each(0..self.b * parts, self.grain(slab.div_ceil(parts)), units, &|range: Range<usize>, units| {
-                for (number, out) in range.zip(units.of.chunks_mut(lanes)) {
-                    let (b, part) = (number / parts, self.range(number % parts));
-                    self.part_statistics(rules, &x[b * slab + part.start..b * slab + part.end], out, scratch);
+            let units = Units { of: &mut *partials, per: strip };
+            let grain = self.grain(slab.div_ceil(parts * strips));
+            each(0..self.b * parts * strips, grain, units, &|range: Range<usize>, units| {
+                for (number, out) in range.zip(units.of.chunks_mut(strip)) {
+                    let (b, part, first) = (number / strips / parts, number / strips % parts, number % strips * strip);
+                    let part = self.range(part);
+                    let x = &x[b * slab + part.start..b * slab + part.end];
+                    self.part_statistics(rules, x, first, &mut out[..strip.min(lanes - first)], scratch);
                 }
             });
-            for (b, partials) in partials.chunks(parts * lanes).enumerate() {
+            for (b, partials) in partials.chunks(parts * stride).enumerate() {
                 spreads.fill(Spread::default());
-                partials.chunks(lanes).for_each(|part| self.merge(part, spreads));
+                partials.chunks(stride).for_each(|part| self.merge(&part[..lanes], spreads));
                 spreads.iter().enumerate().for_each(|(at, &spread)| keep(b * k + at, spread));
             }
         });
@@ -190,7 +204,7 @@ impl Layout {
         scratch.with(3 * self.lanes(), |numbers| {
             let out: &mut [Spread] = bytemuck::cast_slice_mut(numbers);
             for part in 0..self.parts() {
-                self.part_statistics(rules, &slab[self.range(part)], out, scratch);
+                self.part_statistics(rules, &slab[self.range(part)], 0, out, scratch);
                 self.merge(out, groups);
             }
         });

@@ -718,7 +718,7 @@ fn parameter_strip<const W: usize>(
     (*bias, *weight) = (sum, product);
 }
 
-/// Adds what `W` neighbouring columns give in each row of `rows`, which are `pitch` apart.
+/// Adds what `W` neighbouring columns give in each of some rows.
 #[inline(always)]
 fn strip<const W: usize>(rows: usize, sums: [&mut [f64]; 2], mut row: impl FnMut(usize, &mut [f32; W], &mut [f32; W])) {
     let (mut run1, mut run2) = ([0.0f32; W], [0.0f32; W]);
@@ -761,16 +761,16 @@ macro_rules! strips {
 fn column_strip<const W: usize>(
     column: usize,
     x: &[f32],
-    width: usize,
+    pitch: usize,
     shift: &[f32],
     measure: Measure,
     sums: &mut [&mut [f64]; 2],
 ) {
-    let rows = x.len() / width;
+    let rows = x.len().div_ceil(pitch);
     let Some(shift) = shift[column..].first_chunk::<W>() else { return };
     let [sum1, sum2] = sums;
     let sums = [&mut sum1[column..column + W], &mut sum2[column..column + W]];
-    let at = |r: usize| x[r * width + column..].first_chunk::<W>().unwrap_or(shift);
+    let at = |r: usize| x[r * pitch + column..].first_chunk::<W>().unwrap_or(shift);
     match measure {
         Measure::Both => strip::<W>(rows, sums, |r, run1, run2| {
             let x = at(r);
@@ -800,7 +800,7 @@ fn column_strip<const W: usize>(
 fn column_dot_strip<const W: usize>(
     column: usize,
     [x, dy]: [&[f32]; 2],
-    width: usize,
+    pitch: usize,
     centers: &Centers<'_>,
     sums: &mut [&mut [f64]; 2],
 ) {
@@ -810,8 +810,8 @@ fn column_dot_strip<const W: usize>(
     let [sum1, sum2] = sums;
     let sums = [&mut sum1[column..column + W], &mut sum2[column..column + W]];
     let none = [0.0; W];
-    let rows = dy.len() / width;
-    let at = |of: &'_ [f32], r: usize| *of[r * width + column..].first_chunk::<W>().unwrap_or(&none);
+    let rows = dy.len().div_ceil(pitch);
+    let at = |of: &'_ [f32], r: usize| *of[r * pitch + column..].first_chunk::<W>().unwrap_or(&none);
     match scale {
         None => strip::<W>(rows, sums, |r, run1, run2| {
             let (x, dy) = (at(x, r), at(dy, r));
@@ -865,12 +865,11 @@ for_every_set! {
         sums::<true, true>(x, shift)
     }
 
-    /// Adds the sums of each column of `x`, whose rows are `shift.len()` long, to `sum1` and `sum2`.
-    fn column_sums(x: &[f32], shift: &[f32], measure: Measure, sum1: &mut [f64], sum2: &mut [f64]) {
-        let width = shift.len();
+    /// Adds the sums of each of the first columns of `x`, whose rows are `pitch` apart, to `sum1` and `sum2`.
+    fn column_sums(x: &[f32], pitch: usize, shift: &[f32], measure: Measure, sum1: &mut [f64], sum2: &mut [f64]) {
         let mut sums = [sum1, sum2];
-        for run in x.chunks(CHAIN * width) {
-            strips!(width, column_strip(run, width, shift, measure, &mut sums));
+        for run in x.chunks(CHAIN * pitch) {
+            strips!(shift.len(), column_strip(run, pitch, shift, measure, &mut sums));
         }
     }
 
@@ -1073,12 +1072,11 @@ for_every_set! {
         }
     }
 
-    /// Adds the sums of `dy` and of `dy * xhat` of each column to `sum1` and `sum2`.
-    fn column_dots(x: &[f32], dy: &[f32], centers: Centers<'_>, sum1: &mut [f64], sum2: &mut [f64]) {
-        let width = centers.shift.len();
+    /// Adds the sums of `dy` and of `dy * xhat` of each of the first columns, whose rows are `pitch` apart, to `sum1` and `sum2`.
+    fn column_dots(x: &[f32], dy: &[f32], pitch: usize, centers: Centers<'_>, sum1: &mut [f64], sum2: &mut [f64]) {
         let mut sums = [sum1, sum2];
-        for (x, dy) in x.chunks(CHAIN * width).zip(dy.chunks(CHAIN * width)) {
-            strips!(width, column_dot_strip([x, dy], width, &centers, &mut sums));
+        for (x, dy) in x.chunks(CHAIN * pitch).zip(dy.chunks(CHAIN * pitch)) {
+            strips!(centers.shift.len(), column_dot_strip([x, dy], pitch, &centers, &mut sums));
         }
     }
 

@@ -134,10 +134,10 @@ impl Rules {
         better.unwrap_or_else(|| self.exact(x.iter().copied()))
     }
 
-    /// Of each column of `x`, whose rows have `out.len()` elements.
-    pub(super) fn columns(&self, x: &[f32], out: &mut [Spread], scratch: &Scratch) {
+    /// Of each of the first columns of `x`, whose rows are `pitch` apart.
+    pub(super) fn columns(&self, x: &[f32], pitch: usize, out: &mut [Spread], scratch: &Scratch) {
         let width = out.len();
-        let count = (x.len() / width) as f64;
+        let count = x.len().div_ceil(pitch) as f64;
         scratch.with(width * 3, |numbers| {
             let (sum1, rest) = numbers.split_at_mut(width);
             let (sum2, rest) = rest.split_at_mut(width);
@@ -145,16 +145,16 @@ impl Rules {
             if self.measure == Measure::Both {
                 // Their first elements, and then the means of a few.
                 shift.copy_from_slice(&x[..width]);
-                let head = &x[..x.len().min(HEAD_ROWS * width)];
-                column_sums(self.level, head, shift, self.measure, sum1, sum2);
-                let rows = (head.len() / width) as f64;
+                let head = &x[..x.len().min(HEAD_ROWS * pitch)];
+                column_sums(self.level, head, pitch, shift, self.measure, sum1, sum2);
+                let rows = head.len().div_ceil(pitch) as f64;
                 for (shift, sum) in shift.iter_mut().zip(&*sum1) {
                     *shift = (f64::from(*shift) + sum / rows) as f32;
                 }
                 sum1.fill(0.0);
                 sum2.fill(0.0);
             }
-            column_sums(self.level, x, shift, self.measure, sum1, sum2);
+            column_sums(self.level, x, pitch, shift, self.measure, sum1, sum2);
             let mut again = false;
             for (c, out) in out.iter_mut().enumerate() {
                 let sums = Sums { sums: [sum1[c], sum2[c]], shift: shift[c].into() };
@@ -170,11 +170,11 @@ impl Rules {
             }
             sum1.fill(0.0);
             sum2.fill(0.0);
-            column_sums(self.level, x, shift, self.measure, sum1, sum2);
+            column_sums(self.level, x, pitch, shift, self.measure, sum1, sum2);
             for (c, out) in out.iter_mut().enumerate().filter(|(_, out)| out.count == 0.0) {
                 let sums = Sums { sums: [sum1[c], sum2[c]], shift: shift[c].into() };
                 let better = self.settled(count, sums).filter(|_| self.measure == Measure::Both);
-                *out = better.unwrap_or_else(|| self.exact(x[c..].iter().step_by(width).copied()));
+                *out = better.unwrap_or_else(|| self.exact(x[c..].iter().step_by(pitch).copied()));
             }
         });
     }
