@@ -81,7 +81,7 @@ def session(op, shape, parameters, threads, **attributes):
 
 def cases(threads):
     """The name, the norm of the command, the shape, its channel axis, which of its rows, PyTorch's call and its leaves, ONNX's call."""
-    shapes = [(4096, 768), (8192, 1024), (2048, 4096), (512, 16384), (65536, 64), (200000, 8), (8, 3000000), (4096, 767)]
+    shapes = [(256, 768), (4096, 768), (8192, 1024), (2048, 4096), (512, 16384), (65536, 64), (200000, 8), (8, 3000000), (4096, 767)]
     for shape in shapes:
         x, w, b = torch.randn(shape), torch.ones(shape[1]), torch.ones(shape[1])
         other = session("LayerNormalization", shape, {"w": shape[1], "b": shape[1]}, threads, axis=-1)
@@ -111,6 +111,17 @@ def cases(threads):
     yield "BatchNorm eval", "batch", x.shape, -1, "eval", lambda: F.batch_norm(x, mean, var, w, b, False), [x, w, b], other
 
 
+def kind(norm, shape):
+    """The class of a case: short rows, in a cache of 16 MiB or so, or beyond."""
+    if norm == "layer" and shape[-1] <= 64:
+        return "short rows"
+    return "in cache" if 4 * np.prod(shape) < 2**24 else "beyond cache"
+
+
+def mean(ratios):
+    return f"{np.exp(np.mean(np.log(ratios))):.2f}" if ratios else "–"
+
+
 def inference(call):
     with torch.inference_mode():
         call()
@@ -125,8 +136,9 @@ def main():
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
     print(f"PyTorch {torch.__version__}, ONNX Runtime {ort.__version__}, {options.threads} threads\n")
-    print("| norm | shape | | ours | memcpy | PyTorch | ONNX Runtime | PyTorch / ours | ONNX Runtime / ours | memcpy / ours |")
-    print("|---|---|---|---|---|---|---|---|---|---|")
+    print("| class | norm | shape | | ours | memcpy | PyTorch | ONNX Runtime | PyTorch / ours | ONNX Runtime / ours | memcpy / ours |")
+    print("|---|---|---|---|---|---|---|---|---|---|---|")
+    classes = {}
     for name, norm, shape, axis, which, call, leaves, other in cases(options.threads):
         title = f"{name} {'x'.join(map(str, shape))}"
         if options.words and not any(word.lower() in title.lower() for word in options.words):
@@ -151,11 +163,19 @@ def main():
         for direction in ("forward", "backward"):
             of = lambda who: min(best[direction, who]) if (direction, who) in best else None
             mine, copy, torchs, onnxs = map(of, ("ours", "copy", "torch", "onnx"))
-            time = lambda seconds: f"{seconds * 1e3:.2f}" if seconds else "–"
+            time = lambda seconds: f"{seconds * 1e3:.3g}" if seconds else "–"
             ratio = lambda seconds: f"{seconds / mine:.2f}" if seconds else "–"
             share = ratio(copy) if direction == "forward" else "–"
-            cells = [name, "x".join(map(str, shape)), direction, *map(time, (mine, copy, torchs, onnxs))]
+            found = classes.setdefault(kind(norm, shape), {"forward": [], "backward": [], "share": []})
+            found[direction].append(min(filter(None, (torchs, onnxs))) / mine)
+            if direction == "forward":
+                found["share"].append(copy / mine)
+            cells = [kind(norm, shape), name, "x".join(map(str, shape)), direction, *map(time, (mine, copy, torchs, onnxs))]
             print(f"| {' | '.join([*cells, ratio(torchs), ratio(onnxs), share])} |", flush=True)
+    print("\n| class | the faster of both / ours, forward | memcpy / ours, forward | PyTorch / ours, backward |")
+    print("|---|---|---|---|")
+    for name, found in classes.items():
+        print(f"| {name} | {mean(found['forward'])} | {mean(found['share'])} | {mean(found['backward'])} |")
 
 
 main()

@@ -10,7 +10,7 @@ use super::operands::Operands;
 use super::parallel::{Units, each, threads};
 use super::simd::{
     CHAIN, Center, SEGMENT, Slope, Source, Sums, carry, column_dots, gradient_columns, gradient_row, gradient_rows,
-    gradient_run, row_dots, row_parameters, rows_dots, rows_parameters, scale_columns, scale_run,
+    gradient_run, row_dots, row_gradients, rows_dots, rows_parameters, scale_columns, scale_run,
 };
 use super::sink::{Piece, Sink};
 use super::statistics::{PARTS, Rules, Statistics};
@@ -21,6 +21,9 @@ use crate::tensors::Role;
 
 /// Sums of `g` and of `g * xhat`; those of `dy` and of `dy * xhat` are the gradients of bias and weight.
 type Pair = [f64; 2];
+
+/// Elements of a row of which so few fit in the nearest cache that they go one by one, for sums and parameters at once.
+const MEDIUM: usize = BATCH / 4;
 
 /// Most short rows at each step.
 const MANY: usize = 256;
@@ -196,7 +199,7 @@ impl Gradients<'_> {
                     let (own_sums, rest_sums) = sums.split_at_mut(sums.len().min(2 * k * slabs.len()));
                     let (own, rest_memory) = memory.split_at_mut(2 * entries);
                     let shared = self.by_element() && self.affine.is_shared();
-                    if shared && layout.shape == Shape::Row && slab <= BATCH || self.by_row() {
+                    if shared && layout.shape == Shape::Row && slab <= MEDIUM || self.by_row() {
                         self.rows(slabs, own_dx, own_sums, own);
                     } else {
                         self.slabs(slabs, own_dx, own_sums, own);
@@ -418,14 +421,14 @@ impl Gradients<'_> {
             let first = self.affine.base(run.b, run.k) + run.within;
             let x = &self.x[run.elements.clone()];
             let dy = &dy[run.elements.start - start..run.elements.end - start];
-            if self.sums {
-                let found = row_dots(level, x, dy, center, Some(&self.weight[first..]));
+            let given = (!runs.is_empty()).then(|| {
+                let (bias, weight) = runs.split_at_mut(self.affine.length);
+                [&mut bias[first..], &mut weight[first..]]
+            });
+            if self.sums || given.is_some() {
+                let found = row_gradients(level, x, dy, center, &self.weight[first..], given);
                 sums[run.k][0] += found[0];
                 sums[run.k][1] += found[1];
-            }
-            if !runs.is_empty() {
-                let (bias, weight) = runs.split_at_mut(self.affine.length);
-                row_parameters(level, x, dy, center, &mut bias[first..], &mut weight[first..]);
             }
         });
     }
@@ -463,7 +466,7 @@ impl Gradients<'_> {
                 let base = self.affine.base(run.b, run.k);
                 self.affine.each_weight(&run, |elements, weight| {
                     let dy = &dy[elements.start - start..elements.end - start];
-                    let found = row_dots(level, &self.x[elements], dy, center, None);
+                    let found = row_dots(level, &self.x[elements], dy, center);
                     let lane = (run.k - own.start) * of_lane + weight - base;
                     sum[lane] += found[0];
                     product[lane] += found[1];
@@ -603,16 +606,12 @@ impl Gradients<'_> {
                         let elements = row * s + columns.start..row * s + columns.end;
                         let (x, dy) = (&self.x[elements.clone()], &dy[elements]);
                         let center = center_of(&statistics[row]);
-                        if self.sums {
-                            let weight = &self.weight[columns.clone()];
-                            *partial = row_dots(level, x, dy, center, Some(weight));
+                        let given = there.then(|| runs.split_at_mut(length).into());
+                        if self.sums || there {
+                            *partial = row_gradients(level, x, dy, center, &self.weight[columns.clone()], given);
                         }
-                        if there {
-                            let (bias, weight) = runs.split_at_mut(length);
-                            row_parameters(level, x, dy, center, bias, weight);
-                            if row % CHAIN == CHAIN - 1 || row + 1 == rows {
-                                carry(level, runs, added);
-                            }
+                        if there && (row % CHAIN == CHAIN - 1 || row + 1 == rows) {
+                            carry(level, runs, added);
                         }
                     }
                     let (added_bias, added_weight) = added.split_at(length);

@@ -25,8 +25,8 @@ const ROWS: usize = 256;
 /// Elements of a tensor beyond the caches that a core has to itself, where reading and writing at the same time pays: by a tenth.
 const UNCACHED: usize = 1 << 20;
 
-/// Least elements of a row that does so: for shorter ones it takes longer to begin.
-const LONG: usize = 1 << 9;
+/// Elements of a row that does so: shorter ones take too long to begin, and of longer ones two do not fit in the nearest cache.
+const LONG: Range<usize> = 1 << 9..1 << 13;
 
 /// What is written for each group.
 struct Groups<'a> {
@@ -376,7 +376,7 @@ impl Forward<'_> {
     fn is_long(&self, given: Given<'_>, sum: &[f32], y: &[f32]) -> bool {
         let read_once = given.residual.is_none() && sum.is_empty() && !y.is_empty();
         let layout = &self.layout;
-        read_once && !self.stream && layout.s >= LONG && layout.parts() == 1 && layout.elements() >= UNCACHED
+        read_once && !self.stream && LONG.contains(&layout.s) && layout.elements() >= UNCACHED
     }
 
     /// Rows that share weights, each summed while the one before it is written.
@@ -441,7 +441,7 @@ impl Forward<'_> {
         let unit = if columns { layout.width() } else { 1 };
         let units = Units { of: y, per: unit };
         // Those of the one slab, for all threads.
-        let wide = if columns && layout.b == 1 { wide(layout) } else { 0 };
+        let wide = if columns && layout.b == 1 && layout.r > 0 { wide(layout) } else { 0 };
         self.cpu.scratch.with((5 * wide).div_ceil(2), |memory| {
             let columns = (wide > 0).then(|| {
                 let mut columns = Columns::new(bytemuck::cast_slice_mut(memory), wide, layout);

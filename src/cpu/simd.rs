@@ -614,12 +614,30 @@ fn gradient<S: Lane, C: Lane, W: Lane, O: Lane>(
             - (((x[i] * scale.at(i)) - shift.at(i)) - delta.at(i)) * along.at(i)));
 }
 
+/// What each element gives to the gradients of its bias and its weight, where that is asked for.
+pub(super) type Given<'a> = Option<[&'a mut [f32]; 2]>;
+
 /// The sums of `g` and of `g * xhat`.
 #[inline(always)]
-fn dots<S: Lane, W: Lane>(x: &[f32], dy: &[f32], scale: S, center: Center, weight: W) -> [f64; 2] {
+fn dots<S: Lane, W: Lane>(x: &[f32], dy: &[f32], scale: S, center: Center, weight: W, given: Given<'_>) -> [f64; 2] {
+    match given {
+        None => dot_chains::<_, _, false>(x, dy, scale, center, weight, [&mut [], &mut []]),
+        Some(given) => dot_chains::<_, _, true>(x, dy, scale, center, weight, given),
+    }
+}
+
+#[inline(always)]
+fn dot_chains<S: Lane, W: Lane, const GIVES: bool>(
+    x: &[f32],
+    dy: &[f32],
+    scale: S,
+    center: Center,
+    weight: W,
+    [to_bias, to_weight]: [&mut [f32]; 2],
+) -> [f64; 2] {
     let n = dy.len();
     if n <= CHAIN * LANES {
-        let runs = dot_chain(x, dy, scale, center, weight);
+        let runs = dot_chain::<_, _, GIVES>(x, dy, scale, center, weight, [to_bias, to_weight]);
         return [fold(&runs[0]).into(), fold(&runs[1]).into()];
     }
     let mut all = [0.0; 2];
@@ -629,7 +647,9 @@ fn dots<S: Lane, W: Lane>(x: &[f32], dy: &[f32], scale: S, center: Center, weigh
         for start in (start..end).step_by(CHAIN * LANES) {
             let own = start..end.min(start + CHAIN * LANES);
             let weight = weight.part(start, own.len());
-            let runs = dot_chain(&x[own.clone()], &dy[own], scale, center, weight);
+            let given = if GIVES { own.clone() } else { 0..0 };
+            let given = [&mut to_bias[given.clone()], &mut to_weight[given]];
+            let runs = dot_chain::<_, _, GIVES>(&x[own.clone()], &dy[own], scale, center, weight, given);
             for i in 0..LANES {
                 sums[0][i] += runs[0][i];
                 sums[1][i] += runs[1][i];
@@ -643,17 +663,30 @@ fn dots<S: Lane, W: Lane>(x: &[f32], dy: &[f32], scale: S, center: Center, weigh
 
 /// The same, of at most a chain for each lane.
 #[inline(always)]
-fn dot_chain<S: Lane, W: Lane>(x: &[f32], dy: &[f32], scale: S, center: Center, weight: W) -> [Block; 2] {
+fn dot_chain<S: Lane, W: Lane, const GIVES: bool>(
+    x: &[f32],
+    dy: &[f32],
+    scale: S,
+    center: Center,
+    weight: W,
+    [to_bias, to_weight]: [&mut [f32]; 2],
+) -> [Block; 2] {
     let Center { shift, delta, factor, .. } = center;
     let (n, scale) = (dy.len(), scale.at(0));
     let mut runs: [Block; 2] = [[0.0; LANES]; 2];
     let whole = n / LANES * LANES;
     for start in (0..whole).step_by(LANES) {
         let (x, dy, weight) = (&x[start..start + LANES], &dy[start..start + LANES], weight.part(start, LANES));
+        let given = if GIVES { start..start + LANES } else { 0..0 };
+        let (to_bias, to_weight) = (&mut to_bias[given.clone()], &mut to_weight[given]);
         for i in 0..LANES {
-            let g = dy[i] * weight.at(i);
+            let (g, xhat) = (dy[i] * weight.at(i), (((x[i] * scale) - shift) - delta) * factor);
             runs[0][i] += g;
-            runs[1][i] += g * ((((x[i] * scale) - shift) - delta) * factor);
+            runs[1][i] += g * xhat;
+            if GIVES {
+                to_bias[i] += dy[i];
+                to_weight[i] += dy[i] * xhat;
+            }
         }
     }
     let rest = n - whole;
@@ -668,6 +701,10 @@ fn dot_chain<S: Lane, W: Lane>(x: &[f32], dy: &[f32], scale: S, center: Center, 
             let product = g[i] * ((((filled[i] * scale) - shift) - delta) * factor);
             runs[0][i] += g[i];
             runs[1][i] += if i < rest { product } else { 0.0 };
+        }
+        for i in (whole..n).take(if GIVES { rest } else { 0 }) {
+            to_bias[i] += dy[i];
+            to_weight[i] += dy[i] * ((((x[i] * scale) - shift) - delta) * factor);
         }
     }
     runs
@@ -984,13 +1021,22 @@ for_every_set! {
         }
     }
 
-    /// The sums of `g = dy * weight` and of `g * xhat` over one row, with a weight for each element or with none.
-    fn row_dots(x: &[f32], dy: &[f32], center: Center, weight: Option<&[f32]>) -> [f64; 2] {
-        match (weight, center.scale == 1.0) {
-            (Some(weight), true) => dots(x, dy, Unit, center, Each(weight)),
-            (Some(weight), false) => dots(x, dy, One(center.scale), center, Each(weight)),
-            (None, true) => dots(x, dy, Unit, center, Unit),
-            (None, false) => dots(x, dy, One(center.scale), center, Unit),
+    /// The sums of `dy` and of `dy * xhat` over one row.
+    fn row_dots(x: &[f32], dy: &[f32], center: Center) -> [f64; 2] {
+        if center.scale == 1.0 {
+            dots(x, dy, Unit, center, Unit, None)
+        } else {
+            dots(x, dy, One(center.scale), center, Unit, None)
+        }
+    }
+
+    /// The sums of `g = dy * weight` and of `g * xhat` over one row, whose elements each have a weight; what they give to it, and to
+    /// its bias, is added.
+    fn row_gradients(x: &[f32], dy: &[f32], center: Center, weight: &[f32], given: Given<'_>) -> [f64; 2] {
+        if center.scale == 1.0 {
+            dots(x, dy, Unit, center, Each(weight), given)
+        } else {
+            dots(x, dy, One(center.scale), center, Each(weight), given)
         }
     }
 
@@ -1001,9 +1047,9 @@ for_every_set! {
         if s > SHORT {
             for (((x, dy), center), out) in x.chunks(s).zip(dy.chunks(s)).zip(centers).zip(out) {
                 *out = if center.scale == 1.0 {
-                    dots(x, dy, Unit, *center, Each(weight))
+                    dots(x, dy, Unit, *center, Each(weight), None)
                 } else {
-                    dots(x, dy, One(center.scale), *center, Each(weight))
+                    dots(x, dy, One(center.scale), *center, Each(weight), None)
                 };
             }
             return;
@@ -1080,12 +1126,7 @@ for_every_set! {
         }
     }
 
-    /// Adds what one row gives to the gradients of bias and weight, which each element has its own of.
-    fn row_parameters(x: &[f32], dy: &[f32], center: Center, bias: &mut [f32], weight: &mut [f32]) {
-        parameters(x, dy, center, bias, weight);
-    }
-
-    /// The same of rows that share them.
+    /// Adds what rows that share them give to the gradients of bias and weight.
     fn rows_parameters(x: &[f32], dy: &[f32], centers: &[Center], bias: &mut [f32], weight: &mut [f32]) {
         let s = bias.len();
         if centers.iter().all(|center| center.scale == 1.0) {
