@@ -61,7 +61,7 @@ struct Gradients<'a> {
 pub(super) fn run(cpu: &Cpu, problem: &Problem, wanted: Backward, mut operands: Operands<'_>) {
     let layout = Layout::new(problem);
     let affine = if problem.affine { Affine::new(problem, &layout) } else { Affine::none(&layout) };
-    let rules = Rules::new(problem, cpu.level);
+    let rules = Rules::new(problem, layout.level(cpu.level));
     let groups = layout.b * layout.k;
     let weight = operands.take_read(Role::Weight);
     let more_here = operands.is_under(Role::GradResidual);

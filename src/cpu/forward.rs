@@ -155,7 +155,7 @@ pub(super) fn run<'a>(cpu: &Cpu, problem: &Problem, mut operands: Operands<'a>) 
         let batches = operands.batches.take();
         let update = Update::new(problem, batches.as_deref().copied());
         let stream = cpu.streams(2 * layout.elements());
-        let rules = Rules::new(problem, cpu.level);
+        let rules = Rules::new(problem, layout.level(cpu.level));
         let forward = Forward { cpu, rules, layout, affine, weight, bias, update, stream };
         let counted = forward.run(problem, operands);
         if let Some(batches) = batches.filter(|_| counted) {

@@ -3,6 +3,7 @@
 use std::ops::Range;
 
 use super::parallel::{Scratch, Units, each, grain, threads};
+use super::simd::{Level, SHORT as TILED};
 use super::statistics::{PARTS, Rules, part_of_row};
 use crate::block::{AffineIndex, Block};
 use crate::moments::Spread;
@@ -58,6 +59,11 @@ impl Layout {
     /// Whether one thread takes all.
     pub(super) fn is_alone(&self) -> bool {
         self.grain >= self.elements()
+    }
+
+    /// The instructions that are fastest for it.
+    pub(super) fn level(&self, widest: Level) -> Level {
+        if self.shape == Shape::Row && self.s <= TILED { widest.for_tiles() } else { widest }
     }
 
     pub(super) fn elements(&self) -> usize {

@@ -398,10 +398,10 @@ const OTHER_NAMES: [(&str, &str); 4] =
 /// What would help where keys are missing.
 fn hint(prefix: &str, keys: &[&str], entries: &[Entry<'_>], missing: &[String]) -> Option<String> {
     let has = |key: String| keys.contains(&key.as_str()).then_some(key);
-    if !(prefix.is_empty() || prefix.ends_with('.')) {
-        if let Some(key) = entries.iter().find_map(|entry| has(format!("{prefix}.{}", entry.name))) {
-            return Some(format!("there is {key}: let the prefix be {prefix:?} with a dot at its end"));
-        }
+    if !(prefix.is_empty() || prefix.ends_with('.'))
+        && let Some(key) = entries.iter().find_map(|entry| has(format!("{prefix}.{}", entry.name)))
+    {
+        return Some(format!("there is {key}: let the prefix be {prefix:?} with a dot at its end"));
     }
     let renamed = OTHER_NAMES.iter().filter_map(|(other, name)| {
         let (other, key) = (has(format!("{prefix}{other}"))?, format!("{prefix}{name}"));

@@ -170,15 +170,15 @@ impl Norm for BatchNorm {
 
 impl Lower for BatchNorm {
     fn lower(&self) -> Result<Problem, SpecError> {
-        if let Average::Exponential { given, .. } = self.momentum.0 {
-            if !(0.0..=1.0).contains(&given) {
-                return Err(SpecError::Parameter {
-                    norm: self.name(),
-                    parameter: "momentum",
-                    value: given,
-                    must: "in 0 to 1",
-                });
-            }
+        if let Average::Exponential { given, .. } = self.momentum.0
+            && !(0.0..=1.0).contains(&given)
+        {
+            return Err(SpecError::Parameter {
+                norm: self.name(),
+                parameter: "momentum",
+                value: given,
+                must: "in 0 to 1",
+            });
         }
         let block = Block {
             b: 1,
