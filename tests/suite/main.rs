@@ -21,6 +21,7 @@ mod misuse;
 mod nn;
 mod parts;
 mod plans;
+mod platforms;
 mod probe;
 mod properties;
 mod range;

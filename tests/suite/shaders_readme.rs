@@ -2,17 +2,17 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use wgpu_norm::{
     Backward, BatchNorm, Capabilities, Context, GroupNorm, InstanceNorm, LayerNorm, LpNorm, MeanVarianceNorm, Norm,
     Pass, RmsNorm, shader_variants,
 };
 
-use crate::support::gpu;
+use crate::support::{generated_parts, gpu, in_repository};
 
 fn shaders() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("shaders")
+    in_repository("shaders")
 }
 
 /// Norm by layout: its kernels.
@@ -112,18 +112,6 @@ fn shader() -> String {
 
 #[test]
 fn the_readme_of_the_shaders_is_current() {
-    let path = shaders().join("README.md");
-    let mut text = fs::read_to_string(&path).unwrap();
-    for (part, generated) in [("norms", norms()), ("files", files()), ("shader", shader())] {
-        let (before, rest) = text.split_once(&format!("<!-- generated: {part} -->\n")).unwrap();
-        let (there, after) = rest.split_once("<!-- end -->").unwrap();
-        let wanted = format!("\n{generated}\n");
-        if std::env::var_os("WGPU_NORM_WRITE").is_none() {
-            assert!(there == wanted, "`{part}` is out of date: run this test once with WGPU_NORM_WRITE=1");
-        }
-        text = format!("{before}<!-- generated: {part} -->\n{wanted}<!-- end -->{after}");
-    }
-    if std::env::var_os("WGPU_NORM_WRITE").is_some() {
-        fs::write(path, text).unwrap();
-    }
+    let parts = [("norms", norms()), ("files", files()), ("shader", shader())];
+    generated_parts(&shaders().join("README.md"), &parts);
 }

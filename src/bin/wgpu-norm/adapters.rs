@@ -114,8 +114,8 @@ fn kind(info: &AdapterInfo) -> &'static str {
     }
 }
 
-/// The limits that bound what a norm can do here.
-fn limits(report: &AdapterReport) -> [(&'static str, u64); 7] {
+/// The limits that bound what a norm can do here, and how.
+fn limits(report: &AdapterReport) -> [(&'static str, u64); 9] {
     let limits = &report.limits;
     [
         ("max_buffer_size", limits.max_buffer_size),
@@ -125,23 +125,32 @@ fn limits(report: &AdapterReport) -> [(&'static str, u64); 7] {
         ("max_compute_invocations_per_workgroup", limits.max_compute_invocations_per_workgroup.into()),
         ("max_compute_workgroup_size_x", limits.max_compute_workgroup_size_x.into()),
         ("max_compute_workgroup_storage_size", limits.max_compute_workgroup_storage_size.into()),
+        ("min_storage_buffer_offset_alignment", limits.min_storage_buffer_offset_alignment.into()),
+        ("min_uniform_buffer_offset_alignment", limits.min_uniform_buffer_offset_alignment.into()),
     ]
 }
 
-fn json_of(report: &AdapterReport) -> Value {
+/// What decides how norms run on an adapter: its subgroups and limits.
+pub(crate) fn abilities(report: &AdapterReport) -> Map<String, Value> {
     let limits: Map<String, Value> =
         limits(report).into_iter().map(|(name, value)| (name.to_owned(), json!(value))).collect();
-    let mut object = identity(&report.info);
-    let more = [
-        ("used", json!(report.chosen)),
-        ("refused", json!(report.refused)),
+    [
         ("subgroups", json!(report.features.contains(Features::SUBGROUP))),
         ("subgroup_min_size", json!(report.info.subgroup_min_size)),
         ("subgroup_max_size", json!(report.info.subgroup_max_size)),
         ("f16", json!(report.features.contains(Features::SHADER_F16))),
         ("limits", Value::Object(limits)),
-    ];
-    object.extend(more.map(|(key, value)| (key.to_owned(), value)));
+    ]
+    .into_iter()
+    .map(|(key, value)| (key.to_owned(), value))
+    .collect()
+}
+
+fn json_of(report: &AdapterReport) -> Value {
+    let mut object = identity(&report.info);
+    let found = [("used", json!(report.chosen)), ("refused", json!(report.refused))];
+    object.extend(found.map(|(key, value)| (key.to_owned(), value)));
+    object.extend(abilities(report));
     Value::Object(object)
 }
 

@@ -4,6 +4,7 @@ mod case;
 mod data;
 pub mod device;
 mod engine;
+mod generated;
 mod gradient;
 pub mod random;
 
@@ -16,6 +17,7 @@ use wgpu_norm::{Capabilities, Cpu, Engine, Gpu, reference};
 pub use case::{Case, Kind, every_kind};
 pub use data::Data;
 pub use engine::Runs;
+pub use generated::{generated, generated_parts, in_repository};
 pub use gradient::Gradient;
 
 /// The adapter at hand. Without one the suite fails, and says what to do.
