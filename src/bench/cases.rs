@@ -47,7 +47,7 @@ const FIRST: isize = 1;
 const LAST: isize = -1;
 const GROUPS: usize = wgpu_norm::GroupNorm::DEFAULT_NUM_GROUPS;
 
-static CASES: [Case; 42] = [
+static CASES: [Case; 48] = [
     case(LAYER, &[4096, 768]),
     case(LAYER, &[8192, 1024]),
     case(LAYER, &[2048, 4096]),
@@ -57,8 +57,15 @@ static CASES: [Case; 42] = [
     case(LAYER, &[8, 3_000_000]),
     case(LAYER, &[32, 1_048_576]),
     case(LAYER, &[4, 8, 64]),
+    // The few rows of one step of decoding, where a dispatch costs more than its bytes.
+    case(LAYER, &[1, 4096]),
+    case(LAYER, &[8, 4096]),
+    case(LAYER, &[16, 8192]),
     case(RMS, &[4096, 768]),
     case(RMS, &[2048, 4096]),
+    case(RMS, &[1, 4096]),
+    case(RMS, &[8, 4096]),
+    case(RMS, &[16, 8192]),
     case(Kind::Group { groups: GROUPS, axis: FIRST }, &[8, 256, 32, 32]),
     case(Kind::Group { groups: GROUPS, axis: LAST }, &[8, 32, 32, 256]),
     case(Kind::Instance { axis: FIRST }, &[32, 64, 56, 56]),

@@ -6,8 +6,18 @@ use super::Comparison;
 use super::report::{Outcome, Report, Row};
 
 /// What every run has, and after it what is told of passes.
-const COLUMNS: [&str; 9] =
-    ["norm", "shape", "layout", "time", "GB/s", "copy's GB/s", "time / copy's", "bytes / copy's", "GB/s / copy's"];
+const COLUMNS: [&str; 10] = [
+    "norm",
+    "shape",
+    "layout",
+    "time",
+    "copy's time",
+    "GB/s",
+    "copy's GB/s",
+    "time / copy's",
+    "bytes / copy's",
+    "GB/s / copy's",
+];
 const COMPARED: [&str; 3] = ["then", "now/then", "time now/then"];
 const LAST: &str = "passes";
 /// The columns of words, which stand left.
@@ -81,13 +91,14 @@ fn cells(row: &Row) -> Vec<String> {
     match &row.outcome {
         Outcome::Timed(speed) => cells.extend([
             time(speed.seconds),
+            time(speed.copy_seconds),
             significant(speed.gb_per_s),
             significant(speed.copy_gb_per_s),
             format!("{:.2}", speed.time_to_copy),
             format!("{:.2}", speed.bytes_to_copy),
             format!("{}{:.2}", if speed.is_noisy() { "~" } else { "" }, speed.ratio_to_copy),
         ]),
-        Outcome::Failed { .. } => cells.extend(["", "", "", "", "", "FAILED"].map(str::to_owned)),
+        Outcome::Failed { .. } => cells.extend(["", "", "", "", "", "", "FAILED"].map(str::to_owned)),
     }
     cells
 }
