@@ -6,16 +6,16 @@ use std::num::NonZeroUsize;
 use std::path::Path;
 
 use serde::{Deserialize, Serialize};
-use serde_json::{Map, Value};
-use wgpu_norm::SpecError;
+use serde_json::{Map, Value, json};
+use wgpu_norm::doctor::Report as Examined;
 use wgpu_norm::sample::Arguments;
+use wgpu_norm::{Gpu, SpecError};
 
-use crate::adapters;
 use crate::cli::{Bench, Directions};
 use crate::failure::{Failure, one_line, print};
 use crate::files;
 use crate::progress::Progress;
-use crate::{specify, usage};
+use crate::{adapters, doctor, specify, usage};
 use timing::{Case, Comparison, Device, Direction, Effort, Report, Trouble};
 
 #[path = "../../bench/mod.rs"]
@@ -36,7 +36,11 @@ pub(crate) fn run(options: &Bench) -> Result<(), Failure> {
     usage::check_bench(options)?;
     // All that can be wrong before minutes are spent.
     let earlier = options.compare.as_deref().map(read).transpose()?;
-    let files = [("--json", options.json.as_deref()), ("--plot", options.plot.as_deref())];
+    let files = [
+        ("--json", options.json.as_deref()),
+        ("--plot", options.plot.as_deref()),
+        ("--share", options.share.as_deref()),
+    ];
     let asked: Vec<(&str, &Path)> =
         files.into_iter().filter_map(|(option, path)| path.map(|path| (option, path))).collect();
     let targets = files::targets(&asked)?;
@@ -48,9 +52,14 @@ pub(crate) fn run(options: &Bench) -> Result<(), Failure> {
         progress.advance(u64::from(done > 0));
     };
     let engine = adapters::engine(&options.place)?;
+    let mut examined = None;
     let (adapter, description, report) = match engine.cpu() {
         Some(_) if options.trusted => {
             return Err(Failure::Usage("--trusted is of shaders, and the CPU has none".to_owned()));
+        }
+        Some(_) if options.share.is_some() => {
+            let why = "--share is of adapters, and this runs on the CPU; --device gpu takes software Vulkan as well";
+            return Err(Failure::Usage(why.to_owned()));
         }
         Some(cpu) => {
             let progress = progress();
@@ -68,6 +77,9 @@ pub(crate) fn run(options: &Bench) -> Result<(), Failure> {
             };
             let device = if options.trusted { device.trusted() } else { device };
             let planned = timing::plan(&device, cases.clone()).map_err(|error| refused(options, &error))?;
+            if let Some(gpu) = engine.gpu().filter(|_| options.share.is_some()) {
+                examined = Some(doctor::examine(gpu)?);
+            }
             let progress = progress();
             let report = timing::run(&device, effort, &planned, |done, case| next(&progress, done, case))
                 .map_err(|trouble| failed(&trouble))?;
@@ -76,18 +88,22 @@ pub(crate) fn run(options: &Bench) -> Result<(), Failure> {
     };
     let run = Run { adapter, reason: engine.reason().to_owned(), report };
     print(&text(&run, options, &format!("{description}: {}", run.reason), earlier.as_ref()))?;
+    if let Some(examined) = &examined {
+        print(&format!("doctor: {}\n", examined.verdict()))?;
+    }
     let comparison = earlier.as_ref().map(|(_, comparison)| comparison);
     let mut staged = Vec::new();
     for (target, &(option, _)) in targets.into_iter().zip(&asked) {
         let contents = match option {
             "--json" => json(&run)?,
+            "--share" => shared(&run, examined.as_ref())?,
             _ => timing::svg(&run.report, &description, comparison).map_err(|trouble| failed(&trouble))?,
         };
         staged.push(target.stage_bytes(contents.as_bytes())?);
     }
     files::commit(staged)?;
     match run.report.failed() {
-        0 => Ok(()),
+        0 => examined.as_ref().map_or(Ok(()), doctor::trusted),
         failed => Err(Failure::Failed(format!("{failed} of {} cases failed", run.report.cases.len()))),
     }
 }
@@ -160,10 +176,32 @@ fn text(run: &Run, options: &Bench, description: &str, earlier: Option<&(Map<Str
     text
 }
 
-fn json(run: &Run) -> Result<String, Failure> {
+fn json(run: &impl Serialize) -> Result<String, Failure> {
     serde_json::to_string_pretty(run)
         .map(|text| text + "\n")
         .map_err(|error| Failure::Failed(format!("the numbers make no JSON: {error}")))
+}
+
+/// What `--share` writes: the run without why it was on that adapter, which may be of this machine alone, with what the adapter can do
+/// and the doctor's verdict. `--compare` reads it, too.
+fn shared(run: &Run, examined: Option<&Examined>) -> Result<String, Failure> {
+    let identity = &run.adapter;
+    let reports = Gpu::adapters_blocking();
+    let found = reports.iter().find(|report| adapters::identity(&report.info) == *identity);
+    let mut adapter = identity.clone();
+    adapter.extend(found.map(adapters::abilities).unwrap_or_default());
+    let no_json = |error: serde_json::Error| Failure::Failed(format!("the numbers make no JSON: {error}"));
+    // A line each, so that files stay short.
+    let cases: Result<Vec<String>, _> = run.report.cases.iter().map(serde_json::to_string).collect();
+    let head = json(&json!({
+        "wgpu_norm": env!("CARGO_PKG_VERSION"),
+        "adapter": adapter,
+        "doctor": examined.map(doctor::summary),
+        "method": run.report.method,
+        "copy": run.report.copy,
+    }))?;
+    let head = head.strip_suffix("\n}\n").unwrap_or(&head);
+    Ok(format!("{head},\n  \"cases\": [\n    {}\n  ]\n}}\n", cases.map_err(no_json)?.join(",\n    ")))
 }
 
 /// An earlier run, and its adapter.

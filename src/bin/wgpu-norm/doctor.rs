@@ -14,31 +14,58 @@ use crate::specify;
 
 pub(crate) fn run(options: &Doctor) -> Result<(), Failure> {
     let gpu = adapters::start(options.adapter.as_deref())?;
-    let mut step = Progress::spinner("probing the GPU".to_owned());
-    let mut before = 0;
-    let report = gpu
-        .examine_blocking(|done, all| {
-            if done == 0 {
-                step = Progress::bytes("checking every norm and gradient".to_owned(), all);
-            }
-            step.advance(done - before);
-            before = done;
-        })
-        .map_err(|error| specify::refusal(None, &error))?;
-    drop(step);
+    let report = examine(&gpu)?;
     print(&match (options.json, options.verbose) {
         (true, _) => json_of(&gpu, &report),
         (false, true) => format!("{}\n{report}", report.table()),
         (false, false) => report.to_string(),
     })?;
+    trusted(&report)
+}
+
+/// Every check, with its progress told.
+pub(crate) fn examine(gpu: &Gpu) -> Result<Report, Failure> {
+    let mut step = Progress::spinner("probing the GPU".to_owned());
+    let mut before = 0;
+    gpu.examine_blocking(|done, all| {
+        if done == 0 {
+            step = Progress::bytes("checking every norm and gradient".to_owned(), all);
+        }
+        step.advance(done - before);
+        before = done;
+    })
+    .map_err(|error| specify::refusal(None, &error))
+}
+
+/// A failure where the adapter is not to be trusted.
+pub(crate) fn trusted(report: &Report) -> Result<(), Failure> {
     if report.is_trusted() {
         return Ok(());
     }
-    let why = match report.checks.iter().filter(|check| !check.passed()).count() {
+    let why = match failed(report) {
         0 => "by what the probe found".to_owned(),
         failed => format!("{failed} of {} checks failed", report.checks.len()),
     };
     Err(Failure::Failed(format!("this adapter is not to be trusted as it is: {why}")))
+}
+
+fn failed(report: &Report) -> usize {
+    report.checks.iter().filter(|check| !check.passed()).count()
+}
+
+/// What the doctor says, without every check.
+pub(crate) fn summary(report: &Report) -> Value {
+    let errors: Result<Vec<f64>, &str> = report.checks.iter().map(Check::error).collect();
+    // An infinite error has no number in JSON, and becomes null, as one that was not computed.
+    let worst = errors.ok().map(|errors| errors.into_iter().fold(0.0, f64::max));
+    json!({
+        "checks": report.checks.len(),
+        "failed": failed(report),
+        "worst_error": worst,
+        "tolerance": TOLERANCE,
+        "trusted": report.is_trusted(),
+        "verdict": report.verdict(),
+    })
 }
 
 fn json_of(gpu: &Gpu, report: &Report) -> String {

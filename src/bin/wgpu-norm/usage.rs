@@ -68,7 +68,7 @@ pub(crate) fn check_bench(bench: &Bench) -> Result<(), Failure> {
     if let Some(Dims(dims)) = bench.shape.iter().find(|shape| shape.0.contains(&0)) {
         return usage(format!("--shape: {dims:?} has no elements, so there is nothing to time"));
     }
-    for (option, path) in [("--json", &bench.json), ("--plot", &bench.plot)] {
+    for (option, path) in [("--json", &bench.json), ("--plot", &bench.plot), ("--share", &bench.share)] {
         if path.as_ref().is_some_and(|path| path.as_os_str() == "-") {
             return usage(format!("{option} must name a file, and - is none (for a file of that name, write ./-)"));
         }

@@ -221,6 +221,48 @@ fn runs_are_compared() {
     assert!(ended.stdout.contains("failed"), "{}", ended.stdout);
 }
 
+/// What is shared is known to the letter, so that nothing of the machine or its user comes with it.
+#[test]
+fn what_is_shared_is_the_adapter_the_doctor_and_the_numbers() {
+    let folder = Folder::new();
+    let ended = folder.succeed("bench --quick --norm layer --direction forward --shape 8x64 1x4096 --share");
+    assert_eq!(folder.files(), ["wgpu-norm-bench.json"]);
+    assert!(ended.stdout.contains("\ndoctor: Trust it: "), "{}", ended.stdout);
+    let shared = report(&folder, "wgpu-norm-bench.json");
+    let keys = |value: &Value| value.as_object().expect("an object").keys().cloned().collect::<Vec<_>>();
+    assert_eq!(keys(&shared), ["adapter", "cases", "copy", "doctor", "method", "wgpu_norm"]);
+    assert_eq!(
+        keys(&shared["adapter"]),
+        [
+            "backend",
+            "driver",
+            "driver_info",
+            "f16",
+            "limits",
+            "name",
+            "subgroup_max_size",
+            "subgroup_min_size",
+            "subgroups",
+            "type"
+        ]
+    );
+    assert_eq!(keys(&shared["doctor"]), ["checks", "failed", "tolerance", "trusted", "verdict", "worst_error"]);
+    assert_eq!(shared["adapter"]["name"], gpu().adapter_info().name);
+    let buffers = shared["adapter"]["limits"]["max_storage_buffers_per_shader_stage"].as_u64();
+    assert_eq!(buffers, Some(gpu().context().capabilities().max_storage_buffers.into()));
+    let doctor = &shared["doctor"];
+    assert!(doctor["checks"].as_u64().is_some_and(|checks| checks > 200) && doctor["failed"] == 0, "{doctor}");
+    assert!(doctor["worst_error"].as_f64().is_some_and(|error| error > 0.0 && error <= TOLERANCE), "{doctor}");
+    assert_eq!(names(&shared), ["LayerNorm forward 8x64 rows", "LayerNorm forward 1x4096 rows"]);
+
+    // It can be compared with.
+    let ended = folder.succeed(
+        "bench --quick --norm layer --direction forward --shape 8x64 --compare wgpu-norm-bench.json --json now.json",
+    );
+    assert!(ended.stdout.contains("in that file only: LayerNorm 1x4096 rows\n"), "{}", ended.stdout);
+    assert!(!ended.stdout.contains("another adapter"), "{}", ended.stdout);
+}
+
 #[test]
 fn files_that_cannot_be_compared_with_are_refused() {
     let folder = Folder::new();
@@ -273,6 +315,8 @@ fn what_cannot_be_is_refused_before_anything_is_timed() {
         ("--norm layer --plot b.png", ["--plot", ".svg"]),
         ("--norm layer --json -", ["--json", "-"]),
         ("--norm layer --json b.svg --plot b.svg", ["--json", "--plot"]),
+        ("--norm layer --share -", ["--share", "-"]),
+        ("--norm layer --device cpu --share", ["--share", "CPU"]),
         ("--slow", ["--slow", "unexpected"]),
     ] {
         folder.refuse(2, &format!("bench {options}"), &words);
@@ -286,6 +330,7 @@ fn what_cannot_be_is_refused_before_anything_is_timed() {
         ("--norm layer --json none/b.json", ["--json", "none"]),
         ("--norm layer --plot none/b.svg", ["--plot", "none"]),
         ("--norm layer --json .", ["--json", "directory"]),
+        ("--norm layer --share none/b.json", ["--share", "none"]),
     ] {
         folder.refuse(1, &format!("bench {options}"), &words);
     }

@@ -25,7 +25,10 @@ Examples:
   wgpu-norm bench --direction backward
   wgpu-norm bench --device cpu
   wgpu-norm bench --norm batch --shape 32x64x56x56 --channel-axis 1
-  wgpu-norm bench --compare now.json";
+  wgpu-norm bench --compare now.json
+  wgpu-norm bench --share
+
+Without a FILE, --share writes wgpu-norm-bench.json. docs/measuring.md says where to send it.";
 
 /// Which passes of a norm.
 #[derive(Clone, Copy, Debug, PartialEq, ValueEnum)]
@@ -75,7 +78,11 @@ pub(crate) struct Bench {
     /// Draw them, as SVG
     #[arg(long, value_name = "FILE")]
     pub(crate) plot: Option<PathBuf>,
-    /// Compare with a file that --json wrote
+    /// Examine the adapter as `wgpu-norm doctor` does, and write that with the numbers and the adapter's limits, for
+    /// others to read; no names of machine, user or files are in it
+    #[arg(long, value_name = "FILE", num_args = 0..=1, default_missing_value = "wgpu-norm-bench.json")]
+    pub(crate) share: Option<PathBuf>,
+    /// Compare with a file that --json or --share wrote
     #[arg(long, value_name = "FILE")]
     pub(crate) compare: Option<PathBuf>,
     #[command(flatten)]
