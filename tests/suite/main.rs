@@ -26,6 +26,7 @@ mod probe;
 mod properties;
 mod range;
 mod recording;
+mod results;
 mod running;
 mod seed;
 mod shaders;
