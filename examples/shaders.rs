@@ -1,8 +1,11 @@
 //! Writes every shader there is to a folder, for other tools: one `.wgsl` each, and `shaders.json`, which lists them with
-//! entry point, override constants and workgroup size. Needs no GPU.
+//! entry point, override constants and workgroup size. The folder `platforms` in it has the shaders that plans for some GPUs take, and
+//! for each GPU a list: file, entry point and constants, and after `#` the norm and kernel; where a line above is the same but for that, it
+//! starts with `#`. Needs no GPU.
 //!
 //! `cargo xtask shaders DIR`, or `cargo run --example shaders -- DIR`
 
+use std::collections::BTreeSet;
 use std::error::Error;
 use std::ffi::OsString;
 use std::fs;
@@ -10,8 +13,12 @@ use std::io::{self, Write as _};
 use std::path::Path;
 use std::process::ExitCode;
 
+use platforms::Platform;
 use serde_json::{Map, Value, json};
-use wgpu_norm::{ShaderVariant, shader_variants};
+use wgpu_norm::{ShaderVariant, planned_shaders, shader_variants};
+
+#[path = "shaders/platforms.rs"]
+mod platforms;
 
 fn main() -> ExitCode {
     let arguments: Vec<OsString> = std::env::args_os().skip(1).collect();
@@ -39,19 +46,50 @@ fn run(arguments: &[OsString]) -> Result<(), Box<dyn Error>> {
 /// Gives the number of shaders. What else is in the folder stays.
 fn write(folder: &Path) -> Result<usize, Box<dyn Error>> {
     fs::create_dir_all(folder).map_err(|error| format!("{}: {error}", folder.display()))?;
-    let put = |name: &str, contents: &str| {
-        let path = folder.join(name);
-        fs::write(&path, contents).map_err(|error| format!("{}: {error}", path.display()))
-    };
     let mut list = Vec::new();
     for variant in shader_variants() {
         let file = format!("{}.wgsl", variant.name);
-        put(&file, &variant.source)?;
+        put(folder, &file, &variant.source)?;
         list.push(entry(&file, &variant));
     }
+    write_platforms(&folder.join("platforms"))?;
     // Last, so that whatever it lists is there.
-    put("shaders.json", &format!("{}\n", serde_json::to_string_pretty(&list)?))?;
+    put(folder, "shaders.json", &format!("{}\n", serde_json::to_string_pretty(&list)?))?;
     Ok(list.len())
+}
+
+/// What the plans of each GPU take.
+fn write_platforms(folder: &Path) -> Result<(), Box<dyn Error>> {
+    fs::create_dir_all(folder).map_err(|error| format!("{}: {error}", folder.display()))?;
+    let norms = platforms::norms();
+    for Platform { name, capabilities } in platforms::platforms().iter().filter(|of| !of.capabilities.software) {
+        let (mut jobs, mut lines) = (BTreeSet::new(), String::new());
+        for (title, norm, backward) in &norms {
+            for wanted in [None].into_iter().chain(backward.map(Some)) {
+                let direction = if wanted.is_some() { ", backward" } else { "" };
+                for (kernel, shader) in planned_shaders(norm.as_ref(), wanted, capabilities)? {
+                    put(folder, &format!("{}.wgsl", shader.name), &shader.source)?;
+                    let job = job(&shader);
+                    let again = if jobs.contains(&job) { "#" } else { "" };
+                    lines.push_str(&format!("{again}{job} # {title}{direction}: {kernel}\n"));
+                    jobs.insert(job);
+                }
+            }
+        }
+        put(folder, &format!("{}.txt", name.to_lowercase().replace(' ', "-")), &lines)?;
+    }
+    Ok(())
+}
+
+fn put(folder: &Path, name: &str, contents: &str) -> Result<(), String> {
+    let path = folder.join(name);
+    fs::write(&path, contents).map_err(|error| format!("{}: {error}", path.display()))
+}
+
+/// A shader with its constants, as a list of a platform has it.
+fn job(shader: &ShaderVariant) -> String {
+    let constants = shader.constants.iter().map(|&(name, value)| format!(" {name}={}", number(value)));
+    format!("{}.wgsl {}{}", shader.name, shader.entry_point, constants.collect::<String>())
 }
 
 fn entry(file: &str, variant: &ShaderVariant) -> Value {

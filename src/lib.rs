@@ -158,13 +158,13 @@ pub use element::Element;
 #[cfg(feature = "cpu")]
 pub use engine::Engine;
 pub use error::{BindError, Error, LayerError, RunError, SpecError};
-/// For the tests of this package; no part of what versions promise.
-#[doc(hidden)]
-pub use gpu::expect_listed;
 pub use gpu::{
     AdapterReport, Bound, Capabilities, Context, Expected, Gpu, Operands, Pass, Plan, Probe, Safety, ShaderVariant,
     Tuning, View, features_for, limits_for, shader_variants,
 };
+/// For the tests and tools of this package; no part of what versions promise.
+#[doc(hidden)]
+pub use gpu::{expect_listed, planned_shaders};
 pub use moments::Moments;
 pub use norm::{BatchNorm, DEFAULT_EPS, GroupNorm, InstanceNorm, LayerNorm, LpNorm, MeanVarianceNorm, Norm, RmsNorm};
 pub use problem::{Momentum, VarianceEstimator};

@@ -32,15 +32,29 @@ pub struct ShaderVariant {
 /// few as possible, as many, in place, and all in one buffer.
 #[must_use]
 pub fn shader_variants() -> Vec<ShaderVariant> {
-    let listed = LISTED.iter();
-    listed
-        .map(|(name, (variant, constants))| ShaderVariant {
-            name: name.clone(),
-            source: variant.wgsl(),
-            entry_point: ENTRY,
-            constants: constants.values().to_vec(),
-        })
-        .collect()
+    LISTED.values().map(|(variant, constants)| variant.composed(constants)).collect()
+}
+
+/// The shaders of the plan for one norm on a device of these capabilities, with the plan's constants: the name of each one's kernel, and
+/// the shader, with weight, bias and the statistics of training bound.
+///
+/// # Errors
+///
+/// As [`Context::plan`](crate::Context::plan).
+pub fn planned_shaders(
+    norm: &dyn Norm,
+    backward: Option<Backward>,
+    capabilities: &Capabilities,
+) -> Result<Vec<(&'static str, ShaderVariant)>, SpecError> {
+    let problem = norm.lower()?;
+    let problem = match backward {
+        Some(wanted) => problem.backward(wanted)?,
+        None => problem,
+    };
+    let plan = Plan::new(problem, capabilities, Tuning::default())?;
+    let expected = Expected::new().weight().bias().statistics().taken_by(&plan.problem);
+    let shaders = shaders(&plan, expected);
+    Ok(shaders.map(|(variant, constants)| (variant.choice.kernel.name(), variant.composed(&constants))).collect())
 }
 
 static LISTED: LazyLock<BTreeMap<String, (Variant, Constants)>> = LazyLock::new(list);
@@ -188,6 +202,15 @@ fn list() -> BTreeMap<String, (Variant, Constants)> {
 }
 
 impl Variant {
+    fn composed(&self, constants: &Constants) -> ShaderVariant {
+        ShaderVariant {
+            name: self.name(),
+            source: self.wgsl(),
+            entry_point: ENTRY,
+            constants: constants.values().to_vec(),
+        }
+    }
+
     /// The kernel, what is in its slots, and the tensors: those that are read, those that are written, and those that another's
     /// binding is in the place of.
     fn name(&self) -> String {

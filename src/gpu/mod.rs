@@ -17,8 +17,8 @@ pub(crate) mod shader;
 pub use bind::{Bound, Expected, Operands, View};
 pub use context::{Context, Safety};
 pub use device::{AdapterReport, Gpu, features_for, limits_for};
-#[doc(hidden)]
-pub use list::expect_listed;
 pub use list::{ShaderVariant, shader_variants};
+#[doc(hidden)]
+pub use list::{expect_listed, planned_shaders};
 pub use plan::{Capabilities, Pass, Plan, Tuning};
 pub use probe::Probe;

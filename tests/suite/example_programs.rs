@@ -88,7 +88,21 @@ fn shaders() {
 
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     assert_eq!(fs::read_to_string(place.join("kept.txt")).unwrap(), "kept");
-    assert_eq!(fs::read_dir(&place).unwrap().count(), variants.len() + 2);
+    assert_eq!(fs::read_dir(&place).unwrap().count(), variants.len() + 3);
+    // What each platform takes is there, with constants that the shader has.
+    let jobs = fs::read_to_string(place.join("platforms").join("mali-g610.txt")).unwrap();
+    for job in jobs.lines() {
+        let (words, title) = job.trim_start_matches('#').split_once(" # ").unwrap();
+        let mut words = words.split(' ');
+        let source = fs::read_to_string(place.join("platforms").join(words.next().unwrap())).unwrap();
+        assert!(source.contains(&format!("fn {}(", words.next().unwrap())), "{job}");
+        for (name, value) in words.map(|word| word.split_once('=').unwrap()) {
+            assert!(source.contains(&format!("override {name}")), "{name}: {job}");
+            assert!(value.parse::<f64>().is_ok(), "{job}");
+        }
+        assert!(title.contains("Norm") && title.contains(": "), "{job}");
+    }
+    assert!(jobs.lines().count() > 40, "{jobs}");
     let list: serde_json::Value =
         serde_json::from_str(&fs::read_to_string(place.join("shaders.json")).unwrap()).unwrap();
     assert_eq!(list.as_array().unwrap().len(), variants.len());

@@ -20,8 +20,9 @@ Commands:
   demo [ARGS]...  Look for an adapter, then build and run the demo with ARGS
   test [ARGS]...  Look for an adapter, then run the tests; ARGS go to cargo test
   shaders DIR     Write every shader as DIR/NAME.wgsl, and DIR/shaders.json with
-                  each one's entry point, constants and workgroup size; DIR is
-                  made where it is not there, other files in it stay
+                  each one's entry point, constants and workgroup size, and in
+                  DIR/platforms those of plans for GPUs that are not at hand;
+                  DIR is made where it is not there, other files in it stay
 
 Options:
   -h, --help      Print this
