@@ -266,7 +266,8 @@ impl Gradients<'_> {
                 let statistics = match self.known {
                     Some(known) => &known[first..first + count],
                     None => {
-                        self.rules.rows(x, s, &mut row_sums[..count], spreads);
+                        self.rules.row_sums(x, s, &mut row_sums[..count]);
+                        self.rules.rows(x, s, &row_sums[..count], spreads);
                         for (statistics, spread) in own.iter_mut().zip(&*spreads).take(count) {
                             *statistics = self.rules.statistics(*spread);
                         }

@@ -307,18 +307,17 @@ impl Forward<'_> {
                 let given = given.part(elements.clone());
                 let x = given.combine(self.rules.level, y, sum);
                 let source = x.unwrap_or(y);
-                if plain {
+                if rows {
                     let (sums, centers) = rest.split_at_mut(3 * count);
                     let centers: &mut [Center] = bytemuck::cast_slice_mut(&mut centers[..2 * count]);
                     let sums: &mut [Sums] = bytemuck::cast_slice_mut(sums);
-                    if self.rules.ordinary(source, slab, sums, centers) {
+                    self.rules.row_sums(source, slab, sums);
+                    if plain && self.rules.ordinary(slab, sums, centers) {
                         self.normalize_rows(first, x, y, centers, bytemuck::cast_slice_mut(sums), piece.as_mut());
                         first += count;
                         continue;
                     }
-                }
-                if rows {
-                    self.rules.rows(source, slab, bytemuck::cast_slice_mut(&mut rest[..3 * count]), spreads);
+                    self.rules.rows(source, slab, sums, spreads);
                 } else {
                     for (slab, spreads) in source.chunks(slab).zip(spreads.chunks_mut(k)) {
                         layout.slab_statistics(&self.rules, slab, spreads, &self.cpu.scratch);

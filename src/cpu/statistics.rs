@@ -105,20 +105,21 @@ impl Rules {
         self.settled(x.len() as f64, sums).unwrap_or_else(|| self.again(x, sums))
     }
 
-    /// What neighbouring rows of `s` elements are normalized by, if that is all there is to know and nothing is out of the ordinary.
-    pub(super) fn ordinary(&self, x: &[f32], s: usize, sums: &mut [Sums], centers: &mut [Center]) -> bool {
-        if self.scaling != Scaling::Variance {
-            return false;
-        }
+    /// The sums of neighbouring rows of `s` elements, none of which has several parts.
+    pub(super) fn row_sums(&self, x: &[f32], s: usize, sums: &mut [Sums]) {
         row_sums(self.level, x, s, self.measure, sums);
-        let centered = self.measure == Measure::Both;
-        ordinary_centers(self.level, sums, s as f64, centered, self.eps, self.least, centers)
     }
 
-    /// Of neighbouring rows of `s` elements, none of which has several parts; there is room for their sums.
-    pub(super) fn rows(&self, x: &[f32], s: usize, sums: &mut [Sums], out: &mut [Spread]) {
-        row_sums(self.level, x, s, self.measure, sums);
-        for ((x, sums), out) in x.chunks(s).zip(&*sums).zip(out) {
+    /// What these rows are normalized by, if that is all there is to know and nothing is out of the ordinary.
+    pub(super) fn ordinary(&self, s: usize, sums: &[Sums], centers: &mut [Center]) -> bool {
+        let centered = self.measure == Measure::Both;
+        self.scaling == Scaling::Variance
+            && ordinary_centers(self.level, sums, s as f64, centered, self.eps, self.least, centers)
+    }
+
+    /// The statistics of these rows.
+    pub(super) fn rows(&self, x: &[f32], s: usize, sums: &[Sums], out: &mut [Spread]) {
+        for ((x, sums), out) in x.chunks(s).zip(sums).zip(out) {
             *out = self.of_sums(x, *sums);
         }
     }

@@ -34,6 +34,7 @@ fn layouts() -> Vec<(Kind, Vec<usize>)> {
         (Kind::Instance { axis: 1 }, vec![60, 7, 49]),
         (Kind::Instance { axis: 2 }, vec![20, 1_000, 8]),
         (Kind::Instance { axis: 2 }, vec![3, 7, 40, 90]),
+        (Kind::Instance { axis: 2 }, vec![3, 2_000, 3]),
         (Kind::BatchTrain { axis: 1 }, vec![12, 5, 3_000]),
         (Kind::BatchTrain { axis: 1 }, vec![20_000, 7]),
         (Kind::BatchTrain { axis: 1 }, vec![300, 5, 20]),
