@@ -11,12 +11,13 @@ fn main(invocation: Invocation) {
     var slope: array<Slope, SPAN>;
     var weight: array<Pack, SPAN>;
     for (var q = 0u; q < SPAN; q++) {
-        let found = groups_at(columns, 0u, q);
+        let numbers = numbers_of(columns, q);
+        let found = groups_at(columns, q, numbers);
         var root = Pack(0.0);
         var sum = Pack(0.0);
         var product = Pack(0.0);
         for (var j = 0u; j < WIDTH; j++) {
-            let sums = group_sums_load(group_at(columns.b, 0u, place_of(columns, q, j).x));
+            let sums = group_sums_load(numbers[j]);
             pack_put(&root, j, root_of(pack_get(found.scale, j)));
             pack_put(&sum, j, sums.x);
             pack_put(&product, j, sums.y);

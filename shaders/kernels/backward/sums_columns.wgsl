@@ -13,9 +13,12 @@ fn main(invocation: Invocation) {
     }
     let base = columns_base(columns);
     var groups: array<ColumnGroups, SPAN>;
-    if statistics_by == BY_COLUMN {
+    var numbers: array<array<u32, WIDTH>, SPAN>;
+    if statistics_by != BY_ROW {
         for (var q = 0u; q < SPAN; q++) {
-            groups[q] = groups_at(columns, 0u, q);
+            // Here, as each takes divisions.
+            numbers[q] = numbers_of(columns, q);
+            groups[q] = groups_at(columns, q, numbers[q]);
         }
     }
     var sum1: array<Pack, SPAN>;
@@ -41,7 +44,7 @@ fn main(invocation: Invocation) {
                 if statistics_by == BY_ROW {
                     groups[q] = groups[0];
                 } else if statistics_by != BY_COLUMN {
-                    groups[q] = groups_at(columns, row, q);
+                    groups[q] = of_groups(numbers[q], row / params.group_rows * params.group_b);
                 }
                 let at = base + row * params.pitch + q * WIDTH;
                 let xhat = centered_at(source_load(at), groups[q]) * groups[q].factor;

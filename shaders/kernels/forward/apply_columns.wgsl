@@ -10,7 +10,7 @@ fn main(invocation: Invocation) {
     var groups: array<ColumnGroups, SPAN>;
     var factor: array<Pack, SPAN>;
     for (var q = 0u; q < SPAN; q++) {
-        groups[q] = groups_at(columns, 0u, q);
+        groups[q] = groups_at(columns, q, numbers_of(columns, q));
         factor[q] = groups[q].factor * groups[q].weight;
     }
     let base = columns_base(columns);
