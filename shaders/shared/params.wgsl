@@ -103,5 +103,7 @@ override whole: bool = false;
 override same_parameters: bool = false;
 // Backward: false where the statistics do not come from x, so that no gradient goes through them.
 override through_statistics: bool = true;
+// Merges: false where the partials of a group all lie apart, so that inner_count is 1.
+override neighbours: bool = true;
 // Backward by columns: whether statistics go by column, by row, or by element: see kernels/backward/sums_columns.wgsl.
 override statistics_by: u32 = 0u;

@@ -1,5 +1,5 @@
 // Partial sums become those of a group, or of all elements that share a weight.
-//# use shared/team, shared/channel, shared/sum_lanes, <keep>
+//# use shared/team, shared/channel, shared/sum_lanes, shared/partial_place, <keep>
 @compute @workgroup_size(workgroup_size)
 fn main(invocation: Invocation) {
     enter(invocation);
@@ -13,9 +13,9 @@ fn main(invocation: Invocation) {
     for (var chain = lane_in_tile(); chain < params.partials; chain += 16u * lanes) {
         var run = vec2<f32>(0.0);
         for (var j = chain; j < min(chain + 16u * lanes, params.partials); j += lanes) {
-            let inner = j % params.inner_count;
-            let part = partial_sums_load(base + j / params.inner_count * params.outer_stride + inner);
-            run += part * weight_load(channel_base(b, k) + inner / params.s_div);
+            let at = partial_place(j);
+            let part = partial_sums_load(base + at.x * params.outer_stride + at.y);
+            run += part * weight_load(channel_base(b, k) + at.y / params.s_div);
         }
         sum += run;
     }

@@ -1,5 +1,5 @@
 // A group's partials become one.
-//# use shared/team, shared/merge_lanes, <keep>
+//# use shared/team, shared/merge_lanes, shared/partial_place, <keep>
 @compute @workgroup_size(workgroup_size)
 fn main(invocation: Invocation) {
     enter(invocation);
@@ -14,8 +14,8 @@ fn main(invocation: Invocation) {
         for (var chain = lane_in_tile(); chain < params.partials; chain += 16u * lanes) {
             var run = none;
             for (var j = chain; j < min(chain + 16u * lanes, params.partials); j += lanes) {
-                let place = base + j / params.inner_count * params.outer_stride + j % params.inner_count;
-                run = merge(run, restored(partials_load(place), tile.scale));
+                let at = partial_place(j);
+                run = merge(run, restored(partials_load(base + at.x * params.outer_stride + at.y), tile.scale));
             }
             mine = merge(mine, run);
         }

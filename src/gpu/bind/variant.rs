@@ -122,6 +122,7 @@ impl<'a> Chooser<'a> {
                 span: pass.turns.span,
                 whole: pass.turns.whole,
                 same_parameters: pass.mapping.has_same_parameters(),
+                neighbours: pass.work.inner_count != 1,
                 through_statistics: self.problem.source != Source::Running,
                 statistics_by: pass.statistics_by as u32,
             },

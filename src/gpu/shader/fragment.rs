@@ -56,7 +56,7 @@ const FILES: &[(&str, &str)] = files![
     "slots/affine/stepped" "slots/statistics/computed" "slots/statistics/stored" "slots/statistics/running"
     "slots/statistics/none" "slots/keep/statistics" "slots/keep/moments" "slots/keep/sums" "slots/keep/parameters"
     "shared/params" "shared/record" "shared/statistics" "shared/factor" "shared/group_statistics"
-    "shared/keep_statistics" "shared/partial_record" "shared/team" "shared/rows" "shared/columns"
+    "shared/keep_statistics" "shared/partial_record" "shared/partial_place" "shared/team" "shared/rows" "shared/columns"
     "shared/chunk_statistics" "shared/held_statistics" "shared/sum_lanes" "shared/merge_lanes"
     "shared/any_in_workgroup" "shared/channel" "shared/column_groups" "shared/affine_run" "shared/affine_runs"
     "shared/normalize" "shared/track" "shared/gradient" "shared/gradients" "shared/known_sums" "shared/upstream" "shared/store_gradients"

@@ -117,12 +117,13 @@ pub(crate) struct Constants {
     pub(crate) span: u32,
     pub(crate) whole: bool,
     pub(crate) same_parameters: bool,
+    pub(crate) neighbours: bool,
     pub(crate) through_statistics: bool,
     pub(crate) statistics_by: u32,
 }
 
 impl Constants {
-    pub(crate) fn values(self) -> [(&'static str, f64); 11] {
+    pub(crate) fn values(self) -> [(&'static str, f64); 12] {
         [
             ("workgroup_size", f64::from(self.workgroup_size)),
             ("lanes", f64::from(self.lanes)),
@@ -133,6 +134,7 @@ impl Constants {
             ("span", f64::from(self.span)),
             ("whole", f64::from(u8::from(self.whole))),
             ("same_parameters", f64::from(u8::from(self.same_parameters))),
+            ("neighbours", f64::from(u8::from(self.neighbours))),
             ("through_statistics", f64::from(u8::from(self.through_statistics))),
             ("statistics_by", f64::from(self.statistics_by)),
         ]
