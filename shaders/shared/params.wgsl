@@ -84,8 +84,8 @@ struct Params {
 override workgroup_size: u32 = 256u;
 // Lanes that share one group or tile: a power of two, at most workgroup_size.
 override lanes: u32 = 256u;
-// False only where `lanes` never exceeds a subgroup: then no barrier is compiled in.
-override across_subgroups: bool = true;
+// Neighbouring lanes that surely share a subgroup: a power of two. No barrier is compiled in where `lanes` are no more.
+override smallest_subgroup: u32 = 1u;
 // RMS, L1 and L2 leave the mean where it is.
 override subtract_mean: bool = true;
 // What the elements are divided by: see shared/factor.wgsl.

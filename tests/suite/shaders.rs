@@ -180,7 +180,8 @@ fn each_compiles_with_the_other_constants() {
             .map(|&(name, value)| match name {
                 "workgroup_size" => (name, 64.0),
                 "lanes" => (name, if exchanges { 8.0 } else { 1.0 }),
-                "across_subgroups" | "subtract_mean" | "hide_subtractions" => (name, 0.0),
+                "subtract_mean" | "hide_subtractions" => (name, 0.0),
+                "smallest_subgroup" => (name, 8.0),
                 "whole" => (name, 1.0 - value),
                 "scaling" => (name, 3.0),
                 _ => (name, value),

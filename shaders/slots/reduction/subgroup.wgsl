@@ -21,7 +21,8 @@ fn enter(invocation: Invocation) {
 
 // The value of the lane whose number differs in the one bit `distance`.
 fn exchange(v: vec2<u32>, distance: u32) -> vec2<u32> {
-    if !across_subgroups || distance < subgroup_width {
+    // Where it is known beforehand, one way alone is compiled in.
+    if lanes <= smallest_subgroup || distance < smallest_subgroup || distance < subgroup_width {
         return subgroupShuffleXor(v, distance);
     }
     exchanged[lane] = v;
@@ -33,7 +34,7 @@ fn exchange(v: vec2<u32>, distance: u32) -> vec2<u32> {
 
 // Whether it holds for any lane of the workgroup, or of the subgroup where tiles are no larger.
 fn any_lane(yes: bool) -> bool {
-    if !across_subgroups {
+    if lanes <= smallest_subgroup {
         return subgroupAny(yes);
     }
     return any_in_workgroup(yes);

@@ -115,7 +115,7 @@ impl<'a> Chooser<'a> {
             constants: Constants {
                 workgroup_size: pass.team.workgroup_size,
                 lanes: pass.team.lanes,
-                across_subgroups: pass.team.across_subgroups,
+                smallest_subgroup: self.capabilities.subgroup().unwrap_or(1),
                 subtract_mean: self.problem.centering == Centering::Mean,
                 scaling: self.problem.scaling as u32,
                 hide_subtractions: self.capabilities.reassociates,

@@ -390,6 +390,6 @@ impl Pass {
 impl Team {
     /// Where nothing is reduced, nothing is exchanged.
     pub(super) fn silent(self) -> Self {
-        Self { reduction: Reduction::Alone, across_subgroups: false, ..self }
+        Self { reduction: Reduction::Alone, ..self }
     }
 }

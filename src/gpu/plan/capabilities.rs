@@ -88,7 +88,7 @@ impl Capabilities {
     }
 
     /// Lanes that surely share a subgroup, a power of two; none where there are no subgroups.
-    pub(super) fn subgroup(&self) -> Option<u32> {
+    pub(crate) fn subgroup(&self) -> Option<u32> {
         let (smallest, _) = self.subgroup_sizes?;
         Some(1 << smallest.checked_ilog2()?)
     }

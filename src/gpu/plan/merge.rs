@@ -11,12 +11,10 @@ pub(super) fn team(partials: u64, capabilities: &Capabilities) -> Team {
     let chain = if capabilities.software { SOFTWARE_CHAIN } else { GPU_CHAIN };
     let largest = capabilities.largest_workgroup();
     let lanes = partials.div_ceil(chain).next_power_of_two().min(u64::from(largest)) as u32;
-    let subgroup = capabilities.subgroup();
     Team {
         workgroup_size: capabilities.workgroup_size(64, lanes),
         lanes,
-        reduction: if subgroup.is_some() { Reduction::Subgroup } else { Reduction::Workgroup },
-        across_subgroups: subgroup.is_none_or(|subgroup| lanes > subgroup),
+        reduction: if capabilities.subgroup().is_some() { Reduction::Subgroup } else { Reduction::Workgroup },
     }
     .normal()
 }

@@ -52,8 +52,6 @@ pub(crate) struct Team {
     /// Lanes that share a tile: a power of two.
     pub(crate) lanes: u32,
     pub(crate) reduction: Reduction,
-    /// Whether `lanes` may exceed a subgroup, so that barriers are needed.
-    pub(crate) across_subgroups: bool,
 }
 
 /// The numbers a kernel is told, as in `shaders/shared/params.wgsl`. Those that it does not ask for are 0.
@@ -177,6 +175,6 @@ impl fmt::Display for Pass {
 impl Team {
     /// Lanes that never exchange anything.
     pub(super) fn apart(workgroup_size: u32) -> Self {
-        Self { workgroup_size, lanes: 1, reduction: Reduction::Alone, across_subgroups: false }
+        Self { workgroup_size, lanes: 1, reduction: Reduction::Alone }
     }
 }

@@ -119,7 +119,6 @@ impl Tiling {
             workgroup_size: capabilities.workgroup_size(wanted, lanes),
             lanes,
             reduction: if subgroup.is_some() { Reduction::Subgroup } else { Reduction::Workgroup },
-            across_subgroups: false,
         };
         // What is held must not be counted past its end.
         let most = if matches!(hold, Hold::Registers(_)) { 1 << items.trailing_zeros() } else { MOST_SHARERS };
@@ -149,7 +148,6 @@ impl Tiling {
             workgroup_size: capabilities.workgroup_size(largest, lanes),
             lanes,
             reduction: if subgroup.is_some() { Reduction::Subgroup } else { Reduction::Workgroup },
-            across_subgroups: within.is_none(),
         };
         let quads = quads.div_ceil(u64::from(lanes)).next_power_of_two();
         let items = quads * (4 / u64::from(width.elements()));

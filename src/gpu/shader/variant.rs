@@ -110,7 +110,7 @@ pub(crate) struct Variant {
 pub(crate) struct Constants {
     pub(crate) workgroup_size: u32,
     pub(crate) lanes: u32,
-    pub(crate) across_subgroups: bool,
+    pub(crate) smallest_subgroup: u32,
     pub(crate) subtract_mean: bool,
     pub(crate) scaling: u32,
     pub(crate) hide_subtractions: bool,
@@ -127,7 +127,7 @@ impl Constants {
         [
             ("workgroup_size", f64::from(self.workgroup_size)),
             ("lanes", f64::from(self.lanes)),
-            ("across_subgroups", f64::from(u8::from(self.across_subgroups))),
+            ("smallest_subgroup", f64::from(self.smallest_subgroup)),
             ("subtract_mean", f64::from(u8::from(self.subtract_mean))),
             ("scaling", f64::from(self.scaling)),
             ("hide_subtractions", f64::from(u8::from(self.hide_subtractions))),
