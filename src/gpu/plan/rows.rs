@@ -3,11 +3,19 @@
 use super::{Capabilities, Team, Tuning, Turns, Work};
 use crate::gpu::shader::{Hold, Reduction, Width};
 
-/// Quads of four elements that one lane can hold in registers.
-const MOST_QUADS: u64 = 16;
+/// Quads of four elements that one lane of a GPU holds in registers, if it needs to. Compilers leave the loops over 16 as loops and put
+/// what is held in memory: 256 bytes a lane on NVIDIA, 51 to 290 spills on Adreno 660.
+const MOST_QUADS: u64 = 8;
 
-/// The tile of a GPU that has more than one to a run: 8 quads in each of 256 lanes.
-const QUADS_OF_SPLIT: u64 = 8;
+/// The same of single elements, which take more registers to reach.
+const MOST_SCALARS: u64 = 16;
+
+/// A GPU's lane has about as many, so that short rows share a workgroup.
+const USUAL_QUADS: u64 = 4;
+
+/// The longest row that a workgroup takes on, in quads of a lane: past what registers hold it is read again, from a cache where it is
+/// in one, which is no more than three dispatches read.
+const MOST_QUADS_OF_LANE: u64 = 16;
 
 /// A row that the lanes of a subgroup of a software adapter work through, read again from cache.
 const LONGEST_SOFTWARE: u64 = 32_768;
@@ -40,7 +48,7 @@ pub(super) fn longest_fused(groups: u64, capabilities: &Capabilities, tuning: Tu
     match (capabilities.software, capabilities.subgroup().filter(|&lanes| lanes > 1)) {
         (true, Some(_)) if tuning == Tuning::BatchInvariant || groups < MANY_TILES => LONGEST_SOFTWARE,
         (true, _) => LONGEST_ALONE,
-        (false, _) => u64::from(capabilities.largest_workgroup()) * MOST_QUADS * 4,
+        (false, _) => u64::from(capabilities.largest_workgroup()) * MOST_QUADS_OF_LANE * 4,
     }
 }
 
@@ -49,7 +57,7 @@ pub(super) fn parts(s: u64, capabilities: &Capabilities) -> u64 {
     let split = if capabilities.software {
         SOFTWARE_SPLIT
     } else {
-        u64::from(capabilities.largest_workgroup()) * QUADS_OF_SPLIT * 4
+        u64::from(capabilities.largest_workgroup()) * MOST_QUADS * 4
     };
     // Two tiles of just over half a workgroup's registers are no better than one.
     if s <= split { 1 } else { s.div_ceil(split) }
@@ -139,10 +147,11 @@ impl Tiling {
         let quads = length.div_ceil(4);
         let largest = capabilities.largest_workgroup();
         let subgroup = capabilities.subgroup().map(|lanes| lanes.min(largest));
-        // About four quads a lane, so that short rows share a workgroup; a subgroup as long as its registers last,
-        // since it needs no barrier.
-        let wanted = quads.div_ceil(4).next_power_of_two();
-        let within = subgroup.filter(|&lanes| quads <= u64::from(lanes) * MOST_QUADS);
+        let most = if width == Width::Quad { MOST_QUADS } else { MOST_SCALARS / 4 };
+        // What lasts for every tensor that is held; a subgroup as long as that does, since it needs no barrier.
+        let each = (most / tensors).max(1);
+        let wanted = quads.div_ceil(each.min(USUAL_QUADS)).next_power_of_two();
+        let within = subgroup.filter(|&lanes| quads <= u64::from(lanes) * each);
         let lanes = wanted.min(u64::from(within.unwrap_or(largest))) as u32;
         let team = Team {
             workgroup_size: capabilities.workgroup_size(largest, lanes),
@@ -151,8 +160,7 @@ impl Tiling {
         };
         let quads = quads.div_ceil(u64::from(lanes)).next_power_of_two();
         let items = quads * (4 / u64::from(width.elements()));
-        // What registers do not hold is read again, from a cache where the row is in one.
-        let hold = if quads * tensors <= MOST_QUADS {
+        let hold = if quads <= most {
             Hold::Registers(items as u32)
         } else {
             Hold::Chunks(if width == Width::Quad { CHUNK_QUADS } else { CHUNK_SCALARS })

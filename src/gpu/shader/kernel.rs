@@ -64,8 +64,13 @@ impl Kernel {
         self.path().ends_with("_columns")
     }
 
-    /// How many numbers a lane keeps for each element of its tile, where it keeps any: `x`, and on the way back g.
+    /// How many numbers a lane keeps for each element of its tile, where it keeps any: `x`, on the way back g, and two sums for weight
+    /// and bias.
     pub(crate) fn tensors_held(self) -> u64 {
-        if matches!(self, Self::BackwardFusedRows | Self::BackwardFusedParameters) { 2 } else { 1 }
+        match self {
+            Self::BackwardFusedParameters => 4,
+            Self::BackwardFusedRows => 2,
+            _ => 1,
+        }
     }
 }
