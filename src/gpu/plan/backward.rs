@@ -4,11 +4,11 @@
 //! Where elements of one group that share a weight make runs, sums over those runs serve both: weighted and added up by
 //! group, or as they are by weight.
 
-use super::{Pass, Planner, Schedule, Span, StatisticsBy, Team, Traversal, Window, Work, columns, merge, window};
+use super::{Pass, Planner, Schedule, Span, StatisticsBy, Team, Traversal, Window, Work, columns, merge, rows, window};
 use crate::backward::Backward;
 use crate::block::{AffineIndex, Block};
 use crate::error::SpecError;
-use crate::gpu::shader::{Affine, Hold, Keep, Kernel, Reduction, Statistics, Width};
+use crate::gpu::shader::{Affine, Hold, Keep, Kernel, Reduction, Statistics};
 use crate::mapping::{GroupIndex, Mapping};
 use crate::problem::Source;
 use crate::tensors::Role;
@@ -18,9 +18,6 @@ const SHORT_RUN: u64 = 16;
 
 /// Groups whose statistics are kept in scratch at a time, where nothing but their number makes it large.
 const SLAB: u64 = 1 << 18;
-
-/// Elements of a row for which a lane of a GPU keeps sums besides the elements: 4 quads.
-const MOST_SUMMED: u32 = 16;
 
 /// Lanes that keep a GPU busy, one row after the other.
 const TEAM_LANES: u64 = 1 << 15;
@@ -119,9 +116,9 @@ impl Planner<'_> {
             Err(error) => return Some(Err(error)),
         };
         let Hold::Registers(items) = pass.hold else { return None };
-        // Single elements need more registers than those of a quad.
-        let most = if pass.width == Width::Quad { MOST_SUMMED } else { MOST_SUMMED / 2 };
-        if items * pass.width.elements() > most || pass.windows.len() > 1 {
+        // Half of what a lane could hold: there are the sums besides.
+        let most = rows::most_quads(pass.width, self.capabilities) / 2;
+        if u64::from(items * pass.width.elements()) > 4 * most || pass.windows.len() > 1 {
             return None;
         }
         Some(self.in_rounds(pass, wanted))
@@ -255,7 +252,7 @@ impl Planner<'_> {
             (true, _) if self.capabilities.software => {
                 "groups are contiguous and stay in a cache, x and dy are read once from memory for dx"
             }
-            (true, _) => "groups are contiguous and fit registers, x and dy are read once for dx",
+            (true, _) => "groups are contiguous and fit a workgroup, x and dy are read once from memory for dx",
             (false, Source::Running) if wanted.input => "the statistics are given, dx is dy times a factor",
             (false, Source::Running) => "the statistics are given, x and dy are read for sums",
             _ if !wanted.input && first => "x is read for its statistics, x and dy for sums",

@@ -52,7 +52,9 @@ impl Planner<'_> {
             (Source::Batch, _) if self.fuses_rows() && self.capabilities.software => {
                 "groups are contiguous and stay in a cache, x is read once from memory"
             }
-            (Source::Batch, _) if self.fuses_rows() => "groups are contiguous and fit registers, x is read once",
+            (Source::Batch, _) if self.fuses_rows() => {
+                "groups are contiguous and fit a workgroup, x is read once from memory"
+            }
             (Source::Batch, _) if self.fuses_columns() => "groups are columns that fit registers, x is read once",
             (Source::Batch, Traversal::Rows) if self.problem.block.r == 1 => {
                 "groups are too large for a workgroup: their parts are merged, x is read twice"
