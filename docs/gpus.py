@@ -112,7 +112,7 @@ def main(folder, files):
     text += "".join(f"| {' | '.join(line)} |\n" for line in zip(titles, *columns))
     page = pathlib.Path(__file__).with_suffix(".md")
     before, rest = page.read_text().split("<!-- generated: table -->\n")
-    after = rest.split("<!-- end -->")[1]
+    after = rest.split("<!-- end -->", 1)[1]
     page.write_text(f"{before}<!-- generated: table -->\n\n{text}\n<!-- end -->{after}")
 
 

@@ -3,7 +3,11 @@
 //! for each GPU a list: file, entry point and constants, and after `#` the norm and kernel; where a line above is the same but for that, it
 //! starts with `#`. Needs no GPU.
 //!
+//! With `--times` instead of a folder it prints a table of how long compilers take over the largest, on the adapter that wgpu finds and in
+//! Chromium if there is one, and with `WGPU_NORM_WRITE=1` writes that in `docs/gpus.md`.
+//!
 //! `cargo xtask shaders DIR`, or `cargo run --example shaders -- DIR`
+//! `cargo xtask shaders --times`
 
 use std::collections::BTreeSet;
 use std::error::Error;
@@ -17,8 +21,16 @@ use platforms::Platform;
 use serde_json::{Map, Value, json};
 use wgpu_norm::{ShaderVariant, planned_shaders, shader_variants};
 
+#[path = "../web/src/browser.rs"]
+mod browser;
+#[path = "../tests/suite/support/generated.rs"]
+mod generated;
 #[path = "shaders/platforms.rs"]
 mod platforms;
+#[path = "shaders/times.rs"]
+mod times;
+
+type Result<T, E = Box<dyn Error>> = std::result::Result<T, E>;
 
 fn main() -> ExitCode {
     let arguments: Vec<OsString> = std::env::args_os().skip(1).collect();
@@ -32,10 +44,18 @@ fn main() -> ExitCode {
     }
 }
 
-fn run(arguments: &[OsString]) -> Result<(), Box<dyn Error>> {
+fn run(arguments: &[OsString]) -> Result<()> {
     let [folder] = arguments else {
-        return Err("it takes one folder: cargo run --example shaders -- DIR".into());
+        return Err("it takes one folder, or --times: cargo run --example shaders -- DIR".into());
     };
+    if folder == "--times" {
+        let table = times::table()?;
+        let _ = write!(io::stdout(), "{table}");
+        if std::env::var_os("WGPU_NORM_WRITE").is_some() {
+            generated::generated_parts(&generated::in_repository("docs/gpus.md"), &[("compile times", table)]);
+        }
+        return Ok(());
+    }
     let folder = Path::new(folder);
     let count = write(folder)?;
     // Whoever closed standard output can count them.
@@ -44,7 +64,7 @@ fn run(arguments: &[OsString]) -> Result<(), Box<dyn Error>> {
 }
 
 /// Gives the number of shaders. What else is in the folder stays.
-fn write(folder: &Path) -> Result<usize, Box<dyn Error>> {
+fn write(folder: &Path) -> Result<usize> {
     fs::create_dir_all(folder).map_err(|error| format!("{}: {error}", folder.display()))?;
     let mut list = Vec::new();
     for variant in shader_variants() {
@@ -59,7 +79,7 @@ fn write(folder: &Path) -> Result<usize, Box<dyn Error>> {
 }
 
 /// What the plans of each GPU take.
-fn write_platforms(folder: &Path) -> Result<(), Box<dyn Error>> {
+fn write_platforms(folder: &Path) -> Result<()> {
     fs::create_dir_all(folder).map_err(|error| format!("{}: {error}", folder.display()))?;
     let norms = platforms::norms();
     for Platform { name, capabilities } in platforms::platforms().iter().filter(|of| !of.capabilities.software) {

@@ -121,3 +121,24 @@ fn shaders() {
     assert!(!run("shaders", &[&stale]).status.success());
     assert!(!run("shaders", &[]).status.success());
 }
+
+/// The compilers' times are whatever they are.
+#[test]
+fn compile_times() {
+    let output = run("shaders", &[Path::new("--times")]);
+    let stdout = String::from_utf8_lossy(&output.stdout);
+    assert!(output.status.success(), "{stdout}{}", String::from_utf8_lossy(&output.stderr));
+    let table: Vec<Vec<&str>> =
+        stdout.lines().filter(|line| line.starts_with('|')).map(|line| line.split(" | ").collect()).collect();
+    // A head, the line below it, and eight shaders; two columns are a browser's.
+    assert_eq!(table.len(), 10, "{stdout}");
+    assert!([9, 11].contains(&table[0].len()), "{stdout}");
+    for row in &table[2..] {
+        assert_eq!(row.len(), table[0].len(), "{stdout}");
+        for (title, cell) in table[0].iter().zip(row).skip(1) {
+            let unit = if ["WGSL", "HLSL", "MSL"].contains(title) { " KB, " } else { " ms" };
+            let (number, _) = cell.split_once(unit).unwrap_or_else(|| panic!("{title}: {cell}"));
+            assert!(number.parse::<f64>().is_ok_and(|number| number > 0.0), "{title}: {cell}");
+        }
+    }
+}

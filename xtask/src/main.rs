@@ -23,6 +23,8 @@ Commands:
                   each one's entry point, constants and workgroup size, and in
                   DIR/platforms those of plans for GPUs that are not at hand;
                   DIR is made where it is not there, other files in it stay
+  shaders --times Look for an adapter, then print how long naga, the driver and
+                  Chromium, where there is one, take over the largest shaders
 
 Options:
   -h, --help      Print this
@@ -100,10 +102,14 @@ fn parse(mut args: impl Iterator<Item = OsString>) -> Result<Request, String> {
     }
     match rest.first().and_then(|a| a.to_str()) {
         Some("-h" | "--help") => Ok(Request::Help),
+        Some("--times") if task == run::Task::Shaders && rest.len() == 1 => {
+            Ok(Request::Run(run::Task::Times, driver, Vec::new()))
+        }
         _ if task == run::Task::Shaders => {
             let [folder] = rest.as_slice() else {
                 return Err(
-                    "`shaders` takes one folder to write to, as in `cargo xtask shaders target/shaders`.".into()
+                    "`shaders` takes one folder to write to, as in `cargo xtask shaders target/shaders`, or `--times`."
+                        .into(),
                 );
             };
             // cargo runs in the workspace's root, wherever this was started.
@@ -209,7 +215,8 @@ mod tests {
         assert_eq!(parsed(&["shaders", "out"]), request(here.join("out")));
         assert_eq!(parsed(&["shaders", here.to_str().unwrap()]), request(here));
         assert_eq!(parsed(&["shaders", "--help"]), Ok(Request::Help));
-        for args in [&["shaders"][..], &["shaders", "a", "b"], &["shaders", ""]] {
+        assert_eq!(parsed(&["shaders", "--times"]), Ok(Request::Run(run::Task::Times, &AT_HAND, Vec::new())));
+        for args in [&["shaders"][..], &["shaders", "a", "b"], &["shaders", ""], &["shaders", "--times", "x"]] {
             assert!(parsed(args).unwrap_err().contains("folder"), "{args:?}");
         }
     }

@@ -12,6 +12,8 @@ pub enum Task {
         thorough: bool,
     },
     Shaders,
+    /// How long compilers take over the largest shaders.
+    Times,
 }
 
 impl Task {
@@ -24,16 +26,17 @@ impl Task {
     pub fn without_adapter(self, why: String) -> Result<String, String> {
         match self {
             Task::Demo => Ok(format!("{why}\nWithout an adapter, the demo runs on the CPU engine alone.")),
-            Task::Test { .. } | Task::Shaders => Err(why),
+            Task::Test { .. } | Task::Shaders | Task::Times => Err(why),
         }
     }
 
-    /// cargo's arguments. All use the tests' profile and features, so each
-    /// command finds the others' build.
+    /// cargo's arguments. All but what is timed use the tests' profile and
+    /// features, so each command finds the others' build.
     fn cargo_args(self) -> &'static [&'static str] {
         match self {
             Task::Demo => &["run", "--profile", "test", "--features", "cli", "--example", "demo", "--"],
             Task::Shaders => &["run", "--profile", "test", "--features", "cli", "--example", "shaders", "--"],
+            Task::Times => &["run", "--release", "--features", "cli", "--example", "shaders", "--", "--times"],
             Task::Test { .. } => &["test", "--workspace", "--features", "cli"],
         }
     }
@@ -57,6 +60,10 @@ impl Task {
         cargo.args(&args).current_dir(workspace_root());
         if let Some(dir) = runtime {
             cargo.env(RUNTIME_VARIABLE, &dir.0);
+        }
+        if self == Task::Times {
+            // Or Mesa has compiled them before.
+            cargo.env("MESA_SHADER_CACHE_DISABLE", "1");
         }
         if self == (Task::Test { thorough: true }) {
             cargo.env(THOROUGH_VARIABLE, "1");
@@ -145,6 +152,7 @@ mod tests {
     fn shaders_passes_the_folder_on() {
         let all = "run --profile test --features cli --example shaders -- /tmp/x";
         assert_eq!(line(Task::Shaders, &["/tmp/x"]), all);
+        assert_eq!(line(Task::Times, &[]), "run --release --features cli --example shaders -- --times");
         assert!(Task::Demo.wants_adapter() && TEST.wants_adapter() && !Task::Shaders.wants_adapter());
     }
 
