@@ -295,6 +295,30 @@ fn head(x: &[f32]) -> f32 {
     first + fold(&sum) / x.len() as f32
 }
 
+/// Two sums over `$n` elements as a tree that goes by their number alone, where `$chain` gives those of `$own`: at most a chain for each
+/// lane. A closure would not always be inlined.
+macro_rules! tree {
+    ($n:expr, |$own:ident| $chain:expr) => {{
+        let n = $n;
+        let mut all = [0.0; 2];
+        for start in (0..n).step_by(SEGMENT) {
+            let end = n.min(start + SEGMENT);
+            let mut sums: [Block; 2] = [[0.0; LANES]; 2];
+            for start in (start..end).step_by(CHAIN * LANES) {
+                let $own = start..end.min(start + CHAIN * LANES);
+                let runs = $chain;
+                for i in 0..LANES {
+                    sums[0][i] += runs[0][i];
+                    sums[1][i] += runs[1][i];
+                }
+            }
+            all[0] += f64::from(fold(&sums[0]));
+            all[1] += f64::from(fold(&sums[1]));
+        }
+        all
+    }};
+}
+
 /// The sums of the distances from `shift` and of their squares; without `CENTERED` of squares, or of magnitudes, alone.
 #[inline(always)]
 fn sums<const CENTERED: bool, const SQUARED: bool>(x: &[f32], shift: f32) -> [f64; 2] {
@@ -302,20 +326,7 @@ fn sums<const CENTERED: bool, const SQUARED: bool>(x: &[f32], shift: f32) -> [f6
         let [sum1, sum2] = chain::<CENTERED, SQUARED>(x, shift);
         return [fold(&sum1).into(), fold(&sum2).into()];
     }
-    let mut all = [0.0; 2];
-    for segment in x.chunks(SEGMENT) {
-        let mut sums: [Block; 2] = [[0.0; LANES]; 2];
-        for run in segment.chunks(CHAIN * LANES) {
-            let runs = chain::<CENTERED, SQUARED>(run, shift);
-            for i in 0..LANES {
-                sums[0][i] += runs[0][i];
-                sums[1][i] += runs[1][i];
-            }
-        }
-        all[0] += f64::from(fold(&sums[0]));
-        all[1] += f64::from(fold(&sums[1]));
-    }
-    all
+    tree!(x.len(), |own| chain::<CENTERED, SQUARED>(&x[own], shift))
 }
 
 /// The same, of at most a chain for each lane.
@@ -345,23 +356,10 @@ fn sums_beside<const CENTERED: bool, const SQUARED: bool>(
 ) -> [f64; 2] {
     let n = next.len();
     let (x, weight, bias, y) = (&x[..n], &weight[..n], &bias[..n], &mut y[..n]);
-    let mut all = [0.0; 2];
-    for start in (0..n).step_by(SEGMENT) {
-        let end = n.min(start + SEGMENT);
-        let mut sums: [Block; 2] = [[0.0; LANES]; 2];
-        for start in (start..end).step_by(CHAIN * LANES) {
-            let own = start..end.min(start + CHAIN * LANES);
-            let of = [&x[own.clone()], &weight[own.clone()], &bias[own.clone()]];
-            let runs = chain_beside::<CENTERED, SQUARED>(&next[own.clone()], shift, of, &mut y[own], center);
-            for i in 0..LANES {
-                sums[0][i] += runs[0][i];
-                sums[1][i] += runs[1][i];
-            }
-        }
-        all[0] += f64::from(fold(&sums[0]));
-        all[1] += f64::from(fold(&sums[1]));
-    }
-    all
+    tree!(n, |own| {
+        let of = [&x[own.clone()], &weight[own.clone()], &bias[own.clone()]];
+        chain_beside::<CENTERED, SQUARED>(&next[own.clone()], shift, of, &mut y[own], center)
+    })
 }
 
 /// The same, of at most a chain for each lane.
@@ -665,25 +663,12 @@ fn dot_chains<S: Lane, W: Lane, const GIVES: bool>(
         let runs = dot_chain::<_, _, GIVES>(x, dy, scale, center, weight, [to_bias, to_weight]);
         return [fold(&runs[0]).into(), fold(&runs[1]).into()];
     }
-    let mut all = [0.0; 2];
-    for start in (0..n).step_by(SEGMENT) {
-        let end = n.min(start + SEGMENT);
-        let mut sums: [Block; 2] = [[0.0; LANES]; 2];
-        for start in (start..end).step_by(CHAIN * LANES) {
-            let own = start..end.min(start + CHAIN * LANES);
-            let weight = weight.part(start, own.len());
-            let given = if GIVES { own.clone() } else { 0..0 };
-            let given = [&mut to_bias[given.clone()], &mut to_weight[given]];
-            let runs = dot_chain::<_, _, GIVES>(&x[own.clone()], &dy[own], scale, center, weight, given);
-            for i in 0..LANES {
-                sums[0][i] += runs[0][i];
-                sums[1][i] += runs[1][i];
-            }
-        }
-        all[0] += f64::from(fold(&sums[0]));
-        all[1] += f64::from(fold(&sums[1]));
-    }
-    all
+    tree!(n, |own| {
+        let weight = weight.part(own.start, own.len());
+        let given = if GIVES { own.clone() } else { 0..0 };
+        let given = [&mut to_bias[given.clone()], &mut to_weight[given]];
+        dot_chain::<_, _, GIVES>(&x[own.clone()], &dy[own], scale, center, weight, given)
+    })
 }
 
 /// The same, of at most a chain for each lane.
