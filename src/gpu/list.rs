@@ -83,6 +83,10 @@ fn devices() -> Vec<(Capabilities, Tuning, bool)> {
     for subgroup in [None, Some(2), Some(4), Some(16), Some(128)] {
         devices.extend([false, true].map(|software| (device(software, subgroup), Tuning::Heuristic, true)));
     }
+    for subgroup in [None, Some(16), Some(32)] {
+        let device = Capabilities { max_invocations: 512, ..device(false, subgroup) };
+        devices.push((device, Tuning::Heuristic, true));
+    }
     for usual in [device(false, Some(32)), device(true, Some(8))] {
         let few_bindings = Capabilities { max_storage_buffers: 4, ..usual.clone() };
         devices.push((usual.clone(), Tuning::BatchInvariant, true));

@@ -19,7 +19,7 @@ const SHORT_RUN: u64 = 16;
 /// Groups whose statistics are kept in scratch at a time, where nothing but their number makes it large.
 const SLAB: u64 = 1 << 18;
 
-/// Lanes that keep a GPU busy, one row after the other.
+/// Lanes that keep a GPU busy, one row after the other, by workgroups of 256; of larger ones as many.
 const TEAM_LANES: u64 = 1 << 15;
 
 /// What one partial sum of the gradients of weight and bias covers.
@@ -131,7 +131,7 @@ impl Planner<'_> {
     fn in_rounds(&self, pass: Pass, wanted: Backward) -> Result<Schedule, SpecError> {
         let rows = self.problem.block.groups();
         let of_workgroup = u64::from(pass.team.workgroup_size / pass.team.lanes);
-        let workgroups = (TEAM_LANES / u64::from(pass.team.workgroup_size)).min(rows.div_ceil(of_workgroup));
+        let workgroups = (TEAM_LANES / u64::from(pass.team.workgroup_size.min(256))).min(rows.div_ceil(of_workgroup));
         let teams = (workgroups * of_workgroup).min(rows);
         let work = Work { rounds: rows.div_ceil(teams), teams, ..pass.work };
         let grid = self.grid(workgroups)?;

@@ -84,7 +84,7 @@ impl Capabilities {
     /// A workgroup of at least `lanes` and about `wanted` invocations, whole subgroups if there are any.
     pub(super) fn workgroup_size(&self, wanted: u32, lanes: u32) -> u32 {
         let whole = self.subgroup_sizes.map_or(1, |(_, largest)| largest.clamp(1, 256).next_power_of_two());
-        wanted.max(lanes).max(whole).min(self.largest_workgroup())
+        wanted.max(whole).min(self.largest_workgroup()).max(lanes)
     }
 
     /// Lanes that surely share a subgroup, a power of two; none where there are no subgroups.
@@ -93,9 +93,13 @@ impl Capabilities {
         Some(1 << smallest.checked_ilog2()?)
     }
 
-    /// The largest power of two of invocations a kernel of ours uses.
+    /// The largest power of two of invocations that a kernel of ours uses, but for rows that need more.
     pub(super) fn largest_workgroup(&self) -> u32 {
-        let most = self.max_invocations.clamp(1, 256);
-        1 << most.ilog2()
+        self.most_lanes().min(256)
+    }
+
+    /// The most lanes that share one row: a power of two.
+    pub(super) fn most_lanes(&self) -> u32 {
+        1 << self.max_invocations.clamp(1, 512).ilog2()
     }
 }
