@@ -4,7 +4,7 @@
     cargo xtask shaders DIR
     python docs/gpus.py DIR/platforms STATISTICS.jsonl...
 
-Each file of statistics is named after a list in DIR/platforms, and has a line of JSON for the device, then one for each job: its number in the
+Each cell below the bar needs a reason in REASONS. Each file of statistics is named after a list in DIR/platforms, and has a line of JSON for the device, then one for each job: its number in the
 list ("job"), what VK_KHR_pipeline_executable_properties says ("statistics"), and the instructions on memory in the assembly ("memory")."""
 import datetime
 import json
@@ -72,13 +72,55 @@ def narrow(platform, result):
     return "-quad-" in result["shader"] and few > wide and not platform.startswith(untold)
 
 
-def cell(platform, result):
+# What is below the bar, and why: kernels, platforms and marks ("half" is less than half of the lanes) as patterns, the first that fits.
+REASONS = (
+    (r".*apply_columns", r"(?!v3d)", r"n", "Weight, bias and statistics of its columns, which a lane reads once before its loop over rows; "
+     "what it reads and writes in the loop goes by 16 bytes."),
+    (r"fused_columns", r"nvidia|amd", r"half", "A lane holds whole columns of up to 8 rows, and reads weight and bias of its four columns one by one. Reading them "
+     "four at a time would take another text for groups of at most 8 elements."),
+    (r"fused_columns", r"mali|v3d", r"[SM]", "As the line before; these have 64 registers a lane."),
+    (r".*fused_parameters", r"amd-navi21", r"half", "x, dy and two sums of each element, for rows of 2049 to 4096: 12 waves of 32. Sums by another pass would read x and dy "
+     "once more."),
+    (r"stats_columns", r"nvidia|amd", r"half", "8 rows at a time, and four means and variances. With 4 rows it is 14 instead of 10 waves on navi21 and no more elsewhere, and twice "
+     "the merges."),
+    (r".*", r"amd-vega10", r"half", "Four waves of ten, each of 64 lanes, at 49 to 64 registers: the ten are for kernels of 24 registers, less than 4 held quads take with "
+     "their sums."),
+    (r".*", r"intel-(skl|tgl)", r"[SM]", "512 lanes share rows of 2049 to 8192, for which this driver takes 16 lanes an instruction instead of 8 and stores some registers; the "
+     "256 lanes of before have as many spills backward, and none forward, at half the width."),
+    (r".*", r"mali", r"[SM]", "64 registers a lane, half of which 8 quads at a time take: of columns, and of rows that are read again because 4 quads a lane do not "
+     "hold them. With a width that is no multiple of four the indices of single elements take the rest."),
+    (r".*", r"v3d", r"[SM]", "64 registers a lane, and loops that Mesa's compiler does not unroll, so that it keeps what is held in memory."),
+)
+
+
+def missed(share, marks, platform):
+    """What of it is below the bar: marks, and "half" of the lanes where that counts."""
+    few = share < 0.5 and platform.startswith(("amd", "nvidia", "adreno-7", "adreno-8"))
+    return marks + ["half"] * few
+
+
+def reasons(title, platform, misses):
+    """The numbers of the reasons for what is below the bar."""
+    kernel = title.split(": ")[1]
+    for miss in misses:
+        fits = (n for n, (k, p, m, _) in enumerate(REASONS, 1) if re.fullmatch(k, kernel) and re.match(p, platform) and re.match(m, miss))
+        found = next(fits, None)
+        if found is None:
+            sys.exit(f"{title} on {platform}: {miss} is below the bar, and REASONS does not say why")
+        yield found
+
+
+def cell(title, platform, result):
     if "error" in result:
-        return "**fails**"
+        sys.exit(f"{title} on {platform} does not compile: {result['error']}")
     share, (spilled, scratch) = occupancy(platform, result), spills(result["statistics"])
     marks = [f"S{spilled}"] * bool(spilled) + [f"M{scratch}"] * bool(scratch and not spilled) + ["n"] * narrow(platform, result)
     text = f"{100 * share:.0f}"
-    return f"**{' '.join([text, *marks])}**" if marks or share < 0.5 else text
+    misses = missed(share, marks, platform)
+    if not misses:
+        return text
+    why = ", ".join(map(str, sorted(set(reasons(title, platform, misses)))))
+    return f"**{' '.join([text, *marks])}** ({why})"
 
 
 def main(folder, files):
@@ -89,11 +131,11 @@ def main(folder, files):
         lines = (pathlib.Path(folder) / f"{platform}.txt").read_text().splitlines()
         # A job that was there before is a comment.
         jobs = [line.split(" # ")[0] for line in lines if not line.startswith("#")]
-        cells = {jobs[result["job"]]: cell(platform, result) for result in results}
+        by_job = {jobs[result["job"]]: result for result in results}
         versions.add(device["version"])
         platforms.append(platform)
         for job, title in (line.lstrip("#").split(" # ") for line in lines):
-            rows.setdefault(title, {})[platform] = job, cells.get(job, "")
+            rows.setdefault(title, {})[platform] = job, cell(title, platform, by_job[job]) if job in by_job else ""
     # Kernels of one norm next to each other, whichever platform has them.
     norms = list(dict.fromkeys(title.split(": ")[0] for title in rows))
     titles = sorted(rows, key=lambda title: norms.index(title.split(": ")[0]))
@@ -110,6 +152,10 @@ def main(folder, files):
     text = f"{datetime.date.today()}, {', '.join(sorted(versions))}\n\n"
     text += f"| norm, and its kernel | {' | '.join(map(', '.join, columns.values()))} |\n|---|{'---|' * len(columns)}\n"
     text += "".join(f"| {' | '.join(line)} |\n" for line in zip(titles, *columns))
+    shown = [cell for title in titles for _, cell in rows[title].values()]
+    below = [f"{sum(f'{n})' in re.split('[(, ]', cell) for cell in shown)} | {reason[3]}" for n, reason in enumerate(REASONS, 1)]
+    text += f"\nBelow the bar are {sum('(' in cell for cell in shown)} of {sum(map(bool, shown))} cells:\n\n| | cells | |\n|--:|--:|---|\n"
+    text += "".join(f"| {n} | {line} |\n" for n, line in enumerate(below, 1))
     page = pathlib.Path(__file__).with_suffix(".md")
     before, rest = page.read_text().split("<!-- generated: table -->\n")
     after = rest.split("<!-- end -->", 1)[1]
