@@ -1,6 +1,10 @@
 // BatchNorm's running mean and variance; the channel is the group.
 //# use shared/params, shared/statistics, shared/factor
 fn track(channel: u32, mean: f32, tile: Tile) {
+    // Of a batch that is empty in all its parts.
+    if tile.partial.count == 0.0 {
+        return;
+    }
     var keep = params.keep;
     var take = params.take;
     if params.cumulative != 0u {

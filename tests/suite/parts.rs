@@ -2,8 +2,8 @@
 
 use wgpu_norm::ndarray::{ArrayD, Axis, Slice, concatenate};
 use wgpu_norm::{
-    Backward, BatchNorm, Gpu, GroupNorm, InstanceNorm, LayerNorm, Moments, Norm, Operands, Plan, RmsNorm, SpecError,
-    VarianceEstimator,
+    Backward, BatchNorm, Cpu, Gpu, GroupNorm, InstanceNorm, LayerNorm, Moments, Momentum, Norm, Operands, Plan, RmsNorm,
+    SpecError, VarianceEstimator, cpu,
 };
 
 use crate::support::device::{Tensor, run};
@@ -212,6 +212,35 @@ fn empty_parts_have_gradients_of_zero() {
             assert_eq!(part, [[kept; 8], [kept; 8]], "{name} {wanted:?}");
             assert_eq!(part, whole, "{name} {wanted:?}");
             assert_eq!(sums.read(), vec![0.0; 2 * groups], "{name} {wanted:?}");
+        }
+    }
+}
+
+/// A batch without samples in any part is none: running statistics, and the number of batches, stay as they were.
+#[test]
+fn nothing_in_all_parts_leaves_running_statistics() {
+    let channels = 5;
+    for momentum in [Momentum::exponential(0.1), Momentum::cumulative()] {
+        for parts in [1, 3] {
+            let norm = norm(&[0, channels], 1).momentum(momentum);
+            let moments = vec![0.0; 4 * channels * parts];
+            for (label, gpu) in gpus() {
+                let given = Tensor::new(gpu, &moments);
+                let [nothing, y] = [(); 2].map(|()| Tensor::new(gpu, &[]));
+                let [mean, var] = [3.0, 2.0].map(|start| Tensor::new(gpu, &vec![start; channels]));
+                let batches = Tensor::new(gpu, &[f32::from_bits(7)]);
+                let plan = gpu.context().plan_from_moments(&norm, parts).unwrap();
+                let operands = Operands::new(nothing.view(), y.view()).moments(given.view());
+                let operands = operands.running_mean(mean.view()).running_var(var.view());
+                run(gpu, &plan, &operands.num_batches_tracked(batches.view()));
+                assert_eq!((mean.read(), var.read()), (vec![3.0; channels], vec![2.0; channels]), "{label} {parts}");
+                assert_eq!(batches.bits(), [7], "{label} {parts}");
+            }
+            let (mut mean, mut var, mut batches) = (vec![3.0; channels], vec![2.0; channels], 7);
+            let operands = cpu::Operands::new(&[], &mut []).moments(&moments).tracked(&mut mean, &mut var);
+            let plan = Cpu::new().plan_from_moments(&norm, parts).unwrap();
+            plan.run(operands.num_batches_tracked(&mut batches)).unwrap();
+            assert_eq!((mean, var, batches), (vec![3.0; channels], vec![2.0; channels], 7), "cpu {parts}");
         }
     }
 }
