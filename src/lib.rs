@@ -147,6 +147,7 @@ pub mod reference;
 #[cfg(feature = "ndarray")]
 #[doc(hidden)]
 pub mod sample;
+mod statistics;
 mod tensors;
 
 pub use array::{Gradients, Inputs, Outputs};
@@ -168,6 +169,7 @@ pub use gpu::{expect_listed, planned_shaders};
 pub use moments::Moments;
 pub use norm::{BatchNorm, DEFAULT_EPS, GroupNorm, InstanceNorm, LayerNorm, LpNorm, MeanVarianceNorm, Norm, RmsNorm};
 pub use problem::{Momentum, VarianceEstimator};
+pub use statistics::Merged;
 
 #[cfg(feature = "ndarray")]
 pub use ndarray;

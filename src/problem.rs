@@ -54,6 +54,8 @@ pub(crate) enum Task {
     Moments,
     /// `x` becomes `y`, by the moments of so many parts.
     FromMoments { parts: u64 },
+    /// `x` becomes `y`, by statistics that are given.
+    FromStatistics,
     /// Gradients.
     Backward(Backward),
     /// The two sums that the gradient of `x` needs of each group, and the gradients of weight and bias.
@@ -178,7 +180,7 @@ impl Problem {
     /// What of a backward pass is wanted.
     pub(crate) fn gradients(&self) -> Option<Backward> {
         match self.task {
-            Task::Forward | Task::Moments | Task::FromMoments { .. } => None,
+            Task::Forward | Task::Moments | Task::FromMoments { .. } | Task::FromStatistics => None,
             Task::Backward(wanted) | Task::BackwardSums(wanted) | Task::FromSums { wanted, .. } => Some(wanted),
         }
     }
@@ -196,6 +198,11 @@ impl Problem {
         let Self { moments_shape, norm, .. } = self.clone().moments()?;
         let moments_shape = some_parts(norm, parts, &moments_shape)?;
         Ok(Self { task: Task::FromMoments { parts: parts as u64 }, moments_shape, ..self })
+    }
+
+    /// This norm, by statistics that are given.
+    pub(crate) fn by_statistics(self) -> Result<Self, SpecError> {
+        Ok(Self { task: Task::FromStatistics, ..self.moments()? })
     }
 
     /// The sums over its groups that the gradients of every part need.

@@ -159,8 +159,16 @@ fn wanted(problem: &Problem, role: Role) -> Wanted {
         (Task::BackwardSums(_) | Task::FromSums { .. }, Role::Stats) => {
             Wanted::Needed("plans for parts of a batch go by those of the whole")
         }
+        (Task::FromStatistics, Role::Stats) => Wanted::Needed("the plan reads them"),
+        (Task::FromStatistics, Role::Residual | Role::ResidualOut) => Wanted::No("the statistics are those of x alone"),
+        (Task::FromStatistics, Role::Mean | Role::Rstd) => {
+            Wanted::No("the statistics are given; nothing is computed to write")
+        }
+        (Task::FromStatistics, Role::RunningMean | Role::RunningVar | Role::Batches) => {
+            Wanted::No("the statistics are given: Merged::track updates running ones")
+        }
         (_, Role::Moments | Role::Sums) => Wanted::No("only plans for one of several parts of a batch take it"),
-        (Task::Forward | Task::FromMoments { .. }, _) => wanted_forward(problem, role),
+        (Task::Forward | Task::FromMoments { .. } | Task::FromStatistics, _) => wanted_forward(problem, role),
         (Task::Backward(gradients) | Task::BackwardSums(gradients), _) => wanted_backward(problem, gradients, role),
         (Task::FromSums { wanted, .. }, _) => wanted_backward(problem, wanted, role),
     }
@@ -245,7 +253,7 @@ pub(crate) fn is_written(problem: &Problem, role: Role) -> bool {
         Role::RunningMean | Role::RunningVar | Role::Batches => {
             matches!(problem.source, Source::Tracked(_)) && problem.gradients().is_none()
         }
-        Role::Stats => problem.gradients().is_none(),
+        Role::Stats => problem.gradients().is_none() && problem.task != Task::FromStatistics,
         Role::Moments => problem.task == Task::Moments,
         Role::Sums => matches!(problem.task, Task::BackwardSums(_)),
         _ => false,

@@ -1,12 +1,12 @@
 //! Gradients of slices.
 
+use super::transfer::Fetched;
 use super::{Inputs, Role};
 use crate::backward::Backward;
 use crate::error::{BindError, Error};
 use crate::gpu::Gpu;
 use crate::norm::Norm;
-use crate::problem::{Problem, count};
-use crate::tensors::shape;
+use crate::problem::Problem;
 
 /// The gradients that one backward pass computed: those that its [`Backward`] selects.
 #[derive(Debug, Clone, PartialEq)]
@@ -54,23 +54,9 @@ impl Gpu {
         inputs.check_lengths(problem, |given| given.len())?;
         let results = planned(problem);
         if plan.passes().is_empty() {
-            let nothing = |role: Role| {
-                results.contains(&role).then(|| {
-                    inputs.get(role).map_or_else(|| vec![0.0; count(shape(problem, role)) as usize], |old| old.to_vec())
-                })
-            };
-            return Ok(Gradients {
-                input: nothing(Role::GradInput),
-                weight: nothing(Role::GradWeight),
-                bias: nothing(Role::GradBias),
-            });
+            return Ok(Fetched::start(problem, &inputs, &results).gradients());
         }
-        let mut fetched = self.dispatch(&plan, &inputs, &results).await?;
-        Ok(Gradients {
-            input: fetched.take(Role::GradInput),
-            weight: fetched.take(Role::GradWeight),
-            bias: fetched.take(Role::GradBias),
-        })
+        Ok(self.dispatch(&plan, &inputs, &results).await?.gradients())
     }
 
     /// [`Gpu::run_backward`], blocking.

@@ -1,12 +1,12 @@
 //! The calls on slices and arrays, on the CPU.
 
 use super::backward::planned;
-use super::{Gradients, Inputs, Outputs, Problem, Role, shape};
+use super::transfer::Fetched;
+use super::{Gradients, Inputs, Outputs, Role};
 use crate::backward::Backward;
-use crate::cpu::{Cpu, Operands};
-use crate::error::Error;
+use crate::cpu::{Cpu, Operands, Plan};
+use crate::error::{BindError, Error};
 use crate::norm::Norm;
-use crate::problem::{Source, count};
 
 impl Cpu {
     /// Runs `norm` on slices in row-major order.
@@ -30,38 +30,7 @@ impl Cpu {
         let problem = plan.problem();
         inputs.check_presence(problem)?;
         inputs.check_lengths(problem, |given| given.len())?;
-        let tracked = matches!(problem.source, Source::Tracked(_));
-        let new = |role: Role, wanted: bool| wanted.then(|| zeros(problem, role));
-        let mut out = Outputs {
-            y: zeros(problem, Role::Y),
-            mean: new(Role::Mean, inputs.asks(Role::Mean)),
-            rstd: new(Role::Rstd, inputs.asks(Role::Rstd)),
-            running_mean: inputs.get(Role::RunningMean).filter(|_| tracked).map(|old| old.to_vec()),
-            running_var: inputs.get(Role::RunningVar).filter(|_| tracked).map(|old| old.to_vec()),
-            num_batches_tracked: inputs.batches,
-            residual_out: new(Role::ResidualOut, inputs.asks(Role::ResidualOut)),
-            statistics: new(Role::Stats, inputs.asks(Role::Stats)),
-        };
-        let mut operands = inputs.operands();
-        let results = [
-            (Role::Y, Some(&mut out.y)),
-            (Role::Mean, out.mean.as_mut()),
-            (Role::Rstd, out.rstd.as_mut()),
-            (Role::RunningMean, out.running_mean.as_mut()),
-            (Role::RunningVar, out.running_var.as_mut()),
-            (Role::ResidualOut, out.residual_out.as_mut()),
-            (Role::Stats, out.statistics.as_mut()),
-        ];
-        for (role, result) in results {
-            if let Some(result) = result {
-                operands = operands.write(role, result);
-            }
-        }
-        if let Some(batches) = &mut out.num_batches_tracked {
-            operands = operands.num_batches_tracked(batches);
-        }
-        plan.run(operands)?;
-        Ok(out)
+        Ok(plan.dispatch(&inputs, &inputs.results(problem))?.outputs())
     }
 
     /// Computes the gradients of `norm` on slices in row-major order. `inputs` are the `x` and `weight` of the forward pass,
@@ -81,21 +50,7 @@ impl Cpu {
         inputs.check_presence_backward(problem)?;
         inputs.check_lengths(problem, |given| given.len())?;
         let results = planned(problem);
-        let new = |role: Role| {
-            results.contains(&role).then(|| inputs.get(role).map_or_else(|| zeros(problem, role), |old| old.to_vec()))
-        };
-        let mut out =
-            Gradients { input: new(Role::GradInput), weight: new(Role::GradWeight), bias: new(Role::GradBias) };
-        let mut operands = inputs.operands();
-        for (role, result) in
-            [(Role::GradInput, &mut out.input), (Role::GradWeight, &mut out.weight), (Role::GradBias, &mut out.bias)]
-        {
-            if let Some(result) = result {
-                operands = operands.write(role, result);
-            }
-        }
-        plan.run(operands)?;
-        Ok(out)
+        Ok(plan.dispatch(&inputs, &results)?.gradients())
     }
 
     /// [`Cpu::run`] on `ndarray` views. They may have any memory order; their shapes must be those of
@@ -135,8 +90,22 @@ impl Cpu {
     }
 }
 
-fn zeros(problem: &Problem, role: Role) -> Vec<f32> {
-    vec![0.0; count(shape(problem, role)) as usize]
+impl Plan {
+    /// Runs on what was checked.
+    pub(super) fn dispatch(&self, inputs: &Inputs<&[f32]>, results: &[Role]) -> Result<Fetched, BindError> {
+        let mut batches = inputs.batches;
+        let mut fetched = Fetched::start(self.problem(), inputs, results);
+        let mut operands = inputs.operands();
+        for (role, result) in fetched.iter_mut() {
+            operands = operands.write(role, result);
+        }
+        if let Some(batches) = &mut batches {
+            operands = operands.num_batches_tracked(batches);
+        }
+        self.run(operands)?;
+        fetched.count(batches);
+        Ok(fetched)
+    }
 }
 
 impl<'a> Inputs<&'a [f32]> {

@@ -5,6 +5,8 @@ mod backward;
 mod cpu;
 #[cfg(feature = "ndarray")]
 mod ndarray;
+#[cfg(feature = "cpu")]
+mod parts;
 mod transfer;
 
 pub use backward::Gradients;
@@ -173,6 +175,14 @@ impl<T> Inputs<T> {
         self.given.get(role as usize).and_then(Option::as_ref)
     }
 
+    /// What a forward pass writes.
+    fn results(&self, problem: &Problem) -> Vec<Role> {
+        let asked = [Role::Mean, Role::Rstd, Role::ResidualOut, Role::Stats];
+        let tracked = matches!(problem.source, Source::Tracked(_));
+        let running = [Role::RunningMean, Role::RunningVar].into_iter().filter(|_| tracked);
+        std::iter::once(Role::Y).chain(asked.into_iter().filter(|&role| self.asks(role))).chain(running).collect()
+    }
+
     /// Refuses what the norm does not take, before anything is uploaded.
     fn check_presence(&self, problem: &Problem) -> Result<(), BindError> {
         presence(problem, |role| match role {
@@ -223,24 +233,9 @@ impl Gpu {
         if plan.passes().is_empty() {
             return Ok(nothing(problem, &inputs));
         }
-        let mut results = vec![Role::Y];
-        results
-            .extend([Role::Mean, Role::Rstd, Role::ResidualOut, Role::Stats].into_iter().filter(|&r| inputs.asks(r)));
-        if matches!(problem.source, Source::Tracked(_)) {
-            results.extend([Role::RunningMean, Role::RunningVar]);
-            results.extend(inputs.batches.map(|_| Role::Batches));
-        }
-        let mut fetched = self.dispatch(&plan, &inputs, &results).await?;
-        Ok(Outputs {
-            y: fetched.take(Role::Y).unwrap_or_default(),
-            mean: fetched.take(Role::Mean),
-            rstd: fetched.take(Role::Rstd),
-            running_mean: fetched.take(Role::RunningMean),
-            running_var: fetched.take(Role::RunningVar),
-            num_batches_tracked: fetched.take(Role::Batches).and_then(|count| count.first().map(|n| n.to_bits())),
-            residual_out: fetched.take(Role::ResidualOut),
-            statistics: fetched.take(Role::Stats),
-        })
+        let mut results = inputs.results(problem);
+        results.extend(inputs.batches.map(|_| Role::Batches));
+        Ok(self.dispatch(&plan, &inputs, &results).await?.outputs())
     }
 
     /// [`Gpu::run`], blocking.

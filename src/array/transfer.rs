@@ -1,13 +1,13 @@
 //! Up to the device, through a plan, and back.
 
-use super::Inputs;
+use super::{Gradients, Inputs, Outputs};
 use crate::error::{Error, RunError};
 use crate::gpu::Gpu;
 use crate::gpu::bind::{Operands, View, fill};
 use crate::gpu::mapped::Mapped;
 use crate::gpu::plan::Plan;
 use crate::gpu::scope::{Scopes, is_lost, wait};
-use crate::problem::count;
+use crate::problem::{Problem, count};
 use crate::tensors::{QUAD_BYTES, Role, bytes as bytes_of, shape};
 
 /// What came back.
@@ -16,6 +16,46 @@ pub(super) struct Fetched([Option<Vec<f32>>; Role::GIVEN]);
 impl Fetched {
     pub(super) fn take(&mut self, role: Role) -> Option<Vec<f32>> {
         self.0.get_mut(role as usize).and_then(Option::take)
+    }
+
+    /// Before anything is done: what was given, else zeros.
+    pub(super) fn start(problem: &Problem, inputs: &Inputs<&[f32]>, results: &[Role]) -> Self {
+        let mut fetched = Self(Default::default());
+        for &role in results {
+            let zeros = || vec![0.0; count(shape(problem, role)) as usize];
+            fetched.0[role as usize] = Some(inputs.get(role).map_or_else(zeros, |given| given.to_vec()));
+        }
+        fetched
+    }
+
+    pub(super) fn outputs(mut self) -> Outputs<Vec<f32>> {
+        Outputs {
+            y: self.take(Role::Y).unwrap_or_default(),
+            mean: self.take(Role::Mean),
+            rstd: self.take(Role::Rstd),
+            running_mean: self.take(Role::RunningMean),
+            running_var: self.take(Role::RunningVar),
+            num_batches_tracked: self.take(Role::Batches).and_then(|count| count.first().map(|n| n.to_bits())),
+            residual_out: self.take(Role::ResidualOut),
+            statistics: self.take(Role::Stats),
+        }
+    }
+
+    pub(super) fn gradients(mut self) -> Gradients<Vec<f32>> {
+        let input = self.take(Role::GradInput);
+        Gradients { input, weight: self.take(Role::GradWeight), bias: self.take(Role::GradBias) }
+    }
+}
+
+#[cfg(feature = "cpu")]
+impl Fetched {
+    pub(super) fn iter_mut(&mut self) -> impl Iterator<Item = (Role, &mut Vec<f32>)> {
+        Role::given().zip(&mut self.0).filter_map(|(role, values)| Some((role, values.as_mut()?)))
+    }
+
+    /// As a device has a number of batches: by its bits.
+    pub(super) fn count(&mut self, batches: Option<u32>) {
+        self.0[Role::Batches as usize] = batches.map(|batches| vec![f32::from_bits(batches)]);
     }
 }
 

@@ -13,10 +13,11 @@ use super::simd::{
     gradient_run, row_dots, row_gradients, rows_dots, rows_parameters, scale_columns, scale_run,
 };
 use super::sink::{Piece, Sink};
-use super::statistics::{PARTS, Rules, Statistics};
+use super::statistics::{PARTS, Rules};
 use crate::backward::Backward;
 use crate::moments::Spread;
 use crate::problem::{Centering, Problem, Task};
+use crate::statistics::Statistics;
 use crate::tensors::Role;
 
 /// Sums of `g` and of `g * xhat`; those of `dy` and of `dy * xhat` are the gradients of bias and weight.
@@ -90,9 +91,7 @@ pub(super) fn run(cpu: &Cpu, problem: &Problem, wanted: Backward, mut operands: 
         let (memory, expanded) = memory.split_at_mut(if known { 3 * groups } else { 0 });
         let statistics: &mut [Statistics] = bytemuck::cast_slice_mut(memory);
         if let Some(saved) = saved {
-            for (statistics, packed) in statistics.iter_mut().zip(saved.chunks_exact(4)) {
-                *statistics = Statistics::unpacked([packed[0], packed[1], packed[2], packed[3]]);
-            }
+            Statistics::unpack(saved, statistics);
         } else {
             for ((statistics, mean), var) in statistics.iter_mut().zip(running_values[0]).zip(running_values[1]) {
                 *statistics = rules.running(*mean, *var);
@@ -269,7 +268,7 @@ impl Gradients<'_> {
                         self.rules.row_sums(x, s, &mut row_sums[..count]);
                         self.rules.rows(x, s, &row_sums[..count], spreads);
                         for (statistics, spread) in own.iter_mut().zip(&*spreads).take(count) {
-                            *statistics = self.rules.statistics(*spread);
+                            *statistics = self.rules.divisor.statistics(*spread);
                         }
                         &own[..count]
                     }
@@ -358,7 +357,7 @@ impl Gradients<'_> {
                     None => {
                         layout.slab_statistics(&self.rules, &self.x[elements.clone()], spreads, scratch);
                         for (statistics, spread) in own.iter_mut().zip(&*spreads) {
-                            *statistics = self.rules.statistics(*spread);
+                            *statistics = self.rules.divisor.statistics(*spread);
                         }
                         &*own
                     }
@@ -520,7 +519,7 @@ impl Gradients<'_> {
                 None => {
                     let statistics: &mut [Statistics] = bytemuck::cast_slice_mut(found);
                     layout.all_statistics(&self.rules, self.x, scratch, |g, spread| {
-                        statistics[g] = self.rules.statistics(spread);
+                        statistics[g] = self.rules.divisor.statistics(spread);
                     });
                     statistics
                 }

@@ -2,7 +2,7 @@
 
 use super::layout::{Affine, Layout};
 use super::simd::{Center, Centers, Slopes};
-use super::statistics::Statistics;
+use crate::statistics::Statistics;
 
 /// Elements of a row, or of several together.
 const WIDE: usize = 256;

@@ -11,9 +11,10 @@ use super::simd::{
     Center, Level, Sums, add, add_to, normalize_columns, normalize_row, normalize_rows, normalize_run, normalize_runs,
 };
 use super::sink::{Piece, Sink};
-use super::statistics::{Rules, Statistics};
+use super::statistics::Rules;
 use crate::moments::{Moments, Spread};
-use crate::problem::{Average, Problem, Source, Task, VarianceEstimator};
+use crate::problem::{Problem, Source, Task};
+use crate::statistics::{Statistics, Update, merged};
 use crate::tensors::Role;
 
 /// Most elements of a slab that is read from memory once.
@@ -60,30 +61,6 @@ impl Cut for Groups<'_> {
     }
 }
 
-/// How running statistics take the batch in.
-#[derive(Clone, Copy)]
-struct Update {
-    keep: f64,
-    take: f64,
-    /// What the count is less in the divisor of the variance.
-    less: f64,
-}
-
-impl Update {
-    fn new(problem: &Problem, batches: Option<u32>) -> Option<Self> {
-        let Source::Tracked(tracking) = problem.source else { return None };
-        let (keep, take) = match tracking.momentum.0 {
-            Average::Exponential { keep, take, .. } => (f64::from(keep), f64::from(take)),
-            Average::Cumulative => {
-                let take = 1.0 / (f64::from(batches.unwrap_or(0)) + 1.0);
-                (1.0 - take, take)
-            }
-        };
-        let less = if tracking.estimator == VarianceEstimator::Unbiased { 1.0 } else { 0.0 };
-        Some(Self { keep, take, less })
-    }
-}
-
 impl Groups<'_> {
     /// Whether nothing is.
     fn are_none(&self) -> bool {
@@ -93,12 +70,12 @@ impl Groups<'_> {
 
     /// Writes what is asked for of group `g`; what it is normalized by is returned.
     fn keep(&mut self, g: usize, spread: Spread, rules: &Rules, update: Option<Update>) -> Statistics {
-        let statistics = rules.statistics(spread);
+        let statistics = rules.divisor.statistics(spread);
         if let Some(mean) = self.mean.of.get_mut(g) {
             *mean = spread.mean as f32;
         }
         if let Some(rstd) = self.rstd.of.get_mut(g) {
-            *rstd = rules.rstd(spread) as f32;
+            *rstd = rules.divisor.rstd(spread) as f32;
         }
         if let Some(packed) = self.statistics.of.get_mut(4 * g..4 * g + 4) {
             packed.copy_from_slice(&statistics.packed());
@@ -106,14 +83,9 @@ impl Groups<'_> {
         if let Some(moments) = self.moments.of.get_mut(4 * g..4 * g + 4) {
             moments.copy_from_slice(bytemuck::cast_slice(&[Moments::from(spread)]));
         }
-        if let (Some(update), Some(mean), Some(var)) =
-            (update.filter(|_| spread.count > 0.0), self.running_mean.of.get_mut(g), self.running_var.of.get_mut(g))
-        {
-            let Update { keep, take, less } = update;
-            // One value has no unbiased variance: it is taken as it is.
-            let variance = spread.sum / (spread.count - less).max(1.0);
-            *mean = (keep * f64::from(*mean) + take * spread.mean) as f32;
-            *var = (keep * f64::from(*var) + take * variance) as f32;
+        let running = (self.running_mean.of.get_mut(g), self.running_var.of.get_mut(g));
+        if let (Some(update), (Some(mean), Some(var))) = (update, running) {
+            update.apply(spread, mean, var);
         }
         statistics
     }
@@ -229,6 +201,7 @@ impl Forward<'_> {
             });
             return true;
         }
+        let saved = if problem.task == Task::FromStatistics { operands.take_read(Role::Stats) } else { None };
         let moments = if problem.task == Task::Moments { None } else { operands.take_read(Role::Moments) };
         let mut write = |role: Role, per: usize| Units { of: operands.take_write(role).unwrap_or_default(), per };
         let (y, sum) = (write(Role::Y, slab), write(Role::ResidualOut, slab));
@@ -240,16 +213,20 @@ impl Forward<'_> {
             running_mean: write(Role::RunningMean, k),
             running_var: write(Role::RunningVar, k),
         };
+        if let Some(saved) = saved {
+            self.with_statistics(|statistics| {
+                Statistics::unpack(saved, statistics);
+                self.apply_sum(given, y.of, sum.of, statistics);
+            });
+            return true;
+        }
         if let Some(moments) = moments {
             let moments: Vec<Moments> = bytemuck::pod_collect_to_vec(moments);
             let mut counted = false;
             self.with_statistics(|statistics| {
-                let count = statistics.len();
-                for (g, statistics) in statistics.iter_mut().enumerate() {
-                    let parts = moments.iter().skip(g).step_by(count).map(|&part| Spread::from(part));
-                    let spread = parts.fold(Spread::default(), Spread::merge);
+                for (g, spread) in merged(&moments, statistics.len()).enumerate() {
                     counted |= spread.count > 0.0;
-                    *statistics = groups.keep(g, spread, &self.rules, self.update);
+                    statistics[g] = groups.keep(g, spread, &self.rules, self.update);
                 }
                 self.apply_sum(given, y.of, sum.of, statistics);
             });

@@ -7,7 +7,7 @@ use super::simd::{Level, SHORT as TILED};
 use super::statistics::{PARTS, Rules, part_of_row};
 use crate::block::{AffineIndex, Block};
 use crate::moments::Spread;
-use crate::problem::{Problem, Task};
+use crate::problem::Problem;
 
 /// What of a slab is added up together.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -47,7 +47,7 @@ impl Layout {
             _ if s >= SHORT => Shape::Rows,
             _ => Shape::Columns,
         };
-        let cost = if matches!(problem.task, Task::Forward | Task::Moments | Task::FromMoments { .. }) { 1 } else { 3 };
+        let cost = if problem.gradients().is_none() { 1 } else { 3 };
         Self { b, r, k, s, shape, grain: grain(b * r * k * s, cost) }
     }
 

@@ -94,7 +94,7 @@ impl Cpu {
     ///
     /// [`SpecError`] if a parameter is outside its range.
     pub fn plan(&self, norm: &dyn Norm) -> Result<Plan, SpecError> {
-        norm.lower().map(|problem| self.planned(problem))
+        norm.lower().map(|problem| self.plan_of(problem))
     }
 
     /// Plans the backward pass of `norm`: the gradients that `wanted` selects.
@@ -104,7 +104,7 @@ impl Cpu {
     /// As [`Cpu::plan`]. Also if the norm has no backward pass (mean-variance and Lp norm), if no gradient is wanted, or if
     /// saved statistics are wanted in eval mode.
     pub fn plan_backward(&self, norm: &dyn Norm, wanted: Backward) -> Result<Plan, SpecError> {
-        norm.lower()?.backward(wanted).map(|problem| self.planned(problem))
+        norm.lower()?.backward(wanted).map(|problem| self.plan_of(problem))
     }
 
     /// Plans the [`Moments`](crate::Moments) of each group, for one part of a batch: as
@@ -114,7 +114,7 @@ impl Cpu {
     ///
     /// As [`Cpu::plan`], and for a norm in eval mode.
     pub fn plan_moments(&self, norm: &dyn Norm) -> Result<Plan, SpecError> {
-        norm.lower()?.moments().map(|problem| self.planned(problem))
+        norm.lower()?.moments().map(|problem| self.plan_of(problem))
     }
 
     /// Plans the forward pass of one part of a batch, from the moments of all `parts` parts: as
@@ -124,7 +124,17 @@ impl Cpu {
     ///
     /// As [`Cpu::plan`], for a norm in eval mode, and if `parts` is 0 or too large.
     pub fn plan_from_moments(&self, norm: &dyn Norm, parts: usize) -> Result<Plan, SpecError> {
-        norm.lower()?.by_moments(parts).map(|problem| self.planned(problem))
+        norm.lower()?.by_moments(parts).map(|problem| self.plan_of(problem))
+    }
+
+    /// Plans the forward pass of one part of a batch, by the statistics of the whole: as
+    /// [`Context::plan_from_statistics`](crate::Context::plan_from_statistics).
+    ///
+    /// # Errors
+    ///
+    /// As [`Cpu::plan`], and for a norm in eval mode.
+    pub fn plan_from_statistics(&self, norm: &dyn Norm) -> Result<Plan, SpecError> {
+        norm.lower()?.by_statistics().map(|problem| self.plan_of(problem))
     }
 
     /// Plans the first half of the backward pass of one part of a batch: as
@@ -134,7 +144,7 @@ impl Cpu {
     ///
     /// As [`Cpu::plan_backward`], and for a norm in eval mode.
     pub fn plan_backward_sums(&self, norm: &dyn Norm, wanted: Backward) -> Result<Plan, SpecError> {
-        norm.lower()?.backward_sums(wanted).map(|problem| self.planned(problem))
+        norm.lower()?.backward_sums(wanted).map(|problem| self.plan_of(problem))
     }
 
     /// Plans the second half of the backward pass of one part of a batch: as
@@ -144,10 +154,10 @@ impl Cpu {
     ///
     /// As [`Cpu::plan_backward`], for a norm in eval mode, and if `parts` is 0 or too large.
     pub fn plan_backward_from_sums(&self, norm: &dyn Norm, parts: usize) -> Result<Plan, SpecError> {
-        norm.lower()?.by_sums(parts).map(|problem| self.planned(problem))
+        norm.lower()?.by_sums(parts).map(|problem| self.plan_of(problem))
     }
 
-    fn planned(&self, problem: Problem) -> Plan {
+    pub(crate) fn plan_of(&self, problem: Problem) -> Plan {
         Plan { cpu: self.clone(), problem }
     }
 
@@ -170,7 +180,7 @@ impl Plan {
     pub fn run(&self, operands: Operands<'_>) -> Result<(), BindError> {
         operands.check(&self.problem)?;
         match self.problem.task {
-            Task::Forward | Task::Moments | Task::FromMoments { .. } => {
+            Task::Forward | Task::Moments | Task::FromMoments { .. } | Task::FromStatistics => {
                 forward::run(&self.cpu, &self.problem, operands);
             }
             Task::Backward(wanted) | Task::BackwardSums(wanted) | Task::FromSums { wanted, .. } => {

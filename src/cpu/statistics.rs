@@ -4,59 +4,16 @@ use super::parallel::Scratch;
 use super::simd::{
     Center, Level, Measure, SEGMENT, Sums, column_sums, ordinary_centers, row_sums, row_sums_around, row_sums_beside,
 };
-use crate::moments::{OF_LARGE, OF_SMALL, SCALE_1, Spread, power_of_two, scale_of, split};
+use crate::moments::Spread;
 use crate::problem::{Centering, Problem, Scaling};
-
-/// What a group is normalized by: `((x * scale - shift) - delta) * factor`.
-#[derive(Debug, Clone, Copy, PartialEq, Default, bytemuck::Pod, bytemuck::Zeroable)]
-#[repr(C)]
-pub(super) struct Statistics {
-    pub(super) count: f64,
-    pub(super) scale: f32,
-    pub(super) shift: f32,
-    pub(super) delta: f32,
-    pub(super) factor: f32,
-}
-
-impl Statistics {
-    /// Of a group that is multiplied by `rstd`. Sums below `least` times the count are small, so that their scale is another, as
-    /// are large ones, whose roots may be no normal f32.
-    pub(super) fn new(spread: Spread, rstd: f64, least: f64) -> Self {
-        let Spread { count, mean, sum } = spread;
-        let scale = if sum > power_of_two(100) {
-            OF_LARGE
-        } else if sum < count * least && mean.abs() < 1.0 {
-            OF_SMALL
-        } else {
-            SCALE_1
-        };
-        let (shift, delta) = split(mean * scale.of_values);
-        Self { count, scale: scale.of_values as f32, shift, delta, factor: (rstd / scale.of_values) as f32 }
-    }
-
-    /// As they are saved.
-    pub(super) fn packed(self) -> [f32; 4] {
-        let of_count = [OF_SMALL, OF_LARGE].iter().find(|scale| scale.of_values as f32 == self.scale);
-        let count = self.count * of_count.map_or(1.0, |scale| scale.of_count);
-        [count as f32, self.shift, self.delta, self.factor]
-    }
-
-    /// As they were saved.
-    pub(super) fn unpacked([tagged_count, shift, delta, factor]: [f32; 4]) -> Self {
-        let scale = scale_of(tagged_count);
-        let count = f64::from(tagged_count) / scale.of_count;
-        Self { count, scale: scale.of_values as f32, shift, delta, factor }
-    }
-}
+use crate::statistics::{Divisor, Statistics};
 
 /// How elements are added up, and what is divided by.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Rules {
     pub(super) level: Level,
     measure: Measure,
-    scaling: Scaling,
-    eps: f64,
-    least: f64,
+    pub(super) divisor: Divisor,
 }
 
 /// Most parts that a row, or the rows of a column, are cut into. How many they are depends on their length alone.
@@ -74,8 +31,7 @@ impl Rules {
             (Centering::None, Scaling::L1) => Measure::Magnitude,
             (Centering::None, _) => Measure::Square,
         };
-        let (eps, least) = (f64::from(problem.eps), f64::from(problem.least_square()));
-        Self { level, measure, scaling: problem.scaling, eps, least }
+        Self { level, measure, divisor: Divisor::new(problem) }
     }
 
     /// Of neighbouring elements.
@@ -112,9 +68,8 @@ impl Rules {
 
     /// What these rows are normalized by, if that is all there is to know and nothing is out of the ordinary.
     pub(super) fn ordinary(&self, s: usize, sums: &[Sums], centers: &mut [Center]) -> bool {
-        let centered = self.measure == Measure::Both;
-        self.scaling == Scaling::Variance
-            && ordinary_centers(self.level, sums, s as f64, centered, self.eps, self.least, centers)
+        let (centered, Divisor { scaling, eps, least }) = (self.measure == Measure::Both, self.divisor);
+        scaling == Scaling::Variance && ordinary_centers(self.level, sums, s as f64, centered, eps, least, centers)
     }
 
     /// The statistics of these rows.
@@ -184,13 +139,13 @@ impl Rules {
     #[inline]
     fn settled(&self, count: f64, Sums { sums: [sum1, sum2], shift }: Sums) -> Option<Spread> {
         if self.measure != Measure::Both {
-            let sound = sum2 < f64::INFINITY && sum2 >= count * self.least;
+            let sound = sum2 < f64::INFINITY && sum2 >= count * self.divisor.least;
             return sound.then_some(Spread { count, mean: 0.0, sum: sum2 });
         }
         let of_mean = sum1 * sum1 / count;
         let sum = sum2 - of_mean;
         let near = sum2 < f64::INFINITY && of_mean <= sum2 * 0.25;
-        let sound = sum >= count * self.least || shift.abs() >= 1.0;
+        let sound = sum >= count * self.divisor.least || shift.abs() >= 1.0;
         (near && sound).then_some(Spread { count, mean: shift + sum1 / count, sum })
     }
 
@@ -210,30 +165,9 @@ impl Rules {
         Spread { count, mean: 0.0, sum }
     }
 
-    /// What elements are multiplied by.
-    #[inline]
-    pub(super) fn rstd(&self, spread: Spread) -> f64 {
-        let inverse = |length: f64| {
-            // A length of 0 belongs to zeros, which stay so. NaN stays NaN.
-            let divisor = if length < self.eps { self.eps } else { length };
-            if divisor == 0.0 { 0.0 } else { 1.0 / divisor }
-        };
-        match self.scaling {
-            Scaling::Variance => 1.0 / (spread.sum / spread.count + self.eps).sqrt(),
-            Scaling::Deviation => 1.0 / ((spread.sum / spread.count).sqrt() + self.eps),
-            Scaling::L2 => inverse(spread.sum.sqrt()),
-            Scaling::L1 => inverse(spread.sum),
-        }
-    }
-
-    #[inline]
-    pub(super) fn statistics(&self, spread: Spread) -> Statistics {
-        Statistics::new(spread, self.rstd(spread), self.least)
-    }
-
     /// Of running ones, of which only the variance is divided by.
     pub(super) fn running(&self, mean: f32, var: f32) -> Statistics {
-        let rstd = 1.0 / (f64::from(var) + self.eps).sqrt();
+        let rstd = 1.0 / (f64::from(var) + self.divisor.eps).sqrt();
         Statistics { count: 1.0, scale: 1.0, shift: mean, delta: 0.0, factor: rstd as f32 }
     }
 }

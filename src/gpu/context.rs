@@ -9,6 +9,7 @@ use crate::gpu::list::check_listed;
 use crate::gpu::plan::{Capabilities, Plan, Tuning};
 use crate::gpu::shader::{Access, Constants, ENTRY, Variant};
 use crate::norm::Norm;
+use crate::problem::Problem;
 
 /// Plans norms for one [`wgpu::Device`], binds them to buffers, and owns the compiled pipelines.
 ///
@@ -131,7 +132,7 @@ impl Context {
     ///
     /// [`SpecError`] if a parameter is outside its range, or a tensor exceeds the device's limits.
     pub fn plan(&self, norm: &dyn Norm) -> Result<Plan, SpecError> {
-        Plan::new(norm.lower()?, &self.capabilities, self.tuning)
+        self.plan_of(norm.lower()?)
     }
 
     /// Plans the backward pass of `norm`: the gradients that `wanted` selects.
@@ -141,7 +142,7 @@ impl Context {
     /// As [`Context::plan`]. Also if the norm has no backward pass (mean-variance and Lp norm), if no gradient is wanted, or
     /// if saved statistics are wanted in eval mode.
     pub fn plan_backward(&self, norm: &dyn Norm, wanted: Backward) -> Result<Plan, SpecError> {
-        Plan::new(norm.lower()?.backward(wanted)?, &self.capabilities, self.tuning)
+        self.plan_of(norm.lower()?.backward(wanted)?)
     }
 
     /// Plans the [`Moments`](crate::Moments) of each group, for one part of a batch that is split over devices or in time.
@@ -153,7 +154,7 @@ impl Context {
     ///
     /// As [`Context::plan`], and for a norm in eval mode.
     pub fn plan_moments(&self, norm: &dyn Norm) -> Result<Plan, SpecError> {
-        Plan::new(norm.lower()?.moments()?, &self.capabilities, self.tuning)
+        self.plan_of(norm.lower()?.moments()?)
     }
 
     /// Plans the forward pass of one part of a batch, from the moments of all `parts` parts.
@@ -165,7 +166,19 @@ impl Context {
     ///
     /// As [`Context::plan`], for a norm in eval mode, and if `parts` is 0 or too large.
     pub fn plan_from_moments(&self, norm: &dyn Norm, parts: usize) -> Result<Plan, SpecError> {
-        Plan::new(norm.lower()?.by_moments(parts)?, &self.capabilities, self.tuning)
+        self.plan_of(norm.lower()?.by_moments(parts)?)
+    }
+
+    /// Plans the forward pass of one part of a batch, by the [`statistics`](crate::Operands::statistics) of the whole.
+    ///
+    /// [`Merged`](crate::Merged) has them, merged on the host: the same bits on every device. It also updates running statistics,
+    /// of which this plan takes none.
+    ///
+    /// # Errors
+    ///
+    /// As [`Context::plan`], and for a norm in eval mode.
+    pub fn plan_from_statistics(&self, norm: &dyn Norm) -> Result<Plan, SpecError> {
+        self.plan_of(norm.lower()?.by_statistics()?)
     }
 
     /// Plans the first half of the backward pass of one part of a batch.
@@ -178,7 +191,7 @@ impl Context {
     ///
     /// As [`Context::plan_backward`], and for a norm in eval mode.
     pub fn plan_backward_sums(&self, norm: &dyn Norm, wanted: Backward) -> Result<Plan, SpecError> {
-        Plan::new(norm.lower()?.backward_sums(wanted)?, &self.capabilities, self.tuning)
+        self.plan_of(norm.lower()?.backward_sums(wanted)?)
     }
 
     /// Plans the second half of the backward pass of one part of a batch: the gradient of `x`.
@@ -190,7 +203,11 @@ impl Context {
     ///
     /// As [`Context::plan_backward`], for a norm in eval mode, and if `parts` is 0 or too large.
     pub fn plan_backward_from_sums(&self, norm: &dyn Norm, parts: usize) -> Result<Plan, SpecError> {
-        Plan::new(norm.lower()?.by_sums(parts)?, &self.capabilities, self.tuning)
+        self.plan_of(norm.lower()?.by_sums(parts)?)
+    }
+
+    pub(crate) fn plan_of(&self, problem: Problem) -> Result<Plan, SpecError> {
+        Plan::new(problem, &self.capabilities, self.tuning)
     }
 
     /// The pipeline of `key`. A new one goes to `new`; other calls do not see it before [`Context::remember`].

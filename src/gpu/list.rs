@@ -148,6 +148,7 @@ fn problems(norm: &dyn Norm) -> Vec<Problem> {
         Ok(problem.clone()),
         problem.clone().moments(),
         problem.clone().by_moments(2),
+        problem.clone().by_statistics(),
         problem.clone().backward(all),
         problem.clone().backward(all.saved_statistics()),
         problem.clone().backward(all.without_input()),

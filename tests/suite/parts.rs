@@ -2,12 +2,12 @@
 
 use wgpu_norm::ndarray::{ArrayD, Axis, Slice, concatenate};
 use wgpu_norm::{
-    Backward, BatchNorm, Cpu, Gpu, GroupNorm, InstanceNorm, LayerNorm, Moments, Momentum, Norm, Operands, Plan, RmsNorm,
-    SpecError, VarianceEstimator, cpu,
+    Backward, BatchNorm, Cpu, Engine, Error, Gpu, GroupNorm, Inputs, InstanceNorm, LayerNorm, Merged, Moments,
+    Momentum, Norm, Operands, Plan, RmsNorm, SpecError, VarianceEstimator, cpu,
 };
 
 use crate::support::device::{Tensor, run};
-use crate::support::{Gradient, Kind, close, gpu, gpus};
+use crate::support::{Gradient, Kind, close, engines, gpu, gpus};
 
 fn flat(array: &ArrayD<f32>) -> Vec<f32> {
     array.iter().copied().collect()
@@ -118,6 +118,107 @@ fn parts_of_a_batch_give_what_the_whole_gives() {
             }
             synchronized(&gpus()[2].1, &gradient, axis, &[20, 17]);
         }
+    }
+}
+
+/// A batch on slices, each part by another engine, merged on the host.
+#[test]
+fn engines_take_a_part_each() {
+    let engines = engines();
+    for (shape, axis) in [(vec![37, 6], 1), (vec![37, 4, 25], 1), (vec![37, 25, 3], 2)] {
+        let gradient = Gradient::new(Kind::BatchTrain { axis }, &shape, 1e6);
+        let whole = &gradient.case;
+        let (want, want_back) = (whole.oracle(), gradient.oracle());
+        let (weight, bias) = (flat(whole.weight.as_ref().unwrap()), flat(whole.bias.as_ref().unwrap()));
+        for (turn, sizes) in [vec![37], vec![20, 17], vec![0, 30, 7], vec![2, 0, 5, 7, 14, 9]].into_iter().enumerate() {
+            let what = format!("{shape:?} in {sizes:?} along {axis}");
+            let (xs, dys) = (parts(&whole.x, &sizes), parts(&gradient.dy, &sizes));
+            let norms: Vec<BatchNorm> = xs.iter().map(|x| norm(x.shape(), axis)).collect();
+            let flats: Vec<[Vec<f32>; 2]> = xs.iter().zip(&dys).map(|(x, dy)| [flat(x), flat(dy)]).collect();
+            let each = || norms.iter().zip(&flats).zip(engines.iter().cycle().skip(turn));
+            let moments: Vec<Moments> =
+                each().flat_map(|((norm, [x, _]), (_, on))| on.run_moments_blocking(norm, x).unwrap()).collect();
+            let merged = Merged::new(&norms[0], &moments).unwrap();
+            let mut ys = Vec::new();
+            let (mut sums, mut dweight, mut dbias) = (Vec::new(), vec![0.0; weight.len()], vec![0.0; weight.len()]);
+            for ((norm, [x, dy]), (_, on)) in each() {
+                let inputs = Inputs::new(&x[..]).weight(&weight[..]).statistics(merged.statistics());
+                ys.push(on.run_from_statistics_blocking(norm, inputs.bias(&bias)).unwrap());
+                let inputs = inputs.grad_output(dy);
+                let (of_part, gradients) = on.run_backward_sums_blocking(norm, Backward::new(), inputs).unwrap();
+                sums.extend(of_part);
+                for (sum, part) in [(&mut dweight, gradients.weight), (&mut dbias, gradients.bias)] {
+                    sum.iter_mut().zip(part.unwrap()).for_each(|(sum, v)| *sum += f64::from(v));
+                }
+            }
+            let dx = |((norm, [x, dy]), (_, on)): ((&BatchNorm, &[Vec<f32>; 2]), &(&str, Engine))| {
+                let inputs = Inputs::new(&x[..]).weight(&weight[..]).statistics(merged.statistics());
+                on.run_backward_from_sums_blocking(norm, inputs.grad_output(dy), &sums).unwrap()
+            };
+            let dxs: Vec<Vec<f32>> = each().map(dx).collect();
+            let together = |of: Vec<Vec<f32>>| {
+                let of = of.into_iter().zip(&xs).map(|(of, x)| ArrayD::from_shape_vec(x.shape(), of).unwrap());
+                joined(&of.collect::<Vec<_>>())
+            };
+            close(&format!("y of {what}"), &together(ys), &want.y, &want.scale);
+            close(&format!("dx of {what}"), &together(dxs), &want_back.dx, &want_back.dx_scale);
+            let array = |of: Vec<f64>| ArrayD::from_shape_vec(vec![of.len()], of).unwrap().mapv(|v| v as f32);
+            close(&format!("dweight of {what}"), &array(dweight), &want_back.dweight, &want_back.dweight_scale);
+            close(&format!("dbias of {what}"), &array(dbias), &want_back.dbias, &want_back.dbias_scale);
+
+            // One device that merges the same parts has the same bits.
+            let (mut statistics, mut running) =
+                (vec![0.0; 4 * weight.len()], [(); 2].map(|()| vec![1.0; weight.len()]));
+            let ([x, _], mut tracked, mut batches) = (&flats[0], running.clone(), 0);
+            let mut y = vec![0.0; x.len()];
+            let [mean, var] = &mut running;
+            let operands = cpu::Operands::new(x, &mut y).moments(bytemuck::cast_slice(&moments)).tracked(mean, var);
+            let plan = Cpu::new().plan_from_moments(&norms[0], sizes.len()).unwrap();
+            plan.run(operands.statistics_out(&mut statistics)).unwrap();
+            let [mean, var] = &mut tracked;
+            merged.track(mean, var, Some(&mut batches)).unwrap();
+            assert_eq!((merged.statistics(), tracked, batches), (&statistics[..], running, 1), "{what}");
+        }
+    }
+}
+
+#[test]
+fn merged_moments_refuse_what_does_not_fit() {
+    let norm = norm(&[4, 3], 1);
+    let part = [Moments::of(&[1.0, 2.0]); 3];
+    let refused = |moments: &[Moments], must: &str| {
+        let error = Merged::new(&norm, moments).unwrap_err().to_string();
+        assert!(error.contains(must), "{error}");
+    };
+    refused(&[], "parts is 0 but must be at least 1");
+    refused(&[part, part].concat()[..4], "moments: it has 16 elements but must have 24, those of shape [2, 3, 4]");
+    assert!(matches!(Merged::new(&norm.clone().eval(), &part), Err(Error::Spec(SpecError::RunningMoments { .. }))));
+
+    let merged = Merged::new(&norm, &part).unwrap();
+    let (mut mean, mut var) = ([0.0; 3], [1.0; 3]);
+    let error = merged.track(&mut mean[..2], &mut var, None).unwrap_err();
+    assert!(error.to_string().contains("running_mean: it has 2 elements but must have 3"), "{error}");
+    let untracked = Merged::new(&norm.clone().without_tracking(), &part).unwrap();
+    let error = untracked.track(&mut mean, &mut var, None).unwrap_err();
+    assert!(error.to_string().contains("without_tracking()"), "{error}");
+    let cumulative = Merged::new(&norm.clone().momentum(Momentum::cumulative()), &part).unwrap();
+    let error = cumulative.track(&mut mean, &mut var, None).unwrap_err();
+    assert!(error.to_string().contains("num_batches_tracked is missing"), "{error}");
+    assert_eq!((mean, var), ([0.0; 3], [1.0; 3]));
+
+    // Whatever the engine: what belongs to another way to call.
+    for (label, engine) in engines() {
+        let (x, ones) = ([1.0; 12], [1.0; 3]);
+        let inputs = Inputs::new(&x[..]).statistics(merged.statistics());
+        let refused = |error: Error, must: &str| assert!(error.to_string().contains(must), "{label}: {error}");
+        let run = |inputs: Inputs<&[f32]>| engine.run_from_statistics_blocking(&norm, inputs).unwrap_err();
+        refused(run(Inputs::new(&x[..])), "statistics is missing");
+        refused(run(inputs.running_mean(&ones)), "Merged::track updates running ones");
+        refused(run(inputs.with_rstd()), "the statistics are given");
+        refused(engine.run_moments_blocking(&norm, &x[..5]).unwrap_err(), "x: it has 5 elements but must have 12");
+        let sums = [0.0; 7];
+        let error = engine.run_backward_from_sums_blocking(&norm, inputs.grad_output(&x), &sums).unwrap_err();
+        refused(error, "sums: it has 7 elements but must have 12, those of shape [2, 3, 2]");
     }
 }
 

@@ -8,7 +8,7 @@ use crate::tensors::{Role, bytes, is_written, presence};
 /// Refuses operands of another kind of pass.
 fn direction(problem: &Problem, operands: &Operands<'_>) -> Result<(), BindError> {
     let (plan, must) = match problem.task {
-        Task::Forward | Task::FromMoments { .. } => ("a forward pass", FORWARD),
+        Task::Forward | Task::FromMoments { .. } | Task::FromStatistics => ("a forward pass", FORWARD),
         Task::Backward(_) | Task::BackwardSums(_) | Task::FromSums { .. } => ("a backward pass", BACKWARD),
         Task::Moments => ("moments", OF_X),
     };

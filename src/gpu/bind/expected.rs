@@ -140,7 +140,7 @@ impl Expected {
         let gradients = problem.gradients();
         match role {
             Role::X | Role::Partials | Role::PartialSums | Role::GroupSums => true,
-            Role::Y => matches!(problem.task, Task::Forward | Task::FromMoments { .. }),
+            Role::Y => gradients.is_none() && problem.task != Task::Moments,
             Role::Moments => matches!(problem.task, Task::Moments | Task::FromMoments { .. }),
             Role::Sums => matches!(problem.task, Task::BackwardSums(_) | Task::FromSums { .. }),
             Role::Weight => self.weight,
@@ -154,6 +154,7 @@ impl Expected {
             Role::Batches => self.batches,
             Role::Residual => self.residual,
             Role::ResidualOut => self.residual_out,
+            Role::Stats if problem.task == Task::FromStatistics => true,
             Role::Stats => gradients.map_or(self.statistics, |wanted| wanted.saved),
             Role::GradOutput => gradients.is_some(),
             Role::GradInput => gradients.is_some_and(|wanted| wanted.input),

@@ -34,10 +34,16 @@ impl Planner<'_> {
         if matches!(self.problem.source, Source::Tracked(_)) {
             schedule.passes.push(self.count_batch()?);
         }
-        if self.problem.block.elements() > 0 {
-            schedule.passes.extend(self.ending(self.traversal())?);
-        }
+        schedule.passes.extend(self.by_statistics()?.passes);
         Ok(self.unless_without_groups(schedule))
+    }
+
+    pub(super) fn by_statistics(&self) -> Result<Schedule, SpecError> {
+        let mut schedule = Schedule::empty("the statistics are given, x is read once");
+        if self.problem.block.elements() > 0 {
+            schedule.passes = self.ending(self.traversal())?;
+        }
+        Ok(schedule)
     }
 
     pub(super) fn backward_sums(&self, wanted: Backward) -> Result<Schedule, SpecError> {

@@ -36,6 +36,7 @@ impl Schedule {
             Task::Forward => make.forward()?,
             Task::Moments => make.moments()?,
             Task::FromMoments { parts } => make.by_moments(parts)?,
+            Task::FromStatistics => make.by_statistics()?,
             Task::Backward(wanted) => make.backward(wanted)?,
             Task::BackwardSums(wanted) => make.backward_sums(wanted)?,
             Task::FromSums { parts, .. } => make.by_sums(parts)?,
