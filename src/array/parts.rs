@@ -11,7 +11,8 @@ use crate::norm::Norm;
 use crate::problem::count;
 
 impl Engine {
-    /// Computes the [`Moments`] of each group of `x`, one part of a batch. Those of an empty `x` are 0.
+    /// Computes the [`Moments`] of each group of `x`, one part of a batch. Those of an empty `x` are 0. Other tensors of `inputs` are
+    /// not used.
     ///
     /// [`Merged::new`](crate::Merged::new) takes the moments of all parts, one part after the other.
     ///
@@ -23,8 +24,8 @@ impl Engine {
     /// // One channel, whose batch of three samples is in two parts.
     /// let norms = [BatchNorm::channels_last(&[2, 1])?, BatchNorm::channels_last(&[1, 1])?];
     /// let parts = [&[1.0, 2.0][..], &[6.0]];
-    /// let mut moments = engine.run_moments_blocking(&norms[0], parts[0])?;
-    /// moments.extend(engine.run_moments_blocking(&norms[1], parts[1])?);
+    /// let mut moments = engine.run_moments_blocking(&norms[0], Inputs::new(parts[0]))?;
+    /// moments.extend(engine.run_moments_blocking(&norms[1], Inputs::new(parts[1]))?);
     /// let merged = Merged::new(&norms[0], &moments)?;
     /// let inputs = Inputs::new(parts[1]).statistics(merged.statistics());
     /// let y = engine.run_from_statistics_blocking(&norms[1], inputs)?;
@@ -37,8 +38,9 @@ impl Engine {
     /// # Errors
     ///
     /// As [`Gpu::run`](crate::Gpu::run), and for a norm in eval mode.
-    pub async fn run_moments(&self, norm: &dyn Norm, x: &[f32]) -> Result<Vec<Moments>, Error> {
-        let mut found = self.part(norm.lower()?.moments()?, Inputs::new(x), &[Role::Moments]).await?;
+    pub async fn run_moments(&self, norm: &dyn Norm, inputs: Inputs<&[f32]>) -> Result<Vec<Moments>, Error> {
+        let x = Inputs::new(inputs.get(Role::X).copied().unwrap_or_default());
+        let mut found = self.part(norm.lower()?.moments()?, x, &[Role::Moments]).await?;
         Ok(bytemuck::pod_collect_to_vec(&found.take(Role::Moments).unwrap_or_default()))
     }
 
@@ -113,8 +115,8 @@ impl Engine {
     ///
     /// As [`Engine::run_moments`].
     #[cfg(not(target_arch = "wasm32"))]
-    pub fn run_moments_blocking(&self, norm: &dyn Norm, x: &[f32]) -> Result<Vec<Moments>, Error> {
-        pollster::block_on(self.run_moments(norm, x))
+    pub fn run_moments_blocking(&self, norm: &dyn Norm, inputs: Inputs<&[f32]>) -> Result<Vec<Moments>, Error> {
+        pollster::block_on(self.run_moments(norm, inputs))
     }
 
     /// [`Engine::run_from_statistics`], blocking.

@@ -90,7 +90,8 @@ impl Gpu {
                         let quads = size.next_multiple_of(QUAD_BYTES);
                         size = quads.min(self.context().capabilities().max_buffer);
                     }
-                    Some(self.upload(role.name(), bytes, size).await?)
+                    let usage = wgpu::BufferUsages::STORAGE | wgpu::BufferUsages::COPY_SRC;
+                    Some(self.buffer(role.name(), size, usage, bytes).await?)
                 }
                 None => None,
             };
@@ -114,8 +115,63 @@ impl Gpu {
         Ok(fetched)
     }
 
-    /// Submits what `record` records and reads `sources` back, in their order.
-    pub(crate) async fn submit(
+    /// A buffer that holds these values, for tensors of the caller: with the usages `STORAGE`, `COPY_SRC` and `COPY_DST`. `tensor` is
+    /// its label, and its name in errors. Without values it has 4 bytes, since nothing can be bound to none.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Run`] if the device is out of memory or lost, or if it has no buffers as large.
+    pub async fn upload(&self, tensor: &'static str, values: &[f32]) -> Result<wgpu::Buffer, Error> {
+        let usage = wgpu::BufferUsages::STORAGE | wgpu::BufferUsages::COPY_SRC | wgpu::BufferUsages::COPY_DST;
+        let values = if values.is_empty() { &[0.0] } else { values };
+        self.buffer(tensor, size_of_val(values) as u64, usage, Some(bytemuck::cast_slice(values))).await
+    }
+
+    /// [`Gpu::upload`], blocking.
+    ///
+    /// # Errors
+    ///
+    /// As [`Gpu::upload`].
+    #[cfg(not(target_arch = "wasm32"))]
+    pub fn upload_blocking(&self, tensor: &'static str, values: &[f32]) -> Result<wgpu::Buffer, Error> {
+        pollster::block_on(self.upload(tensor, values))
+    }
+
+    /// [`Gpu::submit`], blocking.
+    ///
+    /// # Errors
+    ///
+    /// As [`Gpu::submit`].
+    #[cfg(not(target_arch = "wasm32"))]
+    pub fn submit_blocking(
+        &self,
+        record: impl FnOnce(&mut wgpu::CommandEncoder),
+        sources: &[(&'static str, &wgpu::Buffer)],
+    ) -> Result<Vec<Vec<f32>>, Error> {
+        pollster::block_on(self.submit(record, sources))
+    }
+
+    /// Submits what `record` records, and reads `sources` back, in their order: whole buffers, which must have the usage `COPY_SRC`.
+    /// Each comes with its name in errors.
+    ///
+    /// ```
+    /// # fn main() -> Result<(), wgpu_norm::Error> {
+    /// use wgpu_norm::{Gpu, Operands, RmsNorm};
+    ///
+    /// let gpu = Gpu::new_blocking()?;
+    /// let x = gpu.upload_blocking("x", &[3.0, 3.0])?;
+    /// let context = gpu.context();
+    /// let bound = context.bind(&context.plan(&RmsNorm::new(&[1, 2], &[2])?)?, &Operands::in_place(&x))?;
+    /// let found = gpu.submit_blocking(|encoder| bound.record(&mut encoder.begin_compute_pass(&Default::default())), &[("x", &x)])?;
+    /// assert!((found[0][1] - 1.0).abs() < 1e-5);
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Run`] if wgpu refuses what was recorded or a buffer, or if the device is out of memory or lost.
+    pub async fn submit(
         &self,
         record: impl FnOnce(&mut wgpu::CommandEncoder),
         sources: &[(&'static str, &wgpu::Buffer)],
@@ -149,11 +205,6 @@ impl Gpu {
             values.push(self.fetch(readback).await?);
         }
         Ok(values)
-    }
-
-    async fn upload(&self, tensor: &'static str, bytes: Option<&[u8]>, size: u64) -> Result<wgpu::Buffer, Error> {
-        let usage = wgpu::BufferUsages::STORAGE | wgpu::BufferUsages::COPY_SRC;
-        self.buffer(tensor, size, usage, bytes).await
     }
 
     async fn readback(&self, tensor: &'static str, source: &wgpu::Buffer) -> Result<Readback, Error> {

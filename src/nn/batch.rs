@@ -133,6 +133,26 @@ impl BatchNormOptions {
         self
     }
 
+    /// The norm of an input of this shape, by the statistics of the batch.
+    fn of_batch(&self, shape: &[usize]) -> Result<BatchNorm, Error> {
+        let (layer, rank) = (self.name(), shape.len());
+        self.channels.check(layer)?;
+        let must = match self.channels.dims {
+            Some(1) if rank != 2 && rank != 3 => Some("have 2 or 3 axes".to_owned()),
+            Some(dims) if dims > 1 && rank != dims + 2 => Some(format!("have {} axes", dims + 2)),
+            _ => None,
+        };
+        if let Some(must) = must {
+            return Err(LayerError::Input { layer, shape: shape.to_vec(), must }.into());
+        }
+        let norm = BatchNorm::new(shape, self.channels.axis)?
+            .eps(self.eps)
+            .momentum(self.momentum)
+            .running_variance(self.estimator);
+        self.channels.check_input(layer, &norm)?;
+        Ok(if self.track { norm } else { norm.without_tracking() })
+    }
+
     /// What is added to the variance.
     pub(super) fn epsilon(&self) -> f32 {
         self.eps
@@ -160,26 +180,12 @@ impl Kind for BatchNormOptions {
     }
 
     fn norm(&self, shape: &[usize], training: bool) -> Result<Box<dyn Norm>, Error> {
-        let (layer, rank) = (self.name(), shape.len());
-        self.channels.check(layer)?;
-        let must = match self.channels.dims {
-            Some(1) if rank != 2 && rank != 3 => Some("have 2 or 3 axes".to_owned()),
-            Some(dims) if dims > 1 && rank != dims + 2 => Some(format!("have {} axes", dims + 2)),
-            _ => None,
-        };
-        if let Some(must) = must {
-            return Err(LayerError::Input { layer, shape: shape.to_vec(), must }.into());
-        }
-        let norm = BatchNorm::new(shape, self.channels.axis)?
-            .eps(self.eps)
-            .momentum(self.momentum)
-            .running_variance(self.estimator);
-        self.channels.check_input(layer, &norm)?;
-        Ok(Box::new(match (self.track, training) {
-            (false, _) => norm.without_tracking(),
-            (true, true) => norm,
-            (true, false) => norm.eval(),
-        }))
+        let norm = self.of_batch(shape)?;
+        Ok(Box::new(if self.track && !training { norm.eval() } else { norm }))
+    }
+
+    fn batch_norm(&self, shape: &[usize]) -> Result<Option<BatchNorm>, Error> {
+        self.of_batch(shape).map(Some)
     }
 
     fn example_shape(&self) -> Vec<usize> {

@@ -7,6 +7,7 @@ use super::options::LayerOptions;
 use super::tensors::{Parameter, ParameterValues, Running, RunningStatistics, Tensors};
 use crate::error::{Error, LayerError};
 use crate::gpu::Gpu;
+use crate::norm::BatchNorm;
 
 /// A norm that owns its parameters, their gradients and its running statistics on the GPU. `K` is the type of its options.
 ///
@@ -84,6 +85,22 @@ impl<K: LayerOptions> Layer<K> {
     {
         let Self { options, gpu, tensors, training, frozen, calls } = self;
         Layer { options: Box::new(options), gpu, tensors, training, frozen, calls }
+    }
+
+    /// The device that the layer is on.
+    #[must_use]
+    pub fn gpu(&self) -> &Gpu {
+        &self.gpu
+    }
+
+    /// The batch norm of an input of this shape that goes by the statistics of its batch: what a training step over several devices
+    /// does in parts. `None` if the layer is of another kind, or goes by its running statistics.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Spec`] or [`Error::Layer`] if the layer does not accept this shape.
+    pub fn batch_norm(&self, shape: &[usize]) -> Result<Option<BatchNorm>, Error> {
+        if self.own_statistics() { self.options.batch_norm(shape) } else { Ok(None) }
     }
 
     /// The options that the layer was made from.

@@ -3,7 +3,7 @@
 use std::fmt;
 
 use crate::error::{Error, LayerError};
-use crate::norm::Norm;
+use crate::norm::{BatchNorm, Norm};
 use crate::problem::VarianceEstimator;
 
 /// Options that a [`Layer`](super::Layer) is made from. This trait is sealed: only the options of this module implement it.
@@ -12,7 +12,7 @@ pub trait LayerOptions: sealed::Kind {}
 impl<K: sealed::Kind + ?Sized> LayerOptions for K {}
 
 pub(crate) mod sealed {
-    use super::{Affine, Error, Following, Norm, fmt};
+    use super::{Affine, BatchNorm, Error, Following, Norm, fmt};
 
     /// One kind of layer.
     pub trait Kind: fmt::Debug + Send + Sync {
@@ -24,6 +24,11 @@ pub(crate) mod sealed {
 
         /// The norm of an input of this shape.
         fn norm(&self, shape: &[usize], training: bool) -> Result<Box<dyn Norm>, Error>;
+
+        /// The batch norm of such an input by the statistics of the batch, if it is one.
+        fn batch_norm(&self, _shape: &[usize]) -> Result<Option<BatchNorm>, Error> {
+            Ok(None)
+        }
 
         /// A shape that such a layer takes.
         fn example_shape(&self) -> Vec<usize>;
@@ -68,6 +73,10 @@ impl sealed::Kind for Box<dyn LayerOptions> {
 
     fn norm(&self, shape: &[usize], training: bool) -> Result<Box<dyn Norm>, Error> {
         (**self).norm(shape, training)
+    }
+
+    fn batch_norm(&self, shape: &[usize]) -> Result<Option<BatchNorm>, Error> {
+        (**self).batch_norm(shape)
     }
 
     fn example_shape(&self) -> Vec<usize> {

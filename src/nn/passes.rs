@@ -67,8 +67,10 @@ pub struct Saved {
 /// The buffers of a backward pass: the gradient of `y`, and optionally that of `x`.
 #[derive(Debug, Clone, Copy)]
 pub struct GradOutput<'a> {
-    pub(super) grad_output: View<'a>,
-    pub(super) grad_input: Option<View<'a>>,
+    /// The gradient of `y`.
+    pub grad_output: View<'a>,
+    /// The gradient of `x`, if it is wanted.
+    pub grad_input: Option<View<'a>>,
 }
 
 impl<'a> GradOutput<'a> {

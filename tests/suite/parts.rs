@@ -136,8 +136,9 @@ fn engines_take_a_part_each() {
             let norms: Vec<BatchNorm> = xs.iter().map(|x| norm(x.shape(), axis)).collect();
             let flats: Vec<[Vec<f32>; 2]> = xs.iter().zip(&dys).map(|(x, dy)| [flat(x), flat(dy)]).collect();
             let each = || norms.iter().zip(&flats).zip(engines.iter().cycle().skip(turn));
-            let moments: Vec<Moments> =
-                each().flat_map(|((norm, [x, _]), (_, on))| on.run_moments_blocking(norm, x).unwrap()).collect();
+            let moments: Vec<Moments> = each()
+                .flat_map(|((norm, [x, _]), (_, on))| on.run_moments_blocking(norm, Inputs::new(x)).unwrap())
+                .collect();
             let merged = Merged::new(&norms[0], &moments).unwrap();
             let mut ys = Vec::new();
             let (mut sums, mut dweight, mut dbias) = (Vec::new(), vec![0.0; weight.len()], vec![0.0; weight.len()]);
@@ -215,7 +216,10 @@ fn merged_moments_refuse_what_does_not_fit() {
         refused(run(Inputs::new(&x[..])), "statistics is missing");
         refused(run(inputs.running_mean(&ones)), "Merged::track updates running ones");
         refused(run(inputs.with_rstd()), "the statistics are given");
-        refused(engine.run_moments_blocking(&norm, &x[..5]).unwrap_err(), "x: it has 5 elements but must have 12");
+        refused(
+            engine.run_moments_blocking(&norm, Inputs::new(&x[..5])).unwrap_err(),
+            "x: it has 5 elements but must have 12",
+        );
         let sums = [0.0; 7];
         let error = engine.run_backward_from_sums_blocking(&norm, inputs.grad_output(&x), &sums).unwrap_err();
         refused(error, "sums: it has 7 elements but must have 12, those of shape [2, 3, 2]");

@@ -17,6 +17,18 @@ impl<'a> View<'a> {
     pub fn new(buffer: &'a wgpu::Buffer, offset: u64) -> Self {
         Self { buffer, offset }
     }
+
+    /// The buffer.
+    #[must_use]
+    pub fn buffer(self) -> &'a wgpu::Buffer {
+        self.buffer
+    }
+
+    /// Where the tensor starts, in bytes.
+    #[must_use]
+    pub fn offset(self) -> u64 {
+        self.offset
+    }
 }
 
 impl<'a> From<&'a wgpu::Buffer> for View<'a> {
