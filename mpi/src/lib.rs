@@ -1,0 +1,45 @@
+//! Batch norm over the ranks of an MPI job: each rank has a part of the batch, and normalizes by the mean and variance of the whole,
+//! as PyTorch's `SyncBatchNorm` does.
+//!
+//! - [`run`] starts MPI, and ends the job with an error if a rank fails. [`Ranks`] are those of any communicator.
+//! - [`SyncBatchNorm`] is the specification, on slices, by a GPU or the CPU.
+//! - [`SyncLayer`] is the layer, on buffers of a GPU. [`convert`] makes them of all layers of a network.
+//!
+//! Each rank leaves 16 bytes a channel forward and 8 backward, which all ranks gather. Each merges them in the order of the ranks,
+//! in float64 on the host ([`wgpu_norm::Merged`]): so all ranks have the same bits of statistics, whatever their devices.
+//!
+//! Calls must come in the same order on all ranks. Where they do not, or where a rank is missing, the call is a
+//! [`RanksError`] on the others, within [a deadline](Ranks::set_deadline). There is no recovery: the job ends.
+//!
+//! ```no_run
+//! use wgpu_norm::{Backward, BatchNorm, Inputs};
+//! use wgpu_norm_mpi::{Error, SyncBatchNorm, run};
+//!
+//! fn main() -> std::process::ExitCode {
+//!     run(|ranks| {
+//!         let engine = ranks.engine()?; // a GPU for each rank, or the CPU
+//!         let x = vec![ranks.rank() as f32; 8 * 3]; // 8 samples of 3 channels on each rank
+//!         let norm = SyncBatchNorm::new(BatchNorm::channels_last(&[8, 3])?, ranks);
+//!         let (y, whole) = norm.run(&engine, Inputs::new(&x[..]))?;
+//!         let inputs = Inputs::new(&x[..]).grad_output(&y).statistics(whole.statistics());
+//!         let gradients = norm.run_backward(&engine, Backward::new(), inputs)?;
+//!         println!("rank {}: y {:?}, dx {:?}", ranks.rank(), &y[..3], &gradients.input.unwrap_or_default()[..3]);
+//!         Ok::<_, Error>(())
+//!     })
+//! }
+//! ```
+#![deny(missing_docs)]
+
+mod error;
+mod layer;
+mod norm;
+mod ranks;
+mod transport;
+
+pub use error::{Call, Error, RanksError};
+pub use layer::{Saved, SyncBatchNormLayer, SyncLayer, convert};
+/// The crate that speaks to MPI, for communicators of one's own.
+pub use mpi;
+pub use norm::SyncBatchNorm;
+pub use ranks::{Ranks, Spent, run};
+pub use wgpu_norm;
