@@ -1,9 +1,6 @@
 //! The handwritten digits of `assets/digits.npy`, and draws of numbers.
 
 use std::error::Error;
-use std::fs::File;
-use std::io::BufReader;
-use std::path::Path;
 
 pub const PIXELS: usize = 64;
 pub const CLASSES: usize = 10;
@@ -18,9 +15,7 @@ pub struct Digits {
 impl Digits {
     /// All of them, in a fixed order without meaning: the last `held_out` apart.
     pub fn load(held_out: usize) -> Result<[Self; 2], Box<dyn Error>> {
-        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("assets").join("digits.npy");
-        let file = File::open(&path).map_err(|error| format!("{}: {error}", path.display()))?;
-        let bytes: Vec<u8> = npyz::NpyFile::new(BufReader::new(file))?.into_vec()?;
+        let bytes: Vec<u8> = npyz::NpyFile::new(&include_bytes!("../../assets/digits.npy")[..])?.into_vec()?;
         let mut rows: Vec<_> = bytes.chunks_exact(PIXELS + 1).collect();
         Draws::new(0).shuffle(&mut rows);
         let (known, unseen) = rows.split_at(rows.len().saturating_sub(held_out));

@@ -35,6 +35,13 @@ fn rank() -> PathBuf {
     env!("CARGO_BIN_EXE_rank").into()
 }
 
+/// The example, which `cargo test` builds beside the tests.
+fn digits() -> PathBuf {
+    let tests = std::env::current_exe().expect("this is a file");
+    let built = tests.parent().and_then(Path::parent).expect("it is in a folder of the target folder");
+    built.join("examples").join("digits")
+}
+
 fn texts(output: &Output) -> (String, String) {
     let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
     (text(&output.stdout), text(&output.stderr))
@@ -101,6 +108,24 @@ fn four_ranks_of_which_one_has_all() {
 #[test]
 fn groups_of_ranks() {
     well(4, &["groups", "60,7,0,33"]);
+}
+
+/// Four ranks learn from parts of batches what one learns from the whole, and say what that took.
+#[test]
+fn digits_are_learned_as_by_one() {
+    let recognized = [1, 4].map(|count| {
+        let output = ranks(&digits(), count, 100, &["30"]);
+        let (out, err) = texts(&output);
+        assert!(output.status.success(), "{out}\n{err}");
+        println!("{out}");
+        let spends = format!("a step spends in MPI: batch norm {} messages", if count == 1 { 0 } else { 28 });
+        assert!(out.contains(&spends), "{out}");
+        let line = out.lines().find_map(|line| line.split_once(" % of 360 images held out recognized"));
+        line.and_then(|(percent, _)| percent.parse::<f64>().ok()).unwrap_or_else(|| panic!("{out}"))
+    });
+    let [one, four] = recognized;
+    // Three images of 360.
+    assert!(one > 98.0 && (one - four).abs() < 0.9, "{one} {four}");
 }
 
 #[test]

@@ -203,9 +203,8 @@ fn others(ranks: &Ranks, gpu: &Gpu) -> Result<()> {
         let found = gpu.submit_blocking(|_| {}, &[("y", &y), ("dx", &dx)])?;
         let want = [alone.run_blocking(&[4, 6], &values)?, alone.run_backward_blocking(&[4, 6], &values, &values)?];
         for (found, want) in found.iter().zip(&want) {
-            let off = found.iter().zip(want).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
-            if !(off < 1e-5) {
-                return Err(format!("{layer:?} is off by {off}").into());
+            if !found.iter().zip(want).all(|(found, want)| (found - want).abs() < 1e-5) {
+                return Err(format!("{layer:?}: {found:?} is not {want:?}").into());
             }
         }
     }
