@@ -1,6 +1,7 @@
 //! Starts ranks by `mpirun`, and holds what they print: `tests/rank/main.rs` is what they do.
 //!
-//! `mpirun` may hang or crash itself where several ranks fail at once, so its status is not held to anything but that it is not 0.
+//! `MPIRUN` names another `mpirun`, such as MPICH's. It may hang or crash itself where several ranks fail at once, so its status
+//! is held to nothing but that it is not 0.
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
@@ -11,8 +12,9 @@ fn ranks(program: &Path, count: usize, seconds: u32, words: &[&str]) -> Output {
     // The ranks of one test are more than most machines have cores.
     static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
     let _turn = ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner);
+    let mpirun = std::env::var("MPIRUN").unwrap_or_else(|_| "mpirun".to_owned());
     Command::new("timeout")
-        .args(["-k", "5", &seconds.to_string(), "mpirun", "-n", &count.to_string()])
+        .args(["-k", "5", &seconds.to_string(), &mpirun, "-n", &count.to_string()])
         .arg(program)
         .args(words)
         // The last three: one machine needs no network, and containers forbid some ways to share memory. MPICH ignores all.
