@@ -68,7 +68,8 @@
 //! | `ndarray` views (feature `ndarray`) | `Gpu::run_array`, `Gpu::run_array_blocking` | `Gpu::run_backward_array` |
 //! | `&[f32]` or views, and perhaps no GPU (feature `cpu`) | `Engine`: the calls of [`Gpu`] | the same |
 //! | slices on the CPU, with outputs of your own (feature `cpu`) | `Cpu::plan`, `cpu::Plan::run` | `Cpu::plan_backward` |
-//! | a part of a batch that is split over devices | [`Context::plan_moments`], [`Context::plan_from_moments`] | [`Context::plan_backward_sums`], [`Context::plan_backward_from_sums`] |
+//! | a part of a batch that is split over devices | [`Context::plan_moments`], [`Context::plan_from_moments`] or [`Merged`] and [`Context::plan_from_statistics`] | [`Context::plan_backward_sums`], [`Context::plan_backward_from_sums`] |
+//! | the same, as `&[f32]` (feature `cpu`) | `Engine::run_moments`, [`Merged`], `Engine::run_from_statistics` | `Engine::run_backward_sums`, `Engine::run_backward_from_sums` |
 //! | an unknown GPU to test (feature `ndarray`) | `Gpu::examine`: checks every norm against float64 | the same |
 //! | `.npy` or `.safetensors` files | the command `wgpu-norm` (feature `cli`): `apply` | `grad` |
 //!

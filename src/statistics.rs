@@ -2,7 +2,7 @@
 //! where moments of parts are merged and become statistics without a shader.
 
 use crate::error::{BindError, Error};
-use crate::moments::{Moments, OF_LARGE, OF_SMALL, SCALE_1, Spread, power_of_two, scale_of, split};
+use crate::moments::{Moments, OF_LARGE, OF_SMALL, SCALE_1, Spread, power_of_two, split};
 use crate::norm::Norm;
 use crate::problem::{Average, Problem, Scaling, Source, VarianceEstimator, count};
 use crate::tensors::{Role, shape};
@@ -24,19 +24,6 @@ impl Statistics {
         let of_count = [OF_SMALL, OF_LARGE].iter().find(|scale| scale.of_values as f32 == self.scale);
         let count = self.count * of_count.map_or(1.0, |scale| scale.of_count);
         [count as f32, self.shift, self.delta, self.factor]
-    }
-
-    /// All those that were saved.
-    pub(crate) fn unpack(saved: &[f32], into: &mut [Self]) {
-        for (statistics, packed) in into.iter_mut().zip(saved.chunks_exact(4)) {
-            *statistics = Self::unpacked([packed[0], packed[1], packed[2], packed[3]]);
-        }
-    }
-
-    fn unpacked([tagged_count, shift, delta, factor]: [f32; 4]) -> Self {
-        let scale = scale_of(tagged_count);
-        let count = f64::from(tagged_count) / scale.of_count;
-        Self { count, scale: scale.of_values as f32, shift, delta, factor }
     }
 }
 

@@ -11,23 +11,7 @@
 //! Calls must come in the same order on all ranks. Where they do not, or where a rank is missing, the call is a
 //! [`RanksError`] on the others, within [a deadline](Ranks::set_deadline). There is no recovery: the job ends.
 //!
-//! ```no_run
-//! use wgpu_norm::{Backward, BatchNorm, Inputs};
-//! use wgpu_norm_mpi::{Error, SyncBatchNorm, run};
-//!
-//! fn main() -> std::process::ExitCode {
-//!     run(|ranks| {
-//!         let engine = ranks.engine()?; // a GPU for each rank, or the CPU
-//!         let x = vec![ranks.rank() as f32; 8 * 3]; // 8 samples of 3 channels on each rank
-//!         let norm = SyncBatchNorm::new(BatchNorm::channels_last(&[8, 3])?, ranks);
-//!         let (y, whole) = norm.run(&engine, Inputs::new(&x[..]))?;
-//!         let inputs = Inputs::new(&x[..]).grad_output(&y).statistics(whole.statistics());
-//!         let gradients = norm.run_backward(&engine, Backward::new(), inputs)?;
-//!         println!("rank {}: y {:?}, dx {:?}", ranks.rank(), &y[..3], &gradients.input.unwrap_or_default()[..3]);
-//!         Ok::<_, Error>(())
-//!     })
-//! }
-//! ```
+//! The README has examples, and what it takes to build and to run them.
 #![deny(missing_docs)]
 
 mod error;
@@ -43,3 +27,8 @@ pub use mpi;
 pub use norm::SyncBatchNorm;
 pub use ranks::{Ranks, Spent, run};
 pub use wgpu_norm;
+
+/// Compiles the Rust of the README.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

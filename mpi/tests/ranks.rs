@@ -37,11 +37,11 @@ fn rank() -> PathBuf {
     env!("CARGO_BIN_EXE_rank").into()
 }
 
-/// The example, which `cargo test` builds beside the tests.
-fn digits() -> PathBuf {
+/// An example, which `cargo test` builds beside the tests.
+fn example(name: &str) -> PathBuf {
     let tests = std::env::current_exe().expect("this is a file");
     let built = tests.parent().and_then(Path::parent).expect("it is in a folder of the target folder");
-    built.join("examples").join("digits")
+    built.join("examples").join(name)
 }
 
 fn texts(output: &Output) -> (String, String) {
@@ -112,11 +112,21 @@ fn groups_of_ranks() {
     well(4, &["groups", "60,7,0,33"]);
 }
 
+#[test]
+fn the_readme_has_the_ten_lines() {
+    let (example_text, readme) = (include_str!("../examples/ten_lines.rs"), include_str!("../README.md"));
+    let (_, program) = example_text.split_once("\n\n").expect("words, and then the program");
+    assert!(readme.contains(program), "{program}");
+    let output = ranks(&example("ten_lines"), 2, 30, &[]);
+    let (out, err) = texts(&output);
+    assert!(out.contains("rank 0: y [-0.9999") && out.contains("rank 1: y [0.9999"), "{out}\n{err}");
+}
+
 /// Four ranks learn from parts of batches what one learns from the whole, and say what that took.
 #[test]
 fn digits_are_learned_as_by_one() {
     let recognized = [1, 4].map(|count| {
-        let output = ranks(&digits(), count, 100, &["30"]);
+        let output = ranks(&example("digits"), count, 100, &["30"]);
         let (out, err) = texts(&output);
         assert!(output.status.success(), "{out}\n{err}");
         println!("{out}");

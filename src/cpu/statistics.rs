@@ -4,9 +4,20 @@ use super::parallel::Scratch;
 use super::simd::{
     Center, Level, Measure, SEGMENT, Sums, column_sums, ordinary_centers, row_sums, row_sums_around, row_sums_beside,
 };
-use crate::moments::Spread;
+use crate::moments::{Spread, scale_of};
 use crate::problem::{Centering, Problem, Scaling};
 use crate::statistics::{Divisor, Statistics};
+
+impl Statistics {
+    /// All those that were saved.
+    pub(super) fn unpack(saved: &[f32], into: &mut [Self]) {
+        for (statistics, packed) in into.iter_mut().zip(saved.chunks_exact(4)) {
+            let (scale, [shift, delta, factor]) = (scale_of(packed[0]), [packed[1], packed[2], packed[3]]);
+            let count = f64::from(packed[0]) / scale.of_count;
+            *statistics = Self { count, scale: scale.of_values as f32, shift, delta, factor };
+        }
+    }
+}
 
 /// How elements are added up, and what is divided by.
 #[derive(Debug, Clone, Copy)]

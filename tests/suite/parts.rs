@@ -2,8 +2,8 @@
 
 use wgpu_norm::ndarray::{ArrayD, Axis, Slice, concatenate};
 use wgpu_norm::{
-    Backward, BatchNorm, Cpu, Engine, Error, Gpu, GroupNorm, Inputs, InstanceNorm, LayerNorm, Merged, Moments,
-    Momentum, Norm, Operands, Plan, RmsNorm, SpecError, VarianceEstimator, cpu,
+    Backward, BatchNorm, Cpu, Error, Gpu, GroupNorm, Inputs, InstanceNorm, LayerNorm, Merged, Moments, Momentum, Norm,
+    Operands, Plan, RmsNorm, SpecError, VarianceEstimator, cpu,
 };
 
 use crate::support::device::{Tensor, run};
@@ -152,11 +152,11 @@ fn engines_take_a_part_each() {
                     sum.iter_mut().zip(part.unwrap()).for_each(|(sum, v)| *sum += f64::from(v));
                 }
             }
-            let dx = |((norm, [x, dy]), (_, on)): ((&BatchNorm, &[Vec<f32>; 2]), &(&str, Engine))| {
+            let dxs = each().map(|((norm, [x, dy]), (_, on))| {
                 let inputs = Inputs::new(&x[..]).weight(&weight[..]).statistics(merged.statistics());
                 on.run_backward_from_sums_blocking(norm, inputs.grad_output(dy), &sums).unwrap()
-            };
-            let dxs: Vec<Vec<f32>> = each().map(dx).collect();
+            });
+            let dxs: Vec<Vec<f32>> = dxs.collect();
             let together = |of: Vec<Vec<f32>>| {
                 let of = of.into_iter().zip(&xs).map(|(of, x)| ArrayD::from_shape_vec(x.shape(), of).unwrap());
                 joined(&of.collect::<Vec<_>>())
