@@ -76,7 +76,8 @@ impl<'a> From<wgpu::BufferSlice<'a>> for View<'a> {
 /// | `grad_residual` | that of `x` | optional, added to `grad_input` |
 ///
 /// Plans for one part of a batch take `moments`, of the shape of `rstd` with a last axis of 4, and `sums`, likewise with a
-/// last axis of 2. A plan that reads them takes those of all parts, one after the other.
+/// last axis of 2. A plan that reads them takes those of all parts, one after the other. A plan from statistics reads `statistics`,
+/// and takes no running ones.
 #[derive(Debug, Clone, Copy)]
 pub struct Operands<'a> {
     given: [Option<View<'a>>; Role::GIVEN],
