@@ -8,7 +8,7 @@ use wgpu_norm_mpi::{Error, SyncBatchNorm, run};
 fn main() -> std::process::ExitCode {
     run(|ranks| {
         let engine = ranks.engine()?; // a GPU for each rank, or the CPU
-        let x = vec![ranks.rank() as f32; 8 * 3]; // 8 samples of 3 channels on each rank
+        let x = [ranks.rank() as f32; 8 * 3]; // 8 samples of 3 channels on each rank
         let norm = SyncBatchNorm::new(BatchNorm::channels_last(&[8, 3])?, ranks);
         let (y, whole) = norm.run(&engine, Inputs::new(&x[..]))?;
         let inputs = Inputs::new(&x[..]).grad_output(&y).statistics(whole.statistics());
