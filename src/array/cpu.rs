@@ -58,7 +58,7 @@ impl Cpu {
     ///
     /// # Errors
     ///
-    /// As [`Cpu::run`], and [`BindError::Shape`](crate::BindError::Shape) if an array has the wrong shape.
+    /// As [`Cpu::run`], and [`BindError::Shape`] if an array has the wrong shape.
     #[cfg(feature = "ndarray")]
     pub fn run_array(
         &self,
@@ -75,7 +75,7 @@ impl Cpu {
     ///
     /// # Errors
     ///
-    /// As [`Cpu::run_backward`], and [`BindError::Shape`](crate::BindError::Shape) if an array has the wrong shape.
+    /// As [`Cpu::run_backward`], and [`BindError::Shape`] if an array has the wrong shape.
     #[cfg(feature = "ndarray")]
     pub fn run_backward_array(
         &self,
