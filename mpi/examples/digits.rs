@@ -1,7 +1,8 @@
 //! The classifier of handwritten digits of the library's example `train`, on as many ranks as there are: each has a part of every
 //! batch, and all learn the same.
 //!
-//! `mpirun -n 4 cargo run --release --example digits`, and with `-- EPOCHS` for another number than 30.
+//! `cargo build --release --examples`, then `mpirun -n 4 target/release/examples/digits`, with another number of epochs than 30 behind
+//! it if you like.
 //!
 //! Linear layers are plain products of matrices; batch norm is by [`SyncBatchNorm`] between them. Prints what a step spends in MPI.
 
