@@ -150,7 +150,8 @@ fn each_reason_is_warned_of_once() {
     log::set_logger(&Warnings).unwrap();
     log::set_max_level(log::LevelFilter::Warn);
     // No other test computes an f64 on wgpu by `forward`.
-    let norm = RmsNormConfig::new(16).init(&device());
+    let mut norm = RmsNormConfig::new(16).init(&device());
+    norm.gamma = Param::from_tensor(norm.gamma.val().cast(DType::F64));
     for _ in 0..3 {
         let _ = norm.forward(rows(&device()).cast(DType::F64));
     }

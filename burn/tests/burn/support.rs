@@ -81,6 +81,7 @@ pub trait Layer {
     fn call(&self, x: Tensor<4>) -> Tensor<4>;
     fn set(&mut self, gamma: Tensor<1>, beta: Tensor<1>);
     fn gradients(&self, gradients: &Gradients) -> [Option<Tensor<1>>; 2];
+    fn set_running(&mut self, _mean: Tensor<1>, _variance: Tensor<1>) {}
     /// The running mean and variance.
     fn running(&self) -> Option<[&RunningState<Tensor<1>>; 2]> {
         None
@@ -133,6 +134,9 @@ macro_rules! layers {
             }
             $( fn $running(&self) -> Option<[&RunningState<Tensor<1>>; 2]> {
                 Some([&self.running_mean, &self.running_var])
+            }
+            fn set_running(&mut self, mean: Tensor<1>, variance: Tensor<1>) {
+                (self.running_mean, self.running_var) = (RunningState::new(mean), RunningState::new(variance));
             } )?
         }
     )* };
@@ -225,12 +229,10 @@ impl Input {
     pub fn module<L: Layer>(&self, make: impl FnOnce(&Device) -> L, device: &Device) -> L {
         let mut module = make(device);
         let length = self.gamma.len();
-        module.set(tensor(&self.gamma, [length], device), tensor(&self.beta, [length], device));
-        if let Some([mean, variance]) = module.running() {
-            mean.update(tensor(&self.running_mean(), [length], device));
-            variance.update(tensor(&self.running_var(), [length], device));
-            let _ = (mean.value_sync(), variance.value_sync());
-        }
+        // burn's modules take parameters of the type of x alone.
+        let of_type = |values: &[f32]| tensor(values, [length], device).cast(FloatDType::from(self.dtype));
+        module.set(of_type(&self.gamma), of_type(&self.beta));
+        module.set_running(of_type(&self.running_mean()), of_type(&self.running_var()));
         module
     }
 
@@ -282,6 +284,9 @@ impl<L: Layer> Layer for Permuted<L> {
     }
     fn gradients(&self, gradients: &Gradients) -> [Option<Tensor<1>>; 2] {
         self.inner.gradients(gradients)
+    }
+    fn set_running(&mut self, mean: Tensor<1>, variance: Tensor<1>) {
+        self.inner.set_running(mean, variance);
     }
     fn running(&self) -> Option<[&RunningState<Tensor<1>>; 2]> {
         self.inner.running()
