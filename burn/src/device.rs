@@ -35,7 +35,7 @@ pub(crate) type Server = WgpuServer<AutoCompiler>;
 ///
 /// [`DeviceError`] if burn cannot start the device: there is none, or it has been started, which a tensor on it does, too.
 pub fn init(options: WgpuOptions) -> Result<Device, DeviceError> {
-    let (device, setup) = options.init_with_setup()?;
+    let (device, setup) = options.init_with_setup().map_err(|error| DeviceError::Init(error.into()))?;
     register(&device, &setup)?;
     Ok(device)
 }
@@ -48,26 +48,26 @@ pub fn init(options: WgpuOptions) -> Result<Device, DeviceError> {
 ///
 /// [`DeviceError::NotWgpu`] if `device` is none of wgpu.
 pub fn register(device: &Device, setup: &WgpuSetup) -> Result<(), DeviceError> {
-    let reached = cube(device).and_then(|cube| {
+    let reached = wgpu_device(device).and_then(|cube| {
         let client = cube.client();
         let is_ours = client.service_id().service == TypeId::of::<Server>();
         is_ours.then(|| (cube.to_id(), Reached::new(client, setup)))
     });
-    let Some((id, reached)) = reached else { return Err(DeviceError::NotWgpu { device: device.clone() }) };
+    let Some((id, reached)) = reached else { return Err(DeviceError::NotWgpu { device: device.clone().into() }) };
     DEVICES.write().unwrap_or_else(PoisonError::into_inner).insert(id, Arc::new(reached));
     Ok(())
 }
 
 static DEVICES: LazyLock<RwLock<HashMap<DeviceId, Arc<Reached>>>> = LazyLock::new(RwLock::default);
 
-/// The device behind one with or without autodiff, if cubecl runs it.
-fn cube(device: &Device) -> Option<CubeDevice> {
-    match device.as_dispatch() {
-        DispatchDevice::Cube(device) => Some(device.clone()),
-        DispatchDevice::Autodiff(device) => match device.clone().inner() {
-            DispatchDevice::Cube(device) => Some(device),
-            _ => None,
-        },
+/// The device behind one with or without autodiff, if it is one of wgpu.
+fn wgpu_device(device: &Device) -> Option<CubeDevice> {
+    let inner = match device.as_dispatch() {
+        DispatchDevice::Autodiff(device) => device.clone().inner(),
+        device => device.clone(),
+    };
+    match inner {
+        DispatchDevice::Cube(device @ CubeDevice::Wgpu(_)) => Some(device),
         _ => None,
     }
 }
@@ -96,12 +96,12 @@ pub(crate) fn can<const D: usize>(
         }
     }
     let device = x.device();
-    let Some(cube) = cube(&device).filter(|cube| matches!(cube, CubeDevice::Wgpu(_))) else {
-        return Err(Error::NotWgpu { norm: name, device });
+    let Some(cube) = wgpu_device(&device) else { return Err(Error::NotWgpu { norm: name, device: device.into() }) };
+    let Some(reached) = Reached::find(&cube) else {
+        return Err(Error::NotRegistered { norm: name, device: device.into() });
     };
-    let Some(reached) = Reached::find(&cube) else { return Err(Error::NotRegistered { norm: name, device }) };
     if reached.client.is_capturing() {
-        return Err(Error::Capturing { norm: name, device });
+        return Err(Error::Capturing { norm: name, device: device.into() });
     }
     reached.plan(norm, shape, None)?;
     Ok(())

@@ -14,15 +14,17 @@ pub enum Error {
         /// The norm.
         norm: &'static str,
         /// Where `x` is.
-        device: Device,
+        device: Box<Device>,
     },
     /// The tensor is on a wgpu device that burn made without this package.
-    #[error("{norm}: x is on {device:?}, which must be started by wgpu_norm_burn::init, or given to wgpu_norm_burn::register")]
+    #[error(
+        "{norm}: x is on {device:?}, which must be started by wgpu_norm_burn::init, or given to wgpu_norm_burn::register"
+    )]
     NotRegistered {
         /// The norm.
         norm: &'static str,
         /// Where `x` is.
-        device: Device,
+        device: Box<Device>,
     },
     /// burn records a graph on the device. It would not have what this package submits.
     #[error("{norm}: x is on {device:?}, which records a graph, and must not")]
@@ -30,7 +32,7 @@ pub enum Error {
         /// The norm.
         norm: &'static str,
         /// Where `x` is.
-        device: Device,
+        device: Box<Device>,
     },
     /// A tensor is of an element type that f32 cannot stand for.
     #[error("{norm}: {tensor} is of type {dtype:?}, but must be f32, f16, bf16 or flex32")]
@@ -79,11 +81,11 @@ pub enum Error {
 pub enum DeviceError {
     /// burn could not start the device. It cannot start one twice.
     #[error(transparent)]
-    Init(#[from] WgpuInitError),
+    Init(Box<WgpuInitError>),
     /// The device is none of wgpu.
     #[error("{device:?} is no wgpu device")]
     NotWgpu {
         /// The device.
-        device: Device,
+        device: Box<Device>,
     },
 }

@@ -18,6 +18,6 @@ mod run;
 pub use device::{init, register};
 pub use error::{DeviceError, Error};
 pub use modules::{
-    BatchNorm, BatchNormConfig, GroupNorm, GroupNormConfig, InstanceNorm, InstanceNormConfig, LayerNorm, LayerNormConfig,
-    RmsNorm, RmsNormConfig,
+    BatchNorm, BatchNormConfig, GroupNorm, GroupNormConfig, InstanceNorm, InstanceNormConfig, LayerNorm,
+    LayerNormConfig, RmsNorm, RmsNormConfig,
 };

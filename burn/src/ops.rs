@@ -7,7 +7,7 @@ use burn::backend::autodiff::grads::Gradients as Store;
 use burn::backend::autodiff::ops::{Backward, NodeGuard, Ops, OpsKind};
 use burn::backend::fusion::custom::TensorSpec;
 use burn::backend::tensor::FloatTensor;
-use burn::backend::{Autodiff, Backend, DType, ExtensionType, backend_extension};
+use burn::backend::{Autodiff, AutodiffBackend, Backend, DType, ExtensionType, backend_extension};
 use burn::tensor::Shape;
 use burn_cubecl::CubeBackend;
 
@@ -195,7 +195,8 @@ fn record<B: Backend + Normalize, C: CheckpointStrategy, const N: usize>(
     let beta = Maybe::new(beta.map(|tensor| tensor.into_primitive()));
     let (y, running) = match Gradient::<N>.prepare::<C>(parents).compute_bound().stateful() {
         OpsKind::Tracked(mut prepared) => {
-            let (x_node, gamma_node) = (prepared.checkpoint(&x), gamma.as_ref().map(|gamma| prepared.checkpoint(gamma)));
+            let (x_node, gamma_node) =
+                (prepared.checkpoint(&x), gamma.as_ref().map(|gamma| prepared.checkpoint(gamma)));
             let gamma = Maybe::new(gamma.map(|tensor| tensor.into_primitive()));
             // In eval mode, the running statistics are all that the backward pass needs.
             let (kept, save) = match (&running, norm.trains()) {
@@ -213,7 +214,7 @@ fn record<B: Backend + Normalize, C: CheckpointStrategy, const N: usize>(
             (prepared.finish(y), running)
         }
     };
-    let running = running.map(|tensor| <Autodiff<B, C> as burn::backend::AutodiffBackend>::from_inner(tensor));
+    let running = running.map(Autodiff::<B, C>::from_inner);
     Normalized { y, statistics: Maybe::Without, running }
 }
 

@@ -61,7 +61,8 @@ const TURNS: usize = 9;
 /// The median times of `burn` and `ours` by turns.
 fn by_turns(mut burn: impl FnMut() -> Duration, mut ours: impl FnMut() -> Duration) -> [Duration; 2] {
     // Shaders are compiled and tuned first.
-    (burn(), ours());
+    burn();
+    ours();
     let mut times: [Vec<Duration>; 2] = Default::default();
     for _ in 0..TURNS {
         times[0].push(burn());

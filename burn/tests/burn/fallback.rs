@@ -2,9 +2,11 @@
 
 use std::sync::Mutex;
 
+use burn::backend::DispatchDevice;
 use burn::module::Param;
 use burn::nn;
 use burn::tensor::{DType, Device, Tensor};
+use burn_cubecl::CubeDevice;
 use wgpu_norm_burn::{
     BatchNormConfig, DeviceError, Error, GroupNormConfig, InstanceNormConfig, LayerNormConfig, RmsNormConfig, init,
     register,
@@ -60,7 +62,8 @@ fn burns_modules_train_ours() {
     let (ours, burn) = (BatchNormConfig::new(6).init(&device), nn::BatchNormConfig::new(6).init(&device));
     let gradients = ours.forward(x.clone()).exp().sum().backward();
     let wanted = burn.forward(x).exp().sum().backward();
-    let [got, want] = [(&ours.gamma, &gradients), (&burn.gamma, &wanted)].map(|(gamma, of)| gamma.val().grad(of).unwrap());
+    let [got, want] =
+        [(&ours.gamma, &gradients), (&burn.gamma, &wanted)].map(|(gamma, of)| gamma.val().grad(of).unwrap());
     assert_eq!(values(got), values(want));
     assert_eq!(values(ours.running_mean.value_sync()), values(burn.running_mean.value_sync()));
 }
@@ -79,8 +82,11 @@ fn a_device_that_is_not_registered_is_named() {
 
 #[test]
 fn devices_are_refused_with_a_reason() {
-    let error = register(&other_device(), setup()).unwrap_err();
-    assert!(matches!(error, DeviceError::NotWgpu { .. }), "{error}");
+    let cuda = Device::new(DispatchDevice::Cube(CubeDevice::Cuda(Default::default())));
+    for device in [other_device(), cuda] {
+        let error = register(&device, setup()).unwrap_err();
+        assert!(matches!(error, DeviceError::NotWgpu { .. }), "{error}");
+    }
     // The tests' device has been started.
     let _ = device();
     let error = init(Device::wgpu_options()).unwrap_err();
@@ -157,7 +163,10 @@ fn each_reason_is_warned_of_once() {
     }
     let warnings = WARNINGS.lock().unwrap();
     let of_type = warnings.iter().filter(|warning| warning.contains("F64")).collect::<Vec<_>>();
-    assert_eq!(of_type, [
-        "RmsNorm: x is of type F64, but must be f32, f16, bf16 or flex32. burn's own module computes it, here and from now on."
-    ]);
+    assert_eq!(
+        of_type,
+        [
+            "RmsNorm: x is of type F64, but must be f32, f16, bf16 or flex32. burn's own module computes it, here and from now on."
+        ]
+    );
 }

@@ -251,10 +251,12 @@ pub struct Case {
     pub input: Input,
     pub forward: fn(&Input) -> [Given; 2],
     pub backward: fn(&Input, &Device) -> [Given; 2],
-    pub oracle: fn(&Input) -> (Forward, Backward),
+    pub oracle: Oracle,
     /// The oracle of a call without autodiff, if that is another.
-    pub eval: Option<fn(&Input) -> (Forward, Backward)>,
+    pub eval: Option<Oracle>,
 }
+
+type Oracle = fn(&Input) -> (Forward, Backward);
 
 /// A case from how its module is made, by ours and by burn, and its oracle.
 macro_rules! case {
@@ -341,9 +343,7 @@ fn batch_eval(input: &Input, axis: usize) -> (Forward, Backward) {
         |x, gamma, beta| {
             reference::batch_norm_eval(x, axis, mean.view(), variance.view(), Some(gamma), Some(beta), EPS)
         },
-        |x, dy, gamma| {
-            reference::batch_norm_eval_backward(x, dy, axis, mean.view(), variance.view(), Some(gamma), EPS)
-        },
+        |x, dy, gamma| reference::batch_norm_eval_backward(x, dy, axis, mean.view(), variance.view(), Some(gamma), EPS),
     )
 }
 
