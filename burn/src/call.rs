@@ -62,8 +62,11 @@ fn decided<const D: usize>(module: &impl Normalization, input: &Tensor<D>) -> Re
     Ok(call)
 }
 
-/// Warns of each kind of reason once.
+/// Warns of each kind of reason once. What is wrong for burn as well, it says itself.
 fn warn(error: &Error) {
+    if matches!(error, Error::Shape { .. } | Error::Parameter { .. } | Error::Affine { .. }) {
+        return;
+    }
     static WARNED: LazyLock<Mutex<HashSet<Discriminant<Error>>>> = LazyLock::new(Mutex::default);
     if WARNED.lock().unwrap_or_else(PoisonError::into_inner).insert(discriminant(error)) {
         log::warn!("{error}. burn's own module computes it, here and from now on.");

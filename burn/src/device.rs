@@ -72,7 +72,7 @@ fn wgpu_device(device: &Device) -> Option<CubeDevice> {
     }
 }
 
-/// Decides whether this package computes `norm` of `x`, before anything is done: on the device, with gamma and beta of
+/// Decides whether this package computes `norm` of `x`, before anything is done: on the device, with parameters of
 /// `length`, and with all tensors of types that f32 can stand for.
 pub(crate) fn can<const D: usize>(
     norm: &Norm,
@@ -85,6 +85,12 @@ pub(crate) fn can<const D: usize>(
     let shape = shape.as_slice();
     if shape.get(norm.axis) != Some(&length) {
         return Err(Error::Shape { norm: name, shape: shape.to_vec(), axis: norm.axis, length });
+    }
+    for &(tensor, value) in parameters {
+        let [given] = value.dims();
+        if given != length {
+            return Err(Error::Parameter { norm: name, tensor, given, length });
+        }
     }
     if shape.contains(&0) {
         return Err(Error::Empty { norm: name, shape: shape.to_vec() });

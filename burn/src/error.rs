@@ -56,6 +56,18 @@ pub enum Error {
         /// What its length must be.
         length: usize,
     },
+    /// A parameter is of another length than the axis it runs along.
+    #[error("{norm}: {tensor} has length {given}, but must have {length}")]
+    Parameter {
+        /// The norm.
+        norm: &'static str,
+        /// The parameter, or the running statistic.
+        tensor: &'static str,
+        /// Its length.
+        given: usize,
+        /// What its length must be.
+        length: usize,
+    },
     /// The module is affine, but lacks gamma or beta.
     #[error("{norm}: affine is set, so gamma and beta must be there")]
     Affine {

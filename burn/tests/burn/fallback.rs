@@ -113,6 +113,9 @@ fn bad_input_has_typed_errors() {
     let error = norm.try_forward(rows(&device)).unwrap_err();
     assert!(matches!(error, Error::Spec(_)), "{error}");
     norm.num_groups = 2;
+    norm.beta = Some(Param::from_tensor(tensor(&[0.0; 8], [8], &device)));
+    let error = norm.try_forward(rows(&device)).unwrap_err();
+    assert_eq!(error.to_string(), "GroupNorm: beta has length 8, but must have 16");
     norm.beta = None;
     let error = norm.try_forward(rows(&device)).unwrap_err();
     assert!(matches!(error, Error::Affine { norm: "GroupNorm" }), "{error}");
