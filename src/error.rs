@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use crate::element::Element;
+
 /// A specification is invalid, or cannot run with the capabilities of the device.
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
 #[non_exhaustive]
@@ -33,6 +35,18 @@ pub enum SpecError {
         shape: Vec<usize>,
         /// What was given.
         normalized_shape: Vec<usize>,
+    },
+    /// Tensors have a type that they cannot have beside that of `x`.
+    #[error("{norm}: stored as {is} are {tensors}, but they must be f32, or {x} as x is")]
+    Storage {
+        /// The norm.
+        norm: &'static str,
+        /// Which tensors.
+        tensors: &'static str,
+        /// Their type.
+        is: Element,
+        /// The type of `x`.
+        x: Element,
     },
     /// The channel axis is not an axis of the input.
     #[error("{norm}: channel_axis is {channel_axis} but must be in -{rank} to {last} for shape {}", Dims(.shape), rank = .shape.len(), last = .shape.len().saturating_sub(1))]
@@ -220,6 +234,30 @@ pub enum BindError {
         offset: u64,
         /// What the offset must be a multiple of.
         alignment: u64,
+    },
+    /// A tensor was given as numbers of another type than the norm stores it as.
+    #[error("{tensor}: given as {is}, but the norm stores it as {must}")]
+    Element {
+        /// The tensor.
+        tensor: &'static str,
+        /// Its type.
+        is: Element,
+        /// The type that it must have.
+        must: Element,
+    },
+    /// Two results of 16-bit elements share their words of four bytes with others in different ways.
+    #[error(
+        "{tensor}: its offset is {offset} bytes and that of {other} {other_offset}, but both must be multiples of 4, or neither"
+    )]
+    Halves {
+        /// The tensor.
+        tensor: &'static str,
+        /// Where it starts, in bytes.
+        offset: u64,
+        /// The other.
+        other: &'static str,
+        /// Where that starts.
+        other_offset: u64,
     },
     /// A buffer lacks the usage `STORAGE`.
     #[error("{tensor}: its buffer has usage {usage:?} but must have STORAGE")]

@@ -156,7 +156,7 @@ pub use backward::Backward;
 pub use block::{AffineIndex, Block};
 #[cfg(feature = "cpu")]
 pub use cpu::Cpu;
-pub use element::Element;
+pub use element::{Element, Storage};
 #[cfg(feature = "cpu")]
 pub use engine::Engine;
 pub use error::{BindError, Error, LayerError, RunError, SpecError};
@@ -168,7 +168,9 @@ pub use gpu::{
 #[doc(hidden)]
 pub use gpu::{expect_listed, planned_shaders};
 pub use moments::Moments;
-pub use norm::{BatchNorm, DEFAULT_EPS, GroupNorm, InstanceNorm, LayerNorm, LpNorm, MeanVarianceNorm, Norm, RmsNorm};
+pub use norm::{
+    BatchNorm, DEFAULT_EPS, GroupNorm, InstanceNorm, LayerNorm, LpNorm, MeanVarianceNorm, Norm, RmsNorm, Stored,
+};
 pub use problem::{Momentum, VarianceEstimator};
 pub use statistics::Merged;
 

@@ -3,6 +3,7 @@
 
 use crate::backward::Backward;
 use crate::block::{AffineIndex, Block};
+use crate::element::Storage;
 use crate::error::SpecError;
 
 /// Whether the mean is subtracted.
@@ -86,6 +87,7 @@ pub struct Problem {
     /// Whether a residual can be added to `x` first.
     pub(crate) residual: bool,
     pub(crate) source: Source,
+    pub(crate) storage: Storage,
     pub(crate) eps: f32,
     pub(crate) weight_offset: f32,
 }

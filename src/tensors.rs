@@ -2,7 +2,7 @@
 //! overwrite which.
 
 use crate::backward::Backward;
-use crate::element::Element;
+use crate::element::{Element, Storage};
 use crate::error::BindError;
 use crate::problem::{Centering, Problem, Source, Task, count};
 
@@ -54,20 +54,18 @@ pub(crate) enum Cell {
 pub(crate) const QUAD_BYTES: u64 = 4 * Cell::Element.bytes();
 
 impl Cell {
-    /// Numbers of one cell, and bytes of each.
-    const fn size(self) -> (u64, u64) {
+    /// Numbers of one cell.
+    const fn numbers(self) -> u64 {
         match self {
-            Self::Element | Self::Parameter | Self::Number => (1, Element::F32.size()),
-            Self::Count => (1, 4),
-            Self::Pair => (2, 4),
-            Self::Record => (4, 4),
+            Self::Element | Self::Parameter | Self::Number | Self::Count => 1,
+            Self::Pair => 2,
+            Self::Record => 4,
         }
     }
 
-    /// Bytes of one cell, which tensors start at multiples of.
+    /// Bytes of one cell where numbers are of four.
     pub(crate) const fn bytes(self) -> u64 {
-        let (numbers, bytes) = self.size();
-        numbers * bytes
+        4 * self.numbers()
     }
 }
 
@@ -273,9 +271,26 @@ pub(crate) fn shape(problem: &Problem, role: Role) -> &[usize] {
     }
 }
 
+/// The type of a tensor's numbers.
+pub(crate) fn element(problem: &Problem, role: Role) -> Element {
+    let Storage { x, y, gradients, parameters } = problem.storage;
+    match role {
+        Role::X | Role::Residual | Role::ResidualOut => x,
+        Role::Y => y,
+        Role::GradOutput | Role::GradInput | Role::GradResidual => gradients,
+        Role::Weight | Role::Bias => parameters,
+        _ => Element::F32,
+    }
+}
+
+/// Bytes of what one index of a tensor is, which it starts at a multiple of.
+pub(crate) fn cell_bytes(problem: &Problem, role: Role) -> u64 {
+    role.cell().numbers() * element(problem, role).size()
+}
+
 /// Bytes of a tensor of the user.
 pub(crate) fn bytes(problem: &Problem, role: Role) -> u64 {
-    count(shape(problem, role)) * role.cell().size().1
+    count(shape(problem, role)) * element(problem, role).size()
 }
 
 /// Whether a plan for `problem` can be given a tensor.

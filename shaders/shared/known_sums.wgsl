@@ -1,6 +1,6 @@
 // The sums of g and of g * xhat over this lane's packs of a tile, whose statistics are known. They run in
 // chains of 16, chains of 16 chains, and so once more, as in held_statistics.wgsl.
-//# use shared/statistics, shared/rows, shared/upstream, <hold>, <gradients>, <affine>, <element>
+//# use shared/statistics, shared/rows, shared/upstream, <hold>, <gradients>, <affine>
 fn known_sums(base: u32, s: u32, length: u32, statistics: Statistics) -> vec2<f32> {
     let center = center_of(statistics);
     var sum1 = Pack(0.0);

@@ -74,9 +74,10 @@ struct Params {
     // Rows for sums of parameters: teams of lanes, and rows that each takes one after the other.
     teams: u32,
     rounds: u32,
+    // By pairs: whether the first element is the upper half of its word.
+    odd: u32,
     // To a multiple of 16 bytes, as OpenGL wants it.
     pad_0: u32,
-    pad_1: u32,
 }
 
 @group(0) @binding(0) var<uniform> params: Params;
@@ -95,6 +96,8 @@ const L2: u32 = 2u;
 const L1: u32 = 3u;
 // True where the compiler may reassociate (x - shift) - delta: see `opaque_pack`.
 override hide_subtractions: bool = false;
+// Whether 16-bit elements are bf16, and not f16.
+override bfloat: bool = false;
 // Rows: neighbouring packs of a tile that fall to one lane.
 override span: u32 = 1u;
 // True where every lane has all of its packs, so that none need be counted.

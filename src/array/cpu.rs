@@ -5,8 +5,11 @@ use super::transfer::Fetched;
 use super::{Gradients, Inputs, Outputs, Role};
 use crate::backward::Backward;
 use crate::cpu::{Cpu, Operands, Plan};
+use crate::element::Element;
 use crate::error::{BindError, Error};
 use crate::norm::Norm;
+use crate::problem::Problem;
+use crate::tensors::element;
 
 impl Cpu {
     /// Runs `norm` on slices in row-major order.
@@ -95,23 +98,49 @@ impl Plan {
     pub(super) fn dispatch(&self, inputs: &Inputs<&[f32]>, results: &[Role]) -> Result<Fetched, BindError> {
         let mut batches = inputs.batches;
         let mut fetched = Fetched::start(self.problem(), inputs, results);
-        let mut operands = inputs.operands();
+        let rounded = inputs.rounded(self.problem());
+        let mut operands = inputs.operands(&rounded);
         for (role, result) in fetched.iter_mut() {
             operands = operands.write(role, result);
         }
         if let Some(batches) = &mut batches {
             operands = operands.num_batches_tracked(batches);
         }
-        self.run(operands)?;
+        self.run_in_f32(operands)?;
+        fetched.iter_mut().for_each(|(role, values)| round(self.problem(), role, values));
         fetched.count(batches);
         Ok(fetched)
     }
 }
 
+/// To what is stored of a tensor.
+fn round(problem: &Problem, role: Role, values: &mut [f32]) {
+    let element = element(problem, role);
+    if element != Element::F32 {
+        values.iter_mut().for_each(|v| *v = element.rounded(*v));
+    }
+}
+
 impl<'a> Inputs<&'a [f32]> {
+    /// What is given of tensors that are stored in 16 bits, rounded to what is stored.
+    fn rounded(&self, problem: &Problem) -> [Option<Vec<f32>>; Role::GIVEN] {
+        let mut all: [Option<Vec<f32>>; Role::GIVEN] = Default::default();
+        for (role, values) in Role::given().zip(&mut all).filter(|&(role, _)| element(problem, role) != Element::F32) {
+            *values = self.get(role).map(|given| given.to_vec());
+            values.iter_mut().for_each(|values| round(problem, role, values));
+        }
+        all
+    }
+
     /// What is given, to be read.
-    fn operands(&self) -> Operands<'a> {
-        let given = Role::given().filter_map(|role| Some((role, *self.get(role)?)));
+    fn operands<'b>(&self, rounded: &'b [Option<Vec<f32>>; Role::GIVEN]) -> Operands<'b>
+    where
+        'a: 'b,
+    {
+        let given = Role::given().zip(rounded).filter_map(|(role, rounded)| {
+            let given: &'b [f32] = self.get(role)?;
+            Some((role, rounded.as_deref().unwrap_or(given)))
+        });
         given.fold(Operands::default(), |operands, (role, values)| operands.read(role, values))
     }
 }

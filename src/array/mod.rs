@@ -19,7 +19,8 @@ use crate::tensors::Role;
 use crate::tensors::{presence, shape};
 
 /// The input tensors of one call, and which optional results to return. `T` is `&[f32]`, in row-major order, or an
-/// `ndarray` view.
+/// `ndarray` view. Where the norm [stores](crate::Norm::stored_as) a tensor in 16 bits, its values are rounded to that type on the way
+/// to the device, and come back as f32.
 ///
 /// [`Operands`](crate::Operands) gives the shapes.
 #[derive(Debug, Clone, Copy)]

@@ -1,6 +1,9 @@
 //! Up to the device, through a plan, and back.
 
+use std::borrow::Cow;
+
 use super::{Gradients, Inputs, Outputs};
+use crate::element::Element;
 use crate::error::{Error, RunError};
 use crate::gpu::Gpu;
 use crate::gpu::bind::{Operands, View, fill};
@@ -8,7 +11,7 @@ use crate::gpu::mapped::Mapped;
 use crate::gpu::plan::Plan;
 use crate::gpu::scope::{Scopes, is_lost, wait};
 use crate::problem::{Problem, count};
-use crate::tensors::{QUAD_BYTES, Role, bytes as bytes_of, shape};
+use crate::tensors::{QUAD_BYTES, Role, bytes as bytes_of, element, shape};
 
 /// What came back.
 pub(super) struct Fetched([Option<Vec<f32>>; Role::GIVEN]);
@@ -71,27 +74,27 @@ impl Gpu {
         let batches = inputs.batches.map(|batches| [batches]);
         let mut buffers: [Option<wgpu::Buffer>; Role::GIVEN] = Default::default();
         for role in Role::given() {
-            let bytes: Option<&[u8]> = match (role, &batches) {
-                (Role::Batches, Some(batches)) => Some(bytemuck::cast_slice(batches)),
-                _ => inputs.get(role).map(|values| bytemuck::cast_slice(values)),
+            let bytes: Option<Cow<'_, [u8]>> = match (role, &batches) {
+                (Role::Batches, Some(batches)) => Some(Cow::Borrowed(bytemuck::cast_slice(batches))),
+                _ => inputs.get(role).map(|values| element(problem, role).bytes_of(values)),
             };
             // The uploaded copy of x is ours to overwrite, and so is that of the residual.
             let place = match role {
-                Role::Y => buffers[Role::X as usize].clone(),
+                Role::Y if element(problem, Role::Y) == element(problem, Role::X) => buffers[Role::X as usize].clone(),
                 Role::ResidualOut if results.contains(&role) => buffers[Role::Residual as usize].clone(),
                 _ => None,
             };
             buffers[role as usize] = match place {
                 Some(place) => Some(place),
                 None if bytes.is_some() || results.contains(&role) => {
-                    let mut size = bytes_of(problem, role);
+                    let mut size = bytes_of(problem, role).next_multiple_of(4);
                     if role == Role::X {
                         // Its last elements can then be read four at a time, however many there are.
                         let quads = size.next_multiple_of(QUAD_BYTES);
                         size = quads.min(self.context().capabilities().max_buffer);
                     }
                     let usage = wgpu::BufferUsages::STORAGE | wgpu::BufferUsages::COPY_SRC;
-                    Some(self.buffer(role.name(), size, usage, bytes).await?)
+                    Some(self.buffer(role.name(), size, usage, bytes.as_deref()).await?)
                 }
                 None => None,
             };
@@ -108,7 +111,11 @@ impl Gpu {
         let named: Vec<_> = sources.iter().map(|&(_, name, source)| (name, source)).collect();
         let values = self.submit(|encoder| bound.record(&mut encoder.begin_compute_pass(&Default::default())), &named);
         let mut fetched = Fetched(Default::default());
-        for ((role, ..), mut values) in sources.into_iter().zip(values.await?) {
+        for ((role, ..), values) in sources.into_iter().zip(values.await?) {
+            let mut values = match element(problem, role) {
+                Element::F32 => values,
+                short => short.values_of(bytemuck::cast_slice(&values)),
+            };
             values.truncate(count(shape(problem, role)) as usize);
             fetched.0[role as usize] = Some(values);
         }

@@ -39,9 +39,11 @@ use std::sync::Arc;
 pub use operands::Operands;
 
 use crate::backward::Backward;
+use crate::element::Element;
 use crate::error::{BindError, SpecError};
 use crate::norm::Norm;
 use crate::problem::{Problem, Task};
+use crate::tensors::{Role, element};
 use parallel::Scratch;
 use simd::Level;
 
@@ -175,9 +177,20 @@ impl Plan {
     ///
     /// # Errors
     ///
-    /// [`BindError`] if a tensor is missing, has the wrong length, is not one that the plan takes, or is written but was given
+    /// [`BindError`] if a tensor is missing, has the wrong length or type, is not one that the plan takes, or is written but was given
     /// to be read.
     pub fn run(&self, operands: Operands<'_>) -> Result<(), BindError> {
+        let short = Role::given().find(|&role| element(&self.problem, role) != Element::F32 && operands.has(role));
+        match short {
+            Some(role) => {
+                Err(BindError::Element { tensor: role.name(), is: Element::F32, must: element(&self.problem, role) })
+            }
+            None => self.run_in_f32(operands),
+        }
+    }
+
+    /// As if all tensors were stored in f32.
+    pub(crate) fn run_in_f32(&self, operands: Operands<'_>) -> Result<(), BindError> {
         operands.check(&self.problem)?;
         match self.problem.task {
             Task::Forward | Task::Moments | Task::FromMoments { .. } | Task::FromStatistics => {

@@ -208,6 +208,10 @@ impl<'a> Operands<'a> {
         self
     }
 
+    pub(super) fn has(&self, role: Role) -> bool {
+        !matches!(self.tensors[role as usize], Tensor::None)
+    }
+
     /// Refuses what does not fit the problem.
     pub(super) fn check(&self, problem: &Problem) -> Result<(), BindError> {
         if let Some(role) = self.twice {
@@ -215,7 +219,7 @@ impl<'a> Operands<'a> {
         }
         presence(problem, |role| match role {
             Role::Batches => self.batches.is_some(),
-            role => !matches!(self.tensors[role as usize], Tensor::None),
+            role => self.has(role),
         })?;
         for role in Role::given() {
             let length = match &self.tensors[role as usize] {

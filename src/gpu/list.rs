@@ -6,6 +6,7 @@ use std::sync::LazyLock;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use crate::backward::Backward;
+use crate::element::{Element, Storage};
 use crate::error::SpecError;
 use crate::gpu::bind::{Expected, shaders};
 use crate::gpu::plan::{Capabilities, Plan, Tuning};
@@ -68,8 +69,10 @@ pub fn expect_listed() {
 
 /// Holds a shader that is about to be compiled against the list, if that was asked for.
 pub(crate) fn check_listed(choice: &Choice) {
-    static CHOICES: LazyLock<BTreeSet<Choice>> = LazyLock::new(|| LISTED.values().map(|(v, _)| v.choice).collect());
-    assert!(!EXPECT_LISTED.load(Ordering::Relaxed) || CHOICES.contains(choice), "no listed shader is {choice:?}");
+    static CHOICES: LazyLock<BTreeSet<Choice>> =
+        LazyLock::new(|| LISTED.values().map(|(v, _)| v.choice.in_f32()).collect());
+    let choice = choice.in_f32();
+    assert!(!EXPECT_LISTED.load(Ordering::Relaxed) || CHOICES.contains(&choice), "no listed shader is {choice:?}");
 }
 
 /// Devices that differ in what plans go by, how plans are chosen there, and whether tensors start at multiples of 16 bytes.
@@ -104,6 +107,13 @@ fn widths() -> impl Iterator<Item = usize> {
 
 /// Columns, one for each number of neighbours that fall to a lane.
 const COLUMNS: [usize; 14] = [1, 2, 3, 5, 7, 8, 12, 16, 20, 32, 64, 96, 256, 320];
+
+/// How tensors are stored: one 16-bit type stands for both, which a constant tells apart.
+static STORED: LazyLock<[Storage; 4]> = LazyLock::new(|| {
+    let short = Storage::new(Element::F16);
+    let mixed = short.output(Element::F32).gradients(Element::F32);
+    [Storage::default(), short, short.parameters(Element::F16), mixed]
+});
 
 fn norms() -> Result<Vec<Box<dyn Norm>>, SpecError> {
     let mut norms: Vec<Box<dyn Norm>> = Vec::new();
@@ -177,13 +187,15 @@ fn tensors(problem: &Problem, every_set: bool) -> Vec<Expected> {
     sets.iter().map(|expected| expected.taken_by(problem)).collect()
 }
 
-/// Which sets of tensors are bound decides accessors, and how much a lane holds other text: every set is held against the first
-/// shader of each kind alone.
+/// Which sets of tensors are bound decides accessors, and so does how they are stored; how much a lane holds is other text: every set,
+/// and every storage, is held against the first shader of each kind alone.
 fn list() -> BTreeMap<String, (Variant, Constants)> {
     let (devices, norms) = (devices(), norms().unwrap_or_default());
     let (mut choices, mut kinds) = (BTreeSet::new(), BTreeSet::new());
     let mut listed = BTreeMap::new();
-    for problem in norms.iter().flat_map(|norm| problems(norm.as_ref())) {
+    let stored = |problem: Problem| STORED.clone().map(|storage| Problem { storage, ..problem.clone() });
+    for problem in norms.iter().flat_map(|norm| problems(norm.as_ref())).flat_map(stored) {
+        let plain = problem.storage.short().is_none();
         for (capabilities, tuning, quads) in &devices {
             let Ok(plan) = Plan::aligned(problem.clone(), capabilities, *tuning, *quads) else { continue };
             let residual = takes(&problem, Role::Residual);
@@ -191,11 +203,11 @@ fn list() -> BTreeMap<String, (Variant, Constants)> {
             for pass in plan.passes() {
                 let choice = pass.choice(residual);
                 let kind = Choice { hold: Hold::None, reduction: Reduction::Alone, together: 1, ..choice };
-                new_choice |= choices.insert((choice, pass.without));
+                new_choice |= plain && choices.insert((choice, pass.without));
                 new_kind |= kinds.insert((kind, pass.without, pass.in_place_of));
             }
             if new_choice || new_kind {
-                for expected in tensors(&problem, new_kind) {
+                for expected in tensors(&problem, new_kind && plain) {
                     let most = capabilities.max_storage_buffers as usize;
                     let shaders = shaders(&plan, expected).filter(|(variant, _)| variant.tensors.len() <= most);
                     listed.extend(shaders.map(|(variant, constants)| (variant.name(), (variant, constants))));
@@ -219,7 +231,8 @@ impl Variant {
     /// The kernel, what is in its slots, and the tensors: those that are read, those that are written, and those that another's
     /// binding is in the place of.
     fn name(&self) -> String {
-        let Choice { kernel, width, hold, affine, statistics, keep, reduction, residual: _, together } = self.choice;
+        let Choice { kernel, width, hold, affine, statistics, keep, reduction, residual: _, together, halves } =
+            self.choice;
         let hold = match hold {
             Hold::Registers(items) => format!("-registers{items}"),
             Hold::Chunks(items) => format!("-chunks{items}"),
@@ -242,7 +255,8 @@ impl Variant {
         let (read, written) = (bound(Access::Read), bound(Access::ReadWrite));
         let through: String =
             self.through.iter().map(|(of, by)| format!("-{}_in_{}", of.shader_name(), by.shader_name())).collect();
-        format!("{kernel}-{width}{hold}{slots}-{reduction}-from{read}-to{written}{through}")
+        let halves = halves.name();
+        format!("{kernel}-{width}{hold}{slots}-{reduction}{halves}-from{read}-to{written}{through}")
     }
 }
 

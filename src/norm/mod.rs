@@ -9,6 +9,7 @@ mod layer;
 mod lp;
 mod mvn;
 mod rms;
+mod stored;
 
 pub use batch::BatchNorm;
 pub use group::GroupNorm;
@@ -17,8 +18,10 @@ pub use layer::LayerNorm;
 pub use lp::LpNorm;
 pub use mvn::MeanVarianceNorm;
 pub use rms::RmsNorm;
+pub use stored::Stored;
 
 use crate::block::{AffineIndex, Block};
+use crate::element::Storage;
 use crate::error::SpecError;
 use crate::problem::{Centering, Problem, Scaling, Source, Task, check_shape, count};
 
@@ -42,6 +45,53 @@ pub trait Norm: sealed::Lower + Send + Sync {
     /// The shape of `mean` and `rstd`, one value per group: `[N, G]` for group norm, `[N, C]` for instance norm, `[C]` for
     /// batch norm. For all others, the shape of `x` with the reduced axes as 1.
     fn statistics_shape(&self) -> Vec<usize>;
+
+    /// This norm on tensors of other types than f32: an [`Element`](crate::Element) for all of the size of `x`, or a
+    /// [`Storage`].
+    ///
+    /// ```
+    /// # fn main() -> Result<(), wgpu_norm::Error> {
+    /// use wgpu_norm::{Element, Gpu, Inputs, LayerNorm, Norm};
+    ///
+    /// let gpu = Gpu::new_blocking()?;
+    /// let norm = LayerNorm::new(&[1, 4], &[4])?.stored_as(Element::F16);
+    /// // Slices are f32 and rounded on their way to the device; of buffers only the bytes count.
+    /// let out = gpu.run_blocking(&norm, Inputs::new(&[1.0, 2.0, 3.0, 4.0][..]))?;
+    /// assert_eq!(out.y[3], 1.3417969);
+    /// # Ok(())
+    /// # }
+    /// ```
+    fn stored_as(self, storage: impl Into<Storage>) -> Stored<Self>
+    where
+        Self: Sized,
+    {
+        Stored::new(self, storage.into())
+    }
+}
+
+/// A norm chosen at run time.
+impl<N: Norm + ?Sized> Norm for Box<N> {
+    fn name(&self) -> &'static str {
+        (**self).name()
+    }
+
+    fn shape(&self) -> &[usize] {
+        (**self).shape()
+    }
+
+    fn parameter_shape(&self) -> Vec<usize> {
+        (**self).parameter_shape()
+    }
+
+    fn statistics_shape(&self) -> Vec<usize> {
+        (**self).statistics_shape()
+    }
+}
+
+impl<N: Norm + ?Sized> sealed::Lower for Box<N> {
+    fn lower(&self) -> Result<Problem, SpecError> {
+        (**self).lower()
+    }
 }
 
 pub(crate) mod sealed {
@@ -82,6 +132,7 @@ fn problem(norm: &dyn Norm, block: Block, index: AffineIndex, eps: f32) -> Resul
         affine: true,
         residual: false,
         source: Source::Batch,
+        storage: Storage::default(),
         // -0 becomes 0: shaders compare its bits.
         eps: eps + 0.0,
         weight_offset: 0.0,

@@ -79,6 +79,8 @@ pub use rms::{rms_norm, rms_norm_backward};
 
 use ndarray::{ArrayD, ArrayView1, ArrayViewD, Axis, Zip};
 
+use crate::element::Element;
+
 /// The largest `|error| / scale` that the library promises of its results, but for errors of less than the smallest normal
 /// f32.
 pub const TOLERANCE: f64 = 4e-6;
@@ -140,12 +142,28 @@ pub fn largest_error(
     want: ArrayViewD<'_, f64>,
     scale: ArrayViewD<'_, f64>,
 ) -> Option<Deviation> {
+    largest_error_of(Element::F32, got, want, scale)
+}
+
+/// [`largest_error`] of what was stored as `element`: from the error half a unit in the last place of the wanted value is taken, which
+/// is what one rounding may do, and an infinity is right where a value within [`TOLERANCE`]` * scale` rounds to it. Of f32, whose
+/// rounding the tolerance covers, nothing is taken.
+///
+/// # Panics
+///
+/// If the shapes differ.
+pub fn largest_error_of(
+    element: Element,
+    got: ArrayViewD<'_, f32>,
+    want: ArrayViewD<'_, f64>,
+    scale: ArrayViewD<'_, f64>,
+) -> Option<Deviation> {
     assert_eq!(got.shape(), want.shape(), "got and want differ in shape");
     assert_eq!(scale.shape(), want.shape(), "scale and want differ in shape");
     let mut worst: Option<(usize, Deviation)> = None;
     for (position, ((&got, &want), &scale)) in got.iter().zip(&want).zip(&scale).enumerate() {
         let got = f64::from(got);
-        let (absolute, relative) = distance(got, want, scale);
+        let (absolute, relative) = distance(element, got, want, scale);
         if worst.as_ref().is_none_or(|(_, w)| relative > w.relative) {
             let index = Vec::new();
             worst = Some((position, Deviation { absolute, relative, index, got, want }));
@@ -155,13 +173,15 @@ pub fn largest_error(
 }
 
 /// `|got - want|`, as it is and over `scale`; never NaN.
-fn distance(got: f64, want: f64, scale: f64) -> (f64, f64) {
-    if got == f64::from(want as f32) || (got.is_nan() && want.is_nan()) {
+fn distance(element: Element, got: f64, want: f64, scale: f64) -> (f64, f64) {
+    let beyond = want.abs() + TOLERANCE * scale >= element.overflow();
+    let overflows = element != Element::F32 && beyond && got == f64::INFINITY.copysign(want);
+    if overflows || got == f64::from(want as f32) || (got.is_nan() && want.is_nan()) {
         return (0.0, 0.0);
     }
     let or_infinite = |v: f64| if v.is_nan() { f64::INFINITY } else { v };
     let absolute = or_infinite((got - want).abs());
-    let more = absolute - f64::from(f32::MIN_POSITIVE);
+    let more = absolute - element.rounding(want) - f64::from(f32::MIN_POSITIVE);
     (absolute, if more > 0.0 { or_infinite(more / scale) } else { 0.0 })
 }
 

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 use wgpu_norm::ndarray::{ArrayD, Dimension};
-use wgpu_norm::{Backward, BatchNorm, Inputs, Momentum, VarianceEstimator, reference};
+use wgpu_norm::{Backward, BatchNorm, Inputs, Momentum, Storage, VarianceEstimator, reference};
 
 use crate::support::{Case, Gradient, Kind, engines};
 
@@ -92,6 +92,7 @@ fn cases(norm: &str, line: &Line) -> Vec<(Case, usize)> {
         let of = |value: f32| Some(ArrayD::from_elem(&parameters[..], value));
         let eval = norm == "Eval";
         let case = Case {
+            storage: Storage::default(),
             kind,
             eps,
             x: ArrayD::from_shape_fn(&shape[..], |index| x[index[along]] as f32),

@@ -15,6 +15,7 @@ mod example_programs;
 mod examples;
 mod extremes;
 mod golden;
+mod halves;
 #[cfg(feature = "safetensors")]
 mod lost;
 mod misuse;

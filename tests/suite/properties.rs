@@ -12,7 +12,9 @@ use proptest::sample::select;
 use proptest::test_runner::{TestError, TestRunner};
 use wgpu_norm::ndarray::{ArrayD, ArrayViewD, Axis, Dimension, IxDyn, Slice};
 use wgpu_norm::reference::{self, Forward};
-use wgpu_norm::{BatchNorm, Gpu, Inputs, LpNorm, MeanVarianceNorm, Momentum, Norm, SpecError, VarianceEstimator};
+use wgpu_norm::{
+    BatchNorm, Gpu, Inputs, LpNorm, MeanVarianceNorm, Momentum, Norm, SpecError, Storage, VarianceEstimator,
+};
 
 use crate::buffers::{Arena, Call, Layout, Slot, UNWRITTEN, bits, run};
 use crate::support::random::{Device, MOST_ELEMENTS, config, devices, kind, refused, shapes};
@@ -289,7 +291,8 @@ impl<'a> Trial<'a> {
             let std = data.normal(&parameter_shape, 0.0, spec.x.std);
             std.mapv(|v| if v.abs() < 0.02 * spec.x.std { 0.0 } else { v * v })
         });
-        let case = Case { kind: *kind, eps: *eps, x, weight, bias, running_mean, running_var };
+        let case =
+            Case { kind: *kind, eps: *eps, x, weight, bias, running_mean, running_var, storage: Storage::default() };
         let want = case.oracle();
         Some(Self { spec, norm: spec.norm(), case, x_once, want })
     }

@@ -1,6 +1,6 @@
 // The sums of dy and of dy * xhat down each column of a row tile, where the statistics are known. Sums run in chains of 16
 // rows, and then of chains.
-//# use shared/column_groups, <source>, <statistics>, <epilogue>, <element>
+//# use shared/column_groups, <source>, <statistics>, <epilogue>
 const BY_COLUMN: u32 = 0u;
 const BY_ROW: u32 = 1u;
 

@@ -1,6 +1,6 @@
 // Each lane holds a few packs of x at a time. Where the statistics are not known yet, the sums of g times the centred
 // element are taken around each chunk's centre, and move along when chunks are merged: as Chan's update, for a covariance.
-//# use shared/gradients, shared/group_statistics, shared/sum_lanes, shared/merge_lanes, shared/known_sums, slots/gradients/none, <hold>, <affine>, <statistics>, <element>
+//# use shared/gradients, shared/group_statistics, shared/sum_lanes, shared/merge_lanes, shared/known_sums, slots/gradients/none, <hold>, <affine>, <statistics>
 // The sums of g and g * (x - centre), from around p's centre to around q's.
 fn moved(p: Partial, sums: vec2<f32>, q: Partial) -> vec2<f32> {
     if p.count == 0.0 {

@@ -1,5 +1,5 @@
 // Packs of g are formed anew when they are needed.
-//# use shared/upstream, <element>
+//# use shared/upstream
 fn gradient_keep(i: u32, beneath: Pack, g: Pack) {
 }
 

@@ -1,9 +1,12 @@
 //! What a user can get wrong about tensors, checked on the host before wgpu sees any of it.
 
+use std::ops::Range;
+
 use super::operands::{Operands, View};
+use crate::element::Element;
 use crate::error::BindError;
 use crate::problem::{Problem, Task};
-use crate::tensors::{Role, bytes, is_written, presence};
+use crate::tensors::{Role, bytes, cell_bytes, element, is_written, presence};
 
 /// Refuses operands of another kind of pass.
 fn direction(problem: &Problem, operands: &Operands<'_>) -> Result<(), BindError> {
@@ -31,18 +34,18 @@ pub(super) fn operands(problem: &Problem, operands: &Operands<'_>) -> Result<(),
     presence(problem, |role| operands.get(role).is_some())?;
     let given = || Role::given().filter_map(|role| Some((role, operands.get(role)?)));
     for (role, view) in given() {
-        fits(role, view, bytes(problem, role))?;
+        fits(role, view, bytes(problem, role), cell_bytes(problem, role))?;
     }
+    halves(problem, operands)?;
     for (role, view) in given().filter(|&(role, _)| is_written(problem, role)) {
         for (other, other_view) in given().filter(|&(other, _)| other != role) {
-            let may_coincide = role.may_overwrite().contains(&other);
+            let may_coincide =
+                role.may_overwrite().contains(&other) && element(problem, role) == element(problem, other);
             if may_coincide && operands.coincide(role, other) {
                 continue;
             }
-            let (start, other_start) = (view.offset, other_view.offset);
-            let apart = view.buffer != other_view.buffer
-                || start + bytes(problem, role) <= other_start
-                || other_start + bytes(problem, other) <= start;
+            let (own, others) = (words(view, bytes(problem, role)), words(other_view, bytes(problem, other)));
+            let apart = view.buffer != other_view.buffer || own.end <= others.start || others.end <= own.start;
             if !apart {
                 return Err(BindError::Overlap { written: role.name(), other: other.name(), may_coincide });
             }
@@ -51,18 +54,38 @@ pub(super) fn operands(problem: &Problem, operands: &Operands<'_>) -> Result<(),
     Ok(())
 }
 
-fn fits(role: Role, view: View<'_>, needs: u64) -> Result<(), BindError> {
+/// The bytes of all words that a tensor of `length` bytes is in.
+fn words(view: View<'_>, length: u64) -> Range<u64> {
+    let start = view.offset - view.offset % 4;
+    let end = view.offset.saturating_add(length).checked_next_multiple_of(4).unwrap_or(u64::MAX);
+    if length == 0 { start..start } else { start..end }
+}
+
+/// Refuses results of 16 bits that divide their words otherwise: one lane writes a word of each.
+fn halves(problem: &Problem, operands: &Operands<'_>) -> Result<(), BindError> {
+    let (y, residual_out) = (Role::Y, Role::ResidualOut);
+    let (Some(of_y), Some(of_sum)) = (operands.get(y), operands.get(residual_out)) else { return Ok(()) };
+    let both = [y, residual_out].iter().all(|&role| element(problem, role) != Element::F32);
+    if both && of_y.offset % 4 != of_sum.offset % 4 {
+        return Err(BindError::Halves {
+            tensor: residual_out.name(),
+            offset: of_sum.offset,
+            other: y.name(),
+            other_offset: of_y.offset,
+        });
+    }
+    Ok(())
+}
+
+fn fits(role: Role, view: View<'_>, length: u64, alignment: u64) -> Result<(), BindError> {
     let (tensor, offset, size) = (role.name(), view.offset, view.buffer.size());
     let usage = view.buffer.usage();
     if !usage.contains(wgpu::BufferUsages::STORAGE) {
         return Err(BindError::Usage { tensor, usage });
     }
-    let alignment = role.cell().bytes();
     if !offset.is_multiple_of(alignment) {
         return Err(BindError::Alignment { tensor, offset, alignment });
     }
-    match offset.checked_add(needs) {
-        Some(end) if end <= size => Ok(()),
-        _ => Err(BindError::TooSmall { tensor, needs, offset, size }),
-    }
+    let end = words(view, length).end;
+    if end <= size { Ok(()) } else { Err(BindError::TooSmall { tensor, needs: end - offset, offset, size }) }
 }

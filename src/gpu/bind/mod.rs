@@ -12,13 +12,14 @@ pub use operands::{Operands, View};
 use std::fmt;
 use std::future::Future;
 
+use crate::element::Element;
 use crate::error::BindError;
 use crate::gpu::context::{Context, Pipelines};
 use crate::gpu::plan::{Capabilities, Pass, Plan, Schedule, Span, Window};
 use crate::gpu::scope::{Scopes, is_lost};
 use crate::gpu::shader::{Constants, Variant};
 use crate::problem::Problem;
-use crate::tensors::{Cell, QUAD_BYTES, Role, bytes, presence};
+use crate::tensors::{Cell, QUAD_BYTES, Role, bytes, cell_bytes, element, presence};
 use variant::{Chooser, Presence};
 
 /// A plan bound to buffers. Record it into any number of compute passes. It keeps the buffers alive.
@@ -260,8 +261,13 @@ pub(crate) fn shaders(plan: &Plan, expected: Expected) -> impl Iterator<Item = (
 fn quads_are_aligned(problem: &Problem, operands: &Operands<'_>) -> bool {
     let parameters = if problem.index.s_div == 1 { &[Role::Weight, Role::Bias][..] } else { &[] };
     let large = Role::given().filter(|role| role.is_large());
-    large.chain(parameters.iter().copied()).all(|role| operands.get(role).is_none_or(|view| view.is_quad_aligned()))
+    large
+        .chain(parameters.iter().copied())
+        .all(|role| operands.get(role).is_none_or(|view| view.offset.is_multiple_of(4 * cell_bytes(problem, role))))
 }
+
+/// What passes may write of 16-bit elements.
+const HALVES: [Role; 3] = [Role::Y, Role::ResidualOut, Role::GradInput];
 
 /// What binding made, to be kept only if no error scope caught anything.
 struct Made {
@@ -313,7 +319,7 @@ impl Binder<'_> {
             Role::Weight | Role::Bias => window.parameters,
             _ => None,
         };
-        let size = role.cell().bytes();
+        let size = cell_bytes(self.problem, role);
         let Span { first, length } = part.unwrap_or(Span { first: 0, length: bytes(self.problem, role) / size });
         let at = view.offset + first * size;
         let mut end = at + length * size;
@@ -322,6 +328,8 @@ impl Binder<'_> {
             // The quad that the last elements are in, if there is one.
             end = Some(end.next_multiple_of(4 * size)).filter(|&quads| quads <= view.buffer.size()).unwrap_or(end);
         }
+        // Words, of which the last may have an element of others.
+        end = end.next_multiple_of(4);
         if first > 0 && end - offset < 4 * size {
             // The end of a tensor, too short to be bound by quads.
             offset = self.aligned_down(offset.saturating_sub(1));
@@ -413,6 +421,9 @@ impl Binder<'_> {
         let mut bytes = Vec::new();
         for pass in self.chooser.passes() {
             for window in &pass.windows {
+                // Those of one pass are alike in that: see `check::operands`.
+                let mut halves = HALVES.into_iter().filter(|&role| element(self.problem, role) != Element::F32);
+                let odd = halves.find_map(|role| self.range(role, window)).is_some_and(|range| range.start % 2 == 1);
                 let start = |role: Role| match self.range(role, window) {
                     Some(range) => range.start,
                     // In scratch, those of a few groups at a time.
@@ -421,7 +432,7 @@ impl Binder<'_> {
                     }
                     None => 0,
                 };
-                let words = params::words(self.problem, pass, window, start);
+                let words = params::words(self.problem, pass, window, odd, start);
                 bytes.extend_from_slice(bytemuck::cast_slice(&words));
                 bytes.resize(bytes.len().next_multiple_of(stride as usize), 0);
             }

@@ -1,8 +1,9 @@
 //! The buffers a plan is bound to.
 
-use crate::tensors::{QUAD_BYTES, Role};
+use crate::tensors::Role;
 
-/// The start of a tensor: a buffer and an offset in bytes, a multiple of 4. The plan determines the length.
+/// The start of a tensor: a buffer and an offset in bytes, a multiple of 4, or of 2 where its elements are of 16 bits. The plan
+/// determines the length.
 ///
 /// A `&wgpu::Buffer` converts to a view at offset 0, and a [`wgpu::BufferSlice`] to a view at its own offset.
 #[derive(Debug, Clone, Copy)]
@@ -43,8 +44,11 @@ impl<'a> From<wgpu::BufferSlice<'a>> for View<'a> {
     }
 }
 
-/// The tensors that a plan reads and writes. Each is a [`View`] of a buffer with usage `STORAGE`, and is f32, row-major and
-/// contiguous.
+/// The tensors that a plan reads and writes. Each is a [`View`] of a buffer with usage `STORAGE`, row-major and contiguous, and f32
+/// unless the norm says [otherwise](crate::Norm::stored_as).
+///
+/// Tensors of 16-bit elements lie in words of four bytes, all of which are in the buffer. A word that a written tensor begins or ends
+/// in may have an element of others in its other half, which stays as it is: but nobody else may write it while the dispatch runs.
 ///
 /// Several tensors may share one buffer, as long as no tensor that is written overlaps another. There are exceptions for
 /// computing in place: `y` and `residual_out` may be exactly `x` or `residual`, and `grad_input` may be exactly
@@ -244,12 +248,5 @@ impl<'a> Operands<'a> {
             (Some(one), Some(other)) => one.buffer == other.buffer && one.offset == other.offset,
             _ => false,
         }
-    }
-}
-
-impl View<'_> {
-    /// Whether a vector load of four elements may start here.
-    pub(crate) fn is_quad_aligned(&self) -> bool {
-        self.offset.is_multiple_of(QUAD_BYTES)
     }
 }

@@ -23,6 +23,7 @@ struct Told<'a> {
     problem: &'a Problem,
     pass: &'a Pass,
     window: &'a Window,
+    odd: bool,
 }
 
 impl Field {
@@ -45,9 +46,15 @@ pub(super) fn size() -> u64 {
     FIELDS.len() as u64 * 4
 }
 
-/// The uniform of a window of a pass. `start` is where a tensor begins relative to its binding, in elements, modulo 2^32.
-pub(super) fn words(problem: &Problem, pass: &Pass, window: &Window, start: impl Fn(Role) -> u32) -> Vec<u32> {
-    let told = Told { problem, pass, window };
+/// The uniform of a window of a pass. `odd` is whether 16-bit elements that are written begin in the middle of a word, `start` is where a tensor begins relative to its binding, in elements, modulo 2^32.
+pub(super) fn words(
+    problem: &Problem,
+    pass: &Pass,
+    window: &Window,
+    odd: bool,
+    start: impl Fn(Role) -> u32,
+) -> Vec<u32> {
+    let told = Told { problem, pass, window, odd };
     let word = |field: &Field| match *field {
         Field::Start(role) => start(role),
         Field::Number(number) => number(&told),
@@ -117,8 +124,8 @@ const NUMBERS: &[(&str, Number)] = &[
     ("unbiased", |t| u32::from(t.tracking().is_some_and(|it| it.estimator == VarianceEstimator::Unbiased))),
     ("accumulate", |t| u32::from(t.problem.gradients().is_some_and(|wanted| wanted.accumulate))),
     ("zero", |_| 0),
+    ("odd", |t| u32::from(t.odd)),
     ("pad_0", |_| 0),
-    ("pad_1", |_| 0),
 ];
 
 #[cfg(test)]

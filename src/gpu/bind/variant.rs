@@ -1,6 +1,7 @@
 //! Which shader a pass needs, by the tensors there are.
 
 use super::{Expected, Operands};
+use crate::element::Element;
 use crate::gpu::context::PipelineKey;
 use crate::gpu::plan::{Capabilities, Pass, Plan, Schedule};
 use crate::gpu::shader::{Access, Constants, Kernel, Statistics, TensorBinding, Variant};
@@ -125,6 +126,7 @@ impl<'a> Chooser<'a> {
                 neighbours: pass.work.inner_count != 1,
                 through_statistics: self.problem.source != Source::Running,
                 statistics_by: pass.statistics_by as u32,
+                bfloat: self.problem.storage.short() == Some(Element::Bf16),
             },
         }
     }

@@ -336,6 +336,9 @@ impl Planner<'_> {
         };
         // With given statistics dx is dy times a factor.
         let without = if running { &[Role::X, Role::GroupSums][..] } else { &[] };
+        if self.splits_words(pass.width) {
+            return Ok(Pass { without, ..self.pairs(Kernel::BackwardApplyPairs, pass.statistics)? });
+        }
         Ok(Pass { without, affine: self.affine_of_rows(), team: pass.team.silent(), ..pass })
     }
 }

@@ -2,6 +2,7 @@
 
 use super::{Pass, Planner, Schedule, Team, Traversal, Work, columns, merge, rows, window};
 use crate::block::Block;
+use crate::element::Element;
 use crate::error::SpecError;
 use crate::gpu::shader::{Kernel, Statistics};
 use crate::problem::Source;
@@ -67,18 +68,23 @@ impl Planner<'_> {
     /// Whether a group lies in one piece and is held by the lanes of a workgroup.
     pub(super) fn fuses_rows(&self) -> bool {
         let Block { r, s, .. } = self.problem.block;
-        r == 1 && s <= rows::longest_fused(self.problem.block.groups(), self.capabilities, self.tuning)
+        r == 1
+            && !self.splits_words(self.width_of_rows())
+            && s <= rows::longest_fused(self.problem.block.groups(), self.capabilities, self.tuning)
     }
 
     /// Whether a group is a column that one lane holds.
     pub(super) fn fuses_columns(&self) -> bool {
         let Block { r, k, s, .. } = self.problem.block;
-        s == 1 && r <= columns::LONGEST_FUSED && r * k <= window::most_elements(self.capabilities)
+        let held = s == 1 && r <= columns::LONGEST_FUSED && r * k <= window::most_elements(self.capabilities);
+        held && !self.splits_words(columns::Tiling::fused(&self.problem.block, self.capabilities, self.width).width)
     }
 
     /// The last pass by merged statistics, in two where the device has too few bindings for all tensors at once.
     pub(super) fn ending(&self, traversal: Traversal) -> Result<Vec<Pass>, SpecError> {
-        if !self.problem.affine || self.capabilities.max_storage_buffers >= BUFFERS_OF_APPLY {
+        // A bias that is added later would be added to what is rounded.
+        let once = self.problem.storage.y != Element::F32;
+        if !self.problem.affine || once || self.capabilities.max_storage_buffers >= BUFFERS_OF_APPLY {
             return Ok(vec![self.apply(traversal, Statistics::Stored)?]);
         }
         let scale = Pass { without: &[Role::Bias], ..self.apply(traversal, Statistics::Stored)? };
@@ -93,6 +99,9 @@ impl Planner<'_> {
             Traversal::Rows => self.rows(Kernel::ApplyRows)?,
             Traversal::Columns => self.columns(Kernel::ApplyColumns)?,
         };
+        if self.splits_words(pass.width) {
+            return self.pairs(Kernel::ApplyPairs, statistics);
+        }
         Ok(Pass { statistics, affine: self.affine_of_rows(), team: pass.team.silent(), ..pass })
     }
 

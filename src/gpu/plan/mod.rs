@@ -103,15 +103,18 @@ impl Plan {
     #[must_use]
     pub fn bytes_moved(&self) -> u64 {
         let elements = |pass: &Pass| pass.windows.iter().map(|window| window.elements.length).sum::<u64>();
-        let moved = |pass: &Pass| elements(pass) * pass.tensors_moved();
-        self.schedule.passes.iter().map(moved).sum::<u64>() * Cell::Element.bytes()
+        self.schedule.passes.iter().map(|pass| elements(pass) * pass.bytes_moved()).sum()
     }
 }
 
 impl fmt::Display for Plan {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Block { b, r, k, s } = self.problem.block;
-        write!(f, "{} {:?} as block [{b}, {r}, {k}, {s}]: {}", self.norm(), self.shape(), self.why())?;
+        write!(f, "{} {:?}", self.norm(), self.shape())?;
+        if let Some(element) = self.problem.storage.short() {
+            write!(f, " of {element}")?;
+        }
+        write!(f, " as block [{b}, {r}, {k}, {s}]: {}", self.why())?;
         for pass in self.passes() {
             write!(f, "\n  {pass}")?;
         }

@@ -3,7 +3,7 @@
 use std::fmt;
 
 use super::Window;
-use crate::gpu::shader::{Affine, Choice, Hold, Keep, Kernel, Reduction, Statistics, Width};
+use crate::gpu::shader::{Affine, Choice, Halves, Hold, Keep, Kernel, Reduction, Statistics, Width};
 use crate::mapping::Mapping;
 use crate::tensors::Role;
 
@@ -16,6 +16,7 @@ pub struct Pass {
     pub(crate) affine: Affine,
     pub(crate) statistics: Statistics,
     pub(crate) keep: Keep,
+    pub(crate) halves: Halves,
     /// Tensors that it does without, though its kernel speaks of them.
     pub(crate) without: &'static [Role],
     /// Tensors of the user in the place of some that its kernel speaks of, `(of the kernel, of the user)`.
@@ -121,6 +122,7 @@ impl Pass {
             reduction: self.team.reduction,
             residual: residual && !self.without.contains(&Role::Residual),
             together: self.turns.together,
+            halves: self.halves,
         }
         .normal()
     }
@@ -141,11 +143,12 @@ impl Pass {
         tensors
     }
 
-    /// How often it reads or writes a tensor of the size of `x`, residuals left out.
-    pub(crate) fn tensors_moved(&self) -> u64 {
+    /// Bytes that it reads and writes of one element of each tensor of the size of `x`, residuals left out.
+    pub(crate) fn bytes_moved(&self) -> u64 {
         let moved = [Role::X, Role::Y, Role::GradOutput, Role::GradInput];
-        let roles = self.choice(false).roles();
-        roles.iter().filter(|(role, _)| moved.contains(role) && !self.without.contains(role)).count() as u64
+        let roles = self.choice(false).roles().into_iter().map(|(role, _)| role);
+        let moved = roles.filter(|role| moved.contains(role) && !self.without.contains(role));
+        moved.map(|role| if self.halves.of(role) { 2 } else { 4 }).sum()
     }
 }
 
@@ -162,7 +165,7 @@ impl fmt::Display for Pass {
         if self.team.reduction != Reduction::Alone {
             write!(f, ", by {}", self.team.reduction.name())?;
         }
-        if self.tensors_moved() > 0 {
+        if self.bytes_moved() > 0 {
             write!(f, ", {}-wide", self.width.elements())?;
         }
         if self.windows.len() > 1 {

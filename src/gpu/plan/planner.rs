@@ -4,8 +4,9 @@ use super::window::{self, Layout};
 use super::{
     Capabilities, Grid, Pass, Span, StatisticsBy, Team, Traversal, Tuning, Turns, Window, Work, columns, rows,
 };
+use crate::element::{Element, Storage};
 use crate::error::SpecError;
-use crate::gpu::shader::{Affine, Hold, Keep, Kernel, Statistics, Width};
+use crate::gpu::shader::{Affine, Halves, Hold, Keep, Kernel, Statistics, Width};
 use crate::mapping::Mapping;
 use crate::problem::Problem;
 
@@ -45,6 +46,7 @@ impl Planner<'_> {
             affine: Affine::Constant,
             statistics: Statistics::Stored,
             keep: Keep::Statistics,
+            halves: Halves::of_storage(self.problem.storage),
             without: &[],
             in_place_of: &[],
             team,
@@ -121,6 +123,36 @@ impl Planner<'_> {
         let layout = Layout { units: block.groups() * block.r, length: block.s, parts, tile: tile_length };
         let pass = self.pass(kernel, tiling.team, work, self.windows(&layout, &tiling)?);
         Ok(Pass { width, hold: tiling.hold(), turns: tiling.turns(width, parts * tile_length == block.s), ..pass })
+    }
+
+    /// Whether passes of this width would write elements of 16 bits one by one, which share words with those of other lanes. Forward
+    /// that is of `y`, and of `x + residual`.
+    pub(super) fn splits_words(&self, width: Width) -> bool {
+        let Storage { x, y, gradients, .. } = self.problem.storage;
+        let written = match self.problem.gradients() {
+            Some(_) => gradients,
+            None if self.problem.residual => x,
+            None => y,
+        };
+        width == Width::Scalar && written != Element::F32
+    }
+
+    /// Two neighbours a lane, a word of what is written.
+    pub(super) fn pairs(&self, kernel: Kernel, statistics: Statistics) -> Result<Pass, SpecError> {
+        let elements = self.problem.block.elements();
+        let most = window::most_elements(self.capabilities) / 2 * 2;
+        let team = Team::apart(self.capabilities.workgroup_size(if self.capabilities.software { 8 } else { 256 }, 1));
+        let layout = Layout { units: 1, length: elements, parts: elements.div_ceil(most.max(2)), tile: most.max(2) };
+        let mut windows = window::cut(self.problem.norm, &layout, self.capabilities, |_| self.grid(0))?;
+        for window in &mut windows {
+            let Span { first, length } = window.elements;
+            // The first word may have one of them.
+            (window.first, window.count) = (first / 2, length / 2 + 1);
+            (window.grid, window.parameters) =
+                (self.grid(window.count.div_ceil(u64::from(team.workgroup_size)))?, None);
+        }
+        let work = Work { tile_length: most.min(elements), rows: elements, ..Work::default() };
+        Ok(Pass { width: Width::Scalar, statistics, ..self.pass(kernel, team, work, windows) })
     }
 
     pub(super) fn columns(&self, kernel: Kernel) -> Result<Pass, SpecError> {

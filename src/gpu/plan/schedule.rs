@@ -31,7 +31,7 @@ impl Schedule {
     ) -> Result<Self, SpecError> {
         let width = if quads { Width::Quad } else { Width::Scalar };
         let make = Planner { problem, mapping: Mapping::of(problem.block, problem.index), capabilities, tuning, width };
-        capabilities.check_buffer(problem.norm, "x", problem.block.elements() * Cell::Element.bytes())?;
+        capabilities.check_buffer(problem.norm, "x", problem.block.elements() * problem.storage.x.size())?;
         let schedule = match problem.task {
             Task::Forward => make.forward()?,
             Task::Moments => make.moments()?,

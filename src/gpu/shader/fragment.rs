@@ -23,6 +23,8 @@ pub(crate) struct Fragment {
 pub(crate) enum Use {
     Load,
     Store,
+    /// Stores two neighbours, of which each may be left out.
+    Put,
 }
 
 impl Use {
@@ -30,6 +32,7 @@ impl Use {
         match self {
             Self::Load => "load",
             Self::Store => "store",
+            Self::Put => "put",
         }
     }
 }
@@ -43,11 +46,11 @@ macro_rules! files {
 const FILES: &[(&str, &str)] = files![
     "kernels/forward/fused_rows" "kernels/forward/fused_columns" "kernels/forward/stats_rows"
     "kernels/forward/stats_columns" "kernels/forward/merge" "kernels/forward/apply_rows"
-    "kernels/forward/apply_columns" "kernels/forward/running_statistics" "kernels/forward/count_batch"
+    "kernels/forward/apply_columns" "kernels/forward/apply_pairs" "kernels/forward/running_statistics" "kernels/forward/count_batch"
     "kernels/backward/fused_rows" "kernels/backward/fused_parameters" "kernels/backward/sums_rows"
     "kernels/backward/sums_columns" "kernels/backward/merge_sums" "kernels/backward/apply_rows"
-    "kernels/backward/apply_columns"
-    "slots/width/scalar" "slots/width/quad" "slots/value/group" "slots/value/groups" "slots/element/f32"
+    "kernels/backward/apply_columns" "kernels/backward/apply_pairs"
+    "slots/width/scalar" "slots/width/quad" "slots/value/group" "slots/value/groups"
     "slots/source/x" "slots/source/x_plus_residual" "slots/sink/x" "slots/epilogue/none"
     "slots/reduction/alone" "slots/reduction/workgroup" "slots/reduction/subgroup"
     "slots/hold/registers" "slots/hold/chunks" "slots/hold/none"
@@ -59,7 +62,7 @@ const FILES: &[(&str, &str)] = files![
     "shared/keep_statistics" "shared/partial_record" "shared/partial_place" "shared/team" "shared/rows" "shared/columns"
     "shared/chunk_statistics" "shared/held_statistics" "shared/sum_lanes" "shared/merge_lanes"
     "shared/any_in_workgroup" "shared/channel" "shared/column_groups" "shared/affine_run" "shared/affine_runs"
-    "shared/normalize" "shared/track" "shared/gradient" "shared/gradients" "shared/known_sums" "shared/upstream" "shared/store_gradients"
+    "shared/half" "shared/pairs" "shared/normalize" "shared/track" "shared/gradient" "shared/gradients" "shared/known_sums" "shared/upstream" "shared/store_gradients"
     "probe/arithmetic" "probe/loops" "probe/subtractions"
 ];
 
@@ -73,7 +76,7 @@ impl Fragment {
             let call = format!("{}_{}(", role.shader_name(), how.name());
             text.match_indices(&call).any(|(at, _)| !text[..at].ends_with(|c: char| c.is_alphanumeric() || c == '_'))
         };
-        let all = Role::all().flat_map(|role| [(role, Use::Load), (role, Use::Store)]);
+        let all = Role::all().flat_map(|role| [(role, Use::Load), (role, Use::Store), (role, Use::Put)]);
         Self {
             path,
             text,
@@ -109,6 +112,13 @@ fn visit(
         visit(slot.map_or(used, choose), choose, seen, files);
     }
     files.push(fragment);
+}
+
+/// The file that 16-bit elements take, and what it uses that `files` lack.
+pub(crate) fn with_halves(mut files: Vec<&'static Fragment>) -> Vec<&'static Fragment> {
+    let mut seen = files.iter().map(|file| file.path).collect();
+    visit("shared/half", &|_| "", &mut seen, &mut files);
+    files
 }
 
 /// Their text, each under its name, so that a line that a driver names leads to a file.
@@ -157,15 +167,6 @@ mod tests {
                 };
                 assert!(there, "{} uses {used}", fragment.path);
             }
-        }
-    }
-
-    /// What is stored as an element is decided by a slot.
-    #[test]
-    fn every_file_with_elements_says_so() {
-        for fragment in Fragment::all() {
-            let elements = fragment.tensors.iter().any(|(role, _)| role.is_large());
-            assert!(!elements || fragment.uses.contains(&"<element>"), "{}", fragment.path);
         }
     }
 

@@ -10,6 +10,7 @@ pub(crate) enum Kernel {
     Merge,
     ApplyRows,
     ApplyColumns,
+    ApplyPairs,
     RunningStatistics,
     CountBatch,
     BackwardFusedRows,
@@ -19,6 +20,7 @@ pub(crate) enum Kernel {
     MergeSums,
     BackwardApplyRows,
     BackwardApplyColumns,
+    BackwardApplyPairs,
 }
 
 impl Kernel {
@@ -31,6 +33,7 @@ impl Kernel {
             Self::Merge => "kernels/forward/merge",
             Self::ApplyRows => "kernels/forward/apply_rows",
             Self::ApplyColumns => "kernels/forward/apply_columns",
+            Self::ApplyPairs => "kernels/forward/apply_pairs",
             Self::RunningStatistics => "kernels/forward/running_statistics",
             Self::CountBatch => "kernels/forward/count_batch",
             Self::BackwardFusedRows => "kernels/backward/fused_rows",
@@ -40,6 +43,7 @@ impl Kernel {
             Self::MergeSums => "kernels/backward/merge_sums",
             Self::BackwardApplyRows => "kernels/backward/apply_rows",
             Self::BackwardApplyColumns => "kernels/backward/apply_columns",
+            Self::BackwardApplyPairs => "kernels/backward/apply_pairs",
         }
     }
 
@@ -50,6 +54,7 @@ impl Kernel {
             Self::BackwardFusedParameters => "backward_fused_parameters",
             Self::BackwardApplyRows => "backward_apply_rows",
             Self::BackwardApplyColumns => "backward_apply_columns",
+            Self::BackwardApplyPairs => "backward_apply_pairs",
             forward => forward.path().rsplit('/').next().unwrap_or_default(),
         }
     }

@@ -1,7 +1,7 @@
 //! The bindings of a shader, and the accessors its text knows tensors by.
 //!
 //! A kernel calls `y_store(i, v)` and so on, and never names a binding: in place, a shared buffer, an absent tensor or another
-//! storage type are decided here. Of a tensor that is not bound, `load` gives 0 (a weight: 1) and `store` does nothing.
+//! storage type are decided here. `put` stores two neighbours, or one of them, that may share a word. Of a tensor that is not bound, `load` gives 0 (a weight: 1) and `store` does nothing.
 
 use super::fragment::Use;
 use super::{Variant, Width};
@@ -41,6 +41,20 @@ impl Variant {
         }
     }
 
+    /// Whether its numbers are of 16 bits.
+    fn is_half(&self, role: Role) -> bool {
+        self.choice.halves.of(role)
+    }
+
+    /// What a binding is an array of.
+    fn stored_type(&self, role: Role) -> &'static str {
+        match self.choice.width {
+            _ if !self.is_half(role) => self.value_type(role),
+            Width::Quad if self.is_packed(role) => "vec2<u32>",
+            _ => "u32",
+        }
+    }
+
     /// The type of what kernels load and store.
     fn value_type(&self, role: Role) -> &'static str {
         match role.cell() {
@@ -66,24 +80,41 @@ impl Variant {
     fn load(&self, role: Role) -> String {
         let data = self.binding_of(role);
         let ty = self.value_type(role);
-        let place = format!("{}_data[{}]", data.shader_name(), self.place(data));
+        let (name, place) = (data.shader_name(), self.place(data));
+        let number = match self.stored_type(data) {
+            "u32" if self.is_half(data) => format!("half_at({name}_data[({place}) >> 1u], {place})"),
+            "vec2<u32>" => format!("quad_of_halves({name}_data[{place}])"),
+            _ => format!("{name}_data[{place}]"),
+        };
         match role {
-            Role::Weight if self.is_bound(data) => format!("params.weight_offset + {place}"),
+            Role::Weight if self.is_bound(data) => format!("params.weight_offset + {number}"),
             Role::Weight => format!("{ty}(1.0)"),
             _ if !self.is_bound(data) => format!("{ty}(0)"),
-            _ if role.cell() == Cell::Element => format!("decoded({place})"),
-            _ => place,
+            _ => number,
         }
     }
 
     fn store(&self, role: Role) -> String {
         let data = self.binding_of(role);
-        let place = format!("{}_data[{}]", data.shader_name(), self.place(data));
-        match role.cell() {
+        let (name, place) = (data.shader_name(), self.place(data));
+        match self.stored_type(data) {
             _ if !self.is_bound(data) => String::new(),
-            Cell::Element => format!("{place} = encoded(v);"),
-            _ => format!("{place} = v;"),
+            "vec2<u32>" => format!("{name}_data[{place}] = halves_of_quad(v);"),
+            _ => format!("{name}_data[{place}] = v;"),
         }
+    }
+
+    fn put(&self, role: Role) -> String {
+        let data = self.binding_of(role);
+        let (name, place) = (data.shader_name(), self.place(data));
+        if !self.is_bound(data) {
+            return String::new();
+        }
+        if self.is_half(data) {
+            let word = format!("{name}_data[({place}) >> 1u]");
+            return format!("{word} = word_with({word}, v, lower, upper);");
+        }
+        format!("if lower {{ {name}_data[{place}] = v.x; }} if upper {{ {name}_data[{place} + 1u] = v.y; }}")
     }
 }
 
@@ -95,8 +126,7 @@ pub(super) fn declarations(variant: &Variant) -> String {
             Access::Read => "read",
             Access::ReadWrite => "read_write",
         };
-        let of = if role.cell() == Cell::Element { "Encoded" } else { variant.value_type(role) };
-        let (binding, name) = (number + 1, role.shader_name());
+        let (binding, name, of) = (number + 1, role.shader_name(), variant.stored_type(role));
         text.push_str(&format!("@group(0) @binding({binding}) var<storage, {access}> {name}_data: array<{of}>;\n"));
     }
     for (role, how) in variant.choice.uses() {
@@ -104,6 +134,9 @@ pub(super) fn declarations(variant: &Variant) -> String {
         text.push_str(&match how {
             Use::Load => format!("fn {name}_load(i: u32) -> {ty} {{ return {}; }}\n", variant.load(role)),
             Use::Store => format!("fn {name}_store(i: u32, v: {ty}) {{ {} }}\n", variant.store(role)),
+            Use::Put => {
+                format!("fn {name}_put(i: u32, v: vec2<f32>, lower: bool, upper: bool) {{ {} }}\n", variant.put(role))
+            }
         });
     }
     text

@@ -5,6 +5,7 @@ use std::sync::{Arc, LazyLock, Mutex, PoisonError};
 
 use super::fragment::{self, Fragment, Use};
 use super::{Kernel, TensorBinding, tensor};
+use crate::element::{Element, Storage};
 use crate::tensors::Role;
 
 /// Elements of one load.
@@ -73,6 +74,55 @@ pub(crate) enum Reduction {
     Subgroup,
 }
 
+/// Which tensors are of 16 bits.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
+pub(crate) struct Halves {
+    x: bool,
+    y: bool,
+    gradients: bool,
+    parameters: bool,
+}
+
+impl Halves {
+    pub(crate) fn of_storage(storage: Storage) -> Self {
+        let [x, y, gradients, parameters] =
+            [storage.x, storage.y, storage.gradients, storage.parameters].map(|element| element != Element::F32);
+        Self { x, y, gradients, parameters }
+    }
+
+    pub(crate) fn of(self, role: Role) -> bool {
+        match role {
+            Role::X | Role::Residual | Role::ResidualOut => self.x,
+            Role::Y => self.y,
+            Role::GradOutput | Role::GradInput | Role::GradResidual => self.gradients,
+            Role::Weight | Role::Bias => self.parameters,
+            _ => false,
+        }
+    }
+
+    /// `-16` and what is of 16 bits, if anything is.
+    pub(crate) fn name(self) -> String {
+        let named = [(self.x, "x"), (self.y, "y"), (self.gradients, "g"), (self.parameters, "w")];
+        let names: String = named.into_iter().filter(|&(there, _)| there).map(|(_, name)| name).collect();
+        if self.any() { format!("-16{names}") } else { names }
+    }
+
+    fn any(self) -> bool {
+        self.x || self.y || self.gradients || self.parameters
+    }
+
+    /// Of tensors that are among `roles`.
+    fn among(self, roles: &[(Role, bool)]) -> Self {
+        let has = |some: &[Role]| roles.iter().any(|(role, _)| some.contains(role));
+        Self {
+            x: self.x && has(&[Role::X, Role::Residual, Role::ResidualOut]),
+            y: self.y && has(&[Role::Y]),
+            gradients: self.gradients && has(&[Role::GradOutput, Role::GradInput, Role::GradResidual]),
+            parameters: self.parameters && has(&[Role::Weight, Role::Bias]),
+        }
+    }
+}
+
 /// What decides which files a shader is made of, and how many packs a lane takes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) struct Choice {
@@ -87,6 +137,7 @@ pub(crate) struct Choice {
     pub(crate) residual: bool,
     /// Packs that a lane reads before it writes the first of them; where weights are shared, as many lanes share them.
     pub(crate) together: u32,
+    pub(crate) halves: Halves,
 }
 
 /// What follows from a choice: the one that is equal and [normal](Choice::normal), and the tensors that its text speaks of.
@@ -120,10 +171,11 @@ pub(crate) struct Constants {
     pub(crate) neighbours: bool,
     pub(crate) through_statistics: bool,
     pub(crate) statistics_by: u32,
+    pub(crate) bfloat: bool,
 }
 
 impl Constants {
-    pub(crate) fn values(self) -> [(&'static str, f64); 12] {
+    pub(crate) fn values(self) -> [(&'static str, f64); 13] {
         [
             ("workgroup_size", f64::from(self.workgroup_size)),
             ("lanes", f64::from(self.lanes)),
@@ -137,6 +189,7 @@ impl Constants {
             ("neighbours", f64::from(u8::from(self.neighbours))),
             ("through_statistics", f64::from(u8::from(self.through_statistics))),
             ("statistics_by", f64::from(self.statistics_by)),
+            ("bfloat", f64::from(u8::from(self.bfloat))),
         ]
     }
 }
@@ -151,7 +204,6 @@ impl Choice {
             },
             "value" if self.kernel.by_columns() => "slots/value/groups",
             "value" => "slots/value/group",
-            "element" => "slots/element/f32",
             "source" if self.residual => "slots/source/x_plus_residual",
             "source" => "slots/source/x",
             "sink" => "slots/sink/x",
@@ -199,9 +251,15 @@ impl Choice {
         self.found().choice
     }
 
+    /// The same with all tensors in f32.
+    pub(crate) fn in_f32(self) -> Self {
+        Self { halves: Halves::default(), ..self }
+    }
+
     /// The files it is made of.
     pub(crate) fn files(&self) -> Vec<&'static Fragment> {
-        fragment::files(self.kernel.path(), |slot| self.in_slot(slot))
+        let files = fragment::files(self.kernel.path(), |slot| self.in_slot(slot));
+        if self.halves.any() { fragment::with_halves(files) } else { files }
     }
 
     /// The tensors that its text reads or writes, in order, each way once.
@@ -227,7 +285,7 @@ impl Choice {
     fn find(self) -> Found {
         let files = self.files();
         let has = |slot: &str| files.iter().any(|file| file.uses.contains(&slot));
-        let choice = Self {
+        let mut choice = Self {
             affine: if has("<affine>") { self.affine } else { Affine::Constant },
             together: if has("<affine>") { self.together } else { 1 },
             statistics: if has("<statistics>") { self.statistics } else { Statistics::Computed },
@@ -238,10 +296,11 @@ impl Choice {
         let mut roles: Vec<(Role, bool)> = Vec::new();
         for (role, how) in self.uses() {
             match roles.last_mut() {
-                Some((last, written)) if *last == role => *written |= how == Use::Store,
-                _ => roles.push((role, how == Use::Store)),
+                Some((last, written)) if *last == role => *written |= how != Use::Load,
+                _ => roles.push((role, how != Use::Load)),
             }
         }
+        choice.halves = self.halves.among(&roles);
         Found { choice, roles }
     }
 

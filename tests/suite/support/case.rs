@@ -4,9 +4,9 @@ use wgpu_norm::ndarray::{ArrayD, ArrayViewD, Dimension};
 use wgpu_norm::reference::Forward;
 pub use wgpu_norm::sample::Kind;
 use wgpu_norm::sample::{Exact, Parameters, wide};
-use wgpu_norm::{Gpu, Inputs, Norm};
+use wgpu_norm::{Element, Gpu, Inputs, Norm, Storage};
 
-use super::{Data, Runs, close, cpu, gpus, largest};
+use super::{Data, Runs, close, close_to, cpu, gpus, largest};
 
 /// One call.
 #[derive(Debug, Clone)]
@@ -18,6 +18,7 @@ pub struct Case {
     pub bias: Option<ArrayD<f32>>,
     pub running_mean: Option<ArrayD<f32>>,
     pub running_var: Option<ArrayD<f32>>,
+    pub storage: Storage,
 }
 
 impl Case {
@@ -30,7 +31,17 @@ impl Case {
         let running = |array: Option<_>| array.filter(|_| kind.is_eval());
         let Parameters { weight, bias, running_mean, running_var } = given;
         let (running_mean, running_var) = (running(running_mean), running(running_var));
-        Self { kind, eps: 1e-5, x, weight, bias, running_mean, running_var }
+        Self { kind, eps: 1e-5, x, weight, bias, running_mean, running_var, storage: Storage::default() }
+    }
+
+    /// With `x` and all of its size as this type, and weight and bias as that.
+    pub fn stored_as(mut self, element: Element, parameters: Element) -> Self {
+        self.storage = Storage::new(element).parameters(parameters);
+        self.x.mapv_inplace(|v| element.rounded(v));
+        for values in [&mut self.weight, &mut self.bias].into_iter().flatten() {
+            values.mapv_inplace(|v| parameters.rounded(v));
+        }
+        self
     }
 
     pub fn plain(mut self) -> Self {
@@ -39,7 +50,7 @@ impl Case {
     }
 
     pub fn norm(&self) -> Box<dyn Norm> {
-        self.kind.norm(self.x.shape(), self.eps, None).unwrap()
+        Box::new(self.kind.norm(self.x.shape(), self.eps, None).unwrap().stored_as(self.storage))
     }
 
     pub fn parameters(&self) -> Parameters<&ArrayD<f32>> {
@@ -101,7 +112,7 @@ impl Case {
         }
         let out = on.forward(norm.as_ref(), inputs).unwrap();
         let what = format!("{:?} {:?} {label}\n{}", self.kind, self.x.shape(), on.plan(norm.as_ref(), None));
-        close(&format!("y of {what}"), &out.y, &want.y, &want.scale);
+        close_to(self.storage.of_output(), &format!("y of {what}"), &out.y, &want.y, &want.scale);
         if let (Some(got), Some(want)) = (&out.mean, &want.mean) {
             let scale = self.largest_by_group(want.shape());
             close(&format!("mean of {what}"), got, want, &scale);

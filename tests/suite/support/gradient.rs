@@ -2,9 +2,9 @@
 
 use wgpu_norm::ndarray::ArrayD;
 use wgpu_norm::sample::wide;
-use wgpu_norm::{Backward, Error, Gpu, Gradients, Inputs, reference};
+use wgpu_norm::{Backward, Element, Error, Gpu, Gradients, Inputs, reference};
 
-use super::{Case, Data, Kind, Runs, close, cpu};
+use super::{Case, Data, Kind, Runs, close, close_to, cpu};
 
 /// A case with the gradient of its y.
 pub struct Gradient {
@@ -16,6 +16,13 @@ impl Gradient {
     pub fn new(kind: Kind, shape: &[usize], mean: f32) -> Self {
         let seed = shape.iter().fold(11, |seed, &n| seed * 37 + n as u64);
         Self { case: Case::new(kind, shape, mean), dy: Data::new(seed).normal(shape, 0.3, 1.0) }
+    }
+
+    /// As [`Case::stored_as`].
+    pub fn stored_as(mut self, element: Element, parameters: Element) -> Self {
+        self.case = self.case.stored_as(element, parameters);
+        self.dy.mapv_inplace(|v| element.rounded(v));
+        self
     }
 
     pub fn plain(mut self) -> Self {
@@ -68,7 +75,7 @@ impl Gradient {
         let plan = on.plan(norm.as_ref(), Some(wanted));
         let what = format!("{:?} {:?} {label} {wanted:?}\n{plan}", self.case.kind, self.case.x.shape());
         if let Some(got) = &out.input {
-            close(&format!("dx of {what}"), got, &want.dx, &want.dx_scale);
+            close_to(self.case.storage.of_gradients(), &format!("dx of {what}"), got, &want.dx, &want.dx_scale);
         }
         if let Some(got) = &out.weight {
             close(&format!("dweight of {what}"), got, &want.dweight, &want.dweight_scale);

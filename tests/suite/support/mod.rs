@@ -12,7 +12,7 @@ use std::sync::OnceLock;
 
 use wgpu_norm::ndarray::ArrayD;
 pub use wgpu_norm::reference::TOLERANCE;
-use wgpu_norm::{Capabilities, Cpu, Engine, Gpu, reference};
+use wgpu_norm::{Capabilities, Cpu, Element, Engine, Gpu, reference};
 
 pub use case::{Case, Kind, every_kind};
 pub use data::Data;
@@ -94,8 +94,13 @@ pub fn largest(x: &ArrayD<f32>) -> f64 {
 
 /// Panics where `got` is further from `want` than the promise.
 pub fn close(what: &str, got: &ArrayD<f32>, want: &ArrayD<f64>, scale: &ArrayD<f64>) {
+    close_to(Element::F32, what, got, want, scale);
+}
+
+/// The same of what was stored as `element`.
+pub fn close_to(element: Element, what: &str, got: &ArrayD<f32>, want: &ArrayD<f64>, scale: &ArrayD<f64>) {
     assert_eq!(got.shape(), want.shape(), "{what}");
-    if let Some(worst) = reference::largest_error(got.view(), want.view(), scale.view()) {
+    if let Some(worst) = reference::largest_error_of(element, got.view(), want.view(), scale.view()) {
         assert!(worst.relative <= TOLERANCE, "{what}\n{worst:?}");
     }
 }

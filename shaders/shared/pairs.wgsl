@@ -1,0 +1,32 @@
+// Two elements a lane that share a word of what is written, wherever rows begin and end: the word is read, changed and written by this
+// lane alone. The block is that of the groups.
+//# use shared/params, shared/team, shared/channel
+struct Pair {
+    // The index of the first, and which of the two are of this dispatch: of a word that others' elements are in, they keep theirs.
+    first: u32,
+    lower: bool,
+    upper: bool,
+}
+
+struct Place {
+    group: u32,
+    channel: u32,
+}
+
+fn is_inside(index: u32) -> bool {
+    return index - 2u * params.first_tile < params.tile_length && index < params.rows;
+}
+
+fn pair_of(invocation: Invocation) -> Pair {
+    let number = tile_index(invocation);
+    let first = 2u * (params.first_tile + number) - params.odd;
+    let there = number < params.tiles;
+    return Pair(first, there && is_inside(first), there && is_inside(first + 1u));
+}
+
+fn place_at(index: u32) -> Place {
+    let run = index / params.s_count;
+    let k = run % params.k_count;
+    let b = run / (params.r_count * params.k_count);
+    return Place(b * params.k_count + k, channel_base(b, k) + index % params.s_count / params.s_div);
+}

@@ -1,0 +1,50 @@
+//! Any norm on tensors of other types than f32.
+
+use super::Norm;
+use super::sealed::Lower;
+use crate::element::{Element, Storage};
+use crate::error::SpecError;
+use crate::problem::Problem;
+
+/// A norm whose tensors are not all f32: [`Norm::stored_as`] makes it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Stored<N> {
+    norm: N,
+    storage: Storage,
+}
+
+impl<N: Norm> Stored<N> {
+    pub(super) fn new(norm: N, storage: Storage) -> Self {
+        Self { norm, storage }
+    }
+}
+
+impl<N: Norm> Norm for Stored<N> {
+    fn name(&self) -> &'static str {
+        self.norm.name()
+    }
+
+    fn shape(&self) -> &[usize] {
+        self.norm.shape()
+    }
+
+    fn parameter_shape(&self) -> Vec<usize> {
+        self.norm.parameter_shape()
+    }
+
+    fn statistics_shape(&self) -> Vec<usize> {
+        self.norm.statistics_shape()
+    }
+}
+
+impl<N: Norm> Lower for Stored<N> {
+    fn lower(&self) -> Result<Problem, SpecError> {
+        let Storage { x, y, gradients, parameters } = self.storage;
+        for (tensors, is) in [("y", y), ("the gradients of x and y", gradients), ("weight and bias", parameters)] {
+            if is != x && is != Element::F32 {
+                return Err(SpecError::Storage { norm: self.name(), tensors, is, x });
+            }
+        }
+        Ok(Problem { storage: self.storage, ..self.norm.lower()? })
+    }
+}
