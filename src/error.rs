@@ -37,7 +37,7 @@ pub enum SpecError {
         normalized_shape: Vec<usize>,
     },
     /// Tensors have a type that they cannot have beside that of `x`.
-    #[error("{norm}: stored as {is} are {tensors}, but they must be f32, or {x} as x is")]
+    #[error("{norm}: {tensors} stored as {is}, but must be f32{}", Or(*.x))]
     Storage {
         /// The norm.
         norm: &'static str,
@@ -620,6 +620,18 @@ impl From<BindError> for Error {
         match error {
             BindError::DeviceLost { description } => RunError::DeviceLost { description }.into(),
             error => Self::Bind(error),
+        }
+    }
+}
+
+/// The type of `x`, if it is another than f32.
+struct Or(Element);
+
+impl fmt::Display for Or {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0 {
+            Element::F32 => f.write_str(", as x is"),
+            short => write!(f, ", or {short} as x is"),
         }
     }
 }

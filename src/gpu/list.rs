@@ -193,8 +193,9 @@ fn list() -> BTreeMap<String, (Variant, Constants)> {
     let (devices, norms) = (devices(), norms().unwrap_or_default());
     let (mut choices, mut kinds) = (BTreeSet::new(), BTreeSet::new());
     let mut listed = BTreeMap::new();
-    let stored = |problem: Problem| STORED.clone().map(|storage| Problem { storage, ..problem.clone() });
-    for problem in norms.iter().flat_map(|norm| problems(norm.as_ref())).flat_map(stored) {
+    let problems: Vec<Problem> = norms.iter().flat_map(|norm| problems(norm.as_ref())).collect();
+    let stored = |&storage: &Storage| problems.iter().map(move |problem| Problem { storage, ..problem.clone() });
+    for problem in STORED.iter().flat_map(stored) {
         let plain = problem.storage.short().is_none();
         for (capabilities, tuning, quads) in &devices {
             let Ok(plan) = Plan::aligned(problem.clone(), capabilities, *tuning, *quads) else { continue };
@@ -203,7 +204,7 @@ fn list() -> BTreeMap<String, (Variant, Constants)> {
             for pass in plan.passes() {
                 let choice = pass.choice(residual);
                 let kind = Choice { hold: Hold::None, reduction: Reduction::Alone, together: 1, ..choice };
-                new_choice |= plain && choices.insert((choice, pass.without));
+                new_choice |= choices.insert((choice.in_f32(), pass.without));
                 new_kind |= kinds.insert((kind, pass.without, pass.in_place_of));
             }
             if new_choice || new_kind {

@@ -40,7 +40,9 @@ impl<N: Norm> Norm for Stored<N> {
 impl<N: Norm> Lower for Stored<N> {
     fn lower(&self) -> Result<Problem, SpecError> {
         let Storage { x, y, gradients, parameters } = self.storage;
-        for (tensors, is) in [("y", y), ("the gradients of x and y", gradients), ("weight and bias", parameters)] {
+        for (tensors, is) in
+            [("y is", y), ("the gradients of x and y are", gradients), ("weight and bias are", parameters)]
+        {
             if is != x && is != Element::F32 {
                 return Err(SpecError::Storage { norm: self.name(), tensors, is, x });
             }
