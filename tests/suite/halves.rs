@@ -29,23 +29,24 @@ fn kinds() -> Vec<(Kind, Vec<usize>)> {
     every_kind().into_iter().chain(odd).collect()
 }
 
+/// As it is, and as a GPU: what is stored how does not depend on the rest, and every pipeline takes its time to compile.
+fn some() -> Vec<(&'static str, Gpu)> {
+    gpus().iter().step_by(2).cloned().collect()
+}
+
 #[test]
 fn forward() {
     for (kind, shape) in kinds() {
-        for element in SHORT {
-            Case::new(kind, &shape, 3.0).stored_as(element, F32).check();
-            Case::new(kind, &shape, 0.0).stored_as(element, element).check();
-        }
+        Case::new(kind, &shape, 3.0).stored_as(F16, F32).check_all(&some());
+        Case::new(kind, &shape, 0.0).stored_as(Bf16, Bf16).check_all(&some()[..1]);
     }
 }
 
 #[test]
 fn gradients() {
     for (kind, shape) in kinds().into_iter().filter(|(kind, _)| kind.has_backward()) {
-        for element in SHORT {
-            Gradient::new(kind, &shape, 3.0).stored_as(element, F32).check_all(gpus());
-            Gradient::new(kind, &shape, 0.0).stored_as(element, element).check_all(gpus());
-        }
+        Gradient::new(kind, &shape, 3.0).stored_as(F16, F32).check_all(&some());
+        Gradient::new(kind, &shape, 0.0).stored_as(Bf16, Bf16).check_all(&some()[..1]);
     }
 }
 
@@ -55,9 +56,9 @@ fn results_in_f32() {
     for (kind, shape) in kinds() {
         let mut gradient = Gradient::new(kind, &shape, 3.0).stored_as(F16, F16);
         gradient.case.storage = Storage::new(F16).output(F32).gradients(F32).parameters(F16);
-        gradient.case.check();
+        gradient.case.check_all(&some()[..1]);
         if kind.has_backward() {
-            gradient.check_all(gpus());
+            gradient.check_all(&some()[..1]);
         }
     }
 }
@@ -78,13 +79,13 @@ fn data_at_the_ends() {
     }
     let mut largest = Case::new(rows, &[4, 258], 0.0);
     largest.x.mapv_inplace(|v| v.signum() * (65_504.0 - 32.0 * v.abs()));
-    largest.stored_as(F16, F32).check();
+    largest.stored_as(F16, F32).check_all(&some());
     let mut beyond = Case::new(rows, &[2, 64], 0.0);
     beyond.weight.iter_mut().for_each(|weight| weight.fill(50_000.0));
-    beyond.stored_as(F16, F32).check();
+    beyond.stored_as(F16, F32).check_all(&some());
     Case { x: ArrayD::from_elem(IxDyn(&[3, 65]), 1000.0), ..Case::new(rows, &[3, 65], 0.0) }
         .stored_as(F16, F32)
-        .check();
+        .check_all(&some());
 }
 
 /// What is not a number stays with its group.
@@ -94,7 +95,7 @@ fn nan_and_infinity_stay_in_their_row() {
         for odd in [f32::NAN, f32::INFINITY, f32::NEG_INFINITY] {
             let mut case = Case::new(Kind::Layer { ndim: 1 }, &[4, width], 1.0);
             case.x[[1, width - 1]] = odd;
-            case.stored_as(F16, F32).check();
+            case.stored_as(F16, F32).check_all(&some());
         }
     }
 }
@@ -213,7 +214,7 @@ fn tensors_anywhere() {
         (Kind::Instance { axis: 2 }, vec![2, 5, 8]),
     ];
     for (kind, shape) in kinds {
-        for (label, gpu) in gpus() {
+        for (label, gpu) in &some() {
             for (x_at, y_at) in [(0, 0), (4, 8), (1, 0), (0, 1), (2, 6), (3, 3), (1, 1)] {
                 let gradient = Gradient::new(kind, &shape, 2.0).stored_as(F16, F16);
                 let case = &gradient.case;
@@ -255,7 +256,7 @@ fn tensors_anywhere() {
 fn rows_of_any_parity_are_the_same() {
     let row = flat(&Data::new(5).normal(&[33], 2.0, 1.0));
     let norm = LayerNorm::new(&[4, 33], &[33]).unwrap().stored_as(Bf16);
-    for (label, gpu) in gpus() {
+    for (label, gpu) in &some() {
         let y = gpu.run_blocking(&norm, Inputs::new(&row.repeat(4)[..])).unwrap().y;
         assert!(y.chunks(33).all(|it| it == &y[..33]), "{label}");
     }
@@ -269,7 +270,7 @@ fn residuals() {
         let [x, residual] = [1, 2].map(|seed| Data::new(seed).normal(&shape, 1.0, 1.0).mapv(|v| F16.rounded(v)));
         let sum = &x + &residual;
         let want = Case { x: sum.clone(), ..Case::new(Kind::Layer { ndim: 1 }, &shape, 0.0).plain() }.oracle();
-        for (label, gpu) in gpus() {
+        for (label, gpu) in &some() {
             let plan = gpu.context().plan(&LayerNorm::new(&shape, &[width]).unwrap().stored_as(F16)).unwrap();
             let [a, b] = [&x, &residual].map(|values| Short::new(gpu, F16, at, &flat(values)));
             let [y, out] = [at + 2, at].map(|at| Short::new(gpu, F16, at, &vec![7.0; sum.len()]));

@@ -85,7 +85,7 @@ fn array() -> ArrayD<f32> {
 type Call = (&'static str, fn(&World) -> Result<(), Error>);
 
 /// All that touch a device and say how it went.
-const CALLS: [Call; 30] = [
+const CALLS: [Call; 36] = [
     ("BatchNormLayer::fold_into", |w| w.layer.fold_into_blocking(&LayerBefore::linear(&[8, 2], &[1.0; 16])).map(drop)),
     ("Context::bind", |w| {
         let plan = w.gpu.context().plan(&norm())?;
@@ -106,6 +106,19 @@ const CALLS: [Call; 30] = [
         let inputs = Inputs::new(x.view()).grad_output(x.view());
         engine(w).run_backward_array_blocking(&norm(), Backward::new(), inputs).map(drop)
     }),
+    ("Engine::run_backward_from_sums", |w| {
+        let inputs = Inputs::new(&[1.0; LENGTH][..]).grad_output(&[1.0; LENGTH]).statistics(&[1.0; 64]);
+        engine(w).run_backward_from_sums_blocking(&norm(), inputs, &[1.0; 32]).map(drop)
+    }),
+    ("Engine::run_backward_sums", |w| {
+        let inputs = Inputs::new(&[1.0; LENGTH][..]).grad_output(&[1.0; LENGTH]).statistics(&[1.0; 64]);
+        engine(w).run_backward_sums_blocking(&norm(), Backward::new(), inputs).map(drop)
+    }),
+    ("Engine::run_from_statistics", |w| {
+        let inputs = Inputs::new(&[1.0; LENGTH][..]).statistics(&[1.0; 64]);
+        engine(w).run_from_statistics_blocking(&norm(), inputs).map(drop)
+    }),
+    ("Engine::run_moments", |w| engine(w).run_moments_blocking(&norm(), Inputs::new(&[1.0; LENGTH][..])).map(drop)),
     ("Gpu::examine", |w| w.gpu.examine_blocking(|_, _| {}).map(drop)),
     ("Gpu::probe", |w| w.gpu.probe_blocking().map(drop)),
     ("Gpu::probed", |w| w.gpu.clone().probed_blocking().map(drop)),
@@ -120,6 +133,8 @@ const CALLS: [Call; 30] = [
         let inputs = Inputs::new(x.view()).grad_output(x.view());
         w.gpu.run_backward_array_blocking(&norm(), Backward::new(), inputs).map(drop)
     }),
+    ("Gpu::submit", |w| w.gpu.submit_blocking(|_| {}, &[]).map(drop)),
+    ("Gpu::upload", |w| w.gpu.upload_blocking("x", &[1.0; LENGTH]).map(drop)),
     ("Layer::backward", |w| {
         let [_, dy, dx] = &w.tensors;
         w.layer.release();
