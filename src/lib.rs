@@ -3,7 +3,7 @@
 //! - [`LayerNorm`], [`RmsNorm`], [`GroupNorm`], [`InstanceNorm`] and [`BatchNorm`], forward and backward.
 //! - [`MeanVarianceNorm`] and [`LpNorm`] (L1 and L2), forward only. They have no parameters.
 //!
-//! Tensors are f32, row-major, of any rank, with channels first, last or in between. Every result is tested against an
+//! Tensors are f32, or f16 or bf16 by [`Norm::stored_as`], row-major, of any rank, with channels first, last or in between. Every result is tested against an
 //! implementation in float64 on the CPU, the module `reference`.
 //!
 //! # A first call
