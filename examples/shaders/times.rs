@@ -77,7 +77,7 @@ fn kernel(shader: &ShaderVariant) -> &str {
 
 fn read(shader: &ShaderVariant) -> Result<(Module, ModuleInfo)> {
     let module = naga::front::wgsl::parse_str(&shader.source)?;
-    let info = Validator::new(ValidationFlags::all(), Capabilities::empty()).validate(&module)?;
+    let info = Validator::new(ValidationFlags::all(), Capabilities::SHADER_FLOAT16_IN_FLOAT32).validate(&module)?;
     Ok((module, info))
 }
 

@@ -69,8 +69,10 @@ pub fn expect_listed() {
 
 /// Holds a shader that is about to be compiled against the list, if that was asked for.
 pub(crate) fn check_listed(choice: &Choice) {
-    static CHOICES: LazyLock<BTreeSet<Choice>> =
-        LazyLock::new(|| LISTED.values().map(|(v, _)| v.choice.in_f32()).collect());
+    static CHOICES: LazyLock<BTreeSet<Choice>> = LazyLock::new(|| {
+        let listed = LISTED.values().map(|(variant, _)| variant.choice.in_f32());
+        listed.flat_map(|choice| [choice, choice.one_at_a_time()]).collect()
+    });
     let choice = choice.in_f32();
     assert!(!EXPECT_LISTED.load(Ordering::Relaxed) || CHOICES.contains(&choice), "no listed shader is {choice:?}");
 }
@@ -191,7 +193,7 @@ fn tensors(problem: &Problem, every_set: bool) -> Vec<Expected> {
 /// and every storage, is held against the first shader of each kind alone.
 fn list() -> BTreeMap<String, (Variant, Constants)> {
     let (devices, norms) = (devices(), norms().unwrap_or_default());
-    let (mut choices, mut kinds) = (BTreeSet::new(), BTreeSet::new());
+    let (mut choices, mut texts, mut kinds) = (BTreeSet::new(), BTreeSet::new(), BTreeSet::new());
     let mut listed = BTreeMap::new();
     let problems: Vec<Problem> = norms.iter().flat_map(|norm| problems(norm.as_ref())).collect();
     let stored = |&storage: &Storage| problems.iter().map(move |problem| Problem { storage, ..problem.clone() });
@@ -204,7 +206,9 @@ fn list() -> BTreeMap<String, (Variant, Constants)> {
             for pass in plan.passes() {
                 let choice = pass.choice(residual);
                 let kind = Choice { hold: Hold::None, reduction: Reduction::Alone, together: 1, ..choice };
-                new_choice |= choices.insert((choice.in_f32(), pass.without));
+                // Those of f32 as they are; of 16 bits only what none in f32 is like.
+                let alike = texts.insert((choice.in_f32().one_at_a_time(), pass.without));
+                new_choice |= if plain { choices.insert((choice, pass.without)) } else { alike };
                 new_kind |= kinds.insert((kind, pass.without, pass.in_place_of));
             }
             if new_choice || new_kind {

@@ -89,8 +89,15 @@ impl Planner<'_> {
     pub(super) fn fused(&self, kernel: Kernel) -> Result<Pass, SpecError> {
         let block = &self.problem.block;
         let width = self.width_of_rows();
-        let tiling =
-            rows::Tiling::new(block.s, block.groups(), width, kernel.tensors_held(), self.capabilities, self.tuning);
+        let tiling = rows::Tiling::new(
+            block.s,
+            block.groups(),
+            width,
+            kernel.tensors_held(),
+            self.problem.storage.x,
+            self.capabilities,
+            self.tuning,
+        );
         let work = Work { tiles: block.groups(), tiles_per_run: 1, tile_length: block.s, ..tiling.work() };
         let windows =
             self.windows(&Layout { units: block.groups(), length: block.s, parts: 1, tile: block.s }, &tiling)?;
@@ -116,8 +123,15 @@ impl Planner<'_> {
         let tile_length = block.s.div_ceil(parts).next_multiple_of(4).min(block.s);
         let parts = block.s.div_ceil(tile_length);
         let tiles = block.groups() * block.r * parts;
-        let tiling =
-            rows::Tiling::new(tile_length, tiles, width, kernel.tensors_held(), self.capabilities, self.tuning);
+        let tiling = rows::Tiling::new(
+            tile_length,
+            tiles,
+            width,
+            kernel.tensors_held(),
+            self.problem.storage.x,
+            self.capabilities,
+            self.tuning,
+        );
         let tiling = if kernel == Kernel::StatsRows { tiling } else { tiling.holding_nothing() };
         let work = Work { tiles, tiles_per_run: parts, tile_length, ..tiling.work() };
         let layout = Layout { units: block.groups() * block.r, length: block.s, parts, tile: tile_length };

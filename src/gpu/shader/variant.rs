@@ -251,9 +251,13 @@ impl Choice {
         self.found().choice
     }
 
-    /// The same with all tensors in f32.
+    /// Itself, or where tensors are of 16 bits the same in f32, a pack at a time: how many are taken at once differs there.
     pub(crate) fn in_f32(self) -> Self {
-        Self { halves: Halves::default(), ..self }
+        if self.halves.any() { Self { halves: Halves::default(), ..self }.one_at_a_time() } else { self }
+    }
+
+    pub(crate) fn one_at_a_time(self) -> Self {
+        Self { together: 1, ..self }
     }
 
     /// The files it is made of.
