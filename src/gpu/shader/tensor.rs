@@ -111,8 +111,9 @@ impl Variant {
             return String::new();
         }
         if self.is_half(data) {
+            // A word past the end must not be touched: where indices are clamped, it is the last one, which another lane writes.
             let word = format!("{name}_data[({place}) >> 1u]");
-            return format!("{word} = word_with({word}, v, lower, upper);");
+            return format!("if lower || upper {{ {word} = word_with({word}, v, lower, upper); }}");
         }
         format!("if lower {{ {name}_data[{place}] = v.x; }} if upper {{ {name}_data[{place} + 1u] = v.y; }}")
     }
