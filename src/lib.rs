@@ -174,6 +174,7 @@ pub use norm::{
 pub use problem::{Momentum, VarianceEstimator};
 pub use statistics::Merged;
 
+pub use half;
 #[cfg(feature = "ndarray")]
 pub use ndarray;
 #[cfg(feature = "safetensors")]

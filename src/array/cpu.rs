@@ -4,7 +4,7 @@ use super::backward::planned;
 use super::transfer::Fetched;
 use super::{Gradients, Inputs, Outputs, Role};
 use crate::backward::Backward;
-use crate::cpu::{Cpu, Operands, Plan};
+use crate::cpu::{Cpu, Operands, Plan, Values, ValuesMut};
 use crate::element::Element;
 use crate::error::{BindError, Error};
 use crate::norm::Norm;
@@ -94,53 +94,57 @@ impl Cpu {
 }
 
 impl Plan {
-    /// Runs on what was checked.
+    /// Runs on what was checked: what is stored in 16 bits goes there, and comes back in f32.
     pub(super) fn dispatch(&self, inputs: &Inputs<&[f32]>, results: &[Role]) -> Result<Fetched, BindError> {
+        let problem = self.problem();
         let mut batches = inputs.batches;
-        let mut fetched = Fetched::start(self.problem(), inputs, results);
-        let rounded = inputs.rounded(self.problem());
-        let mut operands = inputs.operands(&rounded);
-        for (role, result) in fetched.iter_mut() {
-            operands = operands.write(role, result);
+        let mut fetched = Fetched::start(problem, inputs, results);
+        let stored = inputs.stored(problem);
+        let mut operands = inputs.operands(problem, &stored);
+        let mut short = [const { Vec::<u16>::new() }; Role::GIVEN];
+        for ((role, result), bits) in fetched.iter_mut().zip(&mut short) {
+            operands = match element(problem, role) {
+                Element::F32 => operands.write(role, result),
+                element => {
+                    *bits = vec![0; result.len()];
+                    operands.write_values(role, ValuesMut::of_bits(element, bits))
+                }
+            };
         }
         if let Some(batches) = &mut batches {
             operands = operands.num_batches_tracked(batches);
         }
-        self.run_in_f32(operands)?;
-        fetched.iter_mut().for_each(|(role, values)| round(self.problem(), role, values));
+        self.run(operands)?;
+        for ((role, result), bits) in fetched.iter_mut().zip(&short) {
+            if element(problem, role) != Element::F32 {
+                *result = element(problem, role).values_of(bytemuck::cast_slice(bits));
+            }
+        }
         fetched.count(batches);
         Ok(fetched)
     }
 }
 
-/// To what is stored of a tensor.
-fn round(problem: &Problem, role: Role, values: &mut [f32]) {
-    let element = element(problem, role);
-    if element != Element::F32 {
-        values.iter_mut().for_each(|v| *v = element.rounded(*v));
-    }
-}
-
 impl<'a> Inputs<&'a [f32]> {
-    /// What is given of tensors that are stored in 16 bits, rounded to what is stored.
-    fn rounded(&self, problem: &Problem) -> [Option<Vec<f32>>; Role::GIVEN] {
-        let mut all: [Option<Vec<f32>>; Role::GIVEN] = Default::default();
-        for (role, values) in Role::given().zip(&mut all).filter(|&(role, _)| element(problem, role) != Element::F32) {
-            *values = self.get(role).map(|given| given.to_vec());
-            values.iter_mut().for_each(|values| round(problem, role, values));
+    /// The bits of what is given of tensors that are stored in 16 bits.
+    fn stored(&self, problem: &Problem) -> [Option<Vec<u16>>; Role::GIVEN] {
+        let mut all: [Option<Vec<u16>>; Role::GIVEN] = Default::default();
+        for (role, bits) in Role::given().zip(&mut all).filter(|&(role, _)| element(problem, role) != Element::F32) {
+            let bytes = self.get(role).map(|given| element(problem, role).bytes_of(given));
+            *bits = bytes.map(|bytes| bytemuck::pod_collect_to_vec(&bytes));
         }
         all
     }
 
     /// What is given, to be read.
-    fn operands<'b>(&self, rounded: &'b [Option<Vec<f32>>; Role::GIVEN]) -> Operands<'b>
+    fn operands<'b>(&self, problem: &Problem, stored: &'b [Option<Vec<u16>>; Role::GIVEN]) -> Operands<'b>
     where
         'a: 'b,
     {
-        let given = Role::given().zip(rounded).filter_map(|(role, rounded)| {
-            let given: &'b [f32] = self.get(role)?;
-            Some((role, rounded.as_deref().unwrap_or(given)))
-        });
-        given.fold(Operands::default(), |operands, (role, values)| operands.read(role, values))
+        Role::given().zip(stored).fold(Operands::default(), |operands, (role, bits)| match (bits, self.get(role)) {
+            (Some(bits), _) => operands.read_values(role, Values::of_bits(element(problem, role), bits)),
+            (None, Some(given)) => operands.read(role, *given),
+            (None, None) => operands,
+        })
     }
 }

@@ -7,18 +7,19 @@ use super::columns::{Columns, center_of, wide};
 use super::forward::FUSED;
 use super::layout::{Affine, BATCH, Layout, Run, Shape};
 use super::operands::Operands;
-use super::parallel::{Units, each, threads};
+use super::parallel::{Memory, Units, each, threads};
 use super::simd::{
     CHAIN, Center, SEGMENT, Slope, Source, Sums, carry, column_dots, gradient_columns, gradient_row, gradient_rows,
     gradient_run, row_dots, row_gradients, rows_dots, rows_parameters, scale_columns, scale_run,
 };
-use super::sink::{Piece, Sink};
+use super::sink::{Flow, Piece, Sink};
 use super::statistics::{PARTS, Rules};
+use super::values::{Input, PIECE, Reader, Values, ValuesMut, each_rows};
 use crate::backward::Backward;
 use crate::moments::Spread;
 use crate::problem::{Centering, Problem, Task};
 use crate::statistics::Statistics;
-use crate::tensors::Role;
+use crate::tensors::{Role, element};
 
 /// Sums of `g` and of `g * xhat`; those of `dy` and of `dy * xhat` are the gradients of bias and weight.
 type Pair = [f64; 2];
@@ -42,11 +43,13 @@ struct Gradients<'a> {
     layout: Layout,
     affine: Affine,
     weight: &'a [f32],
-    x: &'a [f32],
+    x: Values<'a>,
     /// None where `dx` is written over it.
-    dy: Option<&'a [f32]>,
+    dy: Option<Values<'a>>,
     /// What is added to `dx`.
-    more: Option<Source<'a>>,
+    more: Option<Values<'a>>,
+    /// Whether `dx` is written over what is added to it.
+    more_under: bool,
     /// Those of all groups, if they are known.
     known: Option<&'a [Statistics]>,
     /// Whether gradients go through statistics.
@@ -64,20 +67,18 @@ pub(super) fn run(cpu: &Cpu, problem: &Problem, wanted: Backward, mut operands: 
     let affine = if problem.affine { Affine::new(problem, &layout) } else { Affine::none(&layout) };
     let rules = Rules::new(problem, layout.level(cpu.level));
     let groups = layout.b * layout.k;
-    let weight = operands.take_read(Role::Weight);
-    let more_here = operands.is_under(Role::GradResidual);
-    let (x, dy) = (operands.take_read(Role::X).unwrap_or_default(), operands.take_read(Role::GradOutput));
-    let more = match operands.take_read(Role::GradResidual) {
-        Some(more) => Some(Source::Apart(more)),
-        None => more_here.then_some(Source::Here),
-    };
+    let mut of_weight = Memory::new(&cpu.scratch);
+    let weight = operands.take_in_f32(Role::Weight, cpu.level, &mut of_weight);
+    let more_under = operands.is_under(Role::GradResidual);
+    let (x, dy) = (operands.take_values(Role::X).unwrap_or_default(), operands.take_values(Role::GradOutput));
+    let more = operands.take_values(Role::GradResidual);
     let running = problem.source == crate::problem::Source::Running;
     let saved = operands.take_read(Role::Stats);
     let running_values = [Role::RunningMean, Role::RunningVar].map(|role| operands.take_read(role).unwrap_or_default());
     let from_sums = matches!(problem.task, Task::FromSums { .. });
     let given_sums = if from_sums { operands.take_read(Role::Sums) } else { None };
     let sums_out = operands.take_write(Role::Sums).unwrap_or_default();
-    let dx = operands.take_write(Role::GradInput).unwrap_or_default();
+    let dx = operands.take_values_mut(Role::GradInput);
     let mut parameters = [Role::GradBias, Role::GradWeight].map(|role| operands.take_write(role).unwrap_or_default());
     if layout.elements() == 0 {
         sums_out.fill(0.0);
@@ -105,7 +106,8 @@ pub(super) fn run(cpu: &Cpu, problem: &Problem, wanted: Backward, mut operands: 
                 expanded
             }
         };
-        let apart = dy.is_some() && !matches!(more, Some(Source::Here));
+        let apart = dy.is_some() && !more_under;
+        let [of_x, of_dy] = [Role::X, Role::GradOutput].map(|role| element(problem, role));
         let gradients = Gradients {
             cpu,
             rules,
@@ -115,12 +117,13 @@ pub(super) fn run(cpu: &Cpu, problem: &Problem, wanted: Backward, mut operands: 
             x,
             dy,
             more,
+            more_under,
             known: known.then_some(statistics),
             through: !running,
             centered: problem.centering == Centering::Mean,
             wanted,
             sums: !running && !from_sums && (wanted.input || matches!(problem.task, Task::BackwardSums(_))),
-            stream: apart && cpu.streams(3 * layout.elements()),
+            stream: apart && cpu.streams(&layout, &[of_x, of_dy, of_dy]),
         };
         match given_sums {
             Some(sums) => gradients.by_sums(sums, dx),
@@ -141,6 +144,44 @@ fn slope(statistics: &Statistics, [sum, product]: Pair, centered: bool) -> Slope
     }
 }
 
+/// `x`, `dy` and what is added to `dx`, in f32.
+struct Readers<'a> {
+    x: Reader<'a>,
+    /// Whether `dx` depends on it.
+    through: bool,
+    dy: Option<Reader<'a>>,
+    more: Option<Reader<'a>>,
+    more_under: bool,
+}
+
+impl Readers<'_> {
+    /// Those of some elements, as far as `dx` depends on them.
+    fn get(&mut self, elements: Range<usize>) -> (&[f32], Source<'_>, Option<Source<'_>>) {
+        let dy = self.dy.as_mut().map_or(Source::Here, |dy| Source::Apart(dy.get(elements.clone())));
+        let more = match &mut self.more {
+            Some(more) => Some(Source::Apart(more.get(elements.clone()))),
+            None => self.more_under.then_some(Source::Here),
+        };
+        (if self.through { self.x.get(elements) } else { &[] }, dy, more)
+    }
+}
+
+/// Adds up what `sums` says of `x` and `dy` of a segment, told how many elements came before, for all segments.
+fn by_segments(
+    elements: Range<usize>,
+    x: &mut Reader<'_>,
+    dy: &mut Reader<'_>,
+    mut sums: impl FnMut(usize, &[f32], &[f32]) -> Pair,
+) -> Pair {
+    let mut all = [0.0; 2];
+    for at in elements.clone().step_by(SEGMENT) {
+        let own = at..elements.end.min(at + SEGMENT);
+        let found = sums(at - elements.start, x.get(own.clone()), dy.get(own));
+        all = [all[0] + found[0], all[1] + found[1]];
+    }
+    all
+}
+
 impl Gradients<'_> {
     /// Whether each element of a row has a weight of its own.
     fn by_element(&self) -> bool {
@@ -158,7 +199,7 @@ impl Gradients<'_> {
         if self.layout.shape == Shape::Columns { k * s } else { k * s.div_ceil(self.affine.run) }
     }
 
-    fn run(&self, dx: &mut [f32], sums_out: &mut [f32], parameters: [&mut [f32]; 2]) {
+    fn run(&self, dx: ValuesMut<'_>, sums_out: &mut [f32], parameters: [&mut [f32]; 2]) {
         let layout = &self.layout;
         let (slab, k) = (layout.slab(), layout.k);
         let small = slab <= FUSED;
@@ -186,15 +227,15 @@ impl Gradients<'_> {
             }
             let of_dx = if self.wanted.input { chunk * slab } else { 0 };
             let units = (
-                (Units { of: dx, per: of_dx }, Units { of: sums_out, per: 2 * k * chunk }),
+                (Flow { y: dx, per: of_dx, ..Flow::default() }, Units { of: sums_out, per: 2 * k * chunk }),
                 Units { of: &mut *memory, per: 2 * entries },
             );
             let grain = if layout.is_alone() { chunks } else { 1 };
             each(0..chunks, grain, units, &|range: Range<usize>, ((dx, sums), memory)| {
-                let (mut dx, mut sums, mut memory) = (dx.of, sums.of, memory.of);
+                let (mut dx, mut sums, mut memory) = (dx.y, sums.of, memory.of);
                 for number in range {
                     let slabs = number * chunk..layout.b.min((number + 1) * chunk);
-                    let (own_dx, rest) = dx.split_at_mut(dx.len().min(slabs.len() * slab));
+                    let (own_dx, rest) = dx.split(slabs.len() * slab);
                     let (own_sums, rest_sums) = sums.split_at_mut(sums.len().min(2 * k * slabs.len()));
                     let (own, rest_memory) = memory.split_at_mut(2 * entries);
                     let shared = self.by_element() && self.affine.is_shared();
@@ -234,10 +275,10 @@ impl Gradients<'_> {
     }
 
     /// Rows with the same weights, or with one each, many at each step.
-    fn rows(&self, rows: Range<usize>, dx: &mut [f32], sums_out: &mut [f32], parameters: &mut [f64]) {
+    fn rows(&self, rows: Range<usize>, mut dx: ValuesMut<'_>, sums_out: &mut [f32], parameters: &mut [f64]) {
         let (s, level) = (self.layout.s, self.rules.level);
         let batch = (BATCH / s).clamp(1, MANY);
-        let mut piece = self.stream.then(|| Piece::new(self.rules.level));
+        let (mut piece, mut readers) = (self.piece(&dx), self.readers());
         let by_row = self.by_row();
         let of_runs = if by_row { 0 } else { parameters.len() };
         let numbers = 3 * batch + 3 * batch + 3 * batch + 2 * batch + 2 * batch + 2 * batch;
@@ -261,7 +302,10 @@ impl Gradients<'_> {
             while first < rows.end {
                 let count = batch.min(rows.end - first);
                 let elements = first * s..(first + count) * s;
-                let x = &self.x[elements.clone()];
+                let own_dx =
+                    if dx.is_empty() { 0..0 } else { elements.start - rows.start * s..elements.end - rows.start * s };
+                let mut sink = self.sink(dx.part(own_dx), BATCH, piece.as_mut());
+                let (x, dy, more) = readers.get(elements);
                 let statistics = match self.known {
                     Some(known) => &known[first..first + count],
                     None => {
@@ -277,12 +321,13 @@ impl Gradients<'_> {
                 for (center, statistics) in centers.iter_mut().zip(statistics) {
                     *center = center_of(statistics);
                 }
-                let place = (first - rows.start) * s..(first - rows.start + count) * s;
-                let dx = if dx.is_empty() { &mut [] } else { &mut dx[place] };
-                let dy = self.dy.map_or(&*dx, |dy| &dy[elements.clone()]);
                 let sums = &mut sums[..count];
+                let dy_of = match dy {
+                    Source::Apart(dy) => dy,
+                    Source::Here => sink.source(),
+                };
                 if self.sums || by_row {
-                    rows_dots(level, x, dy, centers, weight, sums);
+                    rows_dots(level, x, dy_of, centers, weight, sums);
                 }
                 if by_row {
                     for (row, sums) in sums.iter_mut().enumerate() {
@@ -301,7 +346,7 @@ impl Gradients<'_> {
                         let end = count.min(row + CHAIN - (start + row) % CHAIN);
                         let (bias, weight) = runs.split_at_mut(s);
                         let own = row * s..end * s;
-                        rows_parameters(level, &x[own.clone()], &dy[own], &centers[row..end], bias, weight);
+                        rows_parameters(level, &x[own.clone()], &dy_of[own], &centers[row..end], bias, weight);
                         if (start + end).is_multiple_of(CHAIN) || first + end == rows.end {
                             carry(level, runs, parameters);
                         }
@@ -311,7 +356,7 @@ impl Gradients<'_> {
                 for (out, sum) in sums_out.chunks_mut(2).skip(first - rows.start).zip(&*sums) {
                     (out[0], out[1]) = (sum[0] as f32, sum[1] as f32);
                 }
-                if !dx.is_empty() {
+                if self.wanted.input {
                     for ((slope_of, statistics), sums) in slopes.iter_mut().zip(statistics).zip(&*sums) {
                         *slope_of = slope(statistics, *sums, self.centered);
                     }
@@ -319,8 +364,7 @@ impl Gradients<'_> {
                         slope.root *= self.weight[self.affine.base(first + row, 0)];
                     }
                     // All at once: they are no more than a piece.
-                    Sink::new(dx, piece.as_mut()).put(count * s, |_, dx| {
-                        let (x, dy, more) = self.read(elements.start, dx.len());
+                    sink.put(count * s, |_, _, dx| {
                         gradient_rows(level, x, dy, more, dx, centers, &slopes[..count], weight);
                     });
                 }
@@ -330,10 +374,10 @@ impl Gradients<'_> {
     }
 
     /// Some slabs one after the other, and what they give to the gradients of parameters.
-    fn slabs(&self, slabs: Range<usize>, dx: &mut [f32], sums_out: &mut [f32], parameters: &mut [f64]) {
+    fn slabs(&self, slabs: Range<usize>, mut dx: ValuesMut<'_>, sums_out: &mut [f32], parameters: &mut [f64]) {
         let layout = &self.layout;
         let (slab, k) = (layout.slab(), layout.k);
-        let mut piece = self.stream.then(|| Piece::new(self.rules.level));
+        let (mut piece, mut readers) = (self.piece(&dx), self.readers());
         let by_element = self.by_element();
         let runs = if by_element && !parameters.is_empty() { parameters.len() } else { 0 };
         let lanes = if by_element { 0 } else { 2 * self.lanes() };
@@ -355,36 +399,41 @@ impl Gradients<'_> {
                 let statistics = match self.known {
                     Some(known) => self.of_slab(known, b),
                     None => {
-                        layout.slab_statistics(&self.rules, &self.x[elements.clone()], spreads, scratch);
+                        layout.slab_statistics(&self.rules, &mut readers.x, b, spreads, scratch);
                         for (statistics, spread) in own.iter_mut().zip(&*spreads) {
                             *statistics = self.rules.divisor.statistics(*spread);
                         }
                         &*own
                     }
                 };
-                let dx = if dx.is_empty() { &mut [] } else { &mut dx[number * slab..(number + 1) * slab] };
-                let dy = self.dy.map_or(&*dx, |dy| &dy[elements.clone()]);
+                let own_dx = if dx.is_empty() { 0..0 } else { number * slab..(number + 1) * slab };
+                let dx = dx.part(own_dx);
                 sums.fill([0.0; 2]);
-                if by_element {
-                    for row in 0..layout.r {
-                        let own = elements.start + row * layout.width()..elements.start + (row + 1) * layout.width();
-                        self.element_sums(own, elements.start, dy, statistics, sums, runs);
-                        waiting += 1;
-                        if waiting == CHAIN || row + 1 == layout.r && b + 1 == slabs.end {
-                            carry(self.rules.level, runs, parameters);
-                            waiting = 0;
+                let mut add = |x: &mut Reader<'_>, dy: &mut Reader<'_>| {
+                    if by_element {
+                        for row in elements.clone().step_by(layout.width()) {
+                            self.element_sums(row..row + layout.width(), (x, dy), statistics, sums, runs);
+                            waiting += 1;
+                            if waiting == CHAIN || row + layout.width() == elements.end && b + 1 == slabs.end {
+                                carry(self.rules.level, runs, parameters);
+                                waiting = 0;
+                            }
                         }
+                    } else if self.sums || !parameters.is_empty() {
+                        raw.fill(0.0);
+                        scratch.with(lanes, |part| {
+                            for number in 0..layout.parts() {
+                                part.fill(0.0);
+                                self.part_sums(b, number, 0..layout.lanes(), (x, dy), statistics, part);
+                                raw.iter_mut().zip(&*part).for_each(|(raw, part)| *raw += part);
+                            }
+                        });
+                        self.distribute(b, raw, sums, parameters);
                     }
-                } else if self.sums || !parameters.is_empty() {
-                    raw.fill(0.0);
-                    scratch.with(lanes, |part| {
-                        for number in 0..layout.parts() {
-                            part.fill(0.0);
-                            self.part_sums(b, number, 0..layout.lanes(), dy, statistics, part);
-                            raw.iter_mut().zip(&*part).for_each(|(raw, part)| *raw += part);
-                        }
-                    });
-                    self.distribute(b, raw, sums, parameters);
+                };
+                match &mut readers.dy {
+                    Some(dy) => add(&mut readers.x, dy),
+                    None => add(&mut readers.x, &mut self.reader(dx.read(), elements.start)),
                 }
                 for (out, sum) in sums_out.chunks_mut(2).skip(number * k).zip(&*sums) {
                     (out[0], out[1]) = (sum[0] as f32, sum[1] as f32);
@@ -393,8 +442,8 @@ impl Gradients<'_> {
                     for ((slope_of, statistics), sums) in slopes.iter_mut().zip(statistics).zip(&*sums) {
                         *slope_of = slope(statistics, *sums, self.centered);
                     }
-                    let mut sink = Sink::new(dx, piece.as_mut());
-                    self.gradient(elements, &mut sink, statistics, slopes);
+                    let mut sink = self.sink(dx, PIECE, piece.as_mut());
+                    self.gradient(elements, &mut readers, &mut sink, statistics, slopes);
                 }
             }
         });
@@ -409,8 +458,7 @@ impl Gradients<'_> {
     fn element_sums(
         &self,
         elements: Range<usize>,
-        start: usize,
-        dy: &[f32],
+        (x, dy): (&mut Reader<'_>, &mut Reader<'_>),
         statistics: &[Statistics],
         sums: &mut [Pair],
         runs: &mut [f32],
@@ -419,14 +467,14 @@ impl Gradients<'_> {
         self.layout.each_run(elements, |run| {
             let center = center_of(&statistics[run.k]);
             let first = self.affine.base(run.b, run.k) + run.within;
-            let x = &self.x[run.elements.clone()];
-            let dy = &dy[run.elements.start - start..run.elements.end - start];
-            let given = (!runs.is_empty()).then(|| {
-                let (bias, weight) = runs.split_at_mut(self.affine.length);
-                [&mut bias[first..], &mut weight[first..]]
-            });
-            if self.sums || given.is_some() {
-                let found = row_gradients(level, x, dy, center, &self.weight[first..], given);
+            let there = !runs.is_empty();
+            if self.sums || there {
+                let found = by_segments(run.elements, x, dy, |done, x, dy| {
+                    let first = first + done;
+                    let (bias, weight) = runs.split_at_mut(if there { self.affine.length } else { 0 });
+                    let given = there.then(|| [&mut bias[first..], &mut weight[first..]]);
+                    row_gradients(level, x, dy, center, &self.weight[first..], given)
+                });
                 sums[run.k][0] += found[0];
                 sums[run.k][1] += found[1];
             }
@@ -439,12 +487,12 @@ impl Gradients<'_> {
         b: usize,
         part: usize,
         own: Range<usize>,
-        dy: &[f32],
+        (x, dy): (&mut Reader<'_>, &mut Reader<'_>),
         statistics: &[Statistics],
         out: &mut [f64],
     ) {
         let (layout, level) = (&self.layout, self.rules.level);
-        let (range, start) = (layout.range(part), b * layout.slab());
+        let range = layout.range(b, part);
         let of_lane = self.lanes() / layout.lanes();
         let (sum, product) = out[..2 * of_lane * own.len()].split_at_mut(of_lane * own.len());
         if layout.shape == Shape::Columns {
@@ -454,19 +502,20 @@ impl Gradients<'_> {
                     let center = center_of(&statistics[k]);
                     [center.scale, center.shift, center.delta, center.factor]
                 });
-                let from = range.start + own.start;
-                let x = &self.x[start + from..start + range.end];
-                column_dots(level, x, &dy[from..range.end], layout.width(), columns.centers(), sum, product);
+                let own_elements = range.start + own.start..range.end;
+                let of = [x.part(own_elements.clone()), dy.part(own_elements)];
+                each_rows(of, (layout.width(), own.len()), level, &self.cpu.scratch, |[x, dy], pitch| {
+                    column_dots(level, x, dy, pitch, columns.centers(), sum, product);
+                });
             });
             return;
         }
         let mut add = |elements: Range<usize>| {
-            layout.each_run(start + elements.start..start + elements.end, |run| {
+            layout.each_run(elements, |run| {
                 let center = center_of(&statistics[run.k]);
                 let base = self.affine.base(run.b, run.k);
                 self.affine.each_weight(&run, |elements, weight| {
-                    let dy = &dy[elements.start - start..elements.end - start];
-                    let found = row_dots(level, &self.x[elements], dy, center);
+                    let found = by_segments(elements, x, dy, |_, x, dy| row_dots(level, x, dy, center));
                     let lane = (run.k - own.start) * of_lane + weight - base;
                     sum[lane] += found[0];
                     product[lane] += found[1];
@@ -504,7 +553,7 @@ impl Gradients<'_> {
     /// Few slabs, or large ones: the sums of all parts, then of groups, then the gradient of `x`.
     fn stages(
         &self,
-        dx: &mut [f32],
+        dx: ValuesMut<'_>,
         sums_out: &mut [f32],
         memory: &mut [f64],
         chunk: usize,
@@ -518,7 +567,7 @@ impl Gradients<'_> {
                 Some(known) => known,
                 None => {
                     let statistics: &mut [Statistics] = bytemuck::cast_slice_mut(found);
-                    layout.all_statistics(&self.rules, self.x, scratch, |g, spread| {
+                    layout.all_statistics(&self.rules, Input::of(self.x), scratch, |g, spread| {
                         statistics[g] = self.rules.divisor.statistics(spread);
                     });
                     statistics
@@ -526,7 +575,7 @@ impl Gradients<'_> {
             };
             scratch.with(2 * groups, |found| {
                 let sums: &mut [Pair] = bytemuck::cast_slice_mut(found);
-                let dy = self.dy.unwrap_or(dx);
+                let dy = self.dy.unwrap_or_else(|| dx.read());
                 if self.by_element() {
                     self.long_rows(dy, statistics, sums, parameters);
                 } else if self.sums || !memory.is_empty() {
@@ -543,7 +592,7 @@ impl Gradients<'_> {
     /// The sums of all parts at once.
     fn all_parts(
         &self,
-        dy: &[f32],
+        dy: Values<'_>,
         statistics: &[Statistics],
         sums: &mut [Pair],
         parameters: &mut [f64],
@@ -559,11 +608,11 @@ impl Gradients<'_> {
             let units = Units { of: &mut *partials, per };
             let grain = layout.grain(slab.div_ceil(parts * strips));
             each(0..layout.b * parts * strips, grain, units, &|range: Range<usize>, units| {
+                let [mut x, mut dy] = [self.x, dy].map(|of| self.reader(of, 0));
                 for (number, out) in range.zip(units.of.chunks_mut(per)) {
                     let (b, part, first) = (number / strips / parts, number / strips % parts, number % strips * strip);
                     let own = first..layout.lanes().min(first + strip);
-                    let dy = &dy[b * slab..(b + 1) * slab];
-                    self.part_sums(b, part, own, dy, self.of_slab(statistics, b), out);
+                    self.part_sums(b, part, own, (&mut x, &mut dy), self.of_slab(statistics, b), out);
                 }
             });
             let entries = if parameters.is_empty() { 0 } else { 2 * self.affine.length };
@@ -585,7 +634,7 @@ impl Gradients<'_> {
     }
 
     /// Few rows, or long ones, whose elements each have a weight: pieces of all rows, one after the other.
-    fn long_rows(&self, dy: &[f32], statistics: &[Statistics], sums: &mut [Pair], parameters: [&mut [f32]; 2]) {
+    fn long_rows(&self, dy: Values<'_>, statistics: &[Statistics], sums: &mut [Pair], parameters: [&mut [f32]; 2]) {
         let Layout { b: rows, s, .. } = self.layout;
         let level = self.rules.level;
         // The sums of rows are then those of whole rows.
@@ -599,12 +648,13 @@ impl Gradients<'_> {
             let units = (Units { of: &mut *partials, per: rows }, (bias, weight));
             each(0..pieces, 1, units, &|range: Range<usize>, (partials, (bias, weight))| {
                 let columns = range.start * length..s.min(range.end * length);
+                let [mut x, mut dy] = [self.x, dy].map(|of| self.reader(of, 0));
                 scratch.with(3 * length, |memory| {
                     let (added, runs) = memory.split_at_mut(2 * length);
                     let runs: &mut [f32] = bytemuck::cast_slice_mut(runs);
                     for (row, partial) in partials.of.iter_mut().enumerate() {
                         let elements = row * s + columns.start..row * s + columns.end;
-                        let (x, dy) = (&self.x[elements.clone()], &dy[elements]);
+                        let (x, dy) = (x.get(elements.clone()), dy.get(elements));
                         let center = center_of(&statistics[row]);
                         let given = there.then(|| runs.split_at_mut(length).into());
                         if self.sums || there {
@@ -637,7 +687,7 @@ impl Gradients<'_> {
     }
 
     /// The gradient of `x` by sums that are known, those of all parts of a batch.
-    fn by_sums(&self, given: &[f32], dx: &mut [f32]) {
+    fn by_sums(&self, given: &[f32], dx: ValuesMut<'_>) {
         let groups = self.layout.b * self.layout.k;
         self.cpu.scratch.with(2 * groups, |memory| {
             let sums: &mut [Pair] = bytemuck::cast_slice_mut(memory);
@@ -652,7 +702,7 @@ impl Gradients<'_> {
     }
 
     /// The gradient of all elements.
-    fn apply(&self, dx: &mut [f32], statistics: &[Statistics], sums: &[Pair]) {
+    fn apply(&self, dx: ValuesMut<'_>, statistics: &[Statistics], sums: &[Pair]) {
         if dx.is_empty() {
             return;
         }
@@ -665,7 +715,7 @@ impl Gradients<'_> {
             let slopes = &*slopes;
             let by_column = layout.shape == Shape::Columns;
             let unit = if by_column { layout.width() } else { 1 };
-            let units = Units { of: dx, per: unit };
+            let flow = Flow { y: dx, per: unit, ..Flow::default() };
             // Those of the one slab, for all threads.
             let wide = if by_column && layout.b == 1 { wide(layout) } else { 0 };
             self.cpu.scratch.with(4 * wide, |memory| {
@@ -674,15 +724,16 @@ impl Gradients<'_> {
                     self.fill(&mut columns, 0, statistics, slopes);
                     columns
                 });
-                each(0..layout.elements() / unit, layout.grain(unit), units, &|range: Range<usize>, dx| {
+                each(0..layout.elements() / unit, layout.grain(unit), flow, &|range: Range<usize>, flow| {
                     let elements = range.start * unit..range.end * unit;
-                    let mut piece = self.stream.then(|| Piece::new(self.rules.level));
-                    let mut sink = Sink::new(dx.of, piece.as_mut());
+                    let (mut piece, mut readers) = (self.piece(&flow.y), self.readers());
+                    let mut sink = self.sink(flow.y, PIECE, piece.as_mut());
                     match &columns {
-                        Some(columns) => self.gradient_of_slab(elements, &mut sink, columns),
+                        Some(columns) => self.gradient_of_slab(elements, &mut readers, &mut sink, columns),
                         None => {
                             let first = elements.start / layout.slab() * layout.k;
-                            self.gradient(elements, &mut sink, &statistics[first..], &slopes[first..]);
+                            let (statistics, slopes) = (&statistics[first..], &slopes[first..]);
+                            self.gradient(elements, &mut readers, &mut sink, statistics, slopes);
                         }
                     }
                 });
@@ -700,10 +751,17 @@ impl Gradients<'_> {
     }
 
     /// The gradient of neighbouring elements, whose first is of the slab that `statistics` and `slopes` begin with.
-    fn gradient(&self, elements: Range<usize>, sink: &mut Sink<'_>, statistics: &[Statistics], slopes: &[Slope]) {
+    fn gradient(
+        &self,
+        elements: Range<usize>,
+        readers: &mut Readers<'_>,
+        sink: &mut Sink<'_, '_>,
+        statistics: &[Statistics],
+        slopes: &[Slope],
+    ) {
         let (layout, level) = (&self.layout, self.rules.level);
         if layout.shape == Shape::Columns {
-            return self.gradient_of_columns(elements, sink, statistics, slopes);
+            return self.gradient_of_columns(elements, readers, sink, statistics, slopes);
         }
         let slab = elements.start / layout.slab();
         layout.each_run(elements, |run: Run| {
@@ -711,16 +769,17 @@ impl Gradients<'_> {
             let (center, slope) = (center_of(&statistics[group]), slopes[group]);
             if self.affine.run == 1 && self.through {
                 let (start, first) = (run.elements.start, self.affine.base(run.b, run.k) + run.within);
-                sink.put(run.elements.len(), |done, dx| {
-                    let (x, dy, more) = self.read(start + done, dx.len());
+                sink.put(run.elements.len(), |done, _, dx| {
+                    let (x, dy, more) = readers.get(start + done..start + done + dx.len());
                     gradient_row(level, x, dy, more, dx, center, &self.weight[first + done..], slope);
                 });
                 return;
             }
             self.affine.each_weight(&run, |elements, number| {
                 let weight = self.weight[number];
-                sink.put(elements.len(), |done, dx| {
-                    let (x, dy, more) = self.read(elements.start + done, dx.len());
+                sink.put(elements.len(), |done, _, dx| {
+                    let at = elements.start + done;
+                    let (x, dy, more) = readers.get(at..at + dx.len());
                     if self.through {
                         gradient_run(level, x, dy, more, dx, center, weight * slope.root, slope);
                     } else {
@@ -731,18 +790,34 @@ impl Gradients<'_> {
         });
     }
 
-    /// `x`, `dy` and what is added to `dx`, of some elements.
-    fn read(&self, at: usize, count: usize) -> (&[f32], Source<'_>, Option<Source<'_>>) {
-        let own = at..at + count;
-        let dy = self.dy.map_or(Source::Here, |dy| Source::Apart(&dy[own.clone()]));
-        let more = self.more.as_ref().map(|more| more.part(own.clone()));
-        (&self.x[own], dy, more)
+    /// Readers of `x`, `dy` and what is added to `dx`.
+    fn readers(&self) -> Readers<'_> {
+        let reader = |of| self.reader(of, 0);
+        let (dy, more) = (self.dy.map(reader), self.more.map(reader));
+        Readers { x: reader(self.x), through: self.through, dy, more, more_under: self.more_under }
+    }
+
+    /// A reader of elements that are counted from `start` on.
+    fn reader<'b>(&'b self, of: Values<'b>, start: usize) -> Reader<'b> {
+        Reader::new(Input::of(of), start, self.rules.level, &self.cpu.scratch)
+    }
+
+    /// Memory for `dx`, unless it is written where it goes.
+    fn piece(&self, dx: &ValuesMut<'_>) -> Option<Piece<'_>> {
+        Piece::new(dx, self.stream, &self.cpu.scratch)
+    }
+
+    fn sink<'b, 'p>(&self, dx: ValuesMut<'b>, window: usize, piece: Option<&'b mut Piece<'p>>) -> Sink<'b, 'p> {
+        // What is there, if it is needed, where the result is made ready.
+        let loads = dx.is_short() && (self.dy.is_none() || self.more_under);
+        Sink::new(Flow { y: dx, ..Flow::default() }, window, loads, self.rules.level, piece)
     }
 
     fn gradient_of_columns(
         &self,
         elements: Range<usize>,
-        sink: &mut Sink<'_>,
+        readers: &mut Readers<'_>,
+        sink: &mut Sink<'_, '_>,
         statistics: &[Statistics],
         slopes: &[Slope],
     ) {
@@ -757,20 +832,26 @@ impl Gradients<'_> {
                 let own = (b - first) * layout.k;
                 self.fill(&mut columns, b, &statistics[own..], &slopes[own..]);
                 let end = elements.end.min((b + 1) * slab);
-                self.gradient_of_slab(at..end, sink, &columns);
+                self.gradient_of_slab(at..end, readers, sink, &columns);
                 at = end;
             }
         });
     }
 
     /// The same of elements of one slab, whose columns are filled.
-    fn gradient_of_slab(&self, elements: Range<usize>, sink: &mut Sink<'_>, columns: &Columns<'_, 8>) {
+    fn gradient_of_slab(
+        &self,
+        elements: Range<usize>,
+        readers: &mut Readers<'_>,
+        sink: &mut Sink<'_, '_>,
+        columns: &Columns<'_, 8>,
+    ) {
         let level = self.rules.level;
         let (centers, slopes) = columns.gradients();
         let wide = slopes.rstd.len();
         for at in elements.clone().step_by(wide) {
-            sink.put(wide.min(elements.end - at), |done, dx| {
-                let (x, dy, more) = self.read(at + done, dx.len());
+            sink.put(wide.min(elements.end - at), |done, _, dx| {
+                let (x, dy, more) = readers.get(at + done..at + done + dx.len());
                 if self.through {
                     gradient_columns(level, x, dy, more, dx, centers.from(done), slopes.from(done));
                 } else {

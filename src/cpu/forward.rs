@@ -6,16 +6,15 @@ use super::Cpu;
 use super::columns::{Columns, center_of, wide};
 use super::layout::{Affine, BATCH, Layout, Shape};
 use super::operands::Operands;
-use super::parallel::{Cut, Units, each, threads};
-use super::simd::{
-    Center, Level, Sums, add, add_to, normalize_columns, normalize_row, normalize_rows, normalize_run, normalize_runs,
-};
-use super::sink::{Piece, Sink};
+use super::parallel::{Cut, Memory, Units, each, threads};
+use super::simd::{Center, Sums, normalize_columns, normalize_row, normalize_rows, normalize_run, normalize_runs};
+use super::sink::{Flow, Piece, Sink};
 use super::statistics::Rules;
+use super::values::{PIECE, Reader, Values};
 use crate::moments::{Moments, Spread};
 use crate::problem::{Problem, Source, Task};
 use crate::statistics::{Statistics, Update, merged};
-use crate::tensors::Role;
+use crate::tensors::{Role, element};
 
 /// Most elements of a slab that is read from memory once.
 pub(super) const FUSED: usize = 1 << 18;
@@ -105,14 +104,16 @@ struct Forward<'a> {
 }
 
 /// Runs a forward pass, or takes moments.
-pub(super) fn run<'a>(cpu: &Cpu, problem: &Problem, mut operands: Operands<'a>) {
+pub(super) fn run(cpu: &Cpu, problem: &Problem, mut operands: Operands<'_>) {
     let layout = Layout::new(problem);
-    let (weight, bias) = (operands.take_read(Role::Weight), operands.take_read(Role::Bias));
+    let (mut of_weight, mut of_bias) = (Memory::new(&cpu.scratch), Memory::new(&cpu.scratch));
+    let mut given = |role, memory| operands.take_in_f32(role, cpu.level, memory);
+    let (weight, bias) = (given(Role::Weight, &mut of_weight), given(Role::Bias, &mut of_bias));
     let affine = if weight.is_some() || bias.is_some() { Affine::new(problem, &layout) } else { Affine::none(&layout) };
     // What is given as it is needed is taken as it is; the rest is filled in.
     let offset = if weight.is_some() { problem.weight_offset } else { 0.0 };
-    let as_given = |given: Option<&'a [f32]>, offset: f32| given.filter(|_| affine.repeat == 1 && offset == 0.0);
-    let (own_weight, own_bias) = (as_given(weight, offset), as_given(bias, 0.0));
+    let as_given = |offset: f32| affine.repeat == 1 && offset == 0.0;
+    let (own_weight, own_bias) = (weight.filter(|_| as_given(offset)), bias.filter(|_| as_given(0.0)));
     let [of_weight, of_bias] = [own_weight, own_bias].map(|own| if own.is_some() { 0 } else { affine.length });
     cpu.scratch.with((of_weight + of_bias).div_ceil(2), |memory| {
         let memory = bytemuck::cast_slice_mut::<f64, f32>(memory);
@@ -126,7 +127,7 @@ pub(super) fn run<'a>(cpu: &Cpu, problem: &Problem, mut operands: Operands<'a>) 
         let (weight, bias) = (own_weight.unwrap_or(one), own_bias.unwrap_or(other));
         let batches = operands.batches.take();
         let update = Update::new(problem, batches.as_deref().copied());
-        let stream = cpu.streams(2 * layout.elements());
+        let stream = cpu.streams(&layout, &[element(problem, Role::X), element(problem, Role::Y)]);
         let rules = Rules::new(problem, layout.level(cpu.level));
         let forward = Forward { cpu, rules, layout, affine, weight, bias, update, stream };
         let counted = forward.run(problem, operands);
@@ -136,75 +137,34 @@ pub(super) fn run<'a>(cpu: &Cpu, problem: &Problem, mut operands: Operands<'a>) 
     });
 }
 
-/// Where a forward pass reads, and whether that is where it writes.
-#[derive(Clone, Copy)]
-struct Given<'a> {
-    /// None where `y` is written over it.
-    x: Option<&'a [f32]>,
-    residual: Option<&'a [f32]>,
-    /// Whether the sum is written over the residual.
-    residual_under: bool,
-}
-
-impl Given<'_> {
-    /// Those of some elements.
-    fn part(&self, elements: Range<usize>) -> Given<'_> {
-        Given {
-            x: self.x.map(|x| &x[elements.clone()]),
-            residual: self.residual.map(|residual| &residual[elements.clone()]),
-            residual_under: self.residual_under,
-        }
-    }
-
-    /// Adds the residual: to `sum` if there is one, else to `y`. What is to be normalized is returned, if it is not `y`.
-    fn combine<'c>(&'c self, level: Level, y: &mut [f32], sum: &'c mut [f32]) -> Option<&'c [f32]> {
-        match (self.x, self.residual, sum.is_empty()) {
-            (x, None, true) => x,
-            (Some(x), Some(residual), true) => {
-                add(level, x, residual, y);
-                None
-            }
-            (None, Some(residual), true) => {
-                add_to(level, y, residual);
-                None
-            }
-            (x, residual, false) => {
-                let x = x.unwrap_or(y);
-                match residual {
-                    Some(residual) => add(level, x, residual, sum),
-                    None if self.residual_under => add_to(level, sum, x),
-                    None => sum.copy_from_slice(x),
-                }
-                Some(sum)
-            }
-        }
-    }
-}
-
 impl Forward<'_> {
     /// Whether there was a batch.
     fn run(&self, problem: &Problem, mut operands: Operands<'_>) -> bool {
         let layout = &self.layout;
         let (slab, k) = (layout.slab(), layout.k);
         let residual_under = operands.is_under(Role::Residual);
-        let given =
-            Given { x: operands.take_read(Role::X), residual: operands.take_read(Role::Residual), residual_under };
+        let flow = Flow {
+            x: operands.take_values(Role::X),
+            residual: operands.take_values(Role::Residual),
+            residual_under,
+            y: operands.take_values_mut(Role::Y),
+            sum: operands.take_values_mut(Role::ResidualOut),
+            per: slab,
+        };
         if problem.source == Source::Running {
             let [mean, var] =
                 [Role::RunningMean, Role::RunningVar].map(|role| operands.take_read(role).unwrap_or_default());
-            let y = operands.take_write(Role::Y).unwrap_or_default();
             self.with_statistics(|statistics| {
                 for ((statistics, mean), var) in statistics.iter_mut().zip(mean).zip(var) {
                     *statistics = self.rules.running(*mean, *var);
                 }
-                self.apply(given.x, y, statistics);
+                self.apply(flow, statistics);
             });
             return true;
         }
         let saved = if problem.task == Task::FromStatistics { operands.take_read(Role::Stats) } else { None };
         let moments = if problem.task == Task::Moments { None } else { operands.take_read(Role::Moments) };
         let mut write = |role: Role, per: usize| Units { of: operands.take_write(role).unwrap_or_default(), per };
-        let (y, sum) = (write(Role::Y, slab), write(Role::ResidualOut, slab));
         let mut groups = Groups {
             mean: write(Role::Mean, k),
             rstd: write(Role::Rstd, k),
@@ -216,7 +176,7 @@ impl Forward<'_> {
         if let Some(saved) = saved {
             self.with_statistics(|statistics| {
                 Statistics::unpack(saved, statistics);
-                self.apply_sum(given, y.of, sum.of, statistics);
+                self.apply(flow, statistics);
             });
             return true;
         }
@@ -228,7 +188,7 @@ impl Forward<'_> {
                     counted |= spread.count > 0.0;
                     statistics[g] = groups.keep(g, spread, &self.rules, self.update);
                 }
-                self.apply_sum(given, y.of, sum.of, statistics);
+                self.apply(flow, statistics);
             });
             return counted;
         }
@@ -240,11 +200,11 @@ impl Forward<'_> {
             return false;
         }
         if layout.is_alone() || slab <= FUSED && layout.b >= 2 * threads() {
-            each(0..layout.b, layout.grain(slab), ((y, sum), groups), &|slabs: Range<usize>, ((y, sum), groups)| {
-                self.slabs(slabs, given, y.of, sum.of, groups);
+            each(0..layout.b, layout.grain(slab), (flow, groups), &|slabs: Range<usize>, (flow, groups)| {
+                self.slabs(slabs, flow, groups);
             });
         } else {
-            self.stages(given, y.of, sum.of, groups);
+            self.stages(flow, groups);
         }
         true
     }
@@ -255,7 +215,7 @@ impl Forward<'_> {
     }
 
     /// Some slabs, each read once.
-    fn slabs(&self, slabs: Range<usize>, given: Given<'_>, y: &mut [f32], sum: &mut [f32], mut groups: Groups<'_>) {
+    fn slabs(&self, slabs: Range<usize>, mut flow: Flow<'_>, mut groups: Groups<'_>) {
         let layout = &self.layout;
         let (slab, k) = (layout.slab(), layout.k);
         let batch = (BATCH / slab).clamp(1, slabs.len().min(ROWS));
@@ -263,12 +223,18 @@ impl Forward<'_> {
         let rows = layout.shape == Shape::Row && slab <= BATCH;
         let by_row = self.affine.is_by_row(layout);
         let together = rows && self.affine.run == 1 && self.affine.is_shared();
-        if let Some(x) = given.x.filter(|_| together && self.is_long(given, sum, y)) {
-            return self.long_rows(&x[slabs.start * slab..slabs.end * slab], y, &mut groups);
+        if together && self.is_long() && !flow.y.is_empty() {
+            let plain = flow.sum.is_empty() && flow.residual.is_none();
+            if flow.y.is_short() {
+                return self.long_rows_in_f32(flow, &mut groups);
+            }
+            if let (Some(x), Some(y)) = (flow.x.and_then(Values::direct).filter(|_| plain), flow.y.direct()) {
+                return self.long_rows(x, y, &mut groups);
+            }
         }
         // Nothing but `y` is asked for.
-        let plain = (together || by_row) && !y.is_empty() && self.update.is_none() && groups.are_none();
-        let mut piece = self.stream.then(|| Piece::new(self.rules.level));
+        let plain = (together || by_row) && !flow.y.is_empty() && self.update.is_none() && groups.are_none();
+        let mut piece = self.piece(&flow);
         self.cpu.scratch.with(11 * batch * k, |numbers| {
             let (spreads, rest) = numbers.split_at_mut(3 * batch * k);
             let (statistics, rest) = rest.split_at_mut(3 * batch * k);
@@ -277,44 +243,43 @@ impl Forward<'_> {
             let mut first = slabs.start;
             while first < slabs.end {
                 let count = batch.min(slabs.end - first);
-                let elements = first * slab..(first + count) * slab;
-                let own = (first - slabs.start) * slab..(first - slabs.start + count) * slab;
-                let y = if y.is_empty() { &mut [] } else { &mut y[own.clone()] };
-                let sum = if sum.is_empty() { &mut [] } else { &mut sum[own] };
-                let given = given.part(elements.clone());
-                let x = given.combine(self.rules.level, y, sum);
-                let source = x.unwrap_or(y);
+                let (part, rest_of_flow) = std::mem::take(&mut flow).cut(count);
+                flow = rest_of_flow;
+                let gives = !part.y.is_empty();
+                let mut sink = self.sink(part, if rows { BATCH } else { PIECE }, piece.as_mut());
                 if rows {
                     let (sums, centers) = rest.split_at_mut(3 * count);
                     let centers: &mut [Center] = bytemuck::cast_slice_mut(&mut centers[..2 * count]);
                     let sums: &mut [Sums] = bytemuck::cast_slice_mut(sums);
+                    let source = sink.source();
                     self.rules.row_sums(source, slab, sums);
                     if plain && self.rules.ordinary(slab, sums, centers) {
-                        self.normalize_rows(first, x, y, centers, bytemuck::cast_slice_mut(sums), piece.as_mut());
+                        self.normalize_rows(first, &mut sink, centers, bytemuck::cast_slice_mut(sums));
                         first += count;
                         continue;
                     }
                     self.rules.rows(source, slab, sums, spreads);
                 } else {
-                    for (slab, spreads) in source.chunks(slab).zip(spreads.chunks_mut(k)) {
-                        layout.slab_statistics(&self.rules, slab, spreads, &self.cpu.scratch);
+                    let scratch = &self.cpu.scratch;
+                    let mut x = Reader::new(sink.input(), first * slab, self.rules.level, scratch);
+                    for (b, spreads) in (first..first + count).zip(spreads.chunks_mut(k)) {
+                        layout.slab_statistics(&self.rules, &mut x, b, spreads, scratch);
                     }
                 }
                 let first_group = (first - slabs.start) * k;
                 for (g, (statistics, spread)) in statistics.iter_mut().zip(&*spreads).take(count * k).enumerate() {
                     *statistics = groups.keep(first_group + g, *spread, &self.rules, self.update);
                 }
-                if !y.is_empty() {
+                if gives {
                     if together || by_row {
                         let (memory, centers) = rest.split_at_mut(3 * count);
                         let centers: &mut [Center] = bytemuck::cast_slice_mut(&mut centers[..2 * count]);
                         for (center, statistics) in centers.iter_mut().zip(&*statistics) {
                             *center = center_of(statistics);
                         }
-                        self.normalize_rows(first, x, y, centers, bytemuck::cast_slice_mut(memory), piece.as_mut());
+                        self.normalize_rows(first, &mut sink, centers, bytemuck::cast_slice_mut(memory));
                     } else {
-                        let mut sink = Sink::new(y, piece.as_mut().filter(|_| x.is_some()));
-                        self.normalize(elements, x, &mut sink, statistics);
+                        self.normalize(first * slab..(first + count) * slab, &mut sink, statistics);
                     }
                 }
                 first += count;
@@ -322,19 +287,21 @@ impl Forward<'_> {
         });
     }
 
+    /// Memory for results, unless they are written where they go.
+    fn piece(&self, flow: &Flow<'_>) -> Option<Piece<'_>> {
+        Piece::new(&flow.y, self.stream && flow.x.is_some(), &self.cpu.scratch)
+    }
+
+    fn sink<'b, 'p>(&self, flow: Flow<'b>, window: usize, piece: Option<&'b mut Piece<'p>>) -> Sink<'b, 'p> {
+        let loads = flow.loads();
+        Sink::new(flow, window, loads, self.rules.level, piece)
+    }
+
     /// Short rows from `first` on, all at once: they are no more than a piece. They share weights, or have one each, for which there is
     /// `memory`.
-    fn normalize_rows(
-        &self,
-        first: usize,
-        x: Option<&[f32]>,
-        y: &mut [f32],
-        centers: &mut [Center],
-        memory: &mut [f32],
-        piece: Option<&mut Piece>,
-    ) {
-        let (level, s, elements) = (self.rules.level, self.layout.s, y.len());
-        let mut sink = Sink::new(y, piece.filter(|_| x.is_some()));
+    fn normalize_rows(&self, first: usize, sink: &mut Sink<'_, '_>, centers: &mut [Center], memory: &mut [f32]) {
+        let (level, s) = (self.rules.level, self.layout.s);
+        let elements = centers.len() * s;
         if self.affine.is_by_row(&self.layout) {
             let biases = &mut memory[..centers.len()];
             for (row, (center, bias)) in centers.iter_mut().zip(&mut *biases).enumerate() {
@@ -342,17 +309,15 @@ impl Forward<'_> {
                 center.factor *= self.weight[number];
                 *bias = self.bias[number];
             }
-            return sink.put(elements, |_, y| normalize_runs(level, x, y, s, centers, biases));
+            return sink.put(elements, |_, x, y| normalize_runs(level, x, y, s, centers, biases));
         }
         let (weight, bias) = (&self.weight[..s], &self.bias[..s]);
-        sink.put(elements, |_, y| normalize_rows(level, x, y, centers, weight, bias));
+        sink.put(elements, |_, x, y| normalize_rows(level, x, y, centers, weight, bias));
     }
 
     /// Whether each row is summed while the one before it is written.
-    fn is_long(&self, given: Given<'_>, sum: &[f32], y: &[f32]) -> bool {
-        let read_once = given.residual.is_none() && sum.is_empty() && !y.is_empty();
-        let layout = &self.layout;
-        read_once && !self.stream && LONG.contains(&layout.s) && layout.elements() >= UNCACHED
+    fn is_long(&self) -> bool {
+        !self.stream && LONG.contains(&self.layout.s) && self.layout.elements() >= UNCACHED
     }
 
     /// Rows that share weights, each summed while the one before it is written.
@@ -376,46 +341,55 @@ impl Forward<'_> {
         }
     }
 
+    /// The same of rows that are taken to f32, each while the one before it is written.
+    fn long_rows_in_f32(&self, mut flow: Flow<'_>, groups: &mut Groups<'_>) {
+        let (level, slab) = (self.rules.level, self.layout.slab());
+        let (mut of_this, mut of_next) = (Memory::new(&self.cpu.scratch), Memory::new(&self.cpu.scratch));
+        let (mut this, mut next) = (of_this.of(slab), of_next.of(slab));
+        let rows = flow.input().len() / slab;
+        flow.input().part(0..slab).load(level, this);
+        for g in 0..rows {
+            let sums = self.rules.sums(this);
+            let center = center_of(&groups.keep(g, self.rules.of_sums(this, sums), &self.rules, self.update));
+            for at in (0..slab).step_by(PIECE) {
+                let own = at..slab.min(at + PIECE);
+                let elements = g * slab + own.start..g * slab + own.end;
+                if g + 1 < rows {
+                    flow.input().part(elements.start + slab..elements.end + slab).load(level, &mut next[own.clone()]);
+                }
+                // What comes a row later, which memory has time for until then.
+                flow.input().x.prefetch(elements.start + 2 * slab..elements.end + 2 * slab);
+                flow.y.read().prefetch(elements.start + slab..elements.end + slab);
+                let this = &mut this[own.clone()];
+                if !flow.sum.is_empty() {
+                    flow.sum.part(elements.clone()).store(level, this);
+                }
+                normalize_row(level, None, this, center, &self.weight[own.clone()], &self.bias[own]);
+                flow.y.part(elements).store(level, this);
+            }
+            std::mem::swap(&mut this, &mut next);
+        }
+    }
+
     /// Few slabs, or large ones: the statistics of all parts, then of groups, then what is normalized by them.
-    fn stages(&self, given: Given<'_>, y: &mut [f32], sum: &mut [f32], mut groups: Groups<'_>) {
-        let x = self.combine(given, y, sum);
+    fn stages(&self, flow: Flow<'_>, mut groups: Groups<'_>) {
         self.with_statistics(|statistics| {
-            let source = x.unwrap_or(y);
-            self.layout.all_statistics(&self.rules, source, &self.cpu.scratch, |g, spread| {
+            self.layout.all_statistics(&self.rules, flow.input(), &self.cpu.scratch, |g, spread| {
                 statistics[g] = groups.keep(g, spread, &self.rules, self.update);
             });
-            if !y.is_empty() {
-                self.apply(x, y, statistics);
+            if !flow.y.is_empty() {
+                self.apply(flow, statistics);
             }
         });
     }
 
-    /// Adds the residual to all elements.
-    fn combine<'c>(&self, given: Given<'c>, y: &mut [f32], sum: &'c mut [f32]) -> Option<&'c [f32]> {
-        if given.residual.is_none() && sum.is_empty() {
-            return given.x;
-        }
-        let with_sum = !sum.is_empty();
-        let (in_y, in_sum) = (usize::from(!y.is_empty()), usize::from(with_sum));
-        let units = (Units { of: y, per: in_y }, Units { of: &mut *sum, per: in_sum });
-        each(0..self.layout.elements(), self.layout.grain(1), units, &|range: Range<usize>, (y, sum)| {
-            given.part(range).combine(self.rules.level, y.of, sum.of);
-        });
-        with_sum.then_some(sum)
-    }
-
-    fn apply_sum(&self, given: Given<'_>, y: &mut [f32], sum: &mut [f32], statistics: &[Statistics]) {
-        let x = self.combine(given, y, sum);
-        self.apply(x, y, statistics);
-    }
-
     /// Normalizes all elements, by statistics that are known.
-    fn apply(&self, x: Option<&[f32]>, y: &mut [f32], statistics: &[Statistics]) {
+    fn apply(&self, flow: Flow<'_>, statistics: &[Statistics]) {
         let layout = &self.layout;
         let slab = layout.slab();
         let columns = layout.shape == Shape::Columns;
         let unit = if columns { layout.width() } else { 1 };
-        let units = Units { of: y, per: unit };
+        let flow = Flow { per: unit, ..flow };
         // Those of the one slab, for all threads.
         let wide = if columns && layout.b == 1 && layout.r > 0 { wide(layout) } else { 0 };
         self.cpu.scratch.with((5 * wide).div_ceil(2), |memory| {
@@ -424,16 +398,15 @@ impl Forward<'_> {
                 self.fill(&mut columns, 0, statistics);
                 columns
             });
-            each(0..layout.elements() / unit.max(1), layout.grain(unit), units, &|range: Range<usize>, y| {
+            each(0..layout.elements() / unit.max(1), layout.grain(unit), flow, &|range: Range<usize>, flow| {
                 let elements = range.start * unit..range.end * unit;
-                let mut piece = (self.stream && x.is_some()).then(|| Piece::new(self.rules.level));
-                let x = x.map(|x| &x[elements.clone()]);
-                let mut sink = Sink::new(y.of, piece.as_mut());
+                let mut piece = self.piece(&flow);
+                let mut sink = self.sink(flow, PIECE, piece.as_mut());
                 match &columns {
-                    Some(columns) => self.normalize_slab(elements, x, &mut sink, columns),
+                    Some(columns) => self.normalize_slab(elements.len(), &mut sink, columns),
                     None => {
                         let first = elements.start / slab * layout.k;
-                        self.normalize(elements, x, &mut sink, &statistics[first..]);
+                        self.normalize(elements, &mut sink, &statistics[first..]);
                     }
                 }
             });
@@ -449,39 +422,30 @@ impl Forward<'_> {
     }
 
     /// Normalizes neighbouring elements, whose first is of the slab that `statistics` begin with.
-    fn normalize(&self, elements: Range<usize>, x: Option<&[f32]>, sink: &mut Sink<'_>, statistics: &[Statistics]) {
+    fn normalize(&self, elements: Range<usize>, sink: &mut Sink<'_, '_>, statistics: &[Statistics]) {
         let (layout, level) = (&self.layout, self.rules.level);
         if layout.shape == Shape::Columns {
-            return self.normalize_columns(elements, x, sink, statistics);
+            return self.normalize_columns(elements, sink, statistics);
         }
         let slab = elements.start / layout.slab();
-        let read = |at: usize, y: &[f32]| x.map(|x| &x[at - elements.start..at - elements.start + y.len()]);
-        layout.each_run(elements.clone(), |run| {
+        layout.each_run(elements, |run| {
             let center = center_of(&statistics[(run.b - slab) * layout.k + run.k]);
             if self.affine.run == 1 {
-                let (at, weight) = (run.elements.start, self.affine.base(run.b, run.k) + run.within);
-                sink.put(run.elements.len(), |done, y| {
+                let weight = self.affine.base(run.b, run.k) + run.within;
+                sink.put(run.elements.len(), |done, x, y| {
                     let (weight, bias) = (&self.weight[weight + done..], &self.bias[weight + done..]);
-                    normalize_row(level, read(at + done, y), y, center, weight, bias);
+                    normalize_row(level, x, y, center, weight, bias);
                 });
                 return;
             }
             self.affine.each_weight(&run, |elements, weight| {
                 let center = Center { factor: center.factor * self.weight[weight], ..center };
-                sink.put(elements.len(), |done, y| {
-                    normalize_run(level, read(elements.start + done, y), y, center, self.bias[weight]);
-                });
+                sink.put(elements.len(), |_, x, y| normalize_run(level, x, y, center, self.bias[weight]));
             });
         });
     }
 
-    fn normalize_columns(
-        &self,
-        elements: Range<usize>,
-        x: Option<&[f32]>,
-        sink: &mut Sink<'_>,
-        statistics: &[Statistics],
-    ) {
+    fn normalize_columns(&self, elements: Range<usize>, sink: &mut Sink<'_, '_>, statistics: &[Statistics]) {
         let layout = &self.layout;
         let (slab, wide) = (layout.slab(), wide(layout));
         let first = elements.start / slab;
@@ -492,20 +456,18 @@ impl Forward<'_> {
                 let b = at / slab;
                 self.fill(&mut columns, b, &statistics[(b - first) * layout.k..]);
                 let end = elements.end.min((b + 1) * slab);
-                let x = x.map(|x| &x[at - elements.start..end - elements.start]);
-                self.normalize_slab(at..end, x, sink, &columns);
+                self.normalize_slab(end - at, sink, &columns);
                 at = end;
             }
         });
     }
 
-    /// The same of elements of one slab, whose columns are filled.
-    fn normalize_slab(&self, elements: Range<usize>, x: Option<&[f32]>, sink: &mut Sink<'_>, columns: &Columns<'_, 5>) {
+    /// The same of so many elements of one slab, whose columns are filled.
+    fn normalize_slab(&self, elements: usize, sink: &mut Sink<'_, '_>, columns: &Columns<'_, 5>) {
         let (centers, bias) = columns.centers();
         let wide = bias.len();
-        for at in (0..elements.len()).step_by(wide) {
-            sink.put(wide.min(elements.len() - at), |done, y| {
-                let x = x.map(|x| &x[at + done..at + done + y.len()]);
+        for at in (0..elements).step_by(wide) {
+            sink.put(wide.min(elements - at), |done, x, y| {
                 normalize_columns(self.rules.level, x, y, centers.from(done), &bias[done..]);
             });
         }

@@ -5,6 +5,7 @@ use std::ops::Range;
 use super::parallel::{Scratch, Units, each, grain, threads};
 use super::simd::{Level, SHORT as TILED};
 use super::statistics::{PARTS, Rules, part_of_row};
+use super::values::{Input, Reader};
 use crate::block::{AffineIndex, Block};
 use crate::moments::Spread;
 use crate::problem::Problem;
@@ -94,10 +95,11 @@ impl Layout {
         if self.shape == Shape::Row { self.s.div_ceil(self.part()) } else { self.r.div_ceil(self.part()) }
     }
 
-    /// The elements of one part, within its slab.
-    pub(super) fn range(&self, part: usize) -> Range<usize> {
+    /// The elements of one part of slab `b`.
+    pub(super) fn range(&self, b: usize, part: usize) -> Range<usize> {
         let step = if self.shape == Shape::Row { self.part() } else { self.part() * self.width() };
-        part * step..self.slab().min((part + 1) * step)
+        let start = b * self.slab();
+        start + part * step..start + self.slab().min((part + 1) * step)
     }
 
     /// Calls `work` with every run of `s` that there is of neighbouring elements, or what there is of it.
@@ -140,19 +142,27 @@ impl Layout {
         self.lanes().div_ceil(strips).next_multiple_of(lines).min(self.lanes())
     }
 
-    /// Statistics of one part of a slab, from the number `first` on.
-    fn part_statistics(&self, rules: &Rules, part: &[f32], first: usize, out: &mut [Spread], scratch: &Scratch) {
+    /// Statistics of some elements, which are one part of a slab, from the number `first` on.
+    fn part_statistics(
+        &self,
+        rules: &Rules,
+        x: &mut Reader<'_>,
+        part: Range<usize>,
+        first: usize,
+        out: &mut [Spread],
+        scratch: &Scratch,
+    ) {
         match self.shape {
-            Shape::Row => out[0] = rules.part(part),
+            Shape::Row => out[0] = rules.part(x.get(part)),
             Shape::Rows => {
                 out.fill(Spread::default());
-                for row in part.chunks(self.width()) {
-                    for (out, run) in out.iter_mut().zip(row[first * self.s..].chunks(self.s)) {
-                        *out = out.merge(rules.row(run));
+                for row in part.step_by(self.width()) {
+                    for (run, out) in (row + first * self.s..).step_by(self.s).zip(&mut *out) {
+                        *out = out.merge(rules.row(x, run..run + self.s));
                     }
                 }
             }
-            Shape::Columns => rules.columns(&part[first..], self.width(), out, scratch),
+            Shape::Columns => rules.columns(x.part(part.start + first..part.end), self.width(), out, scratch),
         }
     }
 
@@ -170,7 +180,7 @@ impl Layout {
     pub(super) fn all_statistics(
         &self,
         rules: &Rules,
-        x: &[f32],
+        x: Input<'_>,
         scratch: &Scratch,
         mut keep: impl FnMut(usize, Spread),
     ) {
@@ -185,11 +195,11 @@ impl Layout {
             let units = Units { of: &mut *partials, per: strip };
             let grain = self.grain(slab.div_ceil(parts * strips));
             each(0..self.b * parts * strips, grain, units, &|range: Range<usize>, units| {
+                let mut x = Reader::new(x, 0, rules.level, scratch);
                 for (number, out) in range.zip(units.of.chunks_mut(strip)) {
                     let (b, part, first) = (number / strips / parts, number / strips % parts, number % strips * strip);
-                    let part = self.range(part);
-                    let x = &x[b * slab + part.start..b * slab + part.end];
-                    self.part_statistics(rules, x, first, &mut out[..strip.min(lanes - first)], scratch);
+                    let (part, out) = (self.range(b, part), &mut out[..strip.min(lanes - first)]);
+                    self.part_statistics(rules, &mut x, part, first, out, scratch);
                 }
             });
             for (b, partials) in partials.chunks(parts * stride).enumerate() {
@@ -200,17 +210,24 @@ impl Layout {
         });
     }
 
-    /// The statistics of the groups of one slab.
-    pub(super) fn slab_statistics(&self, rules: &Rules, slab: &[f32], groups: &mut [Spread], scratch: &Scratch) {
+    /// The statistics of the groups of slab `b`.
+    pub(super) fn slab_statistics(
+        &self,
+        rules: &Rules,
+        x: &mut Reader<'_>,
+        b: usize,
+        groups: &mut [Spread],
+        scratch: &Scratch,
+    ) {
         groups.fill(Spread::default());
         if self.shape == Shape::Row {
-            groups[0] = rules.row(slab);
+            groups[0] = rules.row(x, b * self.slab()..(b + 1) * self.slab());
             return;
         }
         scratch.with(3 * self.lanes(), |numbers| {
             let out: &mut [Spread] = bytemuck::cast_slice_mut(numbers);
             for part in 0..self.parts() {
-                self.part_statistics(rules, &slab[self.range(part)], 0, out, scratch);
+                self.part_statistics(rules, x, self.range(b, part), 0, out, scratch);
                 self.merge(out, groups);
             }
         });

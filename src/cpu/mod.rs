@@ -33,17 +33,19 @@ mod parallel;
 mod simd;
 mod sink;
 mod statistics;
+mod values;
 
 use std::sync::Arc;
 
-pub use operands::Operands;
+pub use operands::{Operands, Slice};
+pub(crate) use values::{Values, ValuesMut};
 
 use crate::backward::Backward;
 use crate::element::Element;
 use crate::error::{BindError, SpecError};
 use crate::norm::Norm;
 use crate::problem::{Problem, Task};
-use crate::tensors::{Role, element};
+use layout::Layout;
 use parallel::Scratch;
 use simd::Level;
 
@@ -163,14 +165,15 @@ impl Cpu {
         Plan { cpu: self.clone(), problem }
     }
 
-    /// Whether results go past the cache, where all large tensors together have so many elements.
-    fn streams(&self, elements: usize) -> bool {
-        elements >= STREAMED
+    /// Whether results go past the cache, where large tensors are of these types.
+    fn streams(&self, layout: &Layout, tensors: &[Element]) -> bool {
+        let bytes: u64 = tensors.iter().map(|element| element.size()).sum();
+        layout.elements() as u64 * bytes >= STREAMED
     }
 }
 
-/// 96 MiB, from which on that was measured to be faster, on a processor with a large cache.
-const STREAMED: usize = 3 << 23;
+/// Bytes of large tensors from which on that was measured to be faster, on a processor with a large cache.
+const STREAMED: u64 = 96 << 20;
 
 impl Plan {
     /// Runs the plan. An empty tensor leaves running statistics as they are.
@@ -180,17 +183,6 @@ impl Plan {
     /// [`BindError`] if a tensor is missing, has the wrong length or type, is not one that the plan takes, or is written but was given
     /// to be read.
     pub fn run(&self, operands: Operands<'_>) -> Result<(), BindError> {
-        let short = Role::given().find(|&role| element(&self.problem, role) != Element::F32 && operands.has(role));
-        match short {
-            Some(role) => {
-                Err(BindError::Element { tensor: role.name(), is: Element::F32, must: element(&self.problem, role) })
-            }
-            None => self.run_in_f32(operands),
-        }
-    }
-
-    /// As if all tensors were stored in f32.
-    pub(crate) fn run_in_f32(&self, operands: Operands<'_>) -> Result<(), BindError> {
         operands.check(&self.problem)?;
         match self.problem.task {
             Task::Forward | Task::Moments | Task::FromMoments { .. } | Task::FromStatistics => {

@@ -1,14 +1,38 @@
 //! The slices a plan runs on.
 
+use half::{bf16, f16};
+
+use super::parallel::Memory;
+use super::simd::Level;
+use super::values::{Values, ValuesMut};
 use crate::error::BindError;
 use crate::problem::{Problem, count};
-use crate::tensors::{Role, is_written, presence, shape};
+use crate::tensors::{Role, element, is_written, presence, shape};
 
 /// The tensors that a plan reads and writes, as slices in row-major order. Their shapes are those of
 /// [`wgpu_norm::Operands`](crate::Operands).
 ///
 /// A tensor that is written is `&mut`, and so cannot overlap another. To compute in place, use [`Operands::in_place`],
 /// [`Operands::residual_in_place`], [`Operands::backward_in_place`] and [`Operands::grad_residual_in_place`].
+///
+/// Tensors that the norm [stores](crate::Norm::stored_as) in 16 bits are slices of [`half::f16`] or [`half::bf16`]. They are taken to
+/// f32 and computed with, a residual is added, and each result is rounded once, to the nearest, ties to even: it is that of f32, rounded.
+///
+/// ```
+/// # fn main() -> Result<(), wgpu_norm::Error> {
+/// use wgpu_norm::cpu::{Cpu, Operands};
+/// use wgpu_norm::half::f16;
+/// use wgpu_norm::{Element, LayerNorm, Norm};
+///
+/// let norm = LayerNorm::new(&[1, 4], &[4])?.stored_as(Element::F16);
+/// let plan = Cpu::new().plan(&norm)?;
+/// let mut x = [1.0, 2.0, 3.0, 4.0].map(f16::from_f32);
+/// // Weights are f32, unless `Storage::parameters` says that they are as x is.
+/// plan.run(Operands::in_place(&mut x).weight(&[1.0, 1.0, 1.0, 2.0]))?;
+/// assert_eq!(x.map(f16::to_f32), [-1.3417969, -0.44726563, 0.44726563, 2.6835938]);
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Debug, Default)]
 pub struct Operands<'a> {
     tensors: [Tensor<'a>; Role::GIVEN],
@@ -21,8 +45,8 @@ pub struct Operands<'a> {
 pub(super) enum Tensor<'a> {
     #[default]
     None,
-    Read(&'a [f32]),
-    Write(&'a mut [f32]),
+    Read(Values<'a>),
+    Write(ValuesMut<'a>),
     /// In the place of what is written over it.
     Under,
 }
@@ -30,44 +54,44 @@ pub(super) enum Tensor<'a> {
 impl<'a> Operands<'a> {
     /// Operands that read `x` and write `y`, both of the norm's `shape`.
     #[must_use]
-    pub fn new(x: &'a [f32], y: &'a mut [f32]) -> Self {
+    pub fn new(x: &'a (impl Slice + ?Sized), y: &'a mut (impl Slice + ?Sized)) -> Self {
         Self::default().read(Role::X, x).write(Role::Y, y)
     }
 
     /// Operands that overwrite `x` with `y`.
     #[must_use]
-    pub fn in_place(x: &'a mut [f32]) -> Self {
+    pub fn in_place(x: &'a mut (impl Slice + ?Sized)) -> Self {
         Self::default().over(Role::X, Role::Y, x)
     }
 
     /// Operands that read `x` and write no `y`, for a plan made by [`Cpu::plan_moments`](crate::Cpu::plan_moments).
     #[must_use]
-    pub fn of(x: &'a [f32]) -> Self {
+    pub fn of(x: &'a (impl Slice + ?Sized)) -> Self {
         Self::default().read(Role::X, x)
     }
 
     /// Operands of a [backward](crate::Backward) plan. `grad_output` is the gradient of `y`, and `x` the input of the forward
     /// pass, or the sum if that added a residual.
     #[must_use]
-    pub fn backward(grad_output: &'a [f32], x: &'a [f32]) -> Self {
+    pub fn backward(grad_output: &'a (impl Slice + ?Sized), x: &'a (impl Slice + ?Sized)) -> Self {
         Self::default().read(Role::GradOutput, grad_output).read(Role::X, x)
     }
 
     /// The same, where the gradient of `x` overwrites that of `y`.
     #[must_use]
-    pub fn backward_in_place(grad_output: &'a mut [f32], x: &'a [f32]) -> Self {
+    pub fn backward_in_place(grad_output: &'a mut (impl Slice + ?Sized), x: &'a (impl Slice + ?Sized)) -> Self {
         Self::default().over(Role::GradOutput, Role::GradInput, grad_output).read(Role::X, x)
     }
 
     /// Per-channel or per-element scale (gamma). Without it, the scale is 1.
     #[must_use]
-    pub fn weight(self, weight: &'a [f32]) -> Self {
+    pub fn weight(self, weight: &'a (impl Slice + ?Sized)) -> Self {
         self.read(Role::Weight, weight)
     }
 
     /// Per-channel or per-element shift (beta). Without it, the shift is 0.
     #[must_use]
-    pub fn bias(self, bias: &'a [f32]) -> Self {
+    pub fn bias(self, bias: &'a (impl Slice + ?Sized)) -> Self {
         self.read(Role::Bias, bias)
     }
 
@@ -104,19 +128,19 @@ impl<'a> Operands<'a> {
 
     /// Tensor to add to `x` before normalizing. Layer and RMS norm only.
     #[must_use]
-    pub fn residual(self, residual: &'a [f32]) -> Self {
+    pub fn residual(self, residual: &'a (impl Slice + ?Sized)) -> Self {
         self.read(Role::Residual, residual)
     }
 
     /// Output: `x + residual`.
     #[must_use]
-    pub fn residual_out(self, sum: &'a mut [f32]) -> Self {
+    pub fn residual_out(self, sum: &'a mut (impl Slice + ?Sized)) -> Self {
         self.write(Role::ResidualOut, sum)
     }
 
     /// Tensor to add to `x` before normalizing, which the sum overwrites.
     #[must_use]
-    pub fn residual_in_place(self, residual: &'a mut [f32]) -> Self {
+    pub fn residual_in_place(self, residual: &'a mut (impl Slice + ?Sized)) -> Self {
         self.over(Role::Residual, Role::ResidualOut, residual)
     }
 
@@ -134,7 +158,7 @@ impl<'a> Operands<'a> {
 
     /// Output: the gradient of `x`.
     #[must_use]
-    pub fn grad_input(self, grad_input: &'a mut [f32]) -> Self {
+    pub fn grad_input(self, grad_input: &'a mut (impl Slice + ?Sized)) -> Self {
         self.write(Role::GradInput, grad_input)
     }
 
@@ -152,13 +176,13 @@ impl<'a> Operands<'a> {
 
     /// Gradient of `residual_out`, to add to the gradient of `x`.
     #[must_use]
-    pub fn grad_residual(self, grad_residual: &'a [f32]) -> Self {
+    pub fn grad_residual(self, grad_residual: &'a (impl Slice + ?Sized)) -> Self {
         self.read(Role::GradResidual, grad_residual)
     }
 
     /// A gradient that the gradient of `x` is added to: of `residual_out`, or of an earlier micro-batch.
     #[must_use]
-    pub fn grad_residual_in_place(self, gradient: &'a mut [f32]) -> Self {
+    pub fn grad_residual_in_place(self, gradient: &'a mut (impl Slice + ?Sized)) -> Self {
         self.over(Role::GradResidual, Role::GradInput, gradient)
     }
 
@@ -186,15 +210,23 @@ impl<'a> Operands<'a> {
         self.read(Role::Sums, sums)
     }
 
-    pub(crate) fn read(self, role: Role, values: &'a [f32]) -> Self {
+    pub(crate) fn read(self, role: Role, values: &'a (impl Slice + ?Sized)) -> Self {
+        self.read_values(role, values.values())
+    }
+
+    pub(crate) fn read_values(self, role: Role, values: Values<'a>) -> Self {
         self.with(role, Tensor::Read(values))
     }
 
-    pub(crate) fn write(self, role: Role, values: &'a mut [f32]) -> Self {
+    pub(crate) fn write(self, role: Role, values: &'a mut (impl Slice + ?Sized)) -> Self {
+        self.write_values(role, values.values_mut())
+    }
+
+    pub(crate) fn write_values(self, role: Role, values: ValuesMut<'a>) -> Self {
         self.with(role, Tensor::Write(values))
     }
 
-    fn over(self, under: Role, over: Role, values: &'a mut [f32]) -> Self {
+    fn over(self, under: Role, over: Role, values: &'a mut (impl Slice + ?Sized)) -> Self {
         self.with(under, Tensor::Under).write(over, values)
     }
 
@@ -208,10 +240,6 @@ impl<'a> Operands<'a> {
         self
     }
 
-    pub(super) fn has(&self, role: Role) -> bool {
-        !matches!(self.tensors[role as usize], Tensor::None)
-    }
-
     /// Refuses what does not fit the problem.
     pub(super) fn check(&self, problem: &Problem) -> Result<(), BindError> {
         if let Some(role) = self.twice {
@@ -219,47 +247,102 @@ impl<'a> Operands<'a> {
         }
         presence(problem, |role| match role {
             Role::Batches => self.batches.is_some(),
-            role => self.has(role),
+            role => !matches!(self.tensors[role as usize], Tensor::None),
         })?;
         for role in Role::given() {
-            let length = match &self.tensors[role as usize] {
+            let values = match &self.tensors[role as usize] {
                 Tensor::None | Tensor::Under => continue,
-                Tensor::Read(values) => {
-                    if is_written(problem, role) {
-                        return Err(BindError::ReadOnly { norm: problem.norm, tensor: role.name() });
-                    }
-                    values.len()
+                Tensor::Read(_) if is_written(problem, role) => {
+                    return Err(BindError::ReadOnly { norm: problem.norm, tensor: role.name() });
                 }
-                Tensor::Write(values) => values.len(),
+                Tensor::Read(values) => *values,
+                Tensor::Write(values) => values.read(),
             };
-            let must = count(shape(problem, role));
+            let (tensor, is, must) = (role.name(), values.element(), element(problem, role));
+            if is != must {
+                return Err(BindError::Element { tensor, is, must });
+            }
+            let (length, must) = (values.len(), count(shape(problem, role)));
             if length as u64 != must {
-                let (tensor, shape) = (role.name(), shape(problem, role).to_vec());
-                return Err(BindError::Length { tensor, length, must, shape });
+                return Err(BindError::Length { tensor, length, must, shape: shape(problem, role).to_vec() });
             }
         }
         Ok(())
     }
 
     /// What is read there, if it is given and lies apart from what is written.
-    pub(super) fn take_read(&mut self, role: Role) -> Option<&'a [f32]> {
+    pub(super) fn take_values(&mut self, role: Role) -> Option<Values<'a>> {
         match std::mem::take(&mut self.tensors[role as usize]) {
             Tensor::Read(values) => Some(values),
-            Tensor::Write(values) => Some(values),
+            Tensor::Write(values) => Some(values.into_read()),
             Tensor::None | Tensor::Under => None,
         }
     }
 
-    /// What is written there, if it is given.
-    pub(super) fn take_write(&mut self, role: Role) -> Option<&'a mut [f32]> {
+    /// The same of a tensor that is always f32.
+    pub(super) fn take_read(&mut self, role: Role) -> Option<&'a [f32]> {
+        self.take_values(role)?.direct()
+    }
+
+    /// The same in f32, which there is memory for.
+    pub(super) fn take_in_f32<'b>(&mut self, role: Role, level: Level, memory: &'b mut Memory<'_>) -> Option<&'b [f32]>
+    where
+        'a: 'b,
+    {
+        let values = self.take_values(role)?;
+        Some(values.direct().unwrap_or_else(|| values.in_f32(level, memory.of(values.len()))))
+    }
+
+    /// What is written there; nothing if it is not given.
+    pub(super) fn take_values_mut(&mut self, role: Role) -> ValuesMut<'a> {
         match std::mem::take(&mut self.tensors[role as usize]) {
-            Tensor::Write(values) => Some(values),
-            Tensor::Read(_) | Tensor::None | Tensor::Under => None,
+            Tensor::Write(values) => values,
+            Tensor::Read(_) | Tensor::None | Tensor::Under => ValuesMut::default(),
         }
+    }
+
+    /// The same of a tensor that is always f32.
+    pub(super) fn take_write(&mut self, role: Role) -> Option<&'a mut [f32]> {
+        self.take_values_mut(role).into_direct()
     }
 
     /// Whether something is written over a tensor.
     pub(super) fn is_under(&self, role: Role) -> bool {
         matches!(self.tensors[role as usize], Tensor::Under)
+    }
+}
+
+/// A slice of [`f32`], [`half::f16`] or [`half::bf16`], or an array or a [`Vec`] of them: what [`Operands`] take for tensors that a norm may
+/// [store](crate::Norm::stored_as) in 16 bits.
+pub trait Slice: sealed::Slice {}
+
+impl<T: sealed::Slice + ?Sized> Slice for T {}
+
+mod sealed {
+    use super::{Values, ValuesMut, bf16, f16};
+
+    pub trait Slice {
+        fn values(&self) -> Values<'_>;
+        fn values_mut(&mut self) -> ValuesMut<'_>;
+    }
+
+    macro_rules! slices {
+        ($([$($of:tt)*] $slice:ty,)*) => {$(
+            impl<$($of)*> Slice for $slice {
+                fn values(&self) -> Values<'_> {
+                    Values::new(&self[..])
+                }
+
+                fn values_mut(&mut self) -> ValuesMut<'_> {
+                    ValuesMut::new(&mut self[..])
+                }
+            }
+        )*};
+    }
+
+    slices! {
+        [] [f32], [] [f16], [] [bf16],
+        [] Vec<f32>, [] Vec<f16>, [] Vec<bf16>,
+        [const N: usize] [f32; N], [const N: usize] [f16; N], [const N: usize] [bf16; N],
     }
 }

@@ -104,11 +104,55 @@ pub(super) struct Scratch(Mutex<Vec<Vec<f64>>>);
 impl Scratch {
     /// Calls `work` with so many numbers, all 0.
     pub(super) fn with<T>(&self, numbers: usize, work: impl FnOnce(&mut [f64]) -> T) -> T {
-        let mut memory = self.0.lock().unwrap_or_else(PoisonError::into_inner).pop().unwrap_or_default();
+        let mut memory = self.take();
         memory.clear();
         memory.resize(numbers, 0.0);
         let result = work(&mut memory);
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).push(memory);
+        self.keep(memory);
         result
+    }
+
+    fn take(&self) -> Vec<f64> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).pop().unwrap_or_default()
+    }
+
+    fn keep(&self, memory: Vec<f64>) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).push(memory);
+    }
+}
+
+/// Bytes in which processors tell a load from an earlier store by the last bits of their addresses alone.
+const PAGE: usize = 4096;
+
+/// Memory for elements in f32, of which there is none until some is asked for. It starts with a cache line, half a page away from where
+/// large tensors do, so that few loads of those wait for stores to it.
+#[derive(Debug)]
+pub(super) struct Memory<'a> {
+    scratch: &'a Scratch,
+    taken: Option<Vec<f64>>,
+}
+
+impl<'a> Memory<'a> {
+    pub(super) fn new(scratch: &'a Scratch) -> Self {
+        Self { scratch, taken: None }
+    }
+
+    /// So many elements: those that were there, or anything.
+    pub(super) fn of(&mut self, elements: usize) -> &mut [f32] {
+        let taken = self.taken.get_or_insert_with(|| self.scratch.take());
+        let numbers = elements.div_ceil(2) + PAGE / 8 + PAGE / 16;
+        if taken.len() < numbers {
+            taken.resize(numbers, 0.0);
+        }
+        let first = taken.as_ptr().align_offset(PAGE).min(PAGE / 8) + PAGE / 16;
+        &mut bytemuck::cast_slice_mut(&mut taken[first..])[..elements]
+    }
+}
+
+impl Drop for Memory<'_> {
+    fn drop(&mut self) {
+        if let Some(memory) = self.taken.take() {
+            self.scratch.keep(memory);
+        }
     }
 }

@@ -42,10 +42,12 @@ impl Level {
     /// The widest there is.
     pub(super) fn detect() -> Self {
         #[cfg(target_arch = "x86_64")]
-        if std::arch::is_x86_feature_detected!("avx2") {
+        {
             use std::arch::is_x86_feature_detected as has;
-            let wide = has!("avx512f") && has!("avx512vl");
-            return Self(if wide { Set::Avx512 } else { Set::Avx2 });
+            if has!("avx2") && has!("f16c") {
+                let wide = has!("avx512f") && has!("avx512vl");
+                return Self(if wide { Set::Avx512 } else { Set::Avx2 });
+            }
         }
         Self::baseline()
     }
@@ -1017,6 +1019,32 @@ for_every_set! {
         }
     }
 
+    /// Takes bf16 to f32.
+    fn widen_bf16(from: &[u16], to: &mut [f32]) {
+        for (to, from) in to.iter_mut().zip(from) {
+            *to = f32::from_bits(u32::from(*from) << 16);
+        }
+    }
+
+    /// Rounds to bf16.
+    fn narrow_bf16(from: &[f32], to: &mut [u16]) {
+        for (to, from) in to.iter_mut().zip(from) {
+            *to = to_bf16(*from);
+        }
+    }
+
+    fn widen_f16_by_integers(from: &[u16], to: &mut [f32]) {
+        for (to, from) in to.iter_mut().zip(from) {
+            *to = of_f16(*from);
+        }
+    }
+
+    fn narrow_f16_by_integers(from: &[f32], to: &mut [u16]) {
+        for (to, from) in to.iter_mut().zip(from) {
+            *to = to_f16(*from);
+        }
+    }
+
     /// The sum of two tensors.
     fn add(x: &[f32], other: &[f32], sum: &mut [f32]) {
         for ((sum, x), other) in sum.iter_mut().zip(x).zip(other) {
@@ -1211,8 +1239,108 @@ for_every_set! {
     }
 }
 
+/// The f32 of an f16, as `half` and processors have it.
+#[inline(always)]
+fn of_f16(bits: u16) -> f32 {
+    let (sign, magnitude) = (u32::from(bits & 0x8000) << 16, u32::from(bits & 0x7fff));
+    let normal = (magnitude << 13) + (112 << 23);
+    // Infinity, and NaN, which is quiet then.
+    let quiet = if magnitude > 0x7c00 { 0x0040_0000 } else { 0 };
+    let wide = if magnitude >= 0x7c00 { (normal + (112 << 23)) | quiet } else { normal };
+    // A denormal is an integer times the least of them.
+    let small = f32::from_bits((magnitude << 13) + (113 << 23)) - f32::from_bits(113 << 23);
+    f32::from_bits(sign | if magnitude < 0x0400 { small.to_bits() } else { wide })
+}
+
+/// The nearest f16, ties to even.
+#[inline(always)]
+fn to_f16(v: f32) -> u16 {
+    let (sign, magnitude) = ((v.to_bits() >> 16) as u16 & 0x8000, v.to_bits() & 0x7fff_ffff);
+    let odd = magnitude >> 13 & 1;
+    let normal = (magnitude.wrapping_sub(112 << 23).wrapping_add(0x0fff + odd) >> 13).min(0x7c00);
+    // The sum with 0.5 is rounded where denormals end.
+    let small = (f32::from_bits(magnitude) + 0.5).to_bits().wrapping_sub(0x3f00_0000);
+    let number = if magnitude < 0x3880_0000 { small } else { normal };
+    let bits = if magnitude > 0x7f80_0000 { 0x7e00 | magnitude >> 13 & 0x03ff } else { number };
+    sign | bits as u16
+}
+
+/// The nearest bf16, ties to even.
+#[inline(always)]
+fn to_bf16(v: f32) -> u16 {
+    let bits = v.to_bits();
+    let nearest = bits.wrapping_add(0x7fff + (bits >> 16 & 1)) >> 16;
+    (if v.is_nan() { bits >> 16 | 0x0040 } else { nearest }) as u16
+}
+
+/// Takes f16 to f32.
+pub(super) fn widen_f16(level: Level, from: &[u16], to: &mut [f32]) {
+    match level.0 {
+        Set::Baseline => widen_f16_by_integers(level, from, to),
+        // SAFETY: only `Level::detect` makes these levels, where the processor has what they are compiled for.
+        #[cfg(target_arch = "x86_64")]
+        Set::Avx2 => unsafe { by_eight::widen(from, to) },
+        #[cfg(target_arch = "x86_64")]
+        Set::Avx512 => unsafe { by_sixteen::widen(from, to) },
+    }
+}
+
+/// Rounds to f16.
+pub(super) fn narrow_f16(level: Level, from: &[f32], to: &mut [u16]) {
+    match level.0 {
+        Set::Baseline => narrow_f16_by_integers(level, from, to),
+        // SAFETY: only `Level::detect` makes these levels, where the processor has what they are compiled for.
+        #[cfg(target_arch = "x86_64")]
+        Set::Avx2 => unsafe { by_eight::narrow(from, to) },
+        #[cfg(target_arch = "x86_64")]
+        Set::Avx512 => unsafe { by_sixteen::narrow(from, to) },
+    }
+}
+
+/// The conversions that processors have, of so many numbers at a time.
+#[cfg(target_arch = "x86_64")]
+macro_rules! f16_by {
+    ($name:ident, $features:literal, $n:literal, $load:ident $widen:ident $store:ident, $load_f32:ident $narrow:ident $store_f16:ident) => {
+        mod $name {
+            use std::arch::x86_64::*;
+
+            #[target_feature(enable = $features)]
+            pub(super) fn widen(from: &[u16], to: &mut [f32]) {
+                let ((from, from_rest), (to, to_rest)) = (from.as_chunks::<$n>(), to.as_chunks_mut::<$n>());
+                for (from, to) in from.iter().zip(to) {
+                    // SAFETY: both are as many numbers as are loaded and stored.
+                    unsafe { $store(to.as_mut_ptr(), $widen($load(from.as_ptr().cast()))) };
+                }
+                for (from, to) in from_rest.iter().zip(to_rest) {
+                    *to = super::of_f16(*from);
+                }
+            }
+
+            #[target_feature(enable = $features)]
+            pub(super) fn narrow(from: &[f32], to: &mut [u16]) {
+                let ((from, from_rest), (to, to_rest)) = (from.as_chunks::<$n>(), to.as_chunks_mut::<$n>());
+                for (from, to) in from.iter().zip(to) {
+                    // SAFETY: both are as many numbers as are loaded and stored.
+                    unsafe {
+                        let short = $narrow::<_MM_FROUND_TO_NEAREST_INT>($load_f32(from.as_ptr()));
+                        $store_f16(to.as_mut_ptr().cast(), short);
+                    }
+                }
+                for (from, to) in from_rest.iter().zip(to_rest) {
+                    *to = super::to_f16(*from);
+                }
+            }
+        }
+    };
+}
+
+#[cfg(target_arch = "x86_64")]
+f16_by!(by_eight, "avx2,f16c", 8, _mm_loadu_si128 _mm256_cvtph_ps _mm256_storeu_ps, _mm256_loadu_ps _mm256_cvtps_ph _mm_storeu_si128);
+#[cfg(target_arch = "x86_64")]
+f16_by!(by_sixteen, "avx2,avx512f,avx512vl", 16, _mm256_loadu_si256 _mm512_cvtph_ps _mm512_storeu_ps, _mm512_loadu_ps _mm512_cvtps_ph _mm256_storeu_si256);
+
 /// Copies to memory past the cache, which has no use for what is larger than itself. Where that is not possible, it is a copy.
-pub(super) fn stream(level: Level, from: &[f32], to: &mut [f32]) {
+pub(super) fn stream(level: Level, from: &[u8], to: &mut [u8]) {
     #[cfg(target_arch = "x86_64")]
     if level.0 != Set::Baseline {
         // SAFETY: only `Level::detect` makes other levels, where the processor has AVX2, and so AVX.
@@ -1224,18 +1352,29 @@ pub(super) fn stream(level: Level, from: &[f32], to: &mut [f32]) {
 
 #[cfg(target_arch = "x86_64")]
 #[target_feature(enable = "avx")]
-fn stream_avx(from: &[f32], to: &mut [f32]) {
+fn stream_avx(from: &[u8], to: &mut [u8]) {
     use std::arch::x86_64::{__m256, _mm256_loadu_ps, _mm256_stream_ps};
-    // SAFETY: any bits are an f32, and eight of them an __m256.
+    // SAFETY: any bytes are f32, and eight of them an __m256.
     let (before, lines, after) = unsafe { to.align_to_mut::<__m256>() };
     let (first, rest) = from.split_at(before.len());
-    let (middle, last) = rest.split_at(8 * lines.len());
+    let (middle, last) = rest.split_at(32 * lines.len());
     before.copy_from_slice(first);
-    for (to, from) in lines.iter_mut().zip(middle.chunks_exact(8)) {
-        // SAFETY: both are eight f32, and `to` is aligned.
-        unsafe { _mm256_stream_ps(std::ptr::from_mut(to).cast(), _mm256_loadu_ps(from.as_ptr())) };
+    for (to, from) in lines.iter_mut().zip(middle.chunks_exact(32)) {
+        // SAFETY: both are 32 bytes, and `to` is aligned.
+        unsafe { _mm256_stream_ps(std::ptr::from_mut(to).cast(), _mm256_loadu_ps(from.as_ptr().cast())) };
     }
     after.copy_from_slice(last);
+}
+
+/// Has the cache fetch what is soon read or written.
+pub(super) fn prefetch(bytes: &[u8]) {
+    #[cfg(target_arch = "x86_64")]
+    for line in bytes.chunks(64) {
+        use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
+        // SAFETY: every x86_64 has SSE.
+        unsafe { _mm_prefetch::<_MM_HINT_T0>(line.as_ptr().cast()) };
+    }
+    let _ = bytes;
 }
 
 /// Makes what was streamed visible to other threads.
@@ -1244,5 +1383,53 @@ pub(super) fn fence() {
     // SAFETY: every x86_64 has SSE.
     unsafe {
         std::arch::x86_64::_mm_sfence();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use half::{bf16, f16};
+
+    use super::*;
+
+    /// Both types, by every instruction set there is, in both directions, against `half`: NaN is quiet, and keeps its first bits.
+    #[test]
+    fn sixteen_bits_are_as_half_has_them() {
+        let all: Vec<u16> = (0..=u16::MAX).collect();
+        // Each f16 and bf16, the midpoints between, and what is next to them.
+        let near = |v: f32| {
+            [-0x1001, -0x1000, -0xfff, -1, 0, 1].map(|step| f32::from_bits(v.to_bits().wrapping_add_signed(step)))
+        };
+        let mut wide: Vec<f32> = all.iter().flat_map(|&bits| near(f16::from_bits(bits).to_f32())).collect();
+        wide.extend(all.iter().flat_map(|&bits| {
+            let v = u32::from(bits) << 16;
+            [v, v | 0x7fff, v | 0x8000, v | 0x8001].map(f32::from_bits)
+        }));
+        let mut levels = vec![Level::baseline(), Level::detect()];
+        #[cfg(target_arch = "x86_64")]
+        levels.push(Level::detect().for_tiles());
+        for level in levels {
+            let mut from_f16 = vec![0.0; all.len()];
+            widen_f16(level, &all, &mut from_f16);
+            let mut from_bf16 = vec![0.0; all.len()];
+            widen_bf16(level, &all, &mut from_bf16);
+            for ((&bits, v), w) in all.iter().zip(from_f16).zip(from_bf16) {
+                assert_eq!(v.to_bits(), f16::from_bits(bits).to_f32().to_bits(), "{bits:x}");
+                assert_eq!(w.to_bits(), u32::from(bits) << 16, "{bits:x}");
+            }
+            let (mut to_f16, mut to_bf16) = (vec![0; wide.len()], vec![0; wide.len()]);
+            narrow_f16(level, &wide, &mut to_f16);
+            narrow_bf16(level, &wide, &mut to_bf16);
+            for ((&v, f), b) in wide.iter().zip(to_f16).zip(to_bf16) {
+                assert_eq!(f, f16::from_f32(v).to_bits(), "{v:e} {:x}", v.to_bits());
+                assert_eq!(b, bf16::from_f32(v).to_bits(), "{v:e} {:x}", v.to_bits());
+            }
+            // What does not fill a register.
+            for n in 0..40 {
+                let mut rest = vec![0.0; n];
+                widen_f16(level, &all[15_000..][..n], &mut rest);
+                assert!(rest.iter().zip(&all[15_000..]).all(|(v, &bits)| *v == f16::from_bits(bits).to_f32()));
+            }
+        }
     }
 }

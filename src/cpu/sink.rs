@@ -1,67 +1,211 @@
-//! Where results go, piece by piece: to their place, or past the cache.
+//! Where results go, piece by piece: to their place, in the type that is stored, or past the cache.
 
-use super::simd::{Level, fence, stream};
+use super::layout::BATCH;
+use super::parallel::{Cut, Memory, Scratch};
+use super::simd::{Level, fence};
+use super::values::{Input, Values, ValuesMut};
 
-/// Elements that are made ready before they go past the cache.
-const PIECE: usize = 1 << 12;
+/// What a pass reads and writes, or what belongs to some of its units.
+#[derive(Default)]
+pub(super) struct Flow<'a> {
+    /// None where `y` is written over it.
+    pub(super) x: Option<Values<'a>>,
+    pub(super) residual: Option<Values<'a>>,
+    /// Whether the sum is written over the residual.
+    pub(super) residual_under: bool,
+    pub(super) y: ValuesMut<'a>,
+    /// `x` and the residual, if that is asked for.
+    pub(super) sum: ValuesMut<'a>,
+    /// Elements of a unit.
+    pub(super) per: usize,
+}
 
-/// Memory for them. What went past the cache is seen by all threads once it is given up.
-pub(super) struct Piece([f32; PIECE], Level);
-
-impl Piece {
-    pub(super) fn new(level: Level) -> Self {
-        Self([0.0; PIECE], level)
+impl Cut for Flow<'_> {
+    fn cut(self, at: usize) -> (Self, Self) {
+        let Self { x, residual, residual_under, y, sum, per } = self;
+        let at = at * per;
+        let ((x, x2), (residual, residual2)) = (cut(x, at), cut(residual, at));
+        let ((y, y2), (sum, sum2)) = (y.split(at), sum.split(at));
+        (
+            Self { x, residual, residual_under, y, sum, per },
+            Self { x: x2, residual: residual2, residual_under, y: y2, sum: sum2, per },
+        )
     }
 }
 
-impl Drop for Piece {
+fn cut(of: Option<Values<'_>>, at: usize) -> (Option<Values<'_>>, Option<Values<'_>>) {
+    of.map(|of| (of.part(0..at), of.part(at..of.len()))).unzip()
+}
+
+impl Flow<'_> {
+    /// What is normalized, as it is before anything is written over it.
+    pub(super) fn input(&self) -> Input<'_> {
+        let residual = self.residual.or_else(|| self.residual_under.then(|| self.sum.read()));
+        Input { x: self.x.unwrap_or_else(|| self.y.read()), residual }
+    }
+
+    /// Whether kernels find what is normalized where its result is made ready, rather than in `x`.
+    pub(super) fn loads(&self) -> bool {
+        self.input().direct().is_none() || !self.sum.is_empty()
+    }
+}
+
+/// Memory for elements that are made ready before they go to their place. What went past the cache is seen by all threads once it is
+/// given up.
+pub(super) struct Piece<'a> {
+    ready: Memory<'a>,
+    short: Memory<'a>,
+    stream: bool,
+}
+
+impl<'a> Piece<'a> {
+    /// Where results go past the cache, or are of 16 bits, or have no place.
+    pub(super) fn new(y: &ValuesMut<'_>, stream: bool, scratch: &'a Scratch) -> Option<Self> {
+        let needed = stream || y.is_short() || y.is_empty();
+        needed.then(|| Self { ready: Memory::new(scratch), short: Memory::new(scratch), stream })
+    }
+}
+
+impl Drop for Piece<'_> {
     fn drop(&mut self) {
-        fence();
+        if self.stream {
+            fence();
+        }
     }
 }
 
-/// A tensor, or a part of one, that is written from its first element on.
-pub(super) struct Sink<'a> {
-    to: &'a mut [f32],
+/// A tensor, or a part of one, that is written from its first element to its last.
+pub(super) struct Sink<'a, 'p> {
+    flow: Flow<'a>,
+    /// Elements that are made ready at a time.
+    window: usize,
+    level: Level,
+    piece: Option<&'a mut Piece<'p>>,
+    loads: bool,
+    /// Elements that are in their place.
     done: usize,
-    piece: Option<&'a mut Piece>,
-    waiting: usize,
+    /// Elements that are ready, of those that were loaded.
+    ready: usize,
+    loaded: usize,
 }
 
-impl<'a> Sink<'a> {
-    /// Past the cache, if there is memory for a piece.
-    pub(super) fn new(to: &'a mut [f32], piece: Option<&'a mut Piece>) -> Self {
-        Self { to, done: 0, piece, waiting: 0 }
+impl<'a, 'p> Sink<'a, 'p> {
+    /// Through memory for a piece, if there is one: so many elements at a time, and more past the cache, where that is faster.
+    pub(super) fn new(
+        flow: Flow<'a>,
+        window: usize,
+        loads: bool,
+        level: Level,
+        piece: Option<&'a mut Piece<'p>>,
+    ) -> Self {
+        let window = if piece.as_ref().is_some_and(|piece| piece.stream) { BATCH } else { window };
+        Self { flow, window, level, piece, loads, done: 0, ready: 0, loaded: 0 }
     }
 
-    /// Has the next elements written, perhaps in several calls, each told how many came before.
+    /// What is normalized, of all elements.
+    pub(super) fn input(&self) -> Input<'_> {
+        self.flow.input()
+    }
+
+    /// The same in f32, as far as it is loaded at once.
+    pub(super) fn source(&mut self) -> &[f32] {
+        self.load();
+        match self.x() {
+            Some(x) => x,
+            None => self.window(),
+        }
+    }
+
+    /// Has the next elements written, perhaps in several calls, each told how many came before, and `x`, unless that is where the
+    /// result is written.
     #[inline]
-    pub(super) fn put(&mut self, elements: usize, mut write: impl FnMut(usize, &mut [f32])) {
-        let Some(piece) = &mut self.piece else {
-            write(0, &mut self.to[self.done..self.done + elements]);
-            self.done += elements;
-            return;
-        };
+    pub(super) fn put(&mut self, elements: usize, mut write: impl FnMut(usize, Option<&[f32]>, &mut [f32])) {
         let mut at = 0;
         while at < elements {
-            let part = (elements - at).min(PIECE - self.waiting);
-            write(at, &mut piece.0[self.waiting..self.waiting + part]);
-            self.waiting += part;
+            self.load();
+            let part = (elements - at).min(self.loaded - self.ready);
+            let own = self.ready..self.ready + part;
+            let x = self.x().map(|x| &x[own.clone()]);
+            write(at, x, &mut self.window()[own]);
             at += part;
-            if self.waiting == PIECE {
-                stream(piece.1, &piece.0, &mut self.to[self.done..self.done + PIECE]);
-                self.done += PIECE;
-                self.waiting = 0;
+            self.ready += part;
+            if self.ready == self.loaded {
+                self.flush();
             }
         }
     }
-}
 
-impl Drop for Sink<'_> {
-    fn drop(&mut self) {
-        if let Some(piece) = &mut self.piece {
-            let end = self.done + self.waiting;
-            stream(piece.1, &piece.0[..self.waiting], &mut self.to[self.done..end]);
+    /// `x` of the elements that are loaded.
+    fn x(&self) -> Option<&'a [f32]> {
+        let x = self.flow.x.filter(|_| !self.loads)?;
+        x.part(self.done..self.done + self.loaded).direct()
+    }
+
+    /// Where they are made ready.
+    fn window(&mut self) -> &mut [f32] {
+        match &mut self.piece {
+            Some(piece) => piece.ready.of(self.loaded),
+            None => &mut self.flow.y.direct().unwrap_or_default()[self.done..self.done + self.loaded],
         }
+    }
+
+    /// Begins with the next elements, unless some are left.
+    fn load(&mut self) {
+        if self.loaded > 0 {
+            return;
+        }
+        let all = self.input().len() - self.done;
+        self.loaded = if self.piece.is_some() || self.loads { all.min(self.window) } else { all };
+        if let Some(piece) = &self.piece
+            && !piece.stream
+        {
+            // The next ones, which memory has time for until then.
+            let next = self.done + self.loaded;
+            self.flow.y.read().prefetch(next..next + self.window);
+            if let Some(x) = self.flow.x {
+                x.prefetch(next..next + self.window);
+            }
+        }
+        if !self.loads {
+            return;
+        }
+        let (level, own) = (self.level, self.done..self.done + self.loaded);
+        let Flow { x, residual, residual_under, y, sum, .. } = &mut self.flow;
+        let residual = residual.or_else(|| residual_under.then(|| sum.read()));
+        let to = match &mut self.piece {
+            Some(piece) => {
+                let x = x.unwrap_or_else(|| y.read());
+                let to = piece.ready.of(own.len());
+                Input { x, residual }.part(own.clone()).load(level, to);
+                to
+            }
+            None => {
+                let to = &mut y.direct().unwrap_or_default()[own.clone()];
+                match (*x, residual) {
+                    (Some(x), residual) => Input { x, residual }.part(own.clone()).load(level, to),
+                    (None, Some(residual)) => residual.part(own.clone()).add(level, to),
+                    (None, None) => {}
+                }
+                to
+            }
+        };
+        if !sum.is_empty() {
+            sum.part(own).store(level, to);
+        }
+    }
+
+    /// Puts what is ready in its place.
+    fn flush(&mut self) {
+        if let Some(piece) = &mut self.piece {
+            let ready = piece.ready.of(self.loaded);
+            let mut to = self.flow.y.part(self.done..self.done + self.loaded);
+            if piece.stream {
+                to.stream(self.level, ready, piece.short.of(self.loaded));
+            } else {
+                to.store(self.level, ready);
+            }
+        }
+        self.done += self.loaded;
+        (self.ready, self.loaded) = (0, 0);
     }
 }

@@ -1,9 +1,12 @@
 //! The statistics of groups: sums in f32 around a number near the mean where that is exact enough, else in f64.
 
+use std::ops::Range;
+
 use super::parallel::Scratch;
 use super::simd::{
     Center, Level, Measure, SEGMENT, Sums, column_sums, ordinary_centers, row_sums, row_sums_around, row_sums_beside,
 };
+use super::values::{Input, Reader, each_rows};
 use crate::moments::{Spread, scale_of};
 use crate::problem::{Centering, Problem, Scaling};
 use crate::statistics::{Divisor, Statistics};
@@ -46,8 +49,9 @@ impl Rules {
     }
 
     /// Of neighbouring elements.
-    pub(super) fn row(&self, x: &[f32]) -> Spread {
-        let parts = x.chunks(part_of_row(x.len())).map(|part| self.part(part));
+    pub(super) fn row(&self, x: &mut Reader<'_>, elements: Range<usize>) -> Spread {
+        let step = part_of_row(elements.len());
+        let parts = elements.clone().step_by(step).map(|at| self.part(x.get(at..elements.end.min(at + step))));
         parts.reduce(Spread::merge).unwrap_or_default()
     }
 
@@ -102,18 +106,23 @@ impl Rules {
     }
 
     /// Of each of the first columns of `x`, whose rows are `pitch` apart.
-    pub(super) fn columns(&self, x: &[f32], pitch: usize, out: &mut [Spread], scratch: &Scratch) {
+    pub(super) fn columns(&self, x: Input<'_>, pitch: usize, out: &mut [Spread], scratch: &Scratch) {
         let width = out.len();
         let count = x.len().div_ceil(pitch) as f64;
+        let add = |x: Input<'_>, shift: &[f32], sum1: &mut [f64], sum2: &mut [f64]| {
+            each_rows([x], (pitch, width), self.level, scratch, |[x], pitch| {
+                column_sums(self.level, x, pitch, shift, self.measure, sum1, sum2);
+            });
+        };
         scratch.with(width * 3, |numbers| {
             let (sum1, rest) = numbers.split_at_mut(width);
             let (sum2, rest) = rest.split_at_mut(width);
             let shift: &mut [f32] = &mut bytemuck::cast_slice_mut(rest)[..width];
             if self.measure == Measure::Both {
                 // Their first elements, and then the means of a few.
-                shift.copy_from_slice(&x[..width]);
-                let head = &x[..x.len().min(HEAD_ROWS * pitch)];
-                column_sums(self.level, head, pitch, shift, self.measure, sum1, sum2);
+                x.part(0..width).load(self.level, shift);
+                let head = x.part(0..x.len().min(HEAD_ROWS * pitch));
+                add(head, shift, sum1, sum2);
                 let rows = head.len().div_ceil(pitch) as f64;
                 for (shift, sum) in shift.iter_mut().zip(&*sum1) {
                     *shift = (f64::from(*shift) + sum / rows) as f32;
@@ -121,7 +130,7 @@ impl Rules {
                 sum1.fill(0.0);
                 sum2.fill(0.0);
             }
-            column_sums(self.level, x, pitch, shift, self.measure, sum1, sum2);
+            add(x, shift, sum1, sum2);
             let mut again = false;
             for (c, out) in out.iter_mut().enumerate() {
                 let sums = Sums { sums: [sum1[c], sum2[c]], shift: shift[c].into() };
@@ -137,11 +146,12 @@ impl Rules {
             }
             sum1.fill(0.0);
             sum2.fill(0.0);
-            column_sums(self.level, x, pitch, shift, self.measure, sum1, sum2);
+            add(x, shift, sum1, sum2);
             for (c, out) in out.iter_mut().enumerate().filter(|(_, out)| out.count == 0.0) {
                 let sums = Sums { sums: [sum1[c], sum2[c]], shift: shift[c].into() };
                 let better = self.settled(count, sums).filter(|_| self.measure == Measure::Both);
-                *out = better.unwrap_or_else(|| self.exact(x[c..].iter().step_by(pitch).copied()));
+                let column = (c..x.len()).step_by(pitch).map(|at| x.at(at));
+                *out = better.unwrap_or_else(|| self.exact(column));
             }
         });
     }

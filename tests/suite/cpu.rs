@@ -1,11 +1,12 @@
 //! The CPU as an engine: its bits, its calls on slices, and what it refuses. Its values are held to the oracle where those of the
 //! GPU are.
 
-use wgpu_norm::cpu::{Cpu, Operands};
+use wgpu_norm::cpu::{Cpu, Operands, Slice as Elements};
+use wgpu_norm::half::{bf16, f16};
 use wgpu_norm::ndarray::{ArrayD, Axis, Slice};
 use wgpu_norm::{
-    Backward, BatchNorm, Engine, Error, Gpu, GroupNorm, Inputs, LayerNorm, LpNorm, Moments, Norm, RmsNorm,
-    VarianceEstimator,
+    Backward, BatchNorm, BindError, Element, Engine, Error, Gpu, GroupNorm, Inputs, LayerNorm, LpNorm, Moments, Norm,
+    RmsNorm, Storage, VarianceEstimator,
 };
 
 use crate::support::{Case, Data, Gradient, Kind, Runs, close, cpu, gpu};
@@ -52,8 +53,14 @@ fn bits(array: &ArrayD<f32>) -> Vec<u32> {
     array.iter().map(|v| v.to_bits()).collect()
 }
 
+/// A layout's 16-bit type, and that of its weight and bias.
+fn short(number: usize) -> (Element, Element) {
+    let element = if number.is_multiple_of(2) { Element::F16 } else { Element::Bf16 };
+    (element, if number % 4 < 2 { Element::F32 } else { element })
+}
+
 /// The bits of all results, of both directions.
-fn all_bits(on: &Cpu, gradient: &Gradient) -> Vec<Vec<u32>> {
+fn all_bits(on: &Cpu, gradient: &Gradient, as_if: Storage) -> Vec<Vec<u32>> {
     let case = &gradient.case;
     let norm = case.norm();
     let centered = !matches!(case.kind, Kind::Rms { .. } | Kind::Lp { .. } | Kind::BatchEval { .. });
@@ -63,7 +70,9 @@ fn all_bits(on: &Cpu, gradient: &Gradient) -> Vec<Vec<u32>> {
     let out = on.run_array(norm.as_ref(), inputs).unwrap();
     // Where nothing else is asked for, another way leads to the same.
     assert!(bits(&out.y) == bits(&on.run_array(norm.as_ref(), case.inputs()).unwrap().y), "{:?}", case.kind);
-    let mut all = vec![bits(&out.y)];
+    // Those of elements of 16 bits are as they would be stored.
+    let rounded = |of: &ArrayD<f32>, element: Element| bits(&of.mapv(|v| element.rounded(v)));
+    let mut all = vec![rounded(&out.y, as_if.of_output())];
     all.extend([&out.mean, &out.rstd, &out.statistics].into_iter().flatten().map(bits));
     if matches!(case.kind, Kind::Mvn { .. } | Kind::Lp { .. }) {
         return all;
@@ -81,16 +90,18 @@ fn all_bits(on: &Cpu, gradient: &Gradient) -> Vec<Vec<u32>> {
             inputs = inputs.statistics(statistics.view());
         }
         let out = on.run_backward_array(norm.as_ref(), wanted, inputs).unwrap();
-        all.extend([out.input, out.weight, out.bias].into_iter().flatten().map(|of| bits(&of)));
+        all.extend(out.input.map(|dx| rounded(&dx, as_if.of_gradients())));
+        all.extend([out.weight, out.bias].into_iter().flatten().map(|of| bits(&of)));
     }
     all
 }
 
 #[test]
 fn every_layout_is_as_promised() {
-    for (kind, shape) in layouts() {
-        for mean in [0.0, 1e6] {
-            let gradient = Gradient::new(kind, &shape, mean);
+    for (number, (kind, shape)) in layouts().into_iter().enumerate() {
+        let (element, parameters) = short(number);
+        let halves = Gradient::new(kind, &shape, 1.0).stored_as(element, parameters);
+        for gradient in [Gradient::new(kind, &shape, 0.0), Gradient::new(kind, &shape, 1e6), halves] {
             gradient.case.check_on("on the CPU", cpu(), &gradient.case.oracle());
             if !matches!(kind, Kind::Mvn { .. } | Kind::Lp { .. }) {
                 gradient.check_all(&[]);
@@ -101,17 +112,29 @@ fn every_layout_is_as_promised() {
 
 #[test]
 fn threads_and_instructions_change_no_bit() {
-    for (kind, shape) in layouts() {
-        let gradient = Gradient::new(kind, &shape, 1.0);
-        let with = |threads: usize, on: &Cpu| {
-            let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
-            pool.install(|| all_bits(on, &gradient))
-        };
-        let want = with(1, cpu());
-        for threads in [2, 3, 8] {
-            assert!(want == with(threads, cpu()), "{kind:?} {shape:?} with {threads} threads");
+    let with = |threads: usize, on: &Cpu, gradient: &Gradient, as_if: Storage| {
+        let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
+        pool.install(|| all_bits(on, gradient, as_if))
+    };
+    for (number, (kind, shape)) in layouts().into_iter().enumerate() {
+        let of_f32 = Gradient::new(kind, &shape, 1.0);
+        let (element, parameters) = short(number);
+        let halves = Gradient::new(kind, &shape, 1.0).stored_as(element, parameters);
+        for gradient in [of_f32, halves] {
+            // Those of 16 bits are those of f32, rounded.
+            let storage = gradient.case.storage;
+            let mut alike = Gradient { case: gradient.case.clone(), dy: gradient.dy.clone() };
+            alike.case.storage = Storage::default();
+            let want = with(1, cpu(), &alike, storage);
+            for threads in [1, 2, 3, 8] {
+                let same = want == with(threads, cpu(), &gradient, storage);
+                assert!(same, "{kind:?} {shape:?} as {storage:?} with {threads} threads");
+            }
+            assert!(
+                want == with(2, &Cpu::baseline(), &gradient, storage),
+                "{kind:?} {shape:?} as {storage:?} as compiled"
+            );
         }
-        assert!(want == with(2, &Cpu::baseline()), "{kind:?} {shape:?} as compiled");
     }
 }
 
@@ -198,6 +221,21 @@ fn flat(array: &ArrayD<f32>) -> Vec<f32> {
     array.iter().copied().collect()
 }
 
+/// With weight, bias and running statistics.
+fn with<'a>(mut operands: Operands<'a>, given: [&'a Option<Vec<f32>>; 4]) -> Operands<'a> {
+    let [weight, bias, mean, var] = given;
+    if let Some(weight) = weight {
+        operands = operands.weight(weight);
+    }
+    if let Some(bias) = bias {
+        operands = operands.bias(bias);
+    }
+    if let (Some(mean), Some(var)) = (mean, var) {
+        operands = operands.running(mean, var);
+    }
+    operands
+}
+
 #[test]
 fn in_place_and_apart_are_the_same() {
     for (kind, shape) in layouts() {
@@ -208,19 +246,6 @@ fn in_place_and_apart_are_the_same() {
         let of = |array: &Option<ArrayD<f32>>| array.as_ref().map(flat);
         let (weight, bias, mean, var) =
             (of(&case.weight), of(&case.bias), of(&case.running_mean), of(&case.running_var));
-        fn with<'a>(mut operands: Operands<'a>, given: [&'a Option<Vec<f32>>; 4]) -> Operands<'a> {
-            let [weight, bias, mean, var] = given;
-            if let Some(weight) = weight {
-                operands = operands.weight(weight);
-            }
-            if let Some(bias) = bias {
-                operands = operands.bias(bias);
-            }
-            if let (Some(mean), Some(var)) = (mean, var) {
-                operands = operands.running(mean, var);
-            }
-            operands
-        }
         let given = [&weight, &bias, &mean, &var];
         let plan = cpu().plan(norm.as_ref()).unwrap();
         let (mut y, mut over_x) = (vec![f32::NAN; x.len()], x.clone());
@@ -246,6 +271,201 @@ fn in_place_and_apart_are_the_same() {
         let want: Vec<f32> = dx.iter().zip(&more).map(|(dx, more)| dx + more).collect();
         assert!(want == apart && want == added && want == both, "{kind:?} {shape:?}");
     }
+}
+
+/// Elements of a 16-bit type, from f32 and to it.
+trait Short: Copy + PartialEq + std::fmt::Debug {
+    const ELEMENT: Element;
+    fn of(v: f32) -> Self;
+    fn wide(self) -> f32;
+}
+
+impl Short for f16 {
+    const ELEMENT: Element = Element::F16;
+    fn of(v: f32) -> Self {
+        Self::from_f32(v)
+    }
+    fn wide(self) -> f32 {
+        self.to_f32()
+    }
+}
+
+impl Short for bf16 {
+    const ELEMENT: Element = Element::Bf16;
+    fn of(v: f32) -> Self {
+        Self::from_f32(v)
+    }
+    fn wide(self) -> f32 {
+        self.to_f32()
+    }
+}
+
+fn short_of<T: Short>(values: &[f32]) -> Vec<T> {
+    values.iter().map(|&v| T::of(v)).collect()
+}
+
+fn wide_of<T: Short>(values: &[T]) -> Vec<f32> {
+    values.iter().map(|v| v.wide()).collect()
+}
+
+/// In place and apart, of 16 bits or with f32 beside, the result is that of f32, rounded once.
+fn halves_are_f32_rounded<T: Short>()
+where
+    Vec<T>: Elements,
+{
+    for (number, (kind, shape)) in layouts().into_iter().enumerate() {
+        let what = format!("{kind:?} {shape:?} as {}", T::ELEMENT);
+        let gradient = Gradient::new(kind, &shape, 1.0).stored_as(T::ELEMENT, Element::F32);
+        let case = &gradient.case;
+        let [norm_of_f32, norm] = [Storage::default(), case.storage].map(|storage| {
+            let mut case = case.clone();
+            case.storage = storage;
+            case.norm()
+        });
+        let of = |array: &Option<ArrayD<f32>>| array.as_ref().map(flat);
+        // Those without a weight go another way.
+        let weight = of(&case.weight).filter(|_| number % 3 > 0);
+        let (mean, var) = (of(&case.running_mean), of(&case.running_var));
+        let given = [&weight, &None, &mean, &var];
+        let [x, dy] = [&case.x, &gradient.dy].map(flat);
+        let [short_x, short_dy] = [&x, &dy].map(|of| short_of::<T>(of));
+        let nan = || vec![T::of(f32::NAN); x.len()];
+        let run = |norm: &dyn Norm, operands: Operands<'_>| {
+            cpu().plan(norm).unwrap().run(with(operands, given)).unwrap();
+        };
+        let mut want = vec![f32::NAN; x.len()];
+        run(norm_of_f32.as_ref(), Operands::new(&x, &mut want));
+        let (mut y, mut over_x, mut y_of_f32) = (nan(), short_x.clone(), vec![f32::NAN; x.len()]);
+        run(norm.as_ref(), Operands::new(&short_x, &mut y));
+        run(norm.as_ref(), Operands::in_place(&mut over_x));
+        let f32_beside = Storage::new(T::ELEMENT).output(Element::F32).gradients(Element::F32);
+        let beside = case.kind.norm(&shape, case.eps, None).unwrap().stored_as(f32_beside);
+        run(&beside, Operands::new(&short_x, &mut y_of_f32));
+        assert!(y == short_of::<T>(&want) && y == over_x && y_of_f32 == want, "y of {what}");
+        if !kind.has_backward() {
+            continue;
+        }
+        let run = |norm: &dyn Norm, operands: Operands<'_>| {
+            let plan = cpu().plan_backward(norm, Backward::new().without_weight().without_bias()).unwrap();
+            plan.run(with(operands, given)).unwrap();
+        };
+        let short_more: Vec<T> = x.iter().map(|v| T::of(v * 0.3)).collect();
+        let more = wide_of(&short_more);
+        let mut want = vec![f32::NAN; x.len()];
+        run(norm_of_f32.as_ref(), Operands::backward(&dy, &x).grad_input(&mut want));
+        let (mut dx, mut over_dy, mut dx_of_f32) = (nan(), short_dy.clone(), dy.clone());
+        run(norm.as_ref(), Operands::backward(&short_dy, &short_x).grad_input(&mut dx));
+        run(norm.as_ref(), Operands::backward_in_place(&mut over_dy, &short_x));
+        run(&beside, Operands::backward_in_place(&mut dx_of_f32, &short_x));
+        assert!(dx == short_of::<T>(&want) && dx == over_dy && dx_of_f32 == want, "dx of {what}");
+        run(norm_of_f32.as_ref(), Operands::backward(&dy, &x).grad_residual(&more).grad_input(&mut want));
+        let (mut apart, mut added, mut both) = (nan(), short_more.clone(), short_dy.clone());
+        let operands = Operands::backward(&short_dy, &short_x).grad_residual(&short_more).grad_input(&mut apart);
+        run(norm.as_ref(), operands);
+        run(norm.as_ref(), Operands::backward(&short_dy, &short_x).grad_residual_in_place(&mut added));
+        run(norm.as_ref(), Operands::backward_in_place(&mut both, &short_x).grad_residual(&short_more));
+        let want = short_of::<T>(&want);
+        assert!(want == apart && want == added && want == both, "dx and another of {what}");
+    }
+}
+
+#[test]
+fn halves_in_place_and_apart_are_f32_rounded() {
+    halves_are_f32_rounded::<f16>();
+    halves_are_f32_rounded::<bf16>();
+}
+
+/// Statistics are of the sum before it is rounded.
+fn halves_of_residuals<T: Short>()
+where
+    Vec<T>: Elements,
+{
+    for shape in [[5, 8], [3_000, 16], [300, 700], [1_100, 1_001], [2, 300_001]] {
+        let norm = || LayerNorm::new(&shape, &shape[1..]).unwrap();
+        let mut data = Data::new(5);
+        let [x, residual] = [1.0, -3.0].map(|mean| short_of::<T>(&flat(&data.normal(&shape, mean, 1.0))));
+        let sum: Vec<f32> = x.iter().zip(&residual).map(|(x, residual)| x.wide() + residual.wide()).collect();
+        let mut y = vec![f32::NAN; sum.len()];
+        cpu().plan(&norm()).unwrap().run(Operands::new(&sum, &mut y)).unwrap();
+        let (want, sum) = (short_of::<T>(&y), short_of::<T>(&sum));
+        let plan = cpu().plan(&norm().stored_as(T::ELEMENT)).unwrap();
+        let run = |operands: Operands<'_>| plan.run(operands).unwrap();
+        let what = format!("{shape:?} as {}", T::ELEMENT);
+        let new = || vec![T::of(f32::NAN); sum.len()];
+        let (mut y, mut out) = (new(), new());
+        run(Operands::new(&x, &mut y).residual(&residual));
+        assert!(y == want, "{what}");
+        run(Operands::new(&x, &mut y).residual(&residual).residual_out(&mut out));
+        assert!(y == want && out == sum, "{what}, with the sum");
+        let mut over = residual.clone();
+        run(Operands::new(&x, &mut y).residual_in_place(&mut over));
+        assert!(y == want && over == sum, "{what}, over the residual");
+        let (mut over, mut over_residual) = (x.clone(), residual.clone());
+        run(Operands::in_place(&mut over).residual_in_place(&mut over_residual));
+        assert!(over == want && over_residual == sum, "{what}, over both");
+        run(Operands::new(&x, &mut y).residual_out(&mut out));
+        assert!(out == x, "{what}, of none");
+    }
+}
+
+#[test]
+fn residuals_of_halves_are_added_before_rounding() {
+    halves_of_residuals::<f16>();
+    halves_of_residuals::<bf16>();
+}
+
+#[test]
+fn parts_of_a_batch_of_halves_are_those_of_f32() {
+    let shape = [37, 25, 3];
+    let gradient = Gradient::new(Kind::BatchTrain { axis: 2 }, &shape, 1.0).stored_as(Element::F16, Element::F16);
+    let norm = || BatchNorm::new(&shape, 2).unwrap().without_tracking();
+    let halves = norm().stored_as(Storage::new(Element::F16).parameters(Element::F16));
+    let weight = flat(gradient.case.weight.as_ref().unwrap());
+    let [x, dy] = [&gradient.case.x, &gradient.dy].map(flat);
+    let [short_x, short_dy, short_weight] = [&x, &dy, &weight].map(|of| short_of::<f16>(of));
+    let (mut y, mut dx) = (vec![f32::NAN; x.len()], vec![f32::NAN; x.len()]);
+    let (mut short_y, mut short_dx) = (vec![f16::NAN; x.len()], vec![f16::NAN; x.len()]);
+    fn run<'a>(
+        norm: &dyn Norm,
+        [x, dy, weight]: [&'a (impl Elements + 'a); 3],
+        y: &'a mut impl Elements,
+        dx: &'a mut impl Elements,
+    ) -> [Vec<f32>; 4] {
+        let (mut moments, mut sums, mut saved) = (vec![0.0; 12], vec![0.0; 6], vec![0.0; 12]);
+        let mut parameters = vec![0.0; 6];
+        let (dweight, dbias) = parameters.split_at_mut(3);
+        cpu().plan_moments(norm).unwrap().run(Operands::of(x).moments_out(&mut moments)).unwrap();
+        let operands = Operands::new(x, y).weight(weight).moments(&moments).statistics_out(&mut saved);
+        cpu().plan_from_moments(norm, 1).unwrap().run(operands).unwrap();
+        let operands = Operands::backward(dy, x).weight(weight).statistics(&saved).sums_out(&mut sums);
+        let plan = cpu().plan_backward_sums(norm, Backward::new()).unwrap();
+        plan.run(operands.grad_weight(dweight).grad_bias(dbias)).unwrap();
+        let operands = Operands::backward(dy, x).weight(weight).statistics(&saved).sums(&sums);
+        cpu().plan_backward_from_sums(norm, 1).unwrap().run(operands.grad_input(dx)).unwrap();
+        [moments, sums, saved, parameters]
+    }
+    let want = run(&norm(), [&x, &dy, &weight], &mut y, &mut dx);
+    let got = run(&halves, [&short_x, &short_dy, &short_weight], &mut short_y, &mut short_dx);
+    assert_eq!(got, want);
+    assert!(short_y == short_of::<f16>(&y) && short_dx == short_of::<f16>(&dx));
+}
+
+#[test]
+fn elements_of_another_type_are_refused() {
+    let norm = || LayerNorm::new(&[2, 3], &[3]).unwrap();
+    let (x, weight, mut y, mut y_of_f32) = ([f16::ONE; 6], [f16::ONE; 3], [f16::ONE; 6], [0.0; 6]);
+    let refused = |norm: &dyn Norm, operands: Operands<'_>, tensor: &'static str, is: Element, must: Element| {
+        let error = cpu().plan(norm).unwrap().run(operands).unwrap_err();
+        assert_eq!(error, BindError::Element { tensor, is, must });
+    };
+    let (f32, f16, bf16) = (Element::F32, Element::F16, Element::Bf16);
+    refused(&norm(), Operands::in_place(&mut y), "y", f16, f32);
+    refused(&norm().stored_as(f16), Operands::new(&[0.0; 6], &mut y), "x", f32, f16);
+    refused(&norm().stored_as(bf16), Operands::new(&x, &mut y), "x", f16, bf16);
+    refused(&norm().stored_as(f16), Operands::new(&x, &mut y_of_f32), "y", f32, f16);
+    let plan = cpu().plan(&norm().stored_as(f16)).unwrap();
+    let error = plan.run(Operands::new(&x, &mut y).weight(&weight)).unwrap_err();
+    assert_eq!(error.to_string(), "weight: given as f16, but the norm stores it as f32");
 }
 
 #[test]

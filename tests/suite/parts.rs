@@ -342,7 +342,7 @@ fn nothing_in_all_parts_leaves_running_statistics() {
                 assert_eq!(batches.bits(), [7], "{label} {parts}");
             }
             let (mut mean, mut var, mut batches) = (vec![3.0; channels], vec![2.0; channels], 7);
-            let operands = cpu::Operands::new(&[], &mut []).moments(&moments).tracked(&mut mean, &mut var);
+            let operands = cpu::Operands::new(&[0.0; 0], &mut [0.0; 0]).moments(&moments).tracked(&mut mean, &mut var);
             let plan = Cpu::new().plan_from_moments(&norm, parts).unwrap();
             plan.run(operands.num_batches_tracked(&mut batches)).unwrap();
             assert_eq!((mean, var, batches), (vec![3.0; channels], vec![2.0; channels], 7), "cpu {parts}");
