@@ -35,7 +35,12 @@ fn main() -> ExitCode {
 }
 
 fn train(ranks: &Ranks) -> Result<()> {
-    let epochs = std::env::args().nth(1).map_or(Ok(30), |epochs| epochs.parse::<usize>())?;
+    let epochs = match std::env::args().nth(1) {
+        Some(epochs) => {
+            epochs.parse().map_err(|_| format!("the number of epochs is {epochs:?} but must be an integer"))?
+        }
+        None => 30,
+    };
     let first = ranks.rank() == 0;
     let engine = ranks.engine()?;
     println!("rank {} of {} on {}", ranks.rank(), ranks.size(), engine.describe());
