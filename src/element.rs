@@ -66,17 +66,22 @@ impl Element {
         }
     }
 
-    /// `values` as they are stored, each rounded to the nearest.
-    pub(crate) fn bytes_of(self, values: &[f32]) -> Cow<'_, [u8]> {
+    /// `values` as they are stored, each rounded to the nearest. For the tools of this package; no part of what versions promise.
+    #[doc(hidden)]
+    #[must_use]
+    pub fn bytes_of(self, values: &[f32]) -> Cow<'_, [u8]> {
         match self {
-            Self::F32 => Cow::Borrowed(bytemuck::cast_slice(values)),
+            Self::F32 if cfg!(target_endian = "little") => Cow::Borrowed(bytemuck::cast_slice(values)),
+            Self::F32 => values.iter().flat_map(|v| v.to_le_bytes()).collect(),
             Self::F16 => values.iter().flat_map(|&v| f16::from_f32(v).to_le_bytes()).collect(),
             Self::Bf16 => values.iter().flat_map(|&v| bf16::from_f32(v).to_le_bytes()).collect(),
         }
     }
 
-    /// The values of what is stored.
-    pub(crate) fn values_of(self, bytes: &[u8]) -> Vec<f32> {
+    /// The values of what is stored. As [`Element::bytes_of`], no part of what versions promise.
+    #[doc(hidden)]
+    #[must_use]
+    pub fn values_of(self, bytes: &[u8]) -> Vec<f32> {
         let two = |pair: &[u8]| [pair[0], pair[1]];
         match self {
             Self::F32 => {

@@ -9,11 +9,16 @@ mod wanted;
 pub use norms::{Arguments, Entry, Groups, Kind};
 pub use numbers::Numbers;
 pub use units::{significant, time};
-pub use wanted::{Wanted, gradient, output};
+pub use wanted::{Wanted, gradient, output, stored};
 
 use ndarray::{ArrayD, ArrayViewD};
 
-use crate::{Inputs, Operands, VarianceEstimator};
+use crate::{Element, Inputs, Operands, VarianceEstimator};
+
+/// The storage type of this word.
+pub fn element(word: &str) -> Option<Element> {
+    [Element::F32, Element::F16, Element::Bf16].into_iter().find(|element| element.to_string() == word)
+}
 
 /// How a training batch norm updates running statistics.
 #[derive(Clone, Copy, Debug)]
@@ -126,12 +131,14 @@ pub struct Exact {
     pub x: ArrayD<f64>,
     pub parameters: Parameters<ArrayD<f64>>,
     pub eps: f64,
+    /// What `x` and all of its size are stored as.
+    pub element: Element,
 }
 
 impl Exact {
-    /// The same numbers as the library is given.
+    /// The same numbers as the library is given, stored as f32.
     pub fn of(x: &ArrayD<f32>, parameters: &Parameters<ArrayD<f32>>, eps: f32) -> Self {
-        Self { x: wide(x), parameters: parameters.map(wide), eps: f64::from(eps) }
+        Self { x: wide(x), parameters: parameters.map(wide), eps: f64::from(eps), element: Element::F32 }
     }
 
     fn views(&self) -> Views<'_> {

@@ -4,20 +4,31 @@ use ndarray::ArrayD;
 
 use super::{Exact, Kind, Running};
 use crate::reference::{self, Backward, Deviation, Forward};
-use crate::{Gradients, Outputs, VarianceEstimator};
+use crate::{Element, Gradients, Outputs, VarianceEstimator};
 
 /// One result in float64, and what its errors are measured by.
 pub struct Wanted {
     pub output: &'static str,
     pub value: ArrayD<f64>,
     pub scale: ArrayD<f64>,
+    /// What it is stored as.
+    pub element: Element,
 }
 
 impl Wanted {
-    /// The largest error of what there is instead; none if there is nothing in it.
-    pub fn worst(&self, got: &ArrayD<f32>) -> Option<Deviation> {
-        reference::largest_error(got.view(), self.value.view(), self.scale.view())
+    fn new(output: &'static str, value: ArrayD<f64>, scale: ArrayD<f64>, x: Element) -> Self {
+        Self { output, value, scale, element: stored(output, x) }
     }
+
+    /// The largest error of what there is instead, beyond the rounding of what it is stored as; none if there is nothing in it.
+    pub fn worst(&self, got: &ArrayD<f32>) -> Option<Deviation> {
+        reference::largest_error_of(self.element, got.view(), self.value.view(), self.scale.view())
+    }
+}
+
+/// What the output of this name is stored as, where `x` is stored as this: as `x` if it is of the same size, else as f32.
+pub fn stored(output: &str, x: Element) -> Element {
+    if ["y", "grad_input"].contains(&output) { x } else { Element::F32 }
 }
 
 impl Kind {
@@ -26,11 +37,11 @@ impl Kind {
         let Forward { y, mean, variance, rstd, scale } = self.oracle(exact);
         // A mean's error goes by the values it is the mean of, which may cancel; a variance's terms do not.
         let largest = exact.x.iter().map(|value| value.abs()).filter(|value| value.is_finite()).fold(0.0, f64::max);
-        let mut wanted =
-            vec![Wanted { output: "y", value: y, scale }, Wanted { output: "rstd", value: rstd.clone(), scale: rstd }];
+        let new = |output, value, scale| Wanted::new(output, value, scale, exact.element);
+        let mut wanted = vec![new("y", y, scale), new("rstd", rstd.clone(), rstd)];
         if let Some(mean) = &mean {
             let scale = ArrayD::from_elem(mean.raw_dim(), largest);
-            wanted.insert(1, Wanted { output: "mean", value: mean.clone(), scale });
+            wanted.insert(1, new("mean", mean.clone(), scale));
         }
         // An empty batch leaves the running statistics as they are.
         let Some(Running { take, variance: estimator }) = running.filter(|_| !exact.x.is_empty()) else {
@@ -48,7 +59,7 @@ impl Kind {
                 let value = reference::update_running(old.view(), batch.view(), 1.0 - take, take);
                 let mut scale = old.mapv(|value| ((1.0 - take) * value).abs());
                 scale.zip_mut_with(&batch, |scale, value| *scale = scale.max(take * value.abs().max(terms)));
-                wanted.push(Wanted { output, value, scale });
+                wanted.push(new(output, value, scale));
             }
         }
         wanted
@@ -58,10 +69,11 @@ impl Kind {
     pub fn gradients_wanted(self, exact: &Exact, dy: &ArrayD<f64>) -> Vec<Wanted> {
         let Some(gradients) = self.gradients(exact, dy) else { return Vec::new() };
         let Backward { dx, dweight, dbias, dx_scale, dweight_scale, dbias_scale } = gradients;
-        let mut wanted = vec![Wanted { output: "grad_input", value: dx, scale: dx_scale }];
+        let new = |output, value, scale| Wanted::new(output, value, scale, exact.element);
+        let mut wanted = vec![new("grad_input", dx, dx_scale)];
         if self.is_affine() {
-            wanted.push(Wanted { output: "grad_weight", value: dweight, scale: dweight_scale });
-            wanted.push(Wanted { output: "grad_bias", value: dbias, scale: dbias_scale });
+            wanted.push(new("grad_weight", dweight, dweight_scale));
+            wanted.push(new("grad_bias", dbias, dbias_scale));
         }
         wanted
     }

@@ -1,11 +1,10 @@
 //! `wgpu-norm apply`: reads, normalizes, writes and tells.
 
-use std::path::Path;
 use std::time::Instant;
 
 use ndarray::{ArrayD, IxDyn};
-use wgpu_norm::Error;
 use wgpu_norm::sample::{Exact, output};
+use wgpu_norm::{Element, Error};
 
 use crate::check::{Widen, check};
 use crate::cli::Apply;
@@ -21,15 +20,15 @@ pub(crate) fn run(apply: &Apply) -> Result<(), Failure> {
     let input = Input::locate("--input", &apply.input)?;
     let parameters = specify::parameters(&apply.parameters, apply.bias.as_ref())?;
     let wanted = apply.wanted();
-    let asked: Vec<(&str, &Path)> = wanted.iter().map(|&(_, option, path)| (option, path)).collect();
-    let targets = files::targets(&asked)?;
+    let targets = files::targets(&wanted)?;
+    let dtype = apply.norm.dtype;
 
     let refused = |error: &Error| specify::refused(error, apply.norm.groups.is_some());
-    let x = input.load(apply.run.check)?;
+    let x = input.load(apply.run.check, dtype)?;
     let (kind, running) = (apply.kind(), apply.running());
     let norm = specify::norm(&apply.norm, kind, x.values.shape(), apply.eps, running)
         .map_err(|error| refused(&error.into()))?;
-    let mut parameters = parameters.try_map(|input| input.load(apply.run.check))?;
+    let mut parameters = parameters.try_map(|input| input.load(apply.run.check, Element::F32))?;
     if running.is_some() && parameters.running_mean.is_none() {
         let shape = norm.parameter_shape();
         parameters.running_mean = Some(Loaded::of(ArrayD::zeros(IxDyn(&shape))));
@@ -57,16 +56,18 @@ pub(crate) fn run(apply: &Apply) -> Result<(), Failure> {
         let _progress = Progress::spinner("checking in float64".to_owned());
         let want = |widen: Widen| {
             let eps = f64::from(apply.eps.unwrap_or_else(|| kind.entry().eps));
-            kind.outputs(&Exact { x: widen(&x), parameters: parameters.map(widen), eps }, running)
+            let exact = Exact { x: widen(&x), parameters: parameters.map(widen), eps, element: dtype };
+            kind.outputs(&exact, running)
         };
         check(parameters.iter().chain([&x]), want, |name| output(&outputs, name))
     });
-    let outputs = files::write(&wanted, targets, |name| output(&outputs, name))?;
+    let outputs = files::write(&wanted, targets, dtype, |name| output(&outputs, name))?;
 
     let report = Report {
         what: format!("{name} norm"),
         norm: name,
         direction: "forward",
+        dtype,
         inputs: vec![Read { name: "input", path: &apply.input, array: &x }],
         engine: &engine,
         plan: plan.as_ref().map(report::passes).unwrap_or_default(),

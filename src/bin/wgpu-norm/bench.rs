@@ -43,7 +43,7 @@ pub(crate) fn run(options: &Bench) -> Result<(), Failure> {
     ];
     let asked: Vec<(&str, &Path)> =
         files.into_iter().filter_map(|(option, path)| path.map(|path| (option, path))).collect();
-    let targets = files::targets(&asked)?;
+    let targets = files::whole(&asked)?;
     let cases = cases(options)?;
     let effort = if options.quick { Effort::QUICK } else { Effort::USUAL };
     let progress = || Progress::steps("timing".to_owned(), cases.len() as u64);

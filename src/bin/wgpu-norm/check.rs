@@ -1,6 +1,7 @@
 //! `--check`: the same norm in float64 by the oracle, and how far the result is from it.
 
 use ndarray::ArrayD;
+use wgpu_norm::Element;
 use wgpu_norm::reference::Deviation;
 pub(crate) use wgpu_norm::reference::TOLERANCE;
 use wgpu_norm::sample::{Wanted, wide};
@@ -10,6 +11,8 @@ use crate::files::Loaded;
 /// How far one output is off at most.
 pub(crate) struct Checked {
     pub(crate) output: &'static str,
+    /// What it is stored as.
+    pub(crate) element: Element,
     /// None if the output is empty.
     pub(crate) worst: Option<Deviation>,
     /// How far float64 itself is off there, of the size of the terms too, if it is given the inputs in float32. None where
@@ -52,7 +55,7 @@ pub(crate) fn check<'a>(
                 let at = |array: &ArrayD<f64>| array.get(worst.index.as_slice()).copied().unwrap_or(f64::NAN);
                 off(at(&given.value), worst.want, at(&wanted.scale))
             });
-            Some(Checked { output: wanted.output, worst, by_conversion })
+            Some(Checked { output: wanted.output, element: wanted.element, worst, by_conversion })
         })
         .collect()
 }

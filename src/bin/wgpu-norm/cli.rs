@@ -7,7 +7,7 @@ mod norm;
 mod plan;
 mod values;
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use wgpu_norm::VarianceEstimator;
@@ -21,11 +21,17 @@ pub(crate) use plan::Plan;
 pub(crate) use values::{Dims, Lengths};
 use values::{eps, momentum};
 
+use crate::files::ToWrite;
+
 const EXAMPLES: &str = "\
 Examples:
   Layer norm over the last axis, held against a float64 computation of the same:
     wgpu-norm apply layer --input x.npy --output y.npy \\
         --weight model.safetensors:ln.weight --bias model.safetensors:ln.bias --check
+
+  The same of f16, into one file with its statistics:
+    wgpu-norm apply layer --dtype f16 --input model.safetensors:x \\
+        --output out.safetensors:y --save-mean out.safetensors:mean
 
   RMS norm as in Gemma, whose weights are stored less one:
     wgpu-norm apply rms --input x.npy --output y.npy --weight w.npy --weight-offset 1
@@ -53,8 +59,15 @@ Exit status:
 const APPLY_DETAILS: &str = "\
 Files:
   An input is a .npy file, or a tensor of a .safetensors file written file.safetensors:name. float32 \
-is taken as it is; float64, float16, bfloat16, integers and bool are converted to it, with a note. Outputs are \
-float32 .npy files. They are written all or none, and may overwrite inputs, which are read first.
+is taken as it is; float64, float16, bfloat16, integers and bool are converted to it, with a note. An output is written \
+the same: as a .npy file, or as file.safetensors:name. Outputs of one call may be tensors of one .safetensors file, \
+which then has these and no others. Outputs are written all or none; what is there is replaced, inputs included, \
+which are read first.
+
+Types:
+  By --dtype f16 or bf16 the input is converted to that type, unless it is of it, and the result is rounded to it \
+once and written in it; all else is float32. NumPy has no bfloat16: a .npy file then has its bits as uint16, which \
+numpy.load(file).view(ml_dtypes.bfloat16) shows.
 
 Shapes:
   --weight and --bias have the normalized shape (layer, rms) or one value per channel (group, \
@@ -65,8 +78,8 @@ Output:
   A few lines, or with --json one JSON object, on standard output; notes and errors on \
 standard error. They say what it ran on, and why there. The time is that of the whole call: memory for the results and, on a GPU, transfers and shader compilation \
 included. By --device auto it is a GPU, or the CPU if there is none but software. --check goes by the values in the files: where float32 rounds them, it says how much of the \
-error that is. If it finds one above 4e-6 of the size of the terms, the outputs are written all the \
-same, and the exit status is 1.";
+error that is. If it finds one above 4e-6 of the size of the terms, and half a unit in the last place of f16 or bf16, \
+the outputs are written all the same, and the exit status is 1.";
 
 const DOCTOR_DETAILS: &str = "\
 Probes what floating point does on the adapter, then holds every norm and its gradients against a float64 \
@@ -126,7 +139,7 @@ pub(crate) struct Apply {
     /// The array to normalize
     #[arg(long, value_name = "FILE")]
     pub(crate) input: PathBuf,
-    /// The .npy file to write the result to
+    /// The file to write the result to
     #[arg(long, value_name = "FILE")]
     pub(crate) output: PathBuf,
     #[command(flatten)]
@@ -204,8 +217,8 @@ impl Apply {
         (self.norm.train && (given || asked)).then(|| Running { take: self.momentum.unwrap_or(0.1), variance })
     }
 
-    /// The name, the option and the path of each output that is asked for.
-    pub(crate) fn wanted(&self) -> Vec<(&'static str, &'static str, &Path)> {
+    /// Each output that is asked for.
+    pub(crate) fn wanted(&self) -> Vec<ToWrite<'_>> {
         let optional = [
             ("mean", "--save-mean", &self.save_mean),
             ("rstd", "--save-rstd", &self.save_rstd),

@@ -1,10 +1,9 @@
 //! `wgpu-norm grad`: reads, differentiates, writes and tells.
 
-use std::path::Path;
 use std::time::Instant;
 
 use wgpu_norm::sample::{Exact, gradient};
-use wgpu_norm::{Backward, Error};
+use wgpu_norm::{Backward, Element, Error};
 
 use crate::check::{Widen, check};
 use crate::cli::Grad;
@@ -21,17 +20,17 @@ pub(crate) fn run(grad: &Grad) -> Result<(), Failure> {
     let grad_output = Input::locate("--grad-output", &grad.grad_output)?;
     let parameters = specify::parameters(&grad.parameters, None)?;
     let asked = grad.wanted();
-    let paths: Vec<(&str, &Path)> = asked.iter().map(|&(_, option, path)| (option, path)).collect();
-    let targets = files::targets(&paths)?;
+    let targets = files::targets(&asked)?;
+    let dtype = grad.norm.dtype;
 
     let refused = |error: &Error| specify::refused(error, grad.norm.groups.is_some());
-    let x = input.load(grad.run.check)?;
+    let x = input.load(grad.run.check, dtype)?;
     let kind = grad.kind();
     // A backward pass updates no running statistics.
     let norm =
         specify::norm(&grad.norm, kind, x.values.shape(), grad.eps, None).map_err(|error| refused(&error.into()))?;
-    let dy = grad_output.load(grad.run.check)?;
-    let parameters = parameters.try_map(|input| input.load(grad.run.check))?;
+    let dy = grad_output.load(grad.run.check, dtype)?;
+    let parameters = parameters.try_map(|input| input.load(grad.run.check, Element::F32))?;
 
     let engine = adapters::engine(&grad.run.place)?;
     let wanted = wanted(grad);
@@ -50,17 +49,18 @@ pub(crate) fn run(grad: &Grad) -> Result<(), Failure> {
         let _progress = Progress::spinner("checking in float64".to_owned());
         let want = |widen: Widen| {
             let eps = f64::from(grad.eps.unwrap_or_else(|| kind.entry().eps));
-            let exact = Exact { x: widen(&x), parameters: parameters.map(widen), eps };
+            let exact = Exact { x: widen(&x), parameters: parameters.map(widen), eps, element: dtype };
             kind.gradients_wanted(&exact, &widen(&dy))
         };
         check(parameters.iter().chain([&x, &dy]), want, |name| gradient(&gradients, name))
     });
-    let outputs = files::write(&asked, targets, |name| gradient(&gradients, name))?;
+    let outputs = files::write(&asked, targets, dtype, |name| gradient(&gradients, name))?;
 
     let report = Report {
         what: format!("gradients of {name} norm"),
         norm: name,
         direction: "backward",
+        dtype,
         inputs: vec![
             Read { name: "input", path: &grad.input, array: &x },
             Read { name: "grad_output", path: &grad.grad_output, array: &dy },

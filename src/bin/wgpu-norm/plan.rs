@@ -73,6 +73,7 @@ fn json_of(options: &cli::Plan, gpu: &Gpu, plan: &Plan) -> String {
         "norm": plan.norm(),
         "direction": if options.backward { "backward" } else { "forward" },
         "shape": plan.shape(),
+        "dtype": options.norm.dtype.to_string(),
         "block": [b, r, k, s],
         "passes": passes,
         "bytes_moved": plan.bytes_moved(),

@@ -5,18 +5,20 @@ use std::time::Duration;
 
 use serde_json::{Map, Value, json};
 use wgpu_norm::sample::time;
-use wgpu_norm::{Cpu, Engine, Plan};
+use wgpu_norm::{Cpu, Element, Engine, Plan};
 
 use crate::adapters;
 use crate::check::{Checked, TOLERANCE};
 use crate::failure::{Failure, print};
-use crate::files::{Loaded, Written};
+use crate::files::{self, Loaded, Written};
 
 pub(crate) struct Report<'a> {
     /// What was computed, as in `layer norm`.
     pub(crate) what: String,
     pub(crate) norm: &'static str,
     pub(crate) direction: &'static str,
+    /// What the input and all tensors of its size are stored as.
+    pub(crate) dtype: Element,
     /// In the order of the command line; the first has the shape that is told.
     pub(crate) inputs: Vec<Read<'a>>,
     pub(crate) engine: &'a Engine,
@@ -50,23 +52,26 @@ impl Report<'_> {
             .filter(|checked| !checked.passed())
             .map(|checked| {
                 let relative = checked.worst.as_ref().map_or(f64::INFINITY, |worst| worst.relative);
-                format!("{} is off by {relative:.1e}{}", checked.output, by_conversion(checked))
+                format!("{} is off by {relative:.1e}{}", checked.output, self.by_conversion(checked))
             })
             .collect();
         if failed.is_empty() {
             return Ok(());
         }
         Err(Failure::Failed(format!(
-            "--check found more than rounding: {}, of the size of its terms, and {TOLERANCE:e} is the most that is \
+            "--check found more than rounding: {}, of the size of its terms{}, and {TOLERANCE:e} is the most that is \
              taken for rounding; the outputs were written",
-            failed.join(", ")
+            failed.join(", "),
+            beyond(self.dtype)
         )))
     }
 
     fn text(&self) -> String {
         let shape = self.inputs.first().map(|input| input.array.values.shape()).unwrap_or_default();
         let (time, engine) = (time(self.time.as_secs_f64()), self.engine);
-        let mut text = format!("{} of {shape:?} in {time} on {}: {}\n", self.what, engine.describe(), engine.reason());
+        let stored = if self.dtype == Element::F32 { String::new() } else { format!(", stored as {},", self.dtype) };
+        let (what, on, why) = (&self.what, engine.describe(), engine.reason());
+        let mut text = format!("{what} of {shape:?}{stored} in {time} on {on}: {why}\n");
         for pass in &self.plan {
             text.push_str(&format!("plan: {pass}\n"));
         }
@@ -74,10 +79,11 @@ impl Report<'_> {
             let output = checked.output;
             text.push_str(&match &checked.worst {
                 Some(worst) => format!(
-                    "check: {output} is off by at most {:.1e} of the size of its terms{}, at {:?}: {:?}, and {:?} in \
+                    "check: {output} is off by at most {:.1e} of the size of its terms{}{}, at {:?}: {:?}, and {:?} in \
                      float64\n",
                     worst.relative,
-                    by_conversion(checked),
+                    beyond(checked.element),
+                    self.by_conversion(checked),
                     worst.index,
                     worst.got as f32,
                     worst.want
@@ -92,8 +98,9 @@ impl Report<'_> {
         let outputs: Map<String, Value> = self
             .outputs
             .iter()
-            .map(|Written { name, path, shape }| {
-                ((*name).to_owned(), json!({ "file": path.display().to_string(), "shape": shape }))
+            .map(|Written { name, path, shape, element }| {
+                let (file, dtype) = (path.display().to_string(), element.to_string());
+                ((*name).to_owned(), json!({ "file": file, "shape": shape, "dtype": dtype }))
             })
             .collect();
         let check = self.checked.as_ref().map(|checked| {
@@ -116,6 +123,7 @@ impl Report<'_> {
         let mut object = json!({
             "norm": self.norm,
             "direction": self.direction,
+            "dtype": self.dtype.to_string(),
             "device": adapters::device(self.engine),
             "adapter": self.engine.gpu().map(|gpu| adapters::identity(gpu.adapter_info())),
             "cpu": self.engine.cpu().map(Cpu::describe),
@@ -130,11 +138,17 @@ impl Report<'_> {
         }
         format!("{object}\n")
     }
+
+    /// What the conversion of the inputs has to do with an error, where it rounded one.
+    fn by_conversion(&self, checked: &Checked) -> String {
+        let to = files::name(self.dtype);
+        checked.by_conversion.map_or_else(String::new, |off| format!(" ({off:.1e} by conversion to {to})"))
+    }
 }
 
-/// What the conversion of the inputs has to do with an error, where it rounded one.
-fn by_conversion(checked: &Checked) -> String {
-    checked.by_conversion.map_or_else(String::new, |off| format!(" ({off:.1e} by conversion to float32)"))
+/// That an error has been taken without the rounding of a 16-bit type.
+fn beyond(element: Element) -> String {
+    if element == Element::F32 { String::new() } else { format!(" beyond one rounding to {}", files::name(element)) }
 }
 
 /// The largest error of an output. An infinite one has no number in JSON, and becomes null.

@@ -30,14 +30,14 @@ pub(crate) fn norm(
     eps: Option<f32>,
     running: Option<Running>,
 ) -> Result<Box<dyn Norm>, SpecError> {
-    let norm = kind.norm(shape, eps.unwrap_or_else(|| kind.entry().eps), running)?;
+    let norm = kind.norm(shape, eps.unwrap_or_else(|| kind.entry().eps), running)?.stored_as(options.dtype);
     match &options.normalized_shape {
         Some(Lengths(given)) if *given != norm.parameter_shape() => Err(SpecError::NormalizedShape {
             norm: norm.name(),
             shape: shape.to_vec(),
             normalized_shape: given.clone(),
         }),
-        _ => Ok(norm),
+        _ => Ok(Box::new(norm)),
     }
 }
 

@@ -1,11 +1,10 @@
 //! Which options go together: everything about the command line that can be wrong before a file is looked at.
 
-use std::path::Path;
-
 use wgpu_norm::sample::Kind;
 
 use crate::cli::{Apply, Bench, Dims, Directions, Grad, NormOptions, ParameterOptions, Plan};
 use crate::failure::Failure;
+use crate::files::ToWrite;
 
 /// Checks that every option of `apply` has a meaning for the norm and beside the others.
 pub(crate) fn check(apply: &Apply) -> Result<(), Failure> {
@@ -157,15 +156,11 @@ fn words(some: impl Fn(Kind) -> bool) -> String {
     }
 }
 
-/// Refuses what looks like an output that there is not: standard output, and a tensor in a .safetensors file.
-fn outputs(wanted: &[(&str, &str, &Path)]) -> Result<(), Failure> {
+/// Refuses what looks like an output that there is not: standard output.
+fn outputs(wanted: &[ToWrite<'_>]) -> Result<(), Failure> {
     for (_, option, path) in wanted {
-        let text = path.to_string_lossy();
-        if text == "-" {
+        if path.as_os_str() == "-" {
             return usage(format!("{option} must name a file, and - is none (for a file of that name, write ./-)"));
-        }
-        if text.ends_with(".safetensors") || text.contains(".safetensors:") {
-            return usage(format!("{option} `{text}` is no .npy file, the only kind that is written"));
         }
     }
     Ok(())

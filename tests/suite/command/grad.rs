@@ -101,8 +101,11 @@ fn it_tells_what_it_did() {
     let read = |file: &str, from: Option<&str>| serde_json::json!({ "file": file, "shape": [2, 3, 4], "converted_from": from });
     assert_eq!(report["input"], read("x.npy", None));
     assert_eq!(report["grad_output"], read("dy64.npy", Some("float64")));
-    assert_eq!(report["outputs"]["grad_bias"], serde_json::json!({ "file": "db.npy", "shape": [3] }));
-    assert_eq!(report["outputs"]["grad_input"], serde_json::json!({ "file": "dx.npy", "shape": [2, 3, 4] }));
+    assert_eq!(report["outputs"]["grad_bias"], serde_json::json!({ "file": "db.npy", "shape": [3], "dtype": "f32" }));
+    assert_eq!(
+        report["outputs"]["grad_input"],
+        serde_json::json!({ "file": "dx.npy", "shape": [2, 3, 4], "dtype": "f32" })
+    );
     assert!(report["seconds"].as_f64().is_some_and(|seconds| seconds > 0.0));
     assert!(report["plan"].as_array().is_some_and(|plan| !plan.is_empty()));
     assert_eq!(report["check"], serde_json::Value::Null);
@@ -195,7 +198,7 @@ fn options_that_have_no_place_are_refused() {
         ("batch --train --running-var w.npy --save-grad-input dx.npy", &["--running-var", "--train"]),
         ("layer --bias w.npy --save-grad-input dx.npy", &["--bias", "unexpected"]),
         ("layer --save-grad-input -", &["--save-grad-input", "-"]),
-        ("layer --save-grad-weight m.safetensors:w", &["--save-grad-weight", "m.safetensors:w", ".npy"]),
+        ("layer --save-grad-weight m.safetensors", &["--save-grad-weight", "m.safetensors:NAME"]),
         ("layer --save-grad-input d.npy --save-grad-bias ./d.npy", &["--save-grad-input", "--save-grad-bias", "same"]),
         ("layer --eps -1 --save-grad-input dx.npy", &["--eps", "at least 0"]),
         ("layer --device tpu --save-grad-input dx.npy", &["--device", "gpu"]),

@@ -1,7 +1,7 @@
 //! `wgpu-norm plan`: the plan that the library makes, and nothing else.
 
 use wgpu_norm::{
-    Backward, BatchNorm, GroupNorm, InstanceNorm, LayerNorm, LpNorm, MeanVarianceNorm, Norm, Plan, RmsNorm,
+    Backward, BatchNorm, Element, GroupNorm, InstanceNorm, LayerNorm, LpNorm, MeanVarianceNorm, Norm, Plan, RmsNorm,
 };
 
 use crate::command::Folder;
@@ -61,6 +61,10 @@ fn lines() -> Vec<(&'static str, Box<dyn Norm>)> {
         ("batch --shape 32x64x56x56 --channel-axis 1", Box::new(BatchNorm::new(&images, 1).unwrap().eval())),
         ("mvn --shape 4x3x8x8 --axes -2,-1", Box::new(MeanVarianceNorm::new(&[4, 3, 8, 8], &[2, 3]).unwrap())),
         ("lp --shape 20x12 --p 1 --axes 0", Box::new(LpNorm::l1(&[20, 12], &[0]).unwrap())),
+        (
+            "layer --shape 4096x768 --dtype f16",
+            Box::new(LayerNorm::new(&[4096, 768], &[768]).unwrap().stored_as(Element::F16)),
+        ),
         ("layer --shape 0x768", Box::new(LayerNorm::new(&[0, 768], &[768]).unwrap())),
     ]
 }
@@ -106,6 +110,7 @@ fn its_json_is_one_object() {
         assert_eq!(object["norm"], plan.norm(), "{line}");
         assert_eq!(object["direction"], if backward { "backward" } else { "forward" }, "{line}");
         assert_eq!(object["shape"], serde_json::json!(plan.shape()), "{line}");
+        assert_eq!(object["dtype"], if line.ends_with("f16") { "f16" } else { "f32" }, "{line}");
         assert_eq!(object["bytes_moved"], plan.bytes_moved(), "{line}");
         assert_eq!(object["scratch_bytes"], plan.scratch_bytes(), "{line}");
         assert_eq!(object["words"], plan.to_string(), "{line}");

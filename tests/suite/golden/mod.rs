@@ -12,6 +12,7 @@ use std::path::PathBuf;
 
 use safetensors::{Dtype, SafeTensors};
 use serde_json::Value;
+use wgpu_norm::Element;
 use wgpu_norm::ndarray::ArrayD;
 use wgpu_norm::sample::{Arguments, Exact, Kind, Parameters};
 
@@ -82,7 +83,7 @@ impl Case {
 
     pub fn exact(&self) -> Exact {
         let parameters = self.parameters().map(|array| array.mapv(f64::from));
-        Exact { x: self.x.mapv(f64::from), parameters, eps: self.eps }
+        Exact { x: self.x.mapv(f64::from), parameters, eps: self.eps, element: Element::F32 }
     }
 
     /// How much of the running statistics stays, and how much of the batch's is taken.

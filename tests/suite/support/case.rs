@@ -66,7 +66,7 @@ impl Case {
 
     pub fn exact(&self) -> Exact {
         let parameters = self.parameters().map(|array| wide(array));
-        Exact { x: wide(&self.x), parameters, eps: f64::from(self.eps) }
+        Exact { x: wide(&self.x), parameters, eps: f64::from(self.eps), element: self.storage.of_output() }
     }
 
     pub fn oracle(&self) -> Forward {

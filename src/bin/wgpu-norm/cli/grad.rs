@@ -1,12 +1,13 @@
 //! The options of `wgpu-norm grad`.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use clap::Args;
 use wgpu_norm::sample::Kind;
 
 use super::values::eps;
 use super::{NormOptions, ParameterOptions, Run};
+use crate::files::ToWrite;
 
 const DETAILS: &str = "\
 Computes what autograd would: from the input of a norm and the gradient of a loss with respect to its \
@@ -14,9 +15,8 @@ result, the gradients with respect to the input, the weight and the bias. Only t
 computed. Layer, RMS, group, instance and batch norm have them.
 
 Files:
-  An input is a .npy file, or a tensor of a .safetensors file written file.safetensors:name. float32 \
-is taken as it is; float64, float16, bfloat16, integers and bool are converted to it, with a note. Outputs are \
-float32 .npy files. They are written all or none, and may overwrite inputs, which are read first.
+  Inputs and outputs are .npy files, or tensors of .safetensors files written file.safetensors:name, as those of \
+wgpu-norm apply. Of the type that --dtype says are --input, --grad-output and --save-grad-input.
 
 Shapes:
   --grad-output has the shape of the input, and so has --save-grad-input. --weight has the normalized \
@@ -55,13 +55,13 @@ pub(crate) struct Grad {
     /// What was added to the variance [default: 1e-5]
     #[arg(long, value_parser = eps, allow_hyphen_values = true)]
     pub(crate) eps: Option<f32>,
-    /// The .npy file to write the gradient of the input to
+    /// The file to write the gradient of the input to
     #[arg(long, value_name = "FILE")]
     pub(crate) save_grad_input: Option<PathBuf>,
-    /// The .npy file to write the gradient of the weight to
+    /// The file to write the gradient of the weight to
     #[arg(long, value_name = "FILE")]
     pub(crate) save_grad_weight: Option<PathBuf>,
-    /// The .npy file to write the gradient of the bias to
+    /// The file to write the gradient of the bias to
     #[arg(long, value_name = "FILE")]
     pub(crate) save_grad_bias: Option<PathBuf>,
 
@@ -74,8 +74,8 @@ impl Grad {
         self.norm.kind(self.parameters.weight_offset)
     }
 
-    /// The name, the option and the path of each output that is asked for.
-    pub(crate) fn wanted(&self) -> Vec<(&'static str, &'static str, &Path)> {
+    /// Each output that is asked for.
+    pub(crate) fn wanted(&self) -> Vec<ToWrite<'_>> {
         [
             ("grad_input", "--save-grad-input", &self.save_grad_input),
             ("grad_weight", "--save-grad-weight", &self.save_grad_weight),

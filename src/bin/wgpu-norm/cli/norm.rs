@@ -3,15 +3,20 @@
 use std::num::NonZeroUsize;
 
 use clap::Args;
+use wgpu_norm::Element;
 use wgpu_norm::sample::{Arguments, Kind};
 
-use super::values::{AxisList, Lengths, axes, axis, groups, lengths, norm, power};
+use super::values::{AxisList, Lengths, axes, axis, element, groups, lengths, norm, power};
 
 #[derive(Debug, Args)]
 pub(crate) struct NormOptions {
     /// The norm
     #[arg(value_name = "NORM", value_parser = norm())]
     pub(crate) norm: Kind,
+
+    /// What the input and all tensors of its size are stored as: f32, f16 or bf16
+    #[arg(long, value_name = "TYPE", default_value = "f32", value_parser = element)]
+    pub(crate) dtype: Element,
 
     /// The lengths of the last axes, over which is normalized, as in 8,64 [default: the last one]
     #[arg(

@@ -14,6 +14,7 @@ With --backward it is the pass that computes the gradients of the input, the wei
 
 Examples:
   wgpu-norm plan layer --shape 4096x768
+  wgpu-norm plan layer --shape 4096x768 --dtype bf16
   wgpu-norm plan group --shape 8x256x32x32 --channel-axis 1 --groups 16
   wgpu-norm plan batch --shape 32x64x56x56 --channel-axis 1 --train --track --json
   wgpu-norm plan layer --shape 4096x768 --backward --saved-statistics";

@@ -3,7 +3,8 @@
 use std::num::NonZeroUsize;
 
 use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
-use wgpu_norm::sample::Kind;
+use wgpu_norm::Element;
+use wgpu_norm::sample::{self, Kind};
 
 use super::Device;
 
@@ -11,6 +12,11 @@ use super::Device;
 pub(super) fn norm() -> impl TypedValueParser<Value = Kind> {
     let words = Kind::ALL.map(|kind| PossibleValue::new(kind.word()).help(kind.entry().help));
     PossibleValuesParser::new(words).try_map(|word| Kind::named(&word).ok_or("there is no such norm"))
+}
+
+/// A storage type, by its word.
+pub(super) fn element(text: &str) -> Result<Element, String> {
+    sample::element(text).ok_or_else(|| "must be f32, f16 or bf16".to_owned())
 }
 
 /// The lengths of some axes. A type of its own, because clap takes a `Vec` for several values.

@@ -2,7 +2,9 @@
 
 use std::path::Path;
 
-use super::{Loaded, Location};
+use wgpu_norm::Element;
+
+use super::{Loaded, Location, name};
 use crate::failure::{Failure, note};
 
 /// The option that names an input, and where it lies.
@@ -13,15 +15,15 @@ pub(crate) struct Input {
 
 impl Input {
     pub(crate) fn locate(option: &'static str, path: &Path) -> Result<Self, Failure> {
-        Ok(Self { option, location: Location::parse(option, path)? })
+        Ok(Self { option, location: Location::of_input(option, path)? })
     }
 
-    /// Reads it, [exactly](Loaded::exact) or not, and says on standard error if it was converted.
-    pub(crate) fn load(&self, exactly: bool) -> Result<Loaded, Failure> {
+    /// Reads it as what is stored as `element`, [exactly](Loaded::exact) or not, and says on standard error if it was converted.
+    pub(crate) fn load(&self, exactly: bool, element: Element) -> Result<Loaded, Failure> {
         let Self { option, location } = self;
-        let loaded = location.load(option, exactly)?;
+        let loaded = location.load(option, exactly, element)?;
         if let Some(from) = loaded.converted_from {
-            note(&format!("{location} ({option}) is {from} and was converted to float32"));
+            note(&format!("{location} ({option}) is {from} and was converted to {}", name(element)));
         }
         Ok(loaded)
     }

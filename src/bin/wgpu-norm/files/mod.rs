@@ -17,15 +17,25 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use ndarray::ArrayD;
+use wgpu_norm::Element;
 
 pub(crate) use self::input::Input;
-pub(crate) use self::output::{Written, commit, targets, write};
+pub(crate) use self::output::{ToWrite, Written, commit, targets, whole, write};
 use crate::failure::Failure;
 
 /// The element types that are read, as the end of a message.
 const ACCEPTED: &str = "accepted are float32 and, converted to it, float64, float16, bfloat16, integers and bool";
 
-/// Where an input array lies.
+/// A storage type, as files have it.
+pub(crate) fn name(element: Element) -> &'static str {
+    match element {
+        Element::F16 => "float16",
+        Element::Bf16 => "bfloat16",
+        _ => "float32",
+    }
+}
+
+/// Where an array lies, or is to lie.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) enum Location {
     /// A `.npy` file.
@@ -34,11 +44,11 @@ pub(crate) enum Location {
     Tensor { file: PathBuf, name: String },
 }
 
-/// An array as read: in float32, and where that is not what the file holds, its own type.
+/// An array as read: as numbers of what it is stored as, and where that is not what the file holds, its own type.
 #[derive(Debug)]
 pub(crate) struct Loaded {
     pub(crate) values: ArrayD<f32>,
-    /// The file's own values, where it was asked for them and float32 rounds one.
+    /// The file's own values, where it was asked for them and one was rounded.
     pub(crate) exact: Option<ArrayD<f64>>,
     pub(crate) converted_from: Option<&'static str>,
 }
@@ -60,10 +70,10 @@ impl fmt::Display for Location {
 }
 
 impl Location {
-    /// The location that an argument names: `array.npy`, or `file.safetensors:tensor`.
+    /// The location that an argument names: `array.npy`, or `file.safetensors:tensor`. Without a name, `found` says what is there.
     ///
     /// The split is after the first `.safetensors`, since a tensor's name may have colons too.
-    pub(crate) fn parse(option: &str, argument: &Path) -> Result<Self, Failure> {
+    fn parse(option: &str, argument: &Path, found: impl FnOnce(&Path) -> String) -> Result<Self, Failure> {
         const SUFFIX: &str = ".safetensors";
         let Some(text) = argument.to_str() else {
             if argument.to_string_lossy().contains(SUFFIX) {
@@ -83,23 +93,29 @@ impl Location {
         let file = PathBuf::from(file);
         if name.is_empty() {
             let shown = file.display();
-            let found = match safetensors::names(&file) {
-                Ok(names) => safetensors::listing(&names, None),
-                Err(reason) => format!("its tensors can't be listed: {reason}"),
-            };
+            let found = found(&file);
             return Err(Failure::Usage(format!(
                 "{option}: `{shown}` may hold many tensors, so add the name of one, as in \
-                 `{shown}:NAME`; {found}"
+                 `{shown}:NAME`{found}"
             )));
         }
         Ok(Self::Tensor { file, name: name.to_owned() })
     }
 
-    /// Reads the array, [exactly](Loaded::exact) or not. `option` is the argument that named it, for messages.
-    pub(crate) fn load(&self, option: &str, exactly: bool) -> Result<Loaded, Failure> {
+    /// That of an input.
+    fn of_input(option: &str, argument: &Path) -> Result<Self, Failure> {
+        Self::parse(option, argument, |file| match safetensors::names(file) {
+            Ok(names) => format!("; {}", safetensors::listing(&names, None)),
+            Err(reason) => format!("; its tensors can't be listed: {reason}"),
+        })
+    }
+
+    /// Reads the array as what is stored as `element`, [exactly](Loaded::exact) or not. `option` is the argument that named it, for
+    /// messages.
+    fn load(&self, option: &str, exactly: bool, element: Element) -> Result<Loaded, Failure> {
         let loaded = match self {
-            Self::Npy(path) => npy::read(path, exactly),
-            Self::Tensor { file, name } => safetensors::read(file, name, exactly),
+            Self::Npy(path) => npy::read(path, exactly, element),
+            Self::Tensor { file, name } => safetensors::read(file, name, exactly, element),
         };
         loaded.map_err(|reason| Failure::Failed(format!("cannot use {self} ({option}): {reason}")))
     }

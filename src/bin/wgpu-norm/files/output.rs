@@ -11,8 +11,11 @@ use std::path::{Path, PathBuf};
 
 use ndarray::ArrayD;
 use tempfile::{Builder, NamedTempFile, TempPath};
+use wgpu_norm::Element;
+use wgpu_norm::sample::stored;
 
-use crate::failure::Failure;
+use super::{Location, npy, safetensors};
+use crate::failure::{Failure, note};
 use crate::progress::Progress;
 
 /// The name of a temporary file begins and ends like this, so that one left behind by a crash
@@ -23,6 +26,9 @@ const SUFFIX: &str = ".tmp";
 const LINKS: usize = 40;
 /// How many values are written between two moves of the progress bar.
 const STRIDE: usize = 1 << 20;
+
+/// An array to write: what it is, the option that asks for it, and the path as given.
+pub(crate) type ToWrite<'a> = (&'static str, &'static str, &'a Path);
 
 /// A file to write, found to be possible.
 #[derive(Debug)]
@@ -35,6 +41,8 @@ pub(crate) struct Target {
     name: OsString,
     /// Those of the file that is there already.
     permissions: Option<Permissions>,
+    /// Which of the arrays that are asked for lie in it, and by what names if it is a `.safetensors` file.
+    holds: Vec<(usize, Option<String>)>,
 }
 
 /// An output that is written, but not under its name yet.
@@ -44,12 +52,13 @@ pub(crate) struct Staged {
     file: NamedTempFile,
 }
 
-/// An output that has its name: what it is, where it lies and its shape.
+/// An output that has its name: what it is, where it lies, its shape and what it is stored as.
 #[derive(Debug)]
 pub(crate) struct Written<'a> {
     pub(crate) name: &'static str,
     pub(crate) path: &'a Path,
     pub(crate) shape: Vec<usize>,
+    pub(crate) element: Element,
 }
 
 /// What it takes to undo a rename.
@@ -60,24 +69,57 @@ enum Undo {
     Restore(TempPath, PathBuf),
 }
 
-/// Checks that each path can be written and that no two are the same file.
-pub(crate) fn targets(asked: &[(&'static str, &Path)]) -> Result<Vec<Target>, Failure> {
-    let mut found: Vec<Target> = Vec::new();
-    for &(option, given) in asked {
-        let target = Target::find(option, given)
-            .and_then(|target| target.temporary().map(|_| target))
-            .map_err(|reason| cannot_write(option, given, &reason.to_string()))?;
-        if let Some(other) = found.iter().find(|other| other.same_file(&target)) {
-            return Err(Failure::Usage(format!(
-                "{} `{}` and {option} `{}` are the same file, and each output needs its own",
-                other.option,
-                other.given.display(),
-                given.display()
-            )));
-        }
-        found.push(target);
+/// Checks that each path can be written and that no two are the same file, by the options that ask for them.
+pub(crate) fn whole(asked: &[(&'static str, &Path)]) -> Result<Vec<Target>, Failure> {
+    let mut found = Vec::new();
+    for (at, &(option, path)) in asked.iter().enumerate() {
+        add(&mut found, option, path, (at, None))?;
     }
     Ok(found)
+}
+
+/// The same of arrays, of which several may be tensors of one `.safetensors` file.
+pub(crate) fn targets(asked: &[ToWrite<'_>]) -> Result<Vec<Target>, Failure> {
+    let mut found = Vec::new();
+    for (at, &(_, option, path)) in asked.iter().enumerate() {
+        match Location::parse(option, path, |_| String::new())? {
+            Location::Npy(path) => add(&mut found, option, &path, (at, None))?,
+            // Under this name the format has what is no tensor.
+            Location::Tensor { name, .. } if name == "__metadata__" => {
+                return Err(Failure::Usage(format!("{option}: no tensor can have the name `{name}`")));
+            }
+            Location::Tensor { file, name } => add(&mut found, option, &file, (at, Some(name)))?,
+        }
+    }
+    Ok(found)
+}
+
+fn add(
+    found: &mut Vec<Target>,
+    option: &'static str,
+    given: &Path,
+    held: (usize, Option<String>),
+) -> Result<(), Failure> {
+    let mut target = Target::find(option, given)
+        .and_then(|target| target.temporary().map(|_| target))
+        .map_err(|reason| cannot_write(option, given, &reason.to_string()))?;
+    let Some(other) = found.iter_mut().find(|other| other.same_file(&target)) else {
+        target.holds.push(held);
+        found.push(target);
+        return Ok(());
+    };
+    let apart = |(_, name): &(usize, Option<String>)| name.is_some() && held.1.is_some() && *name != held.1;
+    if other.holds.iter().all(apart) {
+        other.holds.push(held);
+        return Ok(());
+    }
+    Err(Failure::Usage(format!(
+        "{} `{}` and {option} `{}` are the same {}, and each output needs its own",
+        other.option,
+        other.given.display(),
+        given.display(),
+        held.1.map_or_else(|| "file".to_owned(), |name| format!("tensor `{name}`"))
+    )))
 }
 
 fn cannot_write(option: &str, given: &Path, reason: &str) -> Failure {
@@ -120,7 +162,7 @@ impl Target {
             let parent = parent.display();
             return Err(io::Error::other(format!("`{parent}` is not a directory")));
         }
-        Ok(Self { option, given: given.to_owned(), directory, name, permissions })
+        Ok(Self { option, given: given.to_owned(), directory, name, permissions, holds: Vec::new() })
     }
 
     fn path(&self) -> PathBuf {
@@ -136,11 +178,27 @@ impl Target {
         self.path() == other.path()
     }
 
-    /// Writes the array to a temporary file beside the target.
-    pub(crate) fn stage(self, values: &ArrayD<f32>) -> Result<Staged, Failure> {
-        let progress =
-            Progress::bytes(format!("writing {}", self.given.display()), (values.len() as u64).saturating_mul(4));
-        self.stage_by(|file| write_npy(file, values, &progress))
+    /// Writes those of the arrays that it is to hold to a temporary file beside the target.
+    fn stage(mut self, arrays: &[Array<'_>]) -> Result<Staged, Failure> {
+        let holds = std::mem::take(&mut self.holds);
+        let held = holds.iter().filter_map(|(at, name)| Some((name.as_deref(), *arrays.get(*at)?)));
+        let mut held: Vec<(Option<&str>, Array<'_>)> = held.collect();
+        // So that each starts at a multiple of its elements' size.
+        held.sort_by_key(|(_, array)| std::cmp::Reverse(array.element.size()));
+        let header = match held.as_slice() {
+            [(None, Array { values, element })] => npy::header(values.shape(), *element),
+            tensors => safetensors::header(
+                tensors
+                    .iter()
+                    .map(|(name, Array { values, element })| (name.unwrap_or_default(), values.shape(), *element)),
+            ),
+        };
+        let bytes = held.iter().map(|(_, array)| array.values.len() as u64 * array.element.size()).sum();
+        let progress = Progress::bytes(format!("writing {}", self.given.display()), bytes);
+        self.stage_by(|file| {
+            file.write_all(&header?)?;
+            held.iter().try_for_each(|(_, array)| array.write(file, &progress))
+        })
     }
 
     /// Writes these bytes to a temporary file beside the target.
@@ -187,45 +245,58 @@ impl Target {
     }
 }
 
-/// In version 1.0 of the format.
-fn write_npy(file: &mut BufWriter<&mut File>, values: &ArrayD<f32>, progress: &Progress) -> io::Result<()> {
-    let dims: Vec<String> = values.shape().iter().map(ToString::to_string).collect();
-    let comma = if dims.len() == 1 { "," } else { "" };
-    let mut header = format!("{{'descr': '<f4', 'fortran_order': False, 'shape': ({}{comma}), }}", dims.join(", "));
-    // The data start at a multiple of 64, after the magic string, the version and the length of the header.
-    const BEFORE: usize = 10;
-    let end = (BEFORE + header.len() + 1).next_multiple_of(64) - BEFORE;
-    header.extend(std::iter::repeat_n(' ', end - header.len() - 1).chain(['\n']));
-    let length = u16::try_from(header.len()).map_err(|_| io::Error::other("it has too many axes for a .npy file"))?;
-    file.write_all(b"\x93NUMPY\x01\x00")?;
-    file.write_all(&length.to_le_bytes())?;
-    file.write_all(header.as_bytes())?;
-    for (position, value) in values.iter().enumerate() {
-        file.write_all(&value.to_le_bytes())?;
-        if position % STRIDE == STRIDE - 1 {
-            progress.advance(STRIDE as u64 * 4);
-        }
-    }
-    Ok(())
+/// Values, and what they are stored as.
+#[derive(Clone, Copy)]
+struct Array<'a> {
+    values: &'a ArrayD<f32>,
+    element: Element,
 }
 
-/// Writes arrays to the targets found for them, all or none. `asked` is what each target is, with its option and path;
-/// `values` is given what it is.
+impl Array<'_> {
+    /// In C order.
+    fn write(self, file: &mut BufWriter<&mut File>, progress: &Progress) -> io::Result<()> {
+        let values = self.values.as_standard_layout();
+        for part in values.as_slice().unwrap_or_default().chunks(STRIDE) {
+            let bytes = self.element.bytes_of(part);
+            file.write_all(&bytes)?;
+            progress.advance(bytes.len() as u64);
+        }
+        Ok(())
+    }
+}
+
+/// Writes arrays to the targets found for them, all or none. `values` is given what each is; `x` is what an array of the size of the
+/// input is stored as.
 pub(crate) fn write<'a, 'b>(
-    asked: &[(&'static str, &'static str, &'a Path)],
+    asked: &[ToWrite<'a>],
     targets: Vec<Target>,
+    x: Element,
     values: impl Fn(&str) -> Option<&'b ArrayD<f32>>,
 ) -> Result<Vec<Written<'a>>, Failure> {
-    let mut staged = Vec::new();
+    let mut arrays = Vec::new();
     let mut written = Vec::new();
-    for (&(name, option, path), target) in asked.iter().zip(targets) {
+    for &(name, option, path) in asked {
         let Some(values) = values(name) else {
             return Err(Failure::Failed(format!("the library gave no {name} for {option}, which is a bug")));
         };
-        staged.push(target.stage(values)?);
-        written.push(Written { name, path, shape: values.shape().to_vec() });
+        let element = stored(name, x);
+        arrays.push(Array { values, element });
+        written.push(Written { name, path, shape: values.shape().to_vec(), element });
     }
-    commit(staged)?;
+    let mut notes = Vec::new();
+    for Target { option, given, holds, .. } in &targets {
+        if let [(at, None)] = holds.as_slice()
+            && arrays.get(*at).is_some_and(|array| array.element == Element::Bf16)
+        {
+            let file = given.display();
+            notes.push(format!(
+                "`{file}` ({option}) holds bfloat16, which NumPy does not have, as uint16: \
+                 numpy.load(file).view(ml_dtypes.bfloat16) shows it"
+            ));
+        }
+    }
+    commit(targets.into_iter().map(|target| target.stage(&arrays)).collect::<Result<_, _>>()?)?;
+    notes.iter().for_each(|text| note(text));
     Ok(written)
 }
 
@@ -332,11 +403,8 @@ mod tests {
         fs::write(at("old.npy"), "former").unwrap();
         let asked = [at("old.npy"), at("new.npy"), at("late.npy")];
         let asked: Vec<(&'static str, &Path)> = asked.iter().map(|path| ("--output", path.as_path())).collect();
-        let staged: Vec<Staged> = targets(&asked)
-            .unwrap()
-            .into_iter()
-            .map(|target| target.stage(&ArrayD::zeros(vec![2, 3])).unwrap())
-            .collect();
+        let staged: Vec<Staged> =
+            whole(&asked).unwrap().into_iter().map(|target| target.stage_bytes(b"new").unwrap()).collect();
         fs::create_dir(at("late.npy")).unwrap();
 
         let failure = commit(staged).unwrap_err();
@@ -359,11 +427,8 @@ mod tests {
         fs::write(at("old.npy"), "former").unwrap();
         let asked = [at("old.npy"), at("new.npy")];
         let asked: Vec<(&'static str, &Path)> = asked.iter().map(|path| ("--output", path.as_path())).collect();
-        let staged: Vec<Staged> = targets(&asked)
-            .unwrap()
-            .into_iter()
-            .map(|target| target.stage(&ArrayD::zeros(vec![2, 3])).unwrap())
-            .collect();
+        let staged: Vec<Staged> =
+            whole(&asked).unwrap().into_iter().map(|target| target.stage_bytes(b"new").unwrap()).collect();
         assert_eq!(fs::read(at("old.npy")).unwrap(), b"former");
         assert!(!at("new.npy").exists());
 

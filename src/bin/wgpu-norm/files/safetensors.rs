@@ -1,11 +1,12 @@
-//! Reading one tensor of a `.safetensors` file, without reading the others.
+//! `.safetensors` files: reading one tensor, without reading the others, and writing some.
 
 use std::fs::File;
-use std::io::{BufReader, Read as _, Seek as _, SeekFrom};
+use std::io::{self, BufReader, Read as _, Seek as _, SeekFrom};
 use std::path::Path;
 
 use safetensors::Dtype;
-use safetensors::tensor::Metadata;
+use safetensors::tensor::{Metadata, TensorInfo};
+use wgpu_norm::Element;
 use wgpu_norm::nn::nearest;
 
 use super::values::Data;
@@ -27,7 +28,7 @@ struct Header {
 }
 
 /// Reads the tensor `name`.
-pub(super) fn read(path: &Path, name: &str, exactly: bool) -> Result<Loaded, String> {
+pub(super) fn read(path: &Path, name: &str, exactly: bool, element: Element) -> Result<Loaded, String> {
     let header = open(path)?;
     let Some(info) = header.metadata.info(name) else {
         return Err(format!("the file has no tensor of that name; {}", listing(&sorted(&header.metadata), Some(name))));
@@ -55,7 +56,27 @@ pub(super) fn read(path: &Path, name: &str, exactly: bool) -> Result<Loaded, Str
     reader.seek(SeekFrom::Start(header.data_at + from as u64)).map_err(|error| super::said(&error))?;
     let progress = Progress::bytes(format!("reading {}:{name}", path.display()), length);
     let shape = &info.shape;
-    Data { reader, length, shape, fortran: false, big_endian: false, exactly, progress }.read(dtype)
+    Data { reader, length, shape, fortran: false, big_endian: false, exactly, element, progress }.read(dtype)
+}
+
+/// What comes before the values of tensors of these names, shapes and types, which lie one after the other.
+pub(super) fn header<'a>(tensors: impl IntoIterator<Item = (&'a str, &'a [usize], Element)>) -> io::Result<Vec<u8>> {
+    let mut end = 0;
+    let infos = tensors.into_iter().map(|(name, shape, element)| {
+        let dtype = match element {
+            Element::F16 => Dtype::F16,
+            Element::Bf16 => Dtype::BF16,
+            _ => Dtype::F32,
+        };
+        let start = end;
+        end += shape.iter().product::<usize>() * element.size() as usize;
+        (name.to_owned(), TensorInfo { dtype, shape: shape.to_vec(), data_offsets: (start, end) })
+    });
+    let metadata = Metadata::new(None, infos.collect()).map_err(io::Error::other)?;
+    let mut text = serde_json::to_vec(&metadata)?;
+    // The data start at a multiple of 8.
+    text.resize(text.len().next_multiple_of(8), b' ');
+    Ok([&(text.len() as u64).to_le_bytes()[..], &text].concat())
 }
 
 /// The names of all tensors in the file.

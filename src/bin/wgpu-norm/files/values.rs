@@ -74,8 +74,10 @@ pub(super) struct Data<'a, R> {
     /// Whether the first index runs fastest.
     pub(super) fortran: bool,
     pub(super) big_endian: bool,
-    /// Whether the file's own values are kept where float32 has to round one.
+    /// Whether the file's own values are kept where one is rounded.
     pub(super) exactly: bool,
+    /// What they are to be stored as.
+    pub(super) element: wgpu_norm::Element,
     pub(super) progress: Progress,
 }
 
@@ -121,9 +123,14 @@ impl<R: Read> Data<'_, R> {
                     element.reverse();
                 }
                 let value = from_le_bytes(element);
-                let (narrow, wide) = (value.to_f32(), value.to_f64());
+                let (narrow, wide) = (self.element.rounded(value.to_f32()), value.to_f64());
                 if narrow.is_infinite() && wide.is_some_and(f64::is_finite) {
-                    let why = format!("is beyond the largest float32, {:e}, which all work is done in", f32::MAX);
+                    let why = match self.element {
+                        wgpu_norm::Element::F32 => {
+                            format!("is beyond the largest float32, {:e}, which all work is done in", f32::MAX)
+                        }
+                        short => format!("is beyond the largest {}, which --dtype asks for", super::name(short)),
+                    };
                     return Err(format!("its value {value:e} at index {:?} {why}", self.index(read.len())));
                 }
                 if self.exactly {
@@ -145,7 +152,7 @@ impl<R: Read> Data<'_, R> {
         Ok(Loaded {
             values: self.assemble(read)?,
             exact: exact.map(|exact| self.assemble(exact)).transpose()?,
-            converted_from: (dtype != "float32").then_some(dtype),
+            converted_from: (dtype != super::name(self.element)).then_some(dtype),
         })
     }
 
