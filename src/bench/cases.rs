@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 use std::fmt;
 
-use wgpu_norm::{Backward, Context, DEFAULT_EPS, Norm, Plan, SpecError};
+use wgpu_norm::{Backward, Context, DEFAULT_EPS, Element, Norm, Plan, SpecError};
 
 use wgpu_norm::sample::{Kind, Running};
 
@@ -13,6 +13,8 @@ pub(crate) struct Case {
     pub(crate) kind: Kind,
     pub(crate) shape: Cow<'static, [usize]>,
     pub(crate) direction: Direction,
+    /// What `x` and all tensors of its size are stored as.
+    pub(crate) element: Element,
 }
 
 /// Which pass it is, and from what.
@@ -38,7 +40,7 @@ const fn backward_input(kind: Kind, shape: &'static [usize]) -> Case {
 }
 
 const fn pass(direction: Direction, kind: Kind, shape: &'static [usize]) -> Case {
-    Case { kind, shape: Cow::Borrowed(shape), direction }
+    Case { kind, shape: Cow::Borrowed(shape), direction, element: Element::F32 }
 }
 
 const LAYER: Kind = Kind::Layer { ndim: 1 };
@@ -99,9 +101,9 @@ static CASES: [Case; 48] = [
     backward(Kind::BatchEval { axis: FIRST }, &[32, 64, 56, 56]),
 ];
 
-/// All that are timed unless others are asked for.
-pub(crate) fn all() -> Vec<Case> {
-    CASES.to_vec()
+/// All that are timed unless others are asked for, stored so.
+pub(crate) fn all(element: Element) -> Vec<Case> {
+    CASES.iter().cloned().map(|case| Case { element, ..case }).collect()
 }
 
 impl Direction {
@@ -126,7 +128,7 @@ impl Direction {
 
 impl Case {
     pub(crate) fn norm(&self) -> Result<Box<dyn Norm>, SpecError> {
-        self.kind.norm(&self.shape, DEFAULT_EPS, Some(Running::USUAL))
+        Ok(Box::new(self.kind.norm(&self.shape, DEFAULT_EPS, Some(Running::USUAL))?.stored_as(self.element)))
     }
 
     pub(crate) fn plan(&self, context: &Context) -> Result<Plan, SpecError> {
@@ -153,6 +155,11 @@ impl Case {
     /// `rows` where whole axes at the end are normalized, else where the channels are.
     pub(crate) fn layout(&self) -> &'static str {
         self.kind.entry().groups.layout(self.shape.len())
+    }
+
+    /// Of one tensor of the size of `x`.
+    pub(crate) fn tensor_bytes(&self) -> u64 {
+        self.shape.iter().product::<usize>() as u64 * self.element.size()
     }
 
     /// `4096x768`.

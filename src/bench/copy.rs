@@ -181,7 +181,7 @@ impl Copier {
         drop(pass);
         device.run(encoder)?;
         let at = ring.offset(ring.turns.saturating_sub(1));
-        let last = at..at + ring.bytes;
+        let last = at..at + ring.words;
         let (x, y) = (device.read::<u32>(ring.x.slice(last.clone()))?, device.read::<u32>(ring.out.slice(last))?);
         if x == y { Ok(()) } else { Err(Trouble::WrongCopy { kernel: self.kernel.clone() }) }
     }

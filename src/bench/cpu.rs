@@ -7,7 +7,7 @@ use rayon::prelude::*;
 use wgpu_norm::cpu::{Cpu, Operands, Plan};
 use wgpu_norm::reference::TOLERANCE;
 use wgpu_norm::sample::{Exact, Parameters, wide};
-use wgpu_norm::{Backward, BindError, DEFAULT_EPS, Error};
+use wgpu_norm::{Backward, BindError, DEFAULT_EPS, Element, Error};
 
 use super::report::{Copy, Outcome, Report, Row, Speed};
 use super::rounds::{Turn, rounds};
@@ -15,13 +15,13 @@ use super::{Case, Direction, Effort, Source, Tensors, Trouble};
 
 const COPY: &str = "memcpy by all threads";
 
-/// Times all cases. `next` is told of each before it is timed, and how many have been.
+/// Times all cases, whose tensors are f32. `next` is told of each before it is timed, and how many have been.
 pub(crate) fn run(cpu: &Cpu, effort: Effort, cases: &[Case], mut next: impl FnMut(usize, &Case)) -> Report {
     let mut rows = Vec::new();
     let mut copies: Vec<Copy> = Vec::new();
     for (done, case) in cases.iter().enumerate() {
         next(done, case);
-        let tensor_bytes = 4 * case.shape.iter().product::<usize>() as u64;
+        let tensor_bytes = case.tensor_bytes();
         // Each tensor once, which is the least there can be.
         let bytes = tensor_bytes * if case.direction.is_backward() { 3 } else { 2 };
         let mut error = None;
@@ -38,7 +38,7 @@ pub(crate) fn run(cpu: &Cpu, effort: Effort, cases: &[Case], mut next: impl FnMu
         rows.push(Row::of(case, Vec::new(), bytes, error, outcome));
     }
     let method = "wall time of calls on slices that are there already".to_owned();
-    Report { method, copy: copies, cases: rows }
+    Report { dtype: Element::F32.to_string(), method, copy: copies, cases: rows }
 }
 
 /// What one case computes with, all of it allocated once.

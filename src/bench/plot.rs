@@ -61,7 +61,8 @@ pub(crate) fn svg(report: &Report, description: &str, comparison: Option<&Compar
     let mut text = String::new();
     {
         let area = SVGBackend::with_string(&mut text, (width as u32, (bottom + FOOT) as u32)).into_drawing_area();
-        Plot { comparison, scale: Scale::of(report, comparison, left), width }
+        let of = report.short().map_or_else(String::new, |short| format!(" of {short}"));
+        Plot { comparison, scale: Scale::of(report, comparison, left), width, of }
             .draw(&area, description, &panels)
             .and_then(|()| area.present())
             .map_err(|error| Trouble::Plot { reason: error.to_string() })?;
@@ -142,6 +143,8 @@ struct Plot<'a> {
     comparison: Option<&'a Comparison>,
     scale: Scale,
     width: i32,
+    /// What tensors are of, after the title.
+    of: String,
 }
 
 impl Plot<'_> {
@@ -155,8 +158,8 @@ impl Plot<'_> {
     }
 
     fn head(&self, area: &Area<'_>, description: &str) -> Drawn<'_> {
-        let title = "GB/s of each norm, over GB/s of a copy";
-        write(area, title, (MARGIN, MARGIN), text(22, INK, HPos::Left).with_bold())?;
+        let title = format!("GB/s of each norm{}, over GB/s of a copy", self.of);
+        write(area, &title, (MARGIN, MARGIN), text(22, INK, HPos::Left).with_bold())?;
         write(area, description, (MARGIN, MARGIN + 26), text(15, FAINT, HPos::Left))?;
         let legend = "a copy of a tensor of that size, the fastest there is here; 1 is as fast as memory allows, longer is better";
         write(area, legend, (MARGIN, MARGIN + 46), text(15, FAINT, HPos::Left))?;

@@ -1,7 +1,7 @@
 //! The numbers of a run: what `wgpu-norm bench --json` writes and `--compare` reads.
 
 use serde::{Deserialize, Serialize};
-use wgpu_norm::Plan;
+use wgpu_norm::{Element, Plan};
 
 use super::rounds::{Measured, is_wide};
 use super::{Case, Source, Trouble};
@@ -9,11 +9,19 @@ use super::{Case, Source, Trouble};
 /// A whole run.
 #[derive(Serialize, Deserialize)]
 pub(crate) struct Report {
+    /// What `x` and all tensors of its size are stored as.
+    #[serde(default = "f32")]
+    pub(crate) dtype: String,
     /// What the seconds are.
     pub(crate) method: String,
     /// What copies were measured by, for each size of a tensor.
     pub(crate) copy: Vec<Copy>,
     pub(crate) cases: Vec<Row>,
+}
+
+/// The type of files that do not say it.
+fn f32() -> String {
+    Element::F32.to_string()
 }
 
 #[derive(Serialize, Deserialize)]
@@ -187,6 +195,11 @@ impl Report {
     /// The cases that have no numbers.
     pub(crate) fn failed(&self) -> usize {
         self.cases.iter().filter(|row| row.speed().is_none()).count()
+    }
+
+    /// The type, where it does not go without saying.
+    pub(crate) fn short(&self) -> Option<&str> {
+        Some(self.dtype.as_str()).filter(|dtype| *dtype != f32())
     }
 
     /// Whether any case's rounds disagree.

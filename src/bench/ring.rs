@@ -14,6 +14,8 @@ pub(crate) struct Ring {
     pub(crate) out: wgpu::Buffer,
     /// Bytes of one tensor.
     pub(crate) bytes: u64,
+    /// The same in whole words.
+    pub(crate) words: u64,
     /// From one tensor to the next.
     pub(crate) stride: u64,
     /// How many of each.
@@ -29,9 +31,10 @@ const MOST_TURNS: u64 = 64;
 const ALIGNMENT: u64 = 256;
 
 impl Ring {
-    /// With these values in every x, and in every gradient of y where there are such.
-    pub(crate) fn new(device: &Device, x: &[f32], grad_output: Option<&[f32]>) -> Result<Self, Trouble> {
-        let bytes = size_of_val(x) as u64;
+    /// With these bytes in every x, and in every gradient of y where there are such.
+    pub(crate) fn new(device: &Device, x: &[u8], grad_output: Option<&[u8]>) -> Result<Self, Trouble> {
+        let bytes = x.len() as u64;
+        let words = bytes.next_multiple_of(4);
         let stride = bytes.next_multiple_of(ALIGNMENT);
         let turn = stride * if grad_output.is_some() { 3 } else { 2 };
         let fit = (MOST_BYTES / turn).min(device.device.limits().max_buffer_size / stride).max(1);
@@ -42,14 +45,17 @@ impl Ring {
             grad_output: grad_output.map(|_| buffer("gradient of y")),
             out: buffer("written"),
             bytes,
+            words,
             stride,
             turns,
         };
         for (buffer, values) in [(Some(&ring.x), Some(x)), (ring.grad_output.as_ref(), grad_output)] {
             let (Some(buffer), Some(values)) = (buffer, values) else { continue };
+            let mut values = values.to_vec();
+            values.resize(words as usize, 0);
             // Each on its own, since wgpu holds on to what it has not submitted.
             for turn in 0..turns {
-                device.queue.write_buffer(buffer, ring.offset(turn), bytemuck::cast_slice(values));
+                device.queue.write_buffer(buffer, ring.offset(turn), &values);
                 device.run(device.device.create_command_encoder(&Default::default()))?;
             }
         }
@@ -64,8 +70,8 @@ impl Ring {
         turn * self.stride
     }
 
-    /// The first tensor that is written.
+    /// The first tensor that is written, in whole words.
     pub(crate) fn first(&self) -> wgpu::BufferSlice<'_> {
-        self.out.slice(..self.bytes)
+        self.out.slice(..self.words)
     }
 }

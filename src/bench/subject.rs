@@ -33,13 +33,14 @@ impl Tensors {
     /// `parameters` is the shape of weight and bias.
     pub(crate) fn new(case: &Case, parameters: &[usize]) -> Self {
         let mut numbers = Numbers::of(&case.shape);
-        let x = numbers.normal(&case.shape, MEAN, 1.0);
+        let stored = |values: ArrayD<f32>| values.mapv_into(|v| case.element.rounded(v));
+        let x = stored(numbers.normal(&case.shape, MEAN, 1.0));
         let draw = |shape: &[usize], mean, deviation| numbers.normal(shape, mean, deviation);
         let mut parameters = Parameters::random(case.kind, parameters, MEAN, draw);
         if matches!(case.kind, Kind::Rms { .. }) {
             parameters.bias = None;
         }
-        let grad_output = case.direction.is_backward().then(|| numbers.normal(&case.shape, MEAN_GRADIENT, 1.0));
+        let grad_output = case.direction.is_backward().then(|| stored(numbers.normal(&case.shape, MEAN_GRADIENT, 1.0)));
         Self { x, grad_output, parameters }
     }
 }
@@ -47,8 +48,9 @@ impl Tensors {
 impl Subject {
     /// Bound once for each turn of the ring.
     pub(crate) fn new(device: &Device, case: &Case, plan: &Plan, tensors: &Tensors) -> Result<Self, Trouble> {
-        let grad_output = tensors.grad_output.as_ref().and_then(|values| values.as_slice());
-        let ring = Ring::new(device, tensors.x.as_slice().unwrap_or_default(), grad_output)?;
+        let bytes = |values: &'_ ArrayD<f32>| case.element.bytes_of(values.as_slice().unwrap_or_default()).into_owned();
+        let grad_output = tensors.grad_output.as_ref().map(bytes);
+        let ring = Ring::new(device, &bytes(&tensors.x), grad_output.as_deref())?;
         let uploaded = tensors.parameters.map(|values| {
             let contents: &[u8] = bytemuck::cast_slice(values.as_slice().unwrap_or_default());
             let buffer = device.buffer("parameters", contents.len() as u64);
@@ -148,7 +150,7 @@ impl Subject {
         if let Some(first) = self.bound.first() {
             run(device, first)?;
         }
-        let exact = Exact::of(&tensors.x, &tensors.parameters, DEFAULT_EPS);
+        let exact = Exact { element: case.element, ..Exact::of(&tensors.x, &tensors.parameters, DEFAULT_EPS) };
         let wanted = match &tensors.grad_output {
             Some(grad_output) => case.kind.gradients_wanted(&exact, &wide(grad_output)),
             None => case.kind.outputs(&exact, None),
@@ -178,7 +180,8 @@ fn run(device: &Device, bound: &Bound) -> Result<(), Trouble> {
 
 /// The largest error of what lies there.
 fn largest(device: &Device, got: wgpu::BufferSlice<'_>, wanted: &Wanted) -> Result<f64, Trouble> {
-    let shape = wanted.value.raw_dim();
-    let got = ArrayD::from_shape_vec(shape, device.read(got)?).map_err(|error| Trouble::device(&error))?;
+    let mut got = wanted.element.values_of(&device.read(got)?);
+    got.truncate(wanted.value.len());
+    let got = ArrayD::from_shape_vec(wanted.value.raw_dim(), got).map_err(|error| Trouble::device(&error))?;
     Ok(wanted.worst(&got).map_or(0.0, |worst| worst.relative))
 }

@@ -26,6 +26,9 @@ const WORDS: [&str; 4] = ["norm", "shape", "layout", LAST];
 /// A table for each direction, and what their columns are.
 pub(crate) fn text(report: &Report, description: &str, comparison: Option<&Comparison>) -> String {
     let mut text = format!("{description}\n");
+    if let Some(short) = report.short() {
+        text.push_str(&format!("of {short}, but for weight and bias and their gradients\n"));
+    }
     for (heading, rows) in report.directions() {
         text.push_str(&format!("\n{heading}\n{}", table(&rows, comparison)));
     }
@@ -130,7 +133,8 @@ mod tests {
         let wrong = Outcome::failed(&Trouble::Wrong { error: 0.5 });
         let failed = Outcome::failed(&Trouble::Device { said: "no\n memory".to_owned() });
         let backward = Row { direction: "backward".to_owned(), ..row("7x8", failed) };
-        let report = Report { method: String::new(), copy: Vec::new(), cases: vec![row("3x100000", wrong), backward] };
+        let cases = vec![row("3x100000", wrong), backward];
+        let report = Report { dtype: "f32".to_owned(), method: String::new(), copy: Vec::new(), cases };
         assert_eq!(report.failed(), 2);
         let text = text(&report, "a card", None);
         let lines: Vec<&str> = text.lines().collect();

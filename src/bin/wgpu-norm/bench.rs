@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 use wgpu_norm::doctor::Report as Examined;
 use wgpu_norm::sample::Arguments;
-use wgpu_norm::{Gpu, SpecError};
+use wgpu_norm::{Element, Gpu, SpecError};
 
 use crate::cli::{Bench, Directions};
 use crate::failure::{Failure, one_line, print};
@@ -56,6 +56,9 @@ pub(crate) fn run(options: &Bench) -> Result<(), Failure> {
     let (adapter, description, report) = match engine.cpu() {
         Some(_) if options.trusted => {
             return Err(Failure::Usage("--trusted is of shaders, and the CPU has none".to_owned()));
+        }
+        Some(_) if options.dtype != Element::F32 => {
+            return Err(Failure::Usage(format!("--dtype {}: on the CPU, f32 alone is timed", options.dtype)));
         }
         Some(_) if options.share.is_some() => {
             let why = "--share is of adapters, and this runs on the CPU; --device gpu takes software Vulkan as well";
@@ -120,7 +123,7 @@ fn cases(options: &Bench) -> Result<Vec<Case>, Failure> {
             let directed = directions.iter().any(|direction| direction.name() == case.direction.name());
             directed && (options.norm.is_empty() || options.norm.iter().any(|norm| norm.word() == case.kind.word()))
         };
-        return Ok(timing::all().into_iter().filter(wanted).collect());
+        return Ok(timing::all(options.dtype).into_iter().filter(wanted).collect());
     }
     let mut cases = Vec::new();
     for &direction in directions {
@@ -139,7 +142,7 @@ fn own(options: &Bench, direction: Direction, cases: &mut Vec<Case>) -> Result<(
         kinds.dedup();
         for shape in &options.shape {
             for &kind in kinds.iter().filter(|kind| kind.has_backward() || !direction.is_backward()) {
-                let case = Case { kind, shape: shape.0.clone().into(), direction };
+                let case = Case { kind, shape: shape.0.clone().into(), direction, element: options.dtype };
                 case.norm().map_err(|error| refused(options, &error))?;
                 cases.push(case);
             }
@@ -170,6 +173,10 @@ fn text(run: &Run, options: &Bench, description: &str, earlier: Option<&(Map<Str
         if name(adapter) != name(&run.adapter) {
             text.push_str(&format!("that was on another adapter: {}\n", name(adapter)));
         }
+        let (then, now) = (&comparison.old.dtype, &run.report.dtype);
+        if then != now {
+            text.push_str(&format!("that was of {then}, and this is of {now}\n"));
+        }
         let some_only = !options.norm.is_empty() || options.direction != Directions::Both;
         text.push_str(&comparison.notes(&run.report, some_only));
     }
@@ -197,6 +204,7 @@ fn shared(run: &Run, examined: Option<&Examined>) -> Result<String, Failure> {
         "wgpu_norm": env!("CARGO_PKG_VERSION"),
         "adapter": adapter,
         "doctor": examined.map(doctor::summary),
+        "dtype": run.report.dtype,
         "method": run.report.method,
         "copy": run.report.copy,
     }))?;

@@ -221,6 +221,32 @@ fn runs_are_compared() {
     assert!(ended.stdout.contains("failed"), "{}", ended.stdout);
 }
 
+#[test]
+fn types_are_told_and_count_by_their_bytes() {
+    let folder = Folder::new();
+    let ended =
+        folder.succeed("bench --quick --dtype f16 --norm layer batch --shape 8x64 3x35 --json b.json --plot b.svg");
+    let file = report(&folder, "b.json");
+    assert_eq!(file["dtype"], "f16");
+    assert_eq!(file["cases"][0]["bytes"], 8 * 64 * 2 * 2);
+    assert_eq!(file["cases"][0]["bytes_to_copy"], 1.0);
+    let sizes: Vec<_> = file["copy"].as_array().unwrap().iter().map(|copy| copy["tensor_bytes"].as_u64()).collect();
+    assert_eq!(sizes, [Some(8 * 64 * 2), Some(3 * 35 * 2)]);
+    for case in file["cases"].as_array().unwrap() {
+        assert!(case["error"].as_f64().is_some_and(|error| error <= TOLERANCE), "{case}");
+    }
+    assert!(ended.stdout.contains("\nof f16, but for weight"), "{}", ended.stdout);
+    assert!(
+        fs::read_to_string(folder.path("b.svg")).unwrap().contains("GB/s of each norm of f16, over GB/s of a copy")
+    );
+    // Types are compared, and that is said.
+    let line = "bench --quick --norm layer --direction forward --shape 8x64 --compare b.json";
+    let ended = folder.succeed(line);
+    assert!(ended.stdout.contains("that was of f16, and this is of f32\n"), "{}", ended.stdout);
+    assert!(!ended.stdout.contains("\nof f"), "{}", ended.stdout);
+    assert!(!folder.succeed(&format!("{line} --dtype f16")).stdout.contains("that was of"));
+}
+
 /// What is shared is known to the letter, so that nothing of the machine or its user comes with it.
 #[test]
 fn what_is_shared_is_the_adapter_the_doctor_and_the_numbers() {
@@ -230,7 +256,7 @@ fn what_is_shared_is_the_adapter_the_doctor_and_the_numbers() {
     assert!(ended.stdout.contains("\ndoctor: Trust it: "), "{}", ended.stdout);
     let shared = report(&folder, "wgpu-norm-bench.json");
     let keys = |value: &Value| value.as_object().expect("an object").keys().cloned().collect::<Vec<_>>();
-    assert_eq!(keys(&shared), ["adapter", "cases", "copy", "doctor", "method", "wgpu_norm"]);
+    assert_eq!(keys(&shared), ["adapter", "cases", "copy", "doctor", "dtype", "method", "wgpu_norm"]);
     assert_eq!(
         keys(&shared["adapter"]),
         [
@@ -317,6 +343,7 @@ fn what_cannot_be_is_refused_before_anything_is_timed() {
         ("--norm layer --json b.svg --plot b.svg", ["--json", "--plot"]),
         ("--norm layer --share -", ["--share", "-"]),
         ("--norm layer --device cpu --share", ["--share", "CPU"]),
+        ("--norm layer --device cpu --dtype f16", ["--dtype f16", "CPU"]),
         ("--slow", ["--slow", "unexpected"]),
     ] {
         folder.refuse(2, &format!("bench {options}"), &words);

@@ -4,10 +4,11 @@ use std::num::NonZeroUsize;
 use std::path::PathBuf;
 
 use clap::{Args, ValueEnum};
+use wgpu_norm::Element;
 use wgpu_norm::sample::Kind;
 
 use super::Place;
-use super::values::{Dims, axis, dims, groups, norm};
+use super::values::{Dims, axis, dims, element, groups, norm};
 
 const DETAILS: &str = "\
 Times every norm at sizes that networks have, by turns with the fastest of ten kernels that copy a \
@@ -23,6 +24,7 @@ Examples:
   wgpu-norm bench
   wgpu-norm bench --norm layer rms --json now.json --plot now.svg
   wgpu-norm bench --direction backward
+  wgpu-norm bench --dtype f16
   wgpu-norm bench --device cpu
   wgpu-norm bench --norm batch --shape 32x64x56x56 --channel-axis 1
   wgpu-norm bench --compare now.json
@@ -50,6 +52,9 @@ pub(crate) struct Bench {
     /// Only forward or only backward passes
     #[arg(long, value_name = "WHICH", default_value = "both")]
     pub(crate) direction: Directions,
+    /// What the tensors are stored as, weight and bias apart: f32, f16 or bf16
+    #[arg(long, value_name = "TYPE", default_value = "f32", value_parser = element)]
+    pub(crate) dtype: Element,
     /// Shapes of your own for each --norm, as in 4096x768
     #[arg(
         long,
