@@ -1,6 +1,7 @@
 //! What is computed: every norm and its gradients, in every layout, on data that wrong arithmetic cannot get right.
 
 use crate::backward::Backward;
+use crate::element::Element;
 use crate::error::SpecError;
 use crate::gpu::Gpu;
 use crate::gpu::plan::Plan;
@@ -14,16 +15,28 @@ pub(super) struct Case {
     pub(super) layout: &'static str,
     pub(super) kind: Kind,
     pub(super) shape: &'static [usize],
-    /// Whether `x` is very small and very large as well.
-    scales: bool,
+    /// What `x` and all tensors of its size are stored as.
+    pub(super) element: Element,
+    /// On what it is computed.
+    pub(super) data: &'static [Data],
 }
 
 const fn case(layout: &'static str, kind: Kind, shape: &'static [usize]) -> Case {
-    Case { backward: false, layout, kind, shape, scales: false }
+    Case { backward: false, layout, kind, shape, element: Element::F32, data: Data::USUAL }
 }
 
 const fn backward(layout: &'static str, kind: Kind, shape: &'static [usize]) -> Case {
-    Case { backward: true, layout, kind, shape, scales: false }
+    Case { backward: true, ..case(layout, kind, shape) }
+}
+
+/// A norm whose `y` is its bias, since its `x` is 0.
+const fn stores(element: Element, shape: &'static [usize]) -> Case {
+    Case { element, data: &[Data::Every], ..case(ROWS, Kind::Layer { ndim: 1 }, shape) }
+}
+
+/// A norm whose `y` is `x`.
+const fn loads(element: Element, shape: &'static [usize]) -> Case {
+    Case { element, data: &[Data::Every], ..case(LAST, Kind::BatchEval { axis: 1 }, shape) }
 }
 
 const FIRST: &str = "channels first";
@@ -34,7 +47,7 @@ const COLUMNS: &str = "columns";
 
 /// Widths are multiples of four and not; rows from those that one lane takes alone to those that no workgroup holds; most
 /// tensors do not fit the windows of [`WINDOW_BYTES`](super::WINDOW_BYTES).
-pub(super) static CASES: [Case; 53] = [
+pub(super) static CASES: [Case; 65] = [
     case(ROWS, Kind::Layer { ndim: 1 }, &[700, 31]),
     case(ROWS, Kind::Layer { ndim: 1 }, &[300, 64]),
     case(ROWS, Kind::Layer { ndim: 1 }, &[300, 200]),
@@ -89,16 +102,53 @@ pub(super) static CASES: [Case; 53] = [
     backward(LAST, Kind::BatchTrain { axis: 1 }, &[6001, 3]),
     backward(FIRST, Kind::BatchEval { axis: 1 }, &[9, 3, 27, 27]),
     backward(LAST, Kind::BatchEval { axis: 3 }, &[8, 14, 14, 12]),
+    // Four elements at a time, and two; those of f32 have shown the arithmetic.
+    case(ROWS, Kind::Layer { ndim: 1 }, &[33, 768]).of(Element::F16),
+    case(ROWS, Kind::Layer { ndim: 1 }, &[19, 1001]).of(Element::F16),
+    case(LAST, Kind::Group { groups: 3, axis: 3 }, &[3, 17, 17, 21]).of(Element::Bf16),
+    case(FIRST, Kind::BatchTrain { axis: 1 }, &[9, 3, 27, 27]).of(Element::Bf16),
+    stores(Element::F16, &[1, EVERY]),
+    stores(Element::F16, &[1, EVERY - 1]),
+    stores(Element::Bf16, &[1, EVERY]),
+    stores(Element::Bf16, &[1, EVERY - 1]),
+    loads(Element::F16, &[1, EVERY]),
+    loads(Element::Bf16, &[1, EVERY]),
+    backward(ROWS, Kind::Layer { ndim: 1 }, &[33, 768]).of(Element::Bf16),
+    backward(ROWS, Kind::Rms { ndim: 1, offset: 1.0 }, &[19, 1001]).of(Element::F16),
 ];
+
+/// The bits of bf16's infinity: of numbers that are none below 0, a 16-bit type has no more.
+const BITS: u16 = 0x7f80;
+/// How many numbers [`every`] has.
+const EVERY: usize = 4 * BITS as usize;
+
+/// Every number of a 16-bit type, what lies halfway to the next, and the neighbours of that in f32, with either sign. An adapter may take
+/// what is no normal f32 for 0, so these are left out.
+pub(super) fn every(element: Element) -> Vec<f32> {
+    let numbers = element.values_of(&(0..=BITS).flat_map(u16::to_le_bytes).collect::<Vec<u8>>());
+    let mut all = Vec::with_capacity(EVERY);
+    let mut below = 0.0;
+    for (i, pair) in numbers.windows(2).enumerate() {
+        let (low, high) = (pair[0], pair[1]);
+        // What comes after the largest would be as far from it as what comes before.
+        let half =
+            if low.is_finite() && high.is_infinite() { low + (low - below) / 2.0 } else { f32::midpoint(low, high) };
+        let sign = if i % 2 == 0 { 1.0 } else { -1.0 };
+        let normal = |v: f32| if v.is_subnormal() || v.abs() == f32::MIN_POSITIVE { 1.0 } else { sign * v };
+        all.extend([low, half, half.next_down(), half.next_up()].map(normal));
+        below = low;
+    }
+    all
+}
 
 /// What the elements are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Data {
     /// Standard deviation 1 around 0.
     Zero,
-    /// Standard deviation 1 around 1e6, where a mean kept as one float32 is off by 0.03.
+    /// Standard deviation 1 around 1e6, where a mean kept as one float32 is off by 0.03; of 16-bit types [`far`](Self::far) as well.
     FarMean,
-    /// As around 0, but the first element is 1e6.
+    /// As around 0, but the first element is as far.
     Outlier,
     /// All the same.
     Constant,
@@ -111,10 +161,14 @@ pub(super) enum Data {
     Small,
     Large,
     Huge,
+    /// Of a 16-bit type: all there is to load and to round.
+    Every,
 }
 
 impl Data {
-    pub(super) const ALL: [Self; 10] = [
+    const USUAL: &'static [Self] =
+        &[Self::Zero, Self::FarMean, Self::Outlier, Self::Constant, Self::Nan, Self::Infinity];
+    const AT_EVERY_SCALE: &'static [Self] = &[
         Self::Zero,
         Self::FarMean,
         Self::Outlier,
@@ -127,10 +181,23 @@ impl Data {
         Self::Huge,
     ];
 
-    pub(super) fn name(self) -> &'static str {
+    /// A mean that is far from 0 in standard deviations of 1, as far as the type can tell these.
+    pub(super) fn far(element: Element) -> f32 {
+        match element {
+            Element::F32 => 1e6,
+            Element::F16 => 1000.0,
+            Element::Bf16 => 256.0,
+        }
+    }
+
+    pub(super) fn name(self, element: Element) -> &'static str {
         match self {
             Self::Zero => "mean 0",
-            Self::FarMean => "mean 1e6",
+            Self::FarMean => match element {
+                Element::F32 => "mean 1e6",
+                Element::F16 => "mean 1000",
+                Element::Bf16 => "mean 256",
+            },
             Self::Outlier => "outlier first",
             Self::Constant => "constant",
             Self::Nan => "NaN in a group",
@@ -139,6 +206,7 @@ impl Data {
             Self::Small => "scale 1e-20",
             Self::Large => "scale 1e20",
             Self::Huge => "scale 1e37",
+            Self::Every => "every number and halfway",
         }
     }
 
@@ -191,25 +259,25 @@ impl Way {
 }
 
 impl Case {
-    /// `layer, rows, 33x768`, `layer, gradients, rows, 33x768`.
+    /// `layer, rows, 33x768`, `layer, gradients, f16, rows, 33x768`.
     pub(super) fn name(&self) -> String {
         let shape: Vec<String> = self.shape.iter().map(ToString::to_string).collect();
         let direction = if self.backward { ", gradients" } else { "" };
-        format!("{}{direction}, {}, {}", self.kind.entry().label, self.layout, shape.join("x"))
+        let element = if self.element == Element::F32 { String::new() } else { format!(", {}", self.element) };
+        format!("{}{direction}{element}, {}, {}", self.kind.entry().label, self.layout, shape.join("x"))
     }
 
     /// On this data, which has an `eps` of its own.
     pub(super) fn norm(&self, data: Data) -> Result<Box<dyn Norm>, SpecError> {
-        self.kind.norm(self.shape, data.eps(), Some(Running::USUAL))
+        Ok(Box::new(self.kind.norm(self.shape, data.eps(), Some(Running::USUAL))?.stored_as(self.element)))
     }
 
-    /// On what it is computed.
-    pub(super) fn data(&self) -> impl Iterator<Item = Data> {
-        Data::ALL.into_iter().filter(|data| self.scales || data.scale().is_none())
+    const fn of(self, element: Element) -> Self {
+        Self { element, ..self }
     }
 
     const fn at_every_scale(self) -> Self {
-        Self { scales: true, ..self }
+        Self { data: Data::AT_EVERY_SCALE, ..self }
     }
 
     /// Which gradients, and by which statistics.

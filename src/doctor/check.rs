@@ -1,6 +1,7 @@
 //! One check: a case, planned and bound one way, on one kind of data.
 
 use super::cases::{Case, Data, Way};
+use crate::element::Element;
 use crate::reference::TOLERANCE;
 
 /// One norm, or its gradients, of one shape: planned and bound one way, on one kind of data, and compared with float64.
@@ -50,13 +51,19 @@ impl Check {
         self.way.name()
     }
 
+    /// What `x` and all tensors of its size were stored as.
+    #[must_use]
+    pub fn element(&self) -> Element {
+        self.case.element
+    }
+
     /// What the elements were: `mean 1e6`, `NaN in a group`, ...
     #[must_use]
     pub fn data(&self) -> &'static str {
-        self.data.name()
+        self.data.name(self.case.element)
     }
 
-    /// The largest error of all that was computed, relative to its scale; infinite where there is NaN that should not be.
+    /// The largest error of all that was computed, relative to its scale, beyond the rounding of a 16-bit type; infinite where there is NaN that should not be.
     ///
     /// # Errors
     ///
@@ -80,6 +87,6 @@ impl Check {
             Ok(error) => format!("off by {error:.1e}"),
             Err(error) => error.clone(),
         };
-        format!("{} ({}, {}): {error}", self.case.name(), self.way.name(), self.data.name())
+        format!("{} ({}, {}): {error}", self.case.name(), self.way.name(), self.data())
     }
 }

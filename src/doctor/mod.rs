@@ -12,6 +12,7 @@ mod verdict;
 
 pub use check::Check;
 
+use std::collections::HashSet;
 use std::fmt;
 
 use crate::error::{Error, SpecError};
@@ -64,7 +65,10 @@ impl Report {
             .filter(|&(_, checks)| checks > 0)
             .map(|(way, checks)| format!("{} {checks}", way.name()))
             .collect();
-        let data = Data::ALL.map(Data::name).join(", ");
+        let mut data: Vec<&str> = self.checks.iter().map(Check::data).collect();
+        let mut seen = HashSet::new();
+        data.retain(|name| seen.insert(*name));
+        let data = data.join(", ");
         format!("data: {data}\nchecks: {}\n\n{}", used.join(", "), verdict::table(&self.checks))
     }
 
@@ -203,7 +207,7 @@ fn ways(gpu: &Gpu, probe: &Probe) -> Vec<(Way, Gpu)> {
 
 impl Case {
     fn bytes(&self) -> u64 {
-        self.shape.iter().fold(4, |bytes, &length| bytes * length as u64)
+        self.shape.iter().fold(self.element.size(), |bytes, &length| bytes * length as u64)
     }
 
     /// Every way in which it is computed differently.
@@ -215,7 +219,7 @@ impl Case {
             data: Data::Zero,
             error: Err(one_line(&error)),
         };
-        let prepared: Vec<Prepared> = match self.data().map(|data| Prepared::new(self, data)).collect() {
+        let prepared: Vec<Prepared> = match self.data.iter().map(|&data| Prepared::new(self, data)).collect() {
             Ok(prepared) => prepared,
             Err(error) => return checks.push(broken(Way::Planned, SpecError::to_string(&error))),
         };
@@ -224,6 +228,10 @@ impl Case {
         for (way, gpu) in ways {
             // Norms and gradients lie in one's own buffers each in a way of their own.
             if *way == if self.backward { Way::OutOfPlace } else { Way::OverDy } {
+                continue;
+            }
+            // No window holds a bias as long.
+            if *way == Way::Windows && self.data.contains(&Data::Every) {
                 continue;
             }
             let plan = match self.plan(gpu, first.norm.as_ref(), *way) {

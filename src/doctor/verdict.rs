@@ -4,6 +4,7 @@ use std::collections::HashSet;
 
 use super::cases::Way;
 use super::check::Check;
+use crate::element::Element;
 use crate::gpu::probe::Probe;
 use crate::reference::TOLERANCE;
 
@@ -49,6 +50,8 @@ pub(super) fn judge(probe: &Probe, hidden: bool, checks: &[Check]) -> Verdict {
             "Trust it with finite data only: NaN or infinities do not come out as in float64."
         } else if all(|check| check.data.scale().is_some()) {
             "Trust it with data of ordinary size only: values whose squares are no f32 do not come out as in float64."
+        } else if all(|check| check.element() != Element::F32) {
+            "Trust it with f32 only: tensors of f16 or bf16 do not come out as in float64."
         } else {
             "Do not trust it."
         };
@@ -107,7 +110,9 @@ pub(super) fn summary(checks: &[Check]) -> String {
         let verdict = if of_norm().all(Check::passed) { "ok" } else { "FAIL" };
         text.push_str(&format!("{norm:21}{:>8}{:>11}  {verdict}\n", worst(false), worst(true)));
     }
-    text.push_str(&format!("relative to the largest term; {TOLERANCE:e} is the most that is taken for rounding"));
+    text.push_str(&format!(
+        "relative to the largest term, beyond f16's and bf16's own rounding; {TOLERANCE:e} is taken for rounding"
+    ));
     text
 }
 
@@ -260,6 +265,19 @@ mod tests {
         probe.two_sum_error = 0.0;
         probe.iterations_of_two = 1000;
         refused(&judge(&probe, true, &good()), &["stops after 1000 iterations"]);
+    }
+
+    #[test]
+    fn wrong_with_16_bits_only_is_right_with_f32() {
+        let mut checks = good();
+        let short = CASES.iter().find(|case| case.element == Element::F16).unwrap();
+        checks.push(Check { case: short, ..check(Way::Planned, Data::FarMean, 1.0) });
+        refused(
+            &judge(&probe(), true, &checks),
+            &["Trust it with f32 only", "f16, rows, 33x768 (as planned, mean 1000)"],
+        );
+        checks.push(check(Way::Planned, Data::Zero, 1.0));
+        refused(&judge(&probe(), true, &checks), &["Do not trust it."]);
     }
 
     /// Ways of one plan share a line, whatever it merges by.

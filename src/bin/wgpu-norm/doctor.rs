@@ -105,6 +105,7 @@ fn json_of_check(check: &Check) -> Value {
         "direction": if check.is_backward() { "backward" } else { "forward" },
         "layout": check.layout(),
         "shape": check.shape(),
+        "dtype": check.element().to_string(),
         "plan": check.plan(),
         "way": check.way(),
         "data": check.data(),

@@ -58,7 +58,20 @@ fn its_json_is_one_object_with_every_check() {
         assert_eq!((&check["passed"], &check["trouble"]), (&Value::Bool(true), &Value::Null));
     }
     let all = |key: &str| checks.iter().filter_map(|check| check[key].as_str()).collect::<BTreeSet<_>>();
-    assert_eq!(all("data").len(), 10);
+    assert_eq!(all("data").len(), 13);
+    // 16-bit types, by quads and by pairs, going back as well, and all that they round.
+    for dtype in ["f16", "bf16"] {
+        let of = |data: &'static str| {
+            checks.iter().filter(move |check| check["dtype"] == dtype && (check["data"] == data || data.is_empty()))
+        };
+        assert!(of("").any(|check| check["direction"] == "backward"), "{dtype}");
+        let far = if dtype == "f16" { "mean 1000" } else { "mean 256" };
+        assert!(of(far).count() >= 6, "{dtype}");
+        let plans: Vec<&str> = of("every number and halfway").filter_map(|check| check["plan"].as_str()).collect();
+        for kernel in ["apply_rows", "apply_pairs"] {
+            assert!(plans.iter().any(|plan| plan.ends_with(kernel)), "{plans:?}");
+        }
+    }
     // The whole range of f32, in every kind of plan.
     for scale in ["scale 1e-36", "scale 1e-20", "scale 1e20", "scale 1e37"] {
         let scaled = checks.iter().filter(|check| check["data"] == scale);
