@@ -273,43 +273,43 @@ fn in_place_and_apart_are_the_same() {
     }
 }
 
-/// Elements of a 16-bit type, from f32 and to it.
-trait Short: Copy + PartialEq + std::fmt::Debug {
+/// Elements of a storage type.
+trait Stored: Copy + PartialEq + std::fmt::Debug + Into<f32> {
     const ELEMENT: Element;
     fn of(v: f32) -> Self;
-    fn wide(self) -> f32;
 }
 
-impl Short for f16 {
+impl Stored for f32 {
+    const ELEMENT: Element = Element::F32;
+    fn of(v: f32) -> Self {
+        v
+    }
+}
+
+impl Stored for f16 {
     const ELEMENT: Element = Element::F16;
     fn of(v: f32) -> Self {
         Self::from_f32(v)
     }
-    fn wide(self) -> f32 {
-        self.to_f32()
-    }
 }
 
-impl Short for bf16 {
+impl Stored for bf16 {
     const ELEMENT: Element = Element::Bf16;
     fn of(v: f32) -> Self {
         Self::from_f32(v)
     }
-    fn wide(self) -> f32 {
-        self.to_f32()
-    }
 }
 
-fn short_of<T: Short>(values: &[f32]) -> Vec<T> {
+fn stored<T: Stored>(values: &[f32]) -> Vec<T> {
     values.iter().map(|&v| T::of(v)).collect()
 }
 
-fn wide_of<T: Short>(values: &[T]) -> Vec<f32> {
-    values.iter().map(|v| v.wide()).collect()
+fn wide_of<T: Stored>(values: &[T]) -> Vec<f32> {
+    values.iter().map(|&v| v.into()).collect()
 }
 
 /// In place and apart, of 16 bits or with f32 beside, the result is that of f32, rounded once.
-fn halves_are_f32_rounded<T: Short>()
+fn halves_are_f32_rounded<T: Stored>()
 where
     Vec<T>: Elements,
 {
@@ -328,7 +328,7 @@ where
         let (mean, var) = (of(&case.running_mean), of(&case.running_var));
         let given = [&weight, &None, &mean, &var];
         let [x, dy] = [&case.x, &gradient.dy].map(flat);
-        let [short_x, short_dy] = [&x, &dy].map(|of| short_of::<T>(of));
+        let [short_x, short_dy] = [&x, &dy].map(|of| stored::<T>(of));
         let nan = || vec![T::of(f32::NAN); x.len()];
         let run = |norm: &dyn Norm, operands: Operands<'_>| {
             cpu().plan(norm).unwrap().run(with(operands, given)).unwrap();
@@ -341,7 +341,7 @@ where
         let f32_beside = Storage::new(T::ELEMENT).output(Element::F32).gradients(Element::F32);
         let beside = case.kind.norm(&shape, case.eps, None).unwrap().stored_as(f32_beside);
         run(&beside, Operands::new(&short_x, &mut y_of_f32));
-        assert!(y == short_of::<T>(&want) && y == over_x && y_of_f32 == want, "y of {what}");
+        assert!(y == stored::<T>(&want) && y == over_x && y_of_f32 == want, "y of {what}");
         if !kind.has_backward() {
             continue;
         }
@@ -357,14 +357,14 @@ where
         run(norm.as_ref(), Operands::backward(&short_dy, &short_x).grad_input(&mut dx));
         run(norm.as_ref(), Operands::backward_in_place(&mut over_dy, &short_x));
         run(&beside, Operands::backward_in_place(&mut dx_of_f32, &short_x));
-        assert!(dx == short_of::<T>(&want) && dx == over_dy && dx_of_f32 == want, "dx of {what}");
+        assert!(dx == stored::<T>(&want) && dx == over_dy && dx_of_f32 == want, "dx of {what}");
         run(norm_of_f32.as_ref(), Operands::backward(&dy, &x).grad_residual(&more).grad_input(&mut want));
         let (mut apart, mut added, mut both) = (nan(), short_more.clone(), short_dy.clone());
         let operands = Operands::backward(&short_dy, &short_x).grad_residual(&short_more).grad_input(&mut apart);
         run(norm.as_ref(), operands);
         run(norm.as_ref(), Operands::backward(&short_dy, &short_x).grad_residual_in_place(&mut added));
         run(norm.as_ref(), Operands::backward_in_place(&mut both, &short_x).grad_residual(&short_more));
-        let want = short_of::<T>(&want);
+        let want = stored::<T>(&want);
         assert!(want == apart && want == added && want == both, "dx and another of {what}");
     }
 }
@@ -376,21 +376,28 @@ fn halves_in_place_and_apart_are_f32_rounded() {
 }
 
 /// Statistics are of the sum before it is rounded.
-fn halves_of_residuals<T: Short>()
+fn residuals<T: Stored>()
 where
     Vec<T>: Elements,
 {
-    for shape in [[5, 8], [3_000, 16], [300, 700], [1_100, 1_001], [2, 300_001]] {
-        let norm = || LayerNorm::new(&shape, &shape[1..]).unwrap();
+    let shapes = [[5, 8], [3_000, 16], [300, 700], [1_100, 1_001], [2, 300_001]];
+    for (shape, rms) in shapes.into_iter().flat_map(|shape| [(shape, false), (shape, true)]) {
+        let norm = |element| -> Box<dyn Norm> {
+            if rms {
+                Box::new(RmsNorm::new(&shape, &shape[1..]).unwrap().stored_as(element))
+            } else {
+                Box::new(LayerNorm::new(&shape, &shape[1..]).unwrap().stored_as(element))
+            }
+        };
         let mut data = Data::new(5);
-        let [x, residual] = [1.0, -3.0].map(|mean| short_of::<T>(&flat(&data.normal(&shape, mean, 1.0))));
-        let sum: Vec<f32> = x.iter().zip(&residual).map(|(x, residual)| x.wide() + residual.wide()).collect();
+        let [x, residual] = [1.0, -3.0].map(|mean| stored::<T>(&flat(&data.normal(&shape, mean, 1.0))));
+        let sum: Vec<f32> = wide_of(&x).iter().zip(wide_of(&residual)).map(|(x, residual)| x + residual).collect();
         let mut y = vec![f32::NAN; sum.len()];
-        cpu().plan(&norm()).unwrap().run(Operands::new(&sum, &mut y)).unwrap();
-        let (want, sum) = (short_of::<T>(&y), short_of::<T>(&sum));
-        let plan = cpu().plan(&norm().stored_as(T::ELEMENT)).unwrap();
+        cpu().plan(norm(Element::F32).as_ref()).unwrap().run(Operands::new(&sum, &mut y)).unwrap();
+        let (want, sum) = (stored::<T>(&y), stored::<T>(&sum));
+        let plan = cpu().plan(norm(T::ELEMENT).as_ref()).unwrap();
         let run = |operands: Operands<'_>| plan.run(operands).unwrap();
-        let what = format!("{shape:?} as {}", T::ELEMENT);
+        let what = format!("{} {shape:?} as {}", norm(T::ELEMENT).name(), T::ELEMENT);
         let new = || vec![T::of(f32::NAN); sum.len()];
         let (mut y, mut out) = (new(), new());
         run(Operands::new(&x, &mut y).residual(&residual));
@@ -400,18 +407,24 @@ where
         let mut over = residual.clone();
         run(Operands::new(&x, &mut y).residual_in_place(&mut over));
         assert!(y == want && over == sum, "{what}, over the residual");
+        let mut over = x.clone();
+        run(Operands::in_place(&mut over).residual(&residual));
+        assert!(over == want, "{what}, over x");
         let (mut over, mut over_residual) = (x.clone(), residual.clone());
         run(Operands::in_place(&mut over).residual_in_place(&mut over_residual));
         assert!(over == want && over_residual == sum, "{what}, over both");
+        let mut plain = new();
+        run(Operands::new(&x, &mut plain));
         run(Operands::new(&x, &mut y).residual_out(&mut out));
-        assert!(out == x, "{what}, of none");
+        assert!(y == plain && out == x, "{what}, of none");
     }
 }
 
 #[test]
-fn residuals_of_halves_are_added_before_rounding() {
-    halves_of_residuals::<f16>();
-    halves_of_residuals::<bf16>();
+fn residuals_are_added_first() {
+    residuals::<f32>();
+    residuals::<f16>();
+    residuals::<bf16>();
 }
 
 #[test]
@@ -422,7 +435,7 @@ fn parts_of_a_batch_of_halves_are_those_of_f32() {
     let halves = norm().stored_as(Storage::new(Element::F16).parameters(Element::F16));
     let weight = flat(gradient.case.weight.as_ref().unwrap());
     let [x, dy] = [&gradient.case.x, &gradient.dy].map(flat);
-    let [short_x, short_dy, short_weight] = [&x, &dy, &weight].map(|of| short_of::<f16>(of));
+    let [short_x, short_dy, short_weight] = [&x, &dy, &weight].map(|of| stored::<f16>(of));
     let (mut y, mut dx) = (vec![f32::NAN; x.len()], vec![f32::NAN; x.len()]);
     let (mut short_y, mut short_dx) = (vec![f16::NAN; x.len()], vec![f16::NAN; x.len()]);
     fn run<'a>(
@@ -447,7 +460,7 @@ fn parts_of_a_batch_of_halves_are_those_of_f32() {
     let want = run(&norm(), [&x, &dy, &weight], &mut y, &mut dx);
     let got = run(&halves, [&short_x, &short_dy, &short_weight], &mut short_y, &mut short_dx);
     assert_eq!(got, want);
-    assert!(short_y == short_of::<f16>(&y) && short_dx == short_of::<f16>(&dx));
+    assert!(short_y == stored::<f16>(&y) && short_dx == stored::<f16>(&dx));
 }
 
 #[test]
@@ -466,45 +479,6 @@ fn elements_of_another_type_are_refused() {
     let plan = cpu().plan(&norm().stored_as(f16)).unwrap();
     let error = plan.run(Operands::new(&x, &mut y).weight(&weight)).unwrap_err();
     assert_eq!(error.to_string(), "weight: given as f16, but the norm stores it as f32");
-}
-
-#[test]
-fn residuals_are_added_first() {
-    for (rows, width) in [(5, 8), (3_000, 16), (300, 700), (2, 300_001)] {
-        for rms in [false, true] {
-            let shape = [rows, width];
-            let norm: Box<dyn Norm> = if rms {
-                Box::new(RmsNorm::new(&shape, &[width]).unwrap())
-            } else {
-                Box::new(LayerNorm::new(&shape, &[width]).unwrap())
-            };
-            let mut data = Data::new(5);
-            let [x, residual] = [1.0, -3.0].map(|mean| flat(&data.normal(&shape, mean, 1.0)));
-            let sum: Vec<f32> = x.iter().zip(&residual).map(|(x, residual)| x + residual).collect();
-            let plan = cpu().plan(norm.as_ref()).unwrap();
-            let run = |operands: Operands<'_>| plan.run(operands).unwrap();
-            let new = || vec![f32::NAN; x.len()];
-            let mut want = new();
-            run(Operands::new(&sum, &mut want));
-            let what = format!("{} {shape:?}", norm.name());
-            let (mut y, mut out) = (new(), new());
-            run(Operands::new(&x, &mut y).residual(&residual));
-            assert!(y == want, "{what}");
-            run(Operands::new(&x, &mut y).residual(&residual).residual_out(&mut out));
-            assert!(y == want && out == sum, "{what}, with the sum");
-            let mut over = residual.clone();
-            run(Operands::new(&x, &mut y).residual_in_place(&mut over));
-            assert!(y == want && over == sum, "{what}, over the residual");
-            let mut over = x.clone();
-            run(Operands::in_place(&mut over).residual(&residual));
-            assert!(over == want, "{what}, over x");
-            let (mut over, mut over_residual) = (x.clone(), residual.clone());
-            run(Operands::in_place(&mut over).residual_in_place(&mut over_residual));
-            assert!(over == want && over_residual == sum, "{what}, over both");
-            run(Operands::new(&sum, &mut y).residual_out(&mut out));
-            assert!(y == want && out == sum, "{what}, of none");
-        }
-    }
 }
 
 /// A batch in parts, as over several devices.
