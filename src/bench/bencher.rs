@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 use wgpu_norm::reference::TOLERANCE;
-use wgpu_norm::{Element, Plan, SpecError};
+use wgpu_norm::{Plan, SpecError};
 
 use super::copy::Copies;
 use super::report::{Copy, Outcome, Report, Row, Speed};
@@ -31,8 +31,7 @@ pub(crate) fn run(
     }
     let method = bencher.clock.map_or_else(|| "nothing was timed".to_owned(), |clock| clock.method());
     let method = if device.trusting { format!("{method}, shaders unchecked") } else { method };
-    let element = planned.first().map_or(Element::F32, |(case, _)| case.element);
-    Ok(Report { dtype: element.to_string(), method, copy: bencher.told, cases })
+    Ok(Report::new(planned.first().map(|(case, _)| case), method, bencher.told, cases))
 }
 
 /// What the cases share.

@@ -4,18 +4,19 @@ use std::time::Instant;
 
 use ndarray::ArrayD;
 use rayon::prelude::*;
-use wgpu_norm::cpu::{Cpu, Operands, Plan};
+use wgpu_norm::cpu::{Cpu, Operands, Plan, Slice};
+use wgpu_norm::half::{bf16, f16};
 use wgpu_norm::reference::TOLERANCE;
-use wgpu_norm::sample::{Exact, Parameters, wide};
-use wgpu_norm::{Backward, BindError, DEFAULT_EPS, Element, Error};
+use wgpu_norm::sample::Parameters;
+use wgpu_norm::{Backward, BindError, Element, Error};
 
 use super::report::{Copy, Outcome, Report, Row, Speed};
-use super::rounds::{Turn, rounds};
+use super::rounds::{Measured, Turn, rounds};
 use super::{Case, Direction, Effort, Source, Tensors, Trouble};
 
 const COPY: &str = "memcpy by all threads";
 
-/// Times all cases, whose tensors are f32. `next` is told of each before it is timed, and how many have been.
+/// Times all cases. `next` is told of each before it is timed, and how many have been.
 pub(crate) fn run(cpu: &Cpu, effort: Effort, cases: &[Case], mut next: impl FnMut(usize, &Case)) -> Report {
     let mut rows = Vec::new();
     let mut copies: Vec<Copy> = Vec::new();
@@ -26,7 +27,12 @@ pub(crate) fn run(cpu: &Cpu, effort: Effort, cases: &[Case], mut next: impl FnMu
         let bytes = tensor_bytes * if case.direction.is_backward() { 3 } else { 2 };
         let mut error = None;
         // From a thread of the pool, as a program would that computes much: from another, each call would wake the pool.
-        let outcome = match rayon::scope(|_| time(cpu, case, effort, &mut error)) {
+        let timed = rayon::scope(|_| match case.element {
+            Element::F16 => time(cpu, case, effort, &mut error, f16::from_f32),
+            Element::Bf16 => time(cpu, case, effort, &mut error, bf16::from_f32),
+            _ => time(cpu, case, effort, &mut error, |v| v),
+        });
+        let outcome = match timed {
             Ok(measured) => {
                 if copies.iter().all(|copy| copy.tensor_bytes != tensor_bytes) {
                     copies.push(Copy { tensor_bytes, kernel: COPY.to_owned() });
@@ -38,17 +44,17 @@ pub(crate) fn run(cpu: &Cpu, effort: Effort, cases: &[Case], mut next: impl FnMu
         rows.push(Row::of(case, Vec::new(), bytes, error, outcome));
     }
     let method = "wall time of calls on slices that are there already".to_owned();
-    Report { dtype: Element::F32.to_string(), method, copy: copies, cases: rows }
+    Report::new(cases.first(), method, copies, rows)
 }
 
-/// What one case computes with, all of it allocated once.
-struct Subject {
+/// What one case computes with, all of it allocated once. `x` and all of its size are of `T`.
+struct Subject<T> {
     plan: Plan,
-    x: Vec<f32>,
-    grad_output: Option<Vec<f32>>,
+    x: Vec<T>,
+    grad_output: Option<Vec<T>>,
     parameters: [Option<Vec<f32>>; 4],
     statistics: Option<Vec<f32>>,
-    out: Vec<f32>,
+    out: Vec<T>,
     grad_weight: Option<Vec<f32>>,
     grad_bias: Option<Vec<f32>>,
 }
@@ -57,19 +63,23 @@ fn flat(array: &ArrayD<f32>) -> Vec<f32> {
     array.iter().copied().collect()
 }
 
-impl Subject {
-    fn new(cpu: &Cpu, case: &Case, tensors: &Tensors) -> Result<Self, Error> {
+impl<T: Clone + Into<f32>> Subject<T>
+where
+    Vec<T>: Slice,
+{
+    fn new(cpu: &Cpu, case: &Case, tensors: &Tensors, stored: fn(f32) -> T) -> Result<Self, Error> {
         let norm = case.norm()?;
         let Parameters { weight, bias, running_mean, running_var } = &tensors.parameters;
         let parameters = [weight, bias, running_mean, running_var].map(|of| of.as_ref().map(flat));
-        let x = flat(&tensors.x);
+        let stored_all = |array: &ArrayD<f32>| array.iter().map(|&v| stored(v)).collect();
+        let x: Vec<T> = stored_all(&tensors.x);
         let of_parameter = |name: &str| {
             let length = norm.parameter_shape().iter().product();
             case.direction.gradients().contains(&name).then(|| vec![0.0; length])
         };
         let mut subject = Self {
             plan: cpu.plan(norm.as_ref())?,
-            out: vec![0.0; x.len()],
+            out: vec![stored(0.0); x.len()],
             x,
             grad_output: None,
             parameters,
@@ -91,7 +101,7 @@ impl Subject {
             Direction::BackwardInput => Backward::new().without_weight().without_bias(),
         };
         subject.plan = cpu.plan_backward(norm.as_ref(), wanted)?;
-        subject.grad_output = tensors.grad_output.as_ref().map(flat);
+        subject.grad_output = tensors.grad_output.as_ref().map(stored_all);
         Ok(subject)
     }
 
@@ -126,21 +136,16 @@ impl Subject {
 
     /// The largest error, relative to the size of the terms.
     fn error(&self, case: &Case, tensors: &Tensors) -> f64 {
-        let exact = Exact::of(&tensors.x, &tensors.parameters, DEFAULT_EPS);
-        let wanted = match &tensors.grad_output {
-            Some(grad_output) => case.kind.gradients_wanted(&exact, &wide(grad_output)),
-            None => case.kind.outputs(&exact, None),
-        };
         let mut error: f64 = 0.0;
-        for wanted in &wanted {
+        for wanted in &tensors.wanted(case) {
             let got = match wanted.output {
-                "y" | "grad_input" => Some(&self.out),
-                "grad_weight" => self.grad_weight.as_ref(),
-                "grad_bias" => self.grad_bias.as_ref(),
+                "y" | "grad_input" => Some(self.out.iter().cloned().map(T::into).collect()),
+                "grad_weight" => self.grad_weight.clone(),
+                "grad_bias" => self.grad_bias.clone(),
                 _ => None,
             };
             if let Some(got) = got {
-                let got = ArrayD::from_shape_vec(wanted.value.raw_dim(), got.clone());
+                let got = ArrayD::from_shape_vec(wanted.value.raw_dim(), got);
                 let worst = got.map_or(f64::INFINITY, |got| wanted.worst(&got).map_or(0.0, |worst| worst.relative));
                 error = error.max(worst);
             }
@@ -149,15 +154,25 @@ impl Subject {
     }
 }
 
-fn copy(from: &[f32], to: &mut [f32]) {
+fn copy<T: std::marker::Copy + Send + Sync>(from: &[T], to: &mut [T]) {
     let part = from.len().div_ceil(rayon::current_num_threads()).max(1);
     to.par_chunks_mut(part).zip(from.par_chunks(part)).for_each(|(to, from)| to.copy_from_slice(from));
 }
 
-fn time(cpu: &Cpu, case: &Case, effort: Effort, error: &mut Option<f64>) -> Result<super::rounds::Measured, Trouble> {
+/// `stored` is a number as the tensors of the case have it.
+fn time<T: std::marker::Copy + Into<f32> + Send + Sync>(
+    cpu: &Cpu,
+    case: &Case,
+    effort: Effort,
+    error: &mut Option<f64>,
+    stored: fn(f32) -> T,
+) -> Result<Measured, Trouble>
+where
+    Vec<T>: Slice,
+{
     let norm = case.norm().map_err(Error::from)?;
     let tensors = Tensors::new(case, &norm.parameter_shape());
-    let mut subject = Subject::new(cpu, case, &tensors)?;
+    let mut subject = Subject::new(cpu, case, &tensors, stored)?;
     subject.run().map_err(Error::from)?;
     let off = subject.error(case, &tensors);
     *error = Some(off);

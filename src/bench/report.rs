@@ -192,6 +192,12 @@ impl Outcome {
 }
 
 impl Report {
+    /// `first` is one of the cases, which are all stored as one type.
+    pub(super) fn new(first: Option<&Case>, method: String, copy: Vec<Copy>, cases: Vec<Row>) -> Self {
+        let dtype = first.map_or(Element::F32, |case| case.element).to_string();
+        Self { dtype, method, copy, cases }
+    }
+
     /// The cases that have no numbers.
     pub(crate) fn failed(&self) -> usize {
         self.cases.iter().filter(|row| row.speed().is_none()).count()

@@ -43,6 +43,15 @@ impl Tensors {
         let grad_output = case.direction.is_backward().then(|| stored(numbers.normal(&case.shape, MEAN_GRADIENT, 1.0)));
         Self { x, grad_output, parameters }
     }
+
+    /// What float64 gives for them.
+    pub(super) fn wanted(&self, case: &Case) -> Vec<Wanted> {
+        let exact = Exact { element: case.element, ..Exact::of(&self.x, &self.parameters, DEFAULT_EPS) };
+        match &self.grad_output {
+            Some(grad_output) => case.kind.gradients_wanted(&exact, &wide(grad_output)),
+            None => case.kind.outputs(&exact, None),
+        }
+    }
 }
 
 impl Subject {
@@ -150,13 +159,8 @@ impl Subject {
         if let Some(first) = self.bound.first() {
             run(device, first)?;
         }
-        let exact = Exact { element: case.element, ..Exact::of(&tensors.x, &tensors.parameters, DEFAULT_EPS) };
-        let wanted = match &tensors.grad_output {
-            Some(grad_output) => case.kind.gradients_wanted(&exact, &wide(grad_output)),
-            None => case.kind.outputs(&exact, None),
-        };
         let mut error: f64 = 0.0;
-        for wanted in &wanted {
+        for wanted in &tensors.wanted(case) {
             let got = match wanted.output {
                 "y" | "grad_input" => Some(self.ring.first()),
                 "grad_weight" => self.grad_weight.as_ref().map(|buffer| buffer.slice(..)),

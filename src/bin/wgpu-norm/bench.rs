@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 use wgpu_norm::doctor::Report as Examined;
 use wgpu_norm::sample::Arguments;
-use wgpu_norm::{Element, Gpu, SpecError};
+use wgpu_norm::{Gpu, SpecError};
 
 use crate::cli::{Bench, Directions};
 use crate::failure::{Failure, one_line, print};
@@ -56,9 +56,6 @@ pub(crate) fn run(options: &Bench) -> Result<(), Failure> {
     let (adapter, description, report) = match engine.cpu() {
         Some(_) if options.trusted => {
             return Err(Failure::Usage("--trusted is of shaders, and the CPU has none".to_owned()));
-        }
-        Some(_) if options.dtype != Element::F32 => {
-            return Err(Failure::Usage(format!("--dtype {}: on the CPU, f32 alone is timed", options.dtype)));
         }
         Some(_) if options.share.is_some() => {
             let why = "--share is of adapters, and this runs on the CPU; --device gpu takes software Vulkan as well";

@@ -224,21 +224,24 @@ fn runs_are_compared() {
 #[test]
 fn types_are_told_and_count_by_their_bytes() {
     let folder = Folder::new();
-    let ended =
-        folder.succeed("bench --quick --dtype f16 --norm layer batch --shape 8x64 3x35 --json b.json --plot b.svg");
-    let file = report(&folder, "b.json");
-    assert_eq!(file["dtype"], "f16");
-    assert_eq!(file["cases"][0]["bytes"], 8 * 64 * 2 * 2);
-    assert_eq!(file["cases"][0]["bytes_to_copy"], 1.0);
-    let sizes: Vec<_> = file["copy"].as_array().unwrap().iter().map(|copy| copy["tensor_bytes"].as_u64()).collect();
-    assert_eq!(sizes, [Some(8 * 64 * 2), Some(3 * 35 * 2)]);
-    for case in file["cases"].as_array().unwrap() {
-        assert!(case["error"].as_f64().is_some_and(|error| error <= TOLERANCE), "{case}");
+    for (device, dtype) in [("cpu", "bf16"), ("cpu", "f16"), ("gpu", "f16")] {
+        let line = format!("bench --quick --device {device} --dtype {dtype} --norm layer batch --shape 8x64 3x35");
+        let ended = folder.succeed(&format!("{line} --json b.json --plot b.svg"));
+        let file = report(&folder, "b.json");
+        assert_eq!(file["dtype"], dtype);
+        assert_eq!(file["cases"][0]["bytes"], 8 * 64 * 2 * 2);
+        assert_eq!(file["cases"][0]["bytes_to_copy"], 1.0);
+        let sizes: Vec<_> = file["copy"].as_array().unwrap().iter().map(|copy| copy["tensor_bytes"].as_u64()).collect();
+        assert_eq!(sizes, [Some(8 * 64 * 2), Some(3 * 35 * 2)]);
+        let cases = file["cases"].as_array().unwrap();
+        assert_eq!(cases.len(), 12);
+        for case in cases {
+            assert!(case["error"].as_f64().is_some_and(|error| error <= TOLERANCE), "{case}");
+        }
+        assert!(ended.stdout.contains(&format!("\nof {dtype}, but for weight")), "{}", ended.stdout);
+        let title = format!("GB/s of each norm of {dtype}, over GB/s of a copy");
+        assert!(fs::read_to_string(folder.path("b.svg")).unwrap().contains(&title));
     }
-    assert!(ended.stdout.contains("\nof f16, but for weight"), "{}", ended.stdout);
-    assert!(
-        fs::read_to_string(folder.path("b.svg")).unwrap().contains("GB/s of each norm of f16, over GB/s of a copy")
-    );
     // Types are compared, and that is said.
     let line = "bench --quick --norm layer --direction forward --shape 8x64 --compare b.json";
     let ended = folder.succeed(line);
@@ -343,7 +346,6 @@ fn what_cannot_be_is_refused_before_anything_is_timed() {
         ("--norm layer --json b.svg --plot b.svg", ["--json", "--plot"]),
         ("--norm layer --share -", ["--share", "-"]),
         ("--norm layer --device cpu --share", ["--share", "CPU"]),
-        ("--norm layer --device cpu --dtype f16", ["--dtype f16", "CPU"]),
         ("--slow", ["--slow", "unexpected"]),
     ] {
         folder.refuse(2, &format!("bench {options}"), &words);

@@ -6,7 +6,7 @@ use half::{bf16, f16};
 use safetensors::{Dtype, SafeTensors};
 use serde_json::json;
 use wgpu_norm::Element::{self, Bf16, F16};
-use wgpu_norm::{Backward, Inputs, LayerNorm, Norm};
+use wgpu_norm::{Backward, Cpu, Inputs, LayerNorm, Norm};
 
 use crate::command::{Folder, values};
 use crate::support::gpu;
@@ -83,17 +83,24 @@ fn results_are_those_of_the_library_in_their_type() {
         assert_eq!(report["outputs"]["mean"]["dtype"], "f32");
         assert_eq!(bits(&folder, "y.npy").1, bits_of(element, &want.y));
 
-        let inputs = Inputs::new(&x[..]).weight(&weight).grad_output(&dy);
-        let want = gpu().run_backward_blocking(&norm(element), Backward::new(), inputs).unwrap();
-        let ended = folder.succeed(&format!(
-            "grad layer --dtype {word} --input x.npy --grad-output dy.npy --weight w.npy --save-grad-input dx.npy \
-             --save-grad-weight dw.npy --check"
-        ));
-        assert_eq!(bits(&folder, "dx.npy"), (descr.to_owned(), bits_of(element, &want.input.unwrap())));
-        assert_eq!(folder.read("dw.npy").as_slice(), want.weight.as_deref());
-        let conversion = format!("(--grad-output) is float32 and was converted to {name}");
-        assert!(ended.stderr.contains(&conversion), "{}", ended.stderr);
         folder.succeed(&format!("{line} --input x.npy --device cpu"));
+        let want = Cpu::new().run(&norm(element), Inputs::new(&x[..]).weight(&weight)).unwrap();
+        assert_eq!(bits(&folder, "y.npy"), (descr.to_owned(), bits_of(element, &want.y)));
+
+        let inputs = || Inputs::new(&x[..]).weight(&weight).grad_output(&dy);
+        for (device, want) in [
+            ("gpu", gpu().run_backward_blocking(&norm(element), Backward::new(), inputs()).unwrap()),
+            ("cpu", Cpu::new().run_backward(&norm(element), Backward::new(), inputs()).unwrap()),
+        ] {
+            let ended = folder.succeed(&format!(
+                "grad layer --device {device} --dtype {word} --input x.npy --grad-output dy.npy --weight w.npy \
+                 --save-grad-input dx.npy --save-grad-weight dw.npy --check"
+            ));
+            assert_eq!(bits(&folder, "dx.npy"), (descr.to_owned(), bits_of(element, &want.input.unwrap())));
+            assert_eq!(folder.read("dw.npy").as_slice(), want.weight.as_deref());
+            let conversion = format!("(--grad-output) is float32 and was converted to {name}");
+            assert!(ended.stderr.contains(&conversion), "{}", ended.stderr);
+        }
     }
 }
 
