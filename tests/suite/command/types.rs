@@ -72,6 +72,11 @@ fn results_are_those_of_the_library_in_their_type() {
         if element == Bf16 {
             assert!(notes[1].starts_with("note: `y.npy` (--output) holds bfloat16") && notes[1].contains("uint16"));
         }
+        // Which are read as integers, and that is said.
+        if element == Bf16 {
+            let ended = folder.succeed("apply layer --dtype bf16 --input y.npy --output z.npy");
+            assert!(ended.stderr.contains("integer by integer; bits of bfloat16 are read from"), "{}", ended.stderr);
+        }
         // Of its own type nothing is converted.
         let stored = if element == F16 { "x16" } else { "xb16" };
         let ended = folder.succeed(&format!("{line} --input m.safetensors:{stored} --json"));
@@ -155,14 +160,15 @@ fn tensors_of_one_file() {
     let of_mean = want.mean.unwrap();
     assert_eq!((mean.dtype(), mean.shape(), mean.data()), (Dtype::F32, &[3, 1][..], bytemuck::cast_slice(&of_mean)));
     // Where NumPy has no say, bfloat16 goes without a note.
-    let ended = folder.succeed("apply layer --dtype bf16 --input m.safetensors:xb16 --output out.safetensors:y");
+    let ended = folder.succeed("apply layer --dtype bf16 --input m.safetensors:xb16 --output y.safetensors:y");
     assert_eq!(ended.stderr, "");
-    let bytes = fs::read(folder.path("out.safetensors")).unwrap();
+    let bytes = fs::read(folder.path("y.safetensors")).unwrap();
     let file = SafeTensors::deserialize(&bytes).expect("a .safetensors file");
     assert_eq!((file.names(), file.tensor("y").unwrap().dtype()), (vec!["y"], Dtype::BF16));
-    // What is written is read.
-    folder.succeed("grad layer --input out.safetensors:y --grad-output dy.npy --save-grad-input out.safetensors:dx");
-    folder.succeed("apply rms --input out.safetensors:dx --output y.npy --check");
+    // What is written is read, and what is of the same name is replaced.
+    let dx = "--save-grad-input dx.safetensors:dx";
+    folder.succeed(&format!("grad layer --input y.safetensors:y --grad-output dy.npy {dx}"));
+    folder.succeed("apply rms --input dx.safetensors:dx --output dx.safetensors:dx --check");
 
     let before = fs::read(folder.path("out.safetensors")).unwrap();
     let names = folder.files();
@@ -171,9 +177,15 @@ fn tensors_of_one_file() {
         ("--output out.safetensors:", 2, ["--output", "out.safetensors:NAME"]),
         ("--output out.safetensors:__metadata__", 2, ["--output", "__metadata__"]),
         ("--output out.safetensors:y --save-mean ./out.safetensors:y", 2, ["--save-mean", "the same tensor `y`"]),
-        ("--output out.safetensors:y --save-mean gone/m.npy", 1, ["--save-mean", "no directory `gone`"]),
-        ("--output out.safetensors:y --save-mean gone/m.safetensors:m", 1, ["--save-mean", "no directory `gone`"]),
-        ("--output out.safetensors:y --normalized-shape 3", 1, ["--normalized-shape", "[3]"]),
+        ("--output out.safetensors:y", 1, ["--output", "would be lost (it has `a.mean`, `b:y`); name another file"]),
+        (
+            "--output ./out.safetensors:b:y --save-mean m.npy",
+            1,
+            ["`./out.safetensors` (--output)", "has one, `a.mean`"],
+        ),
+        ("--output new.safetensors:y --save-mean gone/m.npy", 1, ["--save-mean", "no directory `gone`"]),
+        ("--output new.safetensors:y --save-mean gone/m.safetensors:m", 1, ["--save-mean", "no directory `gone`"]),
+        ("--output new.safetensors:y --normalized-shape 3", 1, ["--normalized-shape", "[3]"]),
     ] {
         folder.refuse(status, &format!("apply layer --input x.npy {outputs}"), &words);
         assert_eq!(

@@ -23,7 +23,12 @@ impl Input {
         let Self { option, location } = self;
         let loaded = location.load(option, exactly, element)?;
         if let Some(from) = loaded.converted_from {
-            note(&format!("{location} ({option}) is {from} and was converted to {}", name(element)));
+            let mut text = format!("{location} ({option}) is {from} and was converted to {}", name(element));
+            // As this command writes bfloat16 where there is no such type.
+            if (from, element) == ("uint16", Element::Bf16) {
+                text.push_str(", integer by integer; bits of bfloat16 are read from a safetensors file");
+            }
+            note(&text);
         }
         Ok(loaded)
     }

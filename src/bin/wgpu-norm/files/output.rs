@@ -91,6 +91,7 @@ pub(crate) fn targets(asked: &[ToWrite<'_>]) -> Result<Vec<Target>, Failure> {
             Location::Tensor { file, name } => add(&mut found, option, &file, (at, Some(name)))?,
         }
     }
+    found.iter().try_for_each(Target::loses_none)?;
     Ok(found)
 }
 
@@ -163,6 +164,20 @@ impl Target {
             return Err(io::Error::other(format!("`{parent}` is not a directory")));
         }
         Ok(Self { option, given: given.to_owned(), directory, name, permissions, holds: Vec::new() })
+    }
+
+    /// Refuses to replace a `.safetensors` file by one without its other tensors, such as a whole model.
+    fn loses_none(&self) -> Result<(), Failure> {
+        let written: Vec<&str> = self.holds.iter().filter_map(|(_, name)| name.as_deref()).collect();
+        // A file that cannot be read as such has none to lose.
+        let there = safetensors::names(&self.path()).unwrap_or_default();
+        let lost: Vec<String> = there.into_iter().filter(|name| !written.contains(&name.as_str())).collect();
+        if written.is_empty() || lost.is_empty() {
+            return Ok(());
+        }
+        let listing = safetensors::listing(&lost, None);
+        let reason = format!("its other tensors would be lost ({listing}); name another file, or delete this one");
+        Err(cannot_write(self.option, &self.given, &reason))
     }
 
     fn path(&self) -> PathBuf {
