@@ -63,7 +63,11 @@ fn row(run: &Value) -> Vec<String> {
         _ => format!("does not trust it: {} of {} checks failed", doctor["failed"], doctor["checks"]),
     };
     let driver = format!("{} {}", text(&adapter["driver"]), text(&adapter["driver_info"]));
-    let mut cells = vec![text(&adapter["name"]), driver.trim().to_owned(), verdict];
+    let mut name = text(&adapter["name"]);
+    if let Some(dtype) = run["dtype"].as_str().filter(|&dtype| dtype != "f32") {
+        name.push_str(&format!(", {dtype}"));
+    }
+    let mut cells = vec![name, driver.trim().to_owned(), verdict];
     let case = |norm: &str, shape: &str, direction: &str| {
         let cases = run["cases"].as_array().unwrap();
         // Those of dx alone have a shape like the others.
