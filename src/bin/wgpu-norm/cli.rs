@@ -62,12 +62,12 @@ Files:
 is taken as it is; float64, float16, bfloat16, integers and bool are converted to it, with a note. An output is written \
 the same: as a .npy file, or as file.safetensors:name. Outputs of one call may be tensors of one .safetensors file, \
 which then has these and no others. Outputs are written all or none; what is there is replaced, inputs included, \
-which are read first.
+which are read first, but no .safetensors file with tensors that would be lost.
 
 Types:
   By --dtype f16 or bf16 the input is converted to that type, unless it is of it, and the result is rounded to it \
 once and written in it; all else is float32. NumPy has no bfloat16: a .npy file then has its bits as uint16, which \
-numpy.load(file).view(ml_dtypes.bfloat16) shows.
+numpy.load(file).view(ml_dtypes.bfloat16) shows and this command would read as integers.
 
 Shapes:
   --weight and --bias have the normalized shape (layer, rms) or one value per channel (group, \
