@@ -135,7 +135,10 @@ impl Scale {
 
     fn marks(&self) -> impl Iterator<Item = f64> {
         let (most, step) = (self.most, self.step);
-        (0..).map(move |mark| f64::from(mark) * step).take_while(move |&mark| mark <= most)
+        // That of the copy is always among them; where 0 would be too near to it, instead.
+        let first = if step > 1.0 { 1.0 } else { 0.0 };
+        let others = (1..).map(move |mark| f64::from(mark) * step).take_while(move |&mark| mark <= most);
+        std::iter::once(first).chain(others)
     }
 }
 
@@ -251,4 +254,16 @@ impl Bold for TextStyle<'_> {
 
 fn write<'a>(area: &Area<'_>, words: &str, at: (i32, i32), style: TextStyle<'_>) -> Drawn<'a> {
     area.draw_text(words, &style, at)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_copy_is_among_the_marks() {
+        for (most, step, want) in [(2.1, 0.5, vec![0.0, 0.5, 1.0, 1.5, 2.0]), (7.9, 2.0, vec![1.0, 2.0, 4.0, 6.0])] {
+            assert_eq!(Scale { left: 0, most, step }.marks().collect::<Vec<_>>(), want);
+        }
+    }
 }
