@@ -48,6 +48,32 @@ pub enum SpecError {
         /// The type of `x`.
         x: Element,
     },
+    /// Weights of heads that the shape does not have.
+    #[error("{norm}: segments of heads are {segments:?}, with their eps, but must be {must}, for shape {}", Dims(.shape))]
+    Heads {
+        /// The norm.
+        norm: &'static str,
+        /// What was given; none where each head was to have its own.
+        segments: Vec<(usize, f32)>,
+        /// The shape of the input.
+        shape: Vec<usize>,
+        /// What they must be.
+        must: &'static str,
+    },
+    /// Strides do not say where the elements of a tensor lie, or say what no kernel can go by.
+    #[error("{norm}: strides of {tensor} are {}, but must be {must}, for shape {}", Dims(.strides), Dims(.shape))]
+    Strides {
+        /// The norm.
+        norm: &'static str,
+        /// The tensor.
+        tensor: &'static str,
+        /// What was given.
+        strides: Vec<usize>,
+        /// The shape of the input.
+        shape: Vec<usize>,
+        /// What they must be.
+        must: &'static str,
+    },
     /// The channel axis is not an axis of the input.
     #[error("{norm}: channel_axis is {channel_axis} but must be in -{rank} to {last} for shape {}", Dims(.shape), rank = .shape.len(), last = .shape.len().saturating_sub(1))]
     ChannelAxis {
@@ -259,6 +285,9 @@ pub enum BindError {
         /// Where that starts.
         other_offset: u64,
     },
+    /// Strides by which results of 16 bits share words in different ways.
+    #[error(transparent)]
+    Strides(SpecError),
     /// A buffer lacks the usage `STORAGE`.
     #[error("{tensor}: its buffer has usage {usage:?} but must have STORAGE")]
     Usage {

@@ -149,6 +149,7 @@ pub mod reference;
 #[doc(hidden)]
 pub mod sample;
 mod statistics;
+mod strides;
 mod tensors;
 
 pub use array::{Gradients, Inputs, Outputs};
@@ -170,9 +171,11 @@ pub use gpu::{expect_listed, planned_shaders};
 pub use moments::Moments;
 pub use norm::{
     BatchNorm, DEFAULT_EPS, GroupNorm, InstanceNorm, LayerNorm, LpNorm, MeanVarianceNorm, Norm, RmsNorm, Stored,
+    Strided,
 };
 pub use problem::{Momentum, VarianceEstimator};
 pub use statistics::Merged;
+pub use strides::Strides;
 
 pub use half;
 #[cfg(feature = "ndarray")]

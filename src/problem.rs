@@ -5,6 +5,7 @@ use crate::backward::Backward;
 use crate::block::{AffineIndex, Block};
 use crate::element::Storage;
 use crate::error::SpecError;
+use crate::strides::Placement;
 
 /// Whether the mean is subtracted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -88,8 +89,24 @@ pub struct Problem {
     pub(crate) residual: bool,
     pub(crate) source: Source,
     pub(crate) storage: Storage,
+    pub(crate) placement: Placement,
+    /// The least of all, where segments have their own.
     pub(crate) eps: f32,
+    /// None unless heads differ in weight and `eps`.
+    pub(crate) segments: Vec<Segment>,
     pub(crate) weight_offset: f32,
+}
+
+/// Heads, side by side along `b` modulo the period of the weights, that share one weight and have an `eps` of their own.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Segment {
+    pub(crate) heads: u64,
+    pub(crate) eps: f32,
+}
+
+impl Segment {
+    /// As many as a shader tells apart.
+    pub(crate) const MOST: usize = 4;
 }
 
 /// How running statistics are updated from each batch.

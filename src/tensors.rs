@@ -283,14 +283,30 @@ pub(crate) fn element(problem: &Problem, role: Role) -> Element {
     }
 }
 
+/// The tensor of 16 bits that passes write, of which a lane owns whole words where it writes elements one by one. A second one is cut
+/// into words alike.
+pub(crate) fn owned_by_words(problem: &Problem) -> Option<Role> {
+    let written = match problem.gradients() {
+        Some(_) => Role::GradInput,
+        None if problem.storage.y != Element::F32 => Role::Y,
+        None => Role::ResidualOut,
+    };
+    Some(written).filter(|&role| element(problem, role) != Element::F32 && takes(problem, role))
+}
+
 /// Bytes of what one index of a tensor is, which it starts at a multiple of.
 pub(crate) fn cell_bytes(problem: &Problem, role: Role) -> u64 {
     role.cell().numbers() * element(problem, role).size()
 }
 
-/// Bytes of a tensor of the user.
+/// Elements from the first to the last of a tensor of the user, with what lies between.
+pub(crate) fn extent(problem: &Problem, role: Role) -> u64 {
+    if role.is_large() { problem.placement.extent(role) } else { count(shape(problem, role)) }
+}
+
+/// Bytes of a tensor of the user, with what lies between.
 pub(crate) fn bytes(problem: &Problem, role: Role) -> u64 {
-    count(shape(problem, role)) * element(problem, role).size()
+    extent(problem, role) * element(problem, role).size()
 }
 
 /// Whether a plan for `problem` can be given a tensor.

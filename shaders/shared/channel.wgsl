@@ -1,7 +1,11 @@
 // The index of weight and bias of the first element of a group's run of S; along it they go by s / s_div.
-//# use shared/params
+//# use shared/params, shared/segments
 fn channel_base(b: u32, k: u32) -> u32 {
-    return b % params.b_mod * params.b_mul + k * params.k_mul;
+    var row = b % params.b_mod;
+    if segmented {
+        row = segment_of(row);
+    }
+    return row * params.b_mul + k * params.k_mul;
 }
 
 fn channel_of(group: u32) -> u32 {

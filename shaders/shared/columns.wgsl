@@ -1,7 +1,7 @@
 // Lanes across the contiguous columns and down the rows: each lane owns SPAN neighbouring packs of columns and every
 // row_lanes-th row of its workgroup's tile, so loads are coalesced and no lane waits for another. Where K*S is narrow or
 // no multiple of a pack, `fold` neighbouring rows are taken for one: columns are then counted modulo K*S.
-//# use shared/params, <width>, <reduction>
+//# use shared/params, shared/strides, <width>, <reduction>
 struct Columns {
     b: u32,
     // The first of the lane's columns.

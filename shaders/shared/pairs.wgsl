@@ -1,6 +1,6 @@
 // Two elements a lane that share a word of what is written, wherever rows begin and end: the word is read, changed and written by this
 // lane alone. The block is that of the groups.
-//# use shared/params, shared/team, shared/channel
+//# use shared/params, shared/team, shared/channel, shared/strides
 struct Pair {
     // The index of the first, and which of the two are of this dispatch: of a word that others' elements are in, they keep theirs.
     first: u32,
@@ -13,15 +13,20 @@ struct Place {
     channel: u32,
 }
 
-fn is_inside(index: u32) -> bool {
-    return index - 2u * params.first_tile < params.tile_length && index < params.rows;
+fn is_inside(index: u32, start: u32) -> bool {
+    return index - 2u * params.first_tile < params.tile_length && index < params.rows && index - start < params.own_piece;
 }
 
+// Words are those of what is written, in each of its pieces from the one that the first element is in.
 fn pair_of(invocation: Invocation) -> Pair {
-    let number = tile_index(invocation);
-    let first = 2u * (params.first_tile + number) - params.odd;
-    let there = number < params.tiles;
-    return Pair(first, there && is_inside(first), there && is_inside(first + 1u));
+    let number = params.first_tile + tile_index(invocation);
+    let own = number / params.own_pairs;
+    let start = own * params.own_piece;
+    let piece = start / params.piece;
+    let odd = params.odd + piece / params.pieces * params.odd_outer + piece % params.pieces * params.odd_inner;
+    let first = start + 2u * (number - own * params.own_pairs) - (odd & 1u);
+    let there = number - params.first_tile < params.tiles;
+    return Pair(first, there && is_inside(first, start), there && is_inside(first + 1u, start));
 }
 
 fn place_at(index: u32) -> Place {

@@ -74,8 +74,40 @@ struct Params {
     // Rows for sums of parameters: teams of lanes, and rows that each takes one after the other.
     teams: u32,
     rounds: u32,
-    // By pairs: whether the first element is the upper half of its word.
+    // By pairs: whether the first element is the upper half of its word, and whether a run of pieces further that changes, and a piece
+    // further; elements of what is written that are neighbours, and pairs that have all of them.
     odd: u32,
+    odd_outer: u32,
+    odd_inner: u32,
+    own_piece: u32,
+    own_pairs: u32,
+    // Segments of heads: see shared/segments.wgsl. `head_length` elements of weight each.
+    eps_0: f32,
+    eps_1: f32,
+    eps_2: f32,
+    eps_3: f32,
+    segment_1: u32,
+    segment_2: u32,
+    segment_3: u32,
+    heads: u32,
+    head_length: u32,
+    // Tensors with strides: see shared/strides.wgsl.
+    piece: u32,
+    pieces: u32,
+    x_outer: u32,
+    x_inner: u32,
+    y_outer: u32,
+    y_inner: u32,
+    residual_outer: u32,
+    residual_inner: u32,
+    residual_out_outer: u32,
+    residual_out_inner: u32,
+    grad_output_outer: u32,
+    grad_output_inner: u32,
+    grad_input_outer: u32,
+    grad_input_inner: u32,
+    grad_residual_outer: u32,
+    grad_residual_inner: u32,
     // To a multiple of 16 bytes, as OpenGL wants it.
     pad_0: u32,
 }
@@ -96,6 +128,10 @@ const L2: u32 = 2u;
 const L1: u32 = 3u;
 // True where the compiler may reassociate (x - shift) - delta: see `opaque_pack`.
 override hide_subtractions: bool = false;
+// Whether heads differ in eps, and share their weights by segment: see shared/segments.wgsl.
+override segmented: bool = false;
+// How kernels find where the elements of tensors with strides lie: see shared/strides.wgsl.
+override placed_by: u32 = 0u;
 // Whether 16-bit elements are bf16, and not f16.
 override bfloat: bool = false;
 // Rows: neighbouring packs of a tile that fall to one lane.

@@ -1,5 +1,5 @@
 // A tile of contiguous elements shared by `lanes` lanes; several tiles to a workgroup.
-//# use shared/params, shared/team, <width>
+//# use shared/params, shared/team, shared/strides, <width>
 // Where in the tile this lane's i-th pack starts: `span` neighbours, then the other lanes' turn.
 fn item_at(i: u32) -> u32 {
     return (((i / span) * lanes + lane_in_tile()) * span + i % span) * WIDTH;
@@ -18,5 +18,6 @@ fn tile_of(index: u32) -> Stretch {
     let run = index / params.tiles_per_run;
     let s = (index % params.tiles_per_run) * params.tile_length;
     let group = run / (params.r_count * params.k_count) * params.k_count + run % params.k_count;
+    locate(run * params.s_count + s);
     return Stretch(group, run * params.s_count + s, s, min(params.tile_length, params.s_count - s));
 }

@@ -16,7 +16,7 @@ use crate::gpu::Gpu;
 use crate::norm::Norm;
 use crate::problem::{Problem, Source, count};
 use crate::tensors::Role;
-use crate::tensors::{presence, shape};
+use crate::tensors::{extent, presence, shape};
 
 /// The input tensors of one call, and which optional results to return. `T` is `&[f32]`, in row-major order, or an
 /// `ndarray` view. Where the norm [stores](crate::Norm::stored_as) a tensor in 16 bits, its values are rounded to that type on the way
@@ -197,7 +197,7 @@ impl<T> Inputs<T> {
     fn check_lengths(&self, problem: &Problem, length: impl Fn(&T) -> usize) -> Result<(), BindError> {
         for role in Role::given() {
             if let Some(given) = self.get(role) {
-                let (must, length) = (count(shape(problem, role)), length(given));
+                let (must, length) = (extent(problem, role), length(given));
                 if length as u64 != must {
                     let (tensor, shape) = (role.name(), shape(problem, role).to_vec());
                     return Err(BindError::Length { tensor, length, must, shape });

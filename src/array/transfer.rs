@@ -10,8 +10,8 @@ use crate::gpu::bind::{Operands, View, fill};
 use crate::gpu::mapped::Mapped;
 use crate::gpu::plan::Plan;
 use crate::gpu::scope::{Scopes, is_lost, wait};
-use crate::problem::{Problem, count};
-use crate::tensors::{QUAD_BYTES, Role, bytes as bytes_of, element, shape};
+use crate::problem::Problem;
+use crate::tensors::{QUAD_BYTES, Role, bytes as bytes_of, element, extent};
 
 /// What came back.
 pub(super) struct Fetched([Option<Vec<f32>>; Role::GIVEN]);
@@ -25,7 +25,7 @@ impl Fetched {
     pub(super) fn start(problem: &Problem, inputs: &Inputs<&[f32]>, results: &[Role]) -> Self {
         let mut fetched = Self(Default::default());
         for &role in results {
-            let zeros = || vec![0.0; count(shape(problem, role)) as usize];
+            let zeros = || vec![0.0; extent(problem, role) as usize];
             fetched.0[role as usize] = Some(inputs.get(role).map_or_else(zeros, |given| given.to_vec()));
         }
         fetched
@@ -79,9 +79,15 @@ impl Gpu {
                 _ => inputs.get(role).map(|values| element(problem, role).bytes_of(values)),
             };
             // The uploaded copy of x is ours to overwrite, and so is that of the residual.
+            let alike = |other: Role| {
+                let steps = |role: Role| problem.placement.steps(role);
+                element(problem, role) == element(problem, other) && steps(role) == steps(other)
+            };
             let place = match role {
-                Role::Y if element(problem, Role::Y) == element(problem, Role::X) => buffers[Role::X as usize].clone(),
-                Role::ResidualOut if results.contains(&role) => buffers[Role::Residual as usize].clone(),
+                Role::Y if alike(Role::X) => buffers[Role::X as usize].clone(),
+                Role::ResidualOut if results.contains(&role) && alike(Role::Residual) => {
+                    buffers[Role::Residual as usize].clone()
+                }
                 _ => None,
             };
             buffers[role as usize] = match place {
@@ -116,7 +122,7 @@ impl Gpu {
                 Element::F32 => values,
                 short => short.values_of(bytemuck::cast_slice(&values)),
             };
-            values.truncate(count(shape(problem, role)) as usize);
+            values.truncate(extent(problem, role) as usize);
             fetched.0[role as usize] = Some(values);
         }
         Ok(fetched)

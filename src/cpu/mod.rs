@@ -27,6 +27,7 @@
 mod backward;
 mod columns;
 mod forward;
+mod gather;
 mod layout;
 mod operands;
 mod parallel;
@@ -184,6 +185,16 @@ impl Plan {
     /// to be read.
     pub fn run(&self, operands: Operands<'_>) -> Result<(), BindError> {
         operands.check(&self.problem)?;
+        if gather::is_needed(&self.problem) {
+            gather::run(self, operands);
+        } else {
+            self.compute(operands);
+        }
+        Ok(())
+    }
+
+    /// On contiguous tensors.
+    fn compute(&self, operands: Operands<'_>) {
         match self.problem.task {
             Task::Forward | Task::Moments | Task::FromMoments { .. } | Task::FromStatistics => {
                 forward::run(&self.cpu, &self.problem, operands);
@@ -192,7 +203,6 @@ impl Plan {
                 backward::run(&self.cpu, &self.problem, wanted, operands);
             }
         }
-        Ok(())
     }
 
     pub(crate) fn problem(&self) -> &Problem {

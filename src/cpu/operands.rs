@@ -6,8 +6,8 @@ use super::parallel::Memory;
 use super::simd::Level;
 use super::values::{Values, ValuesMut};
 use crate::error::BindError;
-use crate::problem::{Problem, count};
-use crate::tensors::{Role, element, is_written, presence, shape};
+use crate::problem::Problem;
+use crate::tensors::{Role, element, extent, is_written, presence, shape};
 
 /// The tensors that a plan reads and writes, as slices in row-major order. Their shapes are those of
 /// [`wgpu_norm::Operands`](crate::Operands).
@@ -35,7 +35,7 @@ use crate::tensors::{Role, element, is_written, presence, shape};
 /// ```
 #[derive(Debug, Default)]
 pub struct Operands<'a> {
-    tensors: [Tensor<'a>; Role::GIVEN],
+    pub(super) tensors: [Tensor<'a>; Role::GIVEN],
     pub(super) batches: Option<&'a mut u32>,
     /// One that was written, or in the place of another, and given once more.
     twice: Option<Role>,
@@ -262,7 +262,7 @@ impl<'a> Operands<'a> {
             if is != must {
                 return Err(BindError::Element { tensor, is, must });
             }
-            let (length, must) = (values.len(), count(shape(problem, role)));
+            let (length, must) = (values.len(), extent(problem, role));
             if length as u64 != must {
                 return Err(BindError::Length { tensor, length, must, shape: shape(problem, role).to_vec() });
             }

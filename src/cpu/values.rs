@@ -35,6 +35,14 @@ impl<'a> Values<'a> {
         Self { element, bytes: bytemuck::cast_slice(bits) }
     }
 
+    pub(super) fn of_bytes(element: Element, bytes: &'a [u8]) -> Self {
+        Self { element, bytes }
+    }
+
+    pub(super) fn bytes(self) -> &'a [u8] {
+        self.bytes
+    }
+
     pub(super) fn element(self) -> Element {
         self.element
     }
@@ -103,6 +111,14 @@ impl<'a> ValuesMut<'a> {
     /// Those whose bits are to be written.
     pub(crate) fn of_bits(element: Element, bits: &'a mut [u16]) -> Self {
         Self { element, bytes: bytemuck::cast_slice_mut(bits) }
+    }
+
+    pub(super) fn of_bytes(element: Element, bytes: &'a mut [u8]) -> Self {
+        Self { element, bytes }
+    }
+
+    pub(super) fn bytes(&mut self) -> &mut [u8] {
+        self.bytes
     }
 
     /// What is there.

@@ -1,5 +1,6 @@
 //! Layer normalization.
 
+use super::heads::Heads;
 use super::sealed::Lower;
 use super::{DEFAULT_EPS, Norm, check_normalized_shape, count, problem};
 use crate::block::{AffineIndex, Block};
@@ -32,6 +33,7 @@ pub struct LayerNorm {
     shape: Vec<usize>,
     first_axis: usize,
     eps: f32,
+    heads: Heads,
 }
 
 impl LayerNorm {
@@ -43,13 +45,32 @@ impl LayerNorm {
     /// more than 2^31 elements.
     pub fn new(shape: &[usize], normalized_shape: &[usize]) -> Result<Self, SpecError> {
         let first_axis = check_normalized_shape("LayerNorm", shape, normalized_shape)?;
-        Ok(Self { shape: shape.to_vec(), first_axis, eps: DEFAULT_EPS })
+        Ok(Self { shape: shape.to_vec(), first_axis, eps: DEFAULT_EPS, heads: Heads::Alike })
     }
 
     /// Small number added to the variance. Default 1e-5. Must be finite and at least 0, which is checked when planning.
     #[must_use]
     pub fn eps(mut self, eps: f32) -> Self {
         self.eps = eps;
+        self
+    }
+
+    /// With a weight and a bias for each head: they have one more axis in front, of the length of the axis before those that are
+    /// normalized. Of `[tokens, heads, head_dim]` they are `[heads, head_dim]`. That there is such an axis is checked when planning.
+    #[must_use]
+    pub fn per_head(mut self) -> Self {
+        self.heads = Heads::Each;
+        self
+    }
+
+    /// With segments of heads, each with a weight, a bias and an `eps` of its own: so many heads and their `eps`, for one to four segments
+    /// that make up the axis before those that are normalized. Weight and bias are `[segments, head_dim]`.
+    ///
+    /// This is the QK-norm of packed projections in one dispatch: q and k lie side by side, and v is left alone by
+    /// [`with_strides`](Norm::with_strides). [`RmsNorm::segments`](crate::RmsNorm::segments) has an example.
+    #[must_use]
+    pub fn segments(mut self, segments: &[(usize, f32)]) -> Self {
+        self.heads = Heads::Segments(segments.to_vec());
         self
     }
 }
@@ -64,7 +85,7 @@ impl Norm for LayerNorm {
     }
 
     fn parameter_shape(&self) -> Vec<usize> {
-        self.shape[self.first_axis..].to_vec()
+        self.heads.parameter_shape(&self.shape, self.first_axis)
     }
 
     fn statistics_shape(&self) -> Vec<usize> {
@@ -75,6 +96,7 @@ impl Norm for LayerNorm {
 impl Lower for LayerNorm {
     fn lower(&self) -> Result<Problem, SpecError> {
         let problem = problem(self, rows(&self.shape, self.first_axis), AffineIndex::PER_ELEMENT, self.eps)?;
+        let problem = self.heads.of(problem, self.first_axis)?;
         Ok(Problem { residual: true, ..problem })
     }
 }

@@ -4,12 +4,14 @@
 mod axes;
 mod batch;
 mod group;
+mod heads;
 mod instance;
 mod layer;
 mod lp;
 mod mvn;
 mod rms;
 mod stored;
+mod strided;
 
 pub use batch::BatchNorm;
 pub use group::GroupNorm;
@@ -19,11 +21,13 @@ pub use lp::LpNorm;
 pub use mvn::MeanVarianceNorm;
 pub use rms::RmsNorm;
 pub use stored::Stored;
+pub use strided::Strided;
 
 use crate::block::{AffineIndex, Block};
 use crate::element::Storage;
 use crate::error::SpecError;
 use crate::problem::{Centering, Problem, Scaling, Source, Task, check_shape, count};
+use crate::strides::{Placement, Strides};
 
 /// The default `eps` of layer, RMS, group, instance and batch norm.
 pub const DEFAULT_EPS: f32 = 1e-5;
@@ -66,6 +70,14 @@ pub trait Norm: sealed::Lower + Send + Sync {
         Self: Sized,
     {
         Stored::new(self, storage.into())
+    }
+
+    /// This norm on tensors that are parts of larger ones, with [`Strides`] of their own.
+    fn with_strides(self, strides: Strides) -> Strided<Self>
+    where
+        Self: Sized,
+    {
+        Strided::new(self, strides)
     }
 }
 
@@ -133,8 +145,10 @@ fn problem(norm: &dyn Norm, block: Block, index: AffineIndex, eps: f32) -> Resul
         residual: false,
         source: Source::Batch,
         storage: Storage::default(),
+        placement: Placement::contiguous(block.elements()),
         // -0 becomes 0: shaders compare its bits.
         eps: eps + 0.0,
+        segments: Vec::new(),
         weight_offset: 0.0,
     })
 }

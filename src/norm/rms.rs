@@ -1,5 +1,6 @@
 //! Root mean square normalization.
 
+use super::heads::Heads;
 use super::layer::{reduced_to_one, rows};
 use super::sealed::Lower;
 use super::{DEFAULT_EPS, Norm, check_normalized_shape, problem};
@@ -35,6 +36,7 @@ pub struct RmsNorm {
     shape: Vec<usize>,
     first_axis: usize,
     eps: f32,
+    heads: Heads,
     weight_offset: f32,
 }
 
@@ -47,13 +49,50 @@ impl RmsNorm {
     /// more than 2^31 elements.
     pub fn new(shape: &[usize], normalized_shape: &[usize]) -> Result<Self, SpecError> {
         let first_axis = check_normalized_shape("RmsNorm", shape, normalized_shape)?;
-        Ok(Self { shape: shape.to_vec(), first_axis, eps: DEFAULT_EPS, weight_offset: 0.0 })
+        Ok(Self { shape: shape.to_vec(), first_axis, eps: DEFAULT_EPS, heads: Heads::Alike, weight_offset: 0.0 })
     }
 
     /// Small number added to the mean square. Default 1e-5. Must be finite and at least 0, which is checked when planning.
     #[must_use]
     pub fn eps(mut self, eps: f32) -> Self {
         self.eps = eps;
+        self
+    }
+
+    /// With a weight and a bias for each head: they have one more axis in front, of the length of the axis before those that are
+    /// normalized. Of `[tokens, heads, head_dim]` they are `[heads, head_dim]`. That there is such an axis is checked when planning.
+    #[must_use]
+    pub fn per_head(mut self) -> Self {
+        self.heads = Heads::Each;
+        self
+    }
+
+    /// With segments of heads, each with a weight, a bias and an `eps` of its own: so many heads and their `eps`, for one to four segments
+    /// that make up the axis before those that are normalized. Weight and bias are `[segments, head_dim]`.
+    ///
+    /// This is the QK-norm of packed projections in one dispatch: q and k lie side by side, and v is left alone by
+    /// [`with_strides`](Norm::with_strides).
+    ///
+    /// ```
+    /// # fn main() -> Result<(), wgpu_norm::Error> {
+    /// use wgpu_norm::{Gpu, Inputs, Norm, RmsNorm, Strides};
+    ///
+    /// // Two tokens of two heads of q, one of k and one of v, of two elements each.
+    /// let norm = RmsNorm::new(&[2, 3, 2], &[2])?.segments(&[(2, 0.0), (1, 0.0)]).with_strides(Strides::all(&[8, 2, 1]));
+    /// let packed = [3.0, 3.0, 1.0, -1.0, 5.0, 5.0, 7.0, 7.0, 1.0, 1.0, 2.0, 2.0, -4.0, 4.0];
+    /// let gpu = Gpu::new_blocking()?;
+    /// let out = gpu.run_blocking(&norm, Inputs::new(&packed[..]).weight(&[1.0, 2.0, 10.0, 20.0]))?;
+    /// for (y, want) in out.y[..6].iter().zip([1.0, 2.0, 1.0, -2.0, 10.0, 20.0]) {
+    ///     assert!((y - want).abs() < 1e-5);
+    /// }
+    /// // What lies between the tensor's elements is as it was.
+    /// assert_eq!(out.y[6..8], [7.0, 7.0]);
+    /// # Ok(())
+    /// # }
+    /// ```
+    #[must_use]
+    pub fn segments(mut self, segments: &[(usize, f32)]) -> Self {
+        self.heads = Heads::Segments(segments.to_vec());
         self
     }
 
@@ -76,7 +115,7 @@ impl Norm for RmsNorm {
     }
 
     fn parameter_shape(&self) -> Vec<usize> {
-        self.shape[self.first_axis..].to_vec()
+        self.heads.parameter_shape(&self.shape, self.first_axis)
     }
 
     fn statistics_shape(&self) -> Vec<usize> {
@@ -95,6 +134,7 @@ impl Lower for RmsNorm {
             });
         }
         let problem = problem(self, rows(&self.shape, self.first_axis), AffineIndex::PER_ELEMENT, self.eps)?;
+        let problem = self.heads.of(problem, self.first_axis)?;
         Ok(Problem { centering: Centering::None, residual: true, weight_offset: self.weight_offset, ..problem })
     }
 }

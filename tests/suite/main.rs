@@ -16,6 +16,7 @@ mod examples;
 mod extremes;
 mod golden;
 mod halves;
+mod heads;
 #[cfg(feature = "safetensors")]
 mod lost;
 mod misuse;
@@ -32,5 +33,6 @@ mod running;
 mod seed;
 mod shaders;
 mod shaders_readme;
+mod strides;
 mod support;
 mod windows;

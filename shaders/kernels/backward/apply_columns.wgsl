@@ -28,6 +28,7 @@ fn main(invocation: Invocation) {
     }
     let base = columns_base(columns);
     for (var row = columns.row; row < columns.row_end; row += params.row_lanes) {
+        locate(base + row * params.pitch);
         for (var q = 0u; q < SPAN; q++) {
             let at = base + row * params.pitch + q * WIDTH;
             let e = centered_at(source_load(at), groups[q]);

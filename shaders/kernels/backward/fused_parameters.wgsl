@@ -25,6 +25,7 @@ fn main(invocation: Invocation) {
         let live = index < params.tiles && team < teams;
         let group = min(index, params.tiles - 1u);
         let base = group * length;
+        locate(base);
         let found = tile_gradients(base, length, group, 0u);
         let center = center_of(found.statistics);
         store_gradients(base, 0u, length, found.statistics, group_slope(found), live);

@@ -11,6 +11,7 @@ fn main(invocation: Invocation) {
     let live = index < params.tiles;
     let group = params.first_tile + min(index, params.tiles - 1u);
     let base = group * params.s_count;
+    locate(base);
     let weights = channel_of(group);
     let found = tile_gradients(base, params.s_count, group, weights);
     let statistics = found.statistics;

@@ -1,5 +1,5 @@
-// Partial sums become those of a group, or of all elements that share a weight.
-//# use shared/team, shared/channel, shared/sum_lanes, shared/partial_place, <keep>
+// Partial sums become those of a group, or of all elements that share a weight: where segments of heads do, those of each of its heads.
+//# use shared/team, shared/segments, shared/channel, shared/sum_lanes, shared/partial_place, <keep>
 @compute @workgroup_size(workgroup_size)
 fn main(invocation: Invocation) {
     enter(invocation);
@@ -7,14 +7,23 @@ fn main(invocation: Invocation) {
     let number = min(index, params.tiles - 1u);
     let b = number / params.k_count;
     let k = number % params.k_count;
-    let base = b * params.b_stride + k * params.k_stride;
+    var base = b * params.b_stride + k * params.k_stride;
+    var heads = 1u;
+    if segmented && SHARED_BY_HEADS {
+        let segment = k / params.head_length;
+        let first = segment_start(segment);
+        heads = segment_start(segment + 1u) - first;
+        base = first * params.head_length + k % params.head_length;
+    }
+    let count = params.partials * heads;
     // Chains of 16, and then of chains: see held_statistics.wgsl.
     var sum = vec2<f32>(0.0);
-    for (var chain = lane_in_tile(); chain < params.partials; chain += 16u * lanes) {
+    for (var chain = lane_in_tile(); chain < count; chain += 16u * lanes) {
         var run = vec2<f32>(0.0);
-        for (var j = chain; j < min(chain + 16u * lanes, params.partials); j += lanes) {
-            let at = partial_place(j);
-            let part = partial_sums_load(base + at.x * params.outer_stride + at.y);
+        for (var j = chain; j < min(chain + 16u * lanes, count); j += lanes) {
+            let at = partial_place(j / heads);
+            let head = j % heads * params.head_length;
+            let part = partial_sums_load(base + at.x * params.outer_stride + at.y + head);
             run += part * weight_load(channel_base(b, k) + at.y / params.s_div);
         }
         sum += run;

@@ -37,6 +37,7 @@ fn main(invocation: Invocation) {
         }
         let end = min(columns.row_end, row + 16u * params.row_lanes);
         for (; row < end; row += params.row_lanes) {
+            locate(base + row * params.pitch);
             if statistics_by == BY_ROW {
                 groups[0] = of_group(group_statistics(row / params.group_rows));
             }

@@ -11,6 +11,7 @@ fn main(invocation: Invocation) {
     for (var q = 0u; q < SPAN; q++) {
         var chunk: array<Pack, CHUNK>;
         for (var i = 0u; i < CHUNK; i++) {
+            locate(base + i * params.pitch);
             chunk[i] = source_load(base + q * WIDTH + i * params.pitch);
         }
         var tile = Tile(Pack(1.0), Partial());
@@ -30,7 +31,7 @@ fn main(invocation: Invocation) {
         for (var j = 0u; j < WIDTH; j++) {
             let column = columns.column + q * WIDTH + j;
             let group = columns.b * params.k_count + column;
-            let statistics = statistics_of(tile, j);
+            let statistics = statistics_of(tile, j, group);
             let channel = channel_base(columns.b, column);
             pack_put(&factor, j, statistics.factor * weight_load(channel));
             pack_put(&bias, j, bias_load(channel));
@@ -39,6 +40,7 @@ fn main(invocation: Invocation) {
         let center = Center(tile.partial.shift, tile.partial.delta);
         for (var i = 0u; i < CHUNK; i++) {
             let y = epilogue(centered(chunk[i], center) * factor + bias);
+            locate(base + i * params.pitch);
             y_store(base + q * WIDTH + i * params.pitch, y);
         }
     }

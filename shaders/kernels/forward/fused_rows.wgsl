@@ -8,7 +8,8 @@ fn main(invocation: Invocation) {
     let live = index < params.tiles;
     let group = params.first_tile + min(index, params.tiles - 1u);
     let base = group * params.s_count;
-    let statistics = statistics_of(tile_statistics(base, params.s_count), 0u);
+    locate(base);
+    let statistics = statistics_of(tile_statistics(base, params.s_count), 0u, group);
     affine_begin(channel_of(group), statistics.factor);
     normalize(base, 0u, params.s_count, statistics.scale, center_of(statistics), live);
     if live && lane_in_tile() == 0u {

@@ -26,12 +26,14 @@ fn main(invocation: Invocation) {
                 let at = base + row * params.pitch + q * WIDTH;
                 var chunk: array<Pack, CHUNK>;
                 for (var i = 0u; i < CHUNK; i++) {
+                    locate(at + i * down);
                     chunk[i] = source_load(at + i * down) * scale;
                 }
                 merged[q] = merge(merged[q], chunk_statistics(&chunk));
             }
         }
         for (; row < columns.row_end; row += params.row_lanes) {
+            locate(base + row * params.pitch);
             for (var q = 0u; q < SPAN; q++) {
                 let x = source_load(base + row * params.pitch + q * WIDTH) * scale;
                 merged[q] = merge(merged[q], single_statistics(x));

@@ -65,6 +65,6 @@ fn tile_gradients(base: u32, length: u32, group: u32, weights: u32) -> Gradients
         }
         tile.scale = scale;
     }
-    let statistics = statistics_of(tile, 0u);
+    let statistics = statistics_of(tile, 0u, group);
     return Gradients(statistics, sums * vec2<f32>(1.0, statistics.factor) * root_of(statistics.scale));
 }

@@ -36,7 +36,7 @@ fn tile_gradients(base: u32, length: u32, group: u32, weights: u32) -> Gradients
             }
         }
     } else {
-        statistics = statistics_of(tile_statistics(base, length), 0u);
+        statistics = statistics_of(tile_statistics(base, length), 0u, group);
     }
     affine_begin(weights, root_of(statistics.scale));
     return Gradients(statistics, sum_lanes(known_sums(base, 0u, length, statistics)));

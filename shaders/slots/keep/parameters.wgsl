@@ -1,5 +1,7 @@
 // The gradients of bias and weight, added to what is there where the caller accumulates.
 //# use shared/params
+const SHARED_BY_HEADS: bool = true;
+
 fn keep(channel: u32, sum: vec2<f32>) {
     var added = sum;
     if params.accumulate != 0u {

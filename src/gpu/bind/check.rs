@@ -5,6 +5,8 @@ use std::ops::Range;
 use super::operands::{Operands, View};
 use crate::element::Element;
 use crate::error::BindError;
+use crate::gpu::plan::Schedule;
+use crate::gpu::shader::Kernel;
 use crate::problem::{Problem, Task};
 use crate::tensors::{Role, bytes, cell_bytes, element, is_written, presence};
 
@@ -36,22 +38,40 @@ pub(super) fn operands(problem: &Problem, operands: &Operands<'_>) -> Result<(),
     for (role, view) in given() {
         fits(role, view, bytes(problem, role), cell_bytes(problem, role))?;
     }
-    halves(problem, operands)?;
     for (role, view) in given().filter(|&(role, _)| is_written(problem, role)) {
         for (other, other_view) in given().filter(|&(other, _)| other != role) {
-            let may_coincide =
-                role.may_overwrite().contains(&other) && element(problem, role) == element(problem, other);
+            let alike = element(problem, role) == element(problem, other)
+                && problem.placement.steps(role) == problem.placement.steps(other);
+            let may_coincide = role.may_overwrite().contains(&other) && alike;
             if may_coincide && operands.coincide(role, other) {
                 continue;
             }
             let (own, others) = (words(view, bytes(problem, role)), words(other_view, bytes(problem, other)));
             let apart = view.buffer != other_view.buffer || own.end <= others.start || others.end <= own.start;
-            if !apart {
+            let large = role.is_large() && other.is_large();
+            let between = large && alike && lie_between(problem, role, [view.offset, other_view.offset]);
+            if !(apart || between) {
                 return Err(BindError::Overlap { written: role.name(), other: other.name(), may_coincide });
             }
         }
     }
     Ok(())
+}
+
+/// Whether two tensors of equal strides, that start at these bytes, each lie where the other leaves gaps, and share no word.
+fn lie_between(problem: &Problem, role: Role, offsets: [u64; 2]) -> bool {
+    let (placement, size) = (&problem.placement, cell_bytes(problem, role));
+    let [outer, inner] = placement.steps(role).map(|step| step * size);
+    let piece = placement.piece * size;
+    let run = (placement.pieces - 1) * inner + piece;
+    // Each period of one of them begins so far after one of the other.
+    let apart = |period: u64, length: u64| {
+        let after = offsets[0].abs_diff(offsets[1]) % period.max(1);
+        let words = [offsets[0], offsets[1], period, length].iter().all(|bytes| bytes % 4 == 0);
+        let length = if words { length } else { length + 2 };
+        after >= length && after + length <= period
+    };
+    apart(outer, run) || (inner > 0 && outer % inner == 0 && apart(inner, piece))
 }
 
 /// The bytes of all words that a tensor of `length` bytes is in.
@@ -62,10 +82,15 @@ fn words(view: View<'_>, length: u64) -> Range<u64> {
 }
 
 /// Refuses results of 16 bits that divide their words otherwise: one lane writes a word of each.
-fn halves(problem: &Problem, operands: &Operands<'_>) -> Result<(), BindError> {
+pub(super) fn halves(problem: &Problem, operands: &Operands<'_>, schedule: &Schedule) -> Result<(), BindError> {
     let (y, residual_out) = (Role::Y, Role::ResidualOut);
     let (Some(of_y), Some(of_sum)) = (operands.get(y), operands.get(residual_out)) else { return Ok(()) };
     let both = [y, residual_out].iter().all(|&role| element(problem, role) != Element::F32);
+    let [steps, others] = [y, residual_out].map(|role| problem.placement.steps(role));
+    if both && steps != others && schedule.passes.iter().any(|pass| pass.kernel == Kernel::ApplyPairs) {
+        let must = "those of y, as both are of 16 bits and not written four elements at a time";
+        return Err(BindError::Strides(problem.placement.refused(problem.norm, residual_out, &problem.shape, must)));
+    }
     if both && of_y.offset % 4 != of_sum.offset % 4 {
         return Err(BindError::Halves {
             tensor: residual_out.name(),

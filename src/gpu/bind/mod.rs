@@ -12,14 +12,14 @@ pub use operands::{Operands, View};
 use std::fmt;
 use std::future::Future;
 
-use crate::element::Element;
 use crate::error::BindError;
 use crate::gpu::context::{Context, Pipelines};
-use crate::gpu::plan::{Capabilities, Pass, Plan, Schedule, Span, Window};
+use crate::gpu::plan::{Capabilities, Pass, Plan, Schedule, Window};
 use crate::gpu::scope::{Scopes, is_lost};
 use crate::gpu::shader::{Constants, Variant};
 use crate::problem::Problem;
-use crate::tensors::{Cell, QUAD_BYTES, Role, bytes, cell_bytes, element, presence};
+use crate::strides::Span;
+use crate::tensors::{Cell, QUAD_BYTES, Role, bytes, cell_bytes, owned_by_words, presence};
 use variant::{Chooser, Presence};
 
 /// A plan bound to buffers. Record it into any number of compute passes. It keeps the buffers alive.
@@ -226,6 +226,7 @@ impl Context {
         let overwriting = problem.overwriting(operands.coincide(Role::GradInput, Role::GradOutput));
         let changed = plan.changed(overwriting.as_ref(), quads_are_aligned(problem, operands))?;
         let schedule = changed.as_ref().unwrap_or(&plan.schedule);
+        check::halves(problem, operands, schedule)?;
         let chooser = Chooser { problem, capabilities: &plan.capabilities, schedule, given: Presence::Now(operands) };
         let binder = Binder { context: self, capabilities: &plan.capabilities, problem, operands, chooser };
         for pass in chooser.passes() {
@@ -265,9 +266,6 @@ fn quads_are_aligned(problem: &Problem, operands: &Operands<'_>) -> bool {
         .chain(parameters.iter().copied())
         .all(|role| operands.get(role).is_none_or(|view| view.offset.is_multiple_of(4 * cell_bytes(problem, role))))
 }
-
-/// What passes may write of 16-bit elements.
-const HALVES: [Role; 3] = [Role::Y, Role::ResidualOut, Role::GradInput];
 
 /// What binding made, to be kept only if no error scope caught anything.
 struct Made {
@@ -320,7 +318,10 @@ impl Binder<'_> {
             _ => None,
         };
         let size = cell_bytes(self.problem, role);
-        let Span { first, length } = part.unwrap_or(Span { first: 0, length: bytes(self.problem, role) / size });
+        let Span { first, length } = match part {
+            Some(part) if role.is_large() => self.problem.placement.span(role, part),
+            part => part.unwrap_or(Span { first: 0, length: bytes(self.problem, role) / size }),
+        };
         let at = view.offset + first * size;
         let mut end = at + length * size;
         let mut offset = self.aligned_down(at);
@@ -421,9 +422,8 @@ impl Binder<'_> {
         let mut bytes = Vec::new();
         for pass in self.chooser.passes() {
             for window in &pass.windows {
-                // Those of one pass are alike in that: see `check::operands`.
-                let mut halves = HALVES.into_iter().filter(|&role| element(self.problem, role) != Element::F32);
-                let odd = halves.find_map(|role| self.range(role, window)).is_some_and(|range| range.start % 2 == 1);
+                let owned = owned_by_words(self.problem).and_then(|role| self.range(role, window));
+                let odd = owned.is_some_and(|range| range.start % 2 == 1);
                 let start = |role: Role| match self.range(role, window) {
                     Some(range) => range.start,
                     // In scratch, those of a few groups at a time.

@@ -3,8 +3,8 @@
 use std::sync::LazyLock;
 
 use crate::gpu::plan::{Pass, Window};
-use crate::problem::{Average, Problem, Source, Tracking, VarianceEstimator};
-use crate::tensors::Role;
+use crate::problem::{Average, Problem, Segment, Source, Tracking, VarianceEstimator};
+use crate::tensors::{Role, owned_by_words};
 
 /// Where each field comes from, in order.
 static FIELDS: LazyLock<Vec<Field>> = LazyLock::new(|| names().filter_map(Field::of).collect());
@@ -12,6 +12,9 @@ static FIELDS: LazyLock<Vec<Field>> = LazyLock::new(|| names().filter_map(Field:
 enum Field {
     /// Where a tensor begins.
     Start(Role),
+    /// Its steps from one run of pieces to the next, and from one piece to the next.
+    Outer(Role),
+    Inner(Role),
     Number(Number),
 }
 
@@ -28,8 +31,14 @@ struct Told<'a> {
 
 impl Field {
     fn of(name: &str) -> Option<Self> {
-        if let Some(of) = name.strip_suffix("_start") {
-            return Role::all().find(|role| role.shader_name() == of).map(Self::Start);
+        let role = |suffix: &str| {
+            let of = name.strip_suffix(suffix)?;
+            Role::all().find(|role| role.shader_name() == of)
+        };
+        let start = role("_start").map(Self::Start);
+        let step = || role("_outer").map(Self::Outer).or_else(|| role("_inner").map(Self::Inner));
+        if let Some(field) = start.or_else(step) {
+            return Some(field);
         }
         NUMBERS.iter().find(|(number, _)| *number == name).map(|&(_, number)| Self::Number(number))
     }
@@ -57,6 +66,8 @@ pub(super) fn words(
     let told = Told { problem, pass, window, odd };
     let word = |field: &Field| match *field {
         Field::Start(role) => start(role),
+        Field::Outer(role) => narrow(problem.placement.steps(role)[0]),
+        Field::Inner(role) => narrow(problem.placement.steps(role)[1]),
         Field::Number(number) => number(&told),
     };
     FIELDS.iter().map(word).collect()
@@ -73,6 +84,25 @@ impl Told<'_> {
             Source::Tracked(tracking) => Some(tracking),
             _ => None,
         }
+    }
+
+    fn segment(&self, number: usize) -> Option<Segment> {
+        self.problem.segments.get(number).copied()
+    }
+
+    /// The first head of a segment; none comes to one that there is not.
+    fn segment_start(&self, number: usize) -> u32 {
+        self.segment(number)
+            .map_or(u32::MAX, |_| narrow(self.problem.segments[..number].iter().map(|segment| segment.heads).sum()))
+    }
+
+    /// The steps of what is owned by words, and how many of its elements are neighbours.
+    fn own_steps(&self) -> [u64; 2] {
+        owned_by_words(self.problem).map_or([0; 2], |role| self.problem.placement.steps(role))
+    }
+
+    fn own_piece(&self) -> u64 {
+        owned_by_words(self.problem).map_or(1, |role| self.problem.placement.own_piece(role))
     }
 
     /// Of the old running statistics, and of the batch's.
@@ -116,6 +146,15 @@ const NUMBERS: &[(&str, Number)] = &[
     ("b_stride", |t| narrow(t.pass.work.b_stride)),
     ("k_stride", |t| narrow(t.pass.work.k_stride)),
     ("eps", |t| t.problem.eps.to_bits()),
+    ("eps_0", |t| t.segment(0).map_or(0, |segment| segment.eps.to_bits())),
+    ("eps_1", |t| t.segment(1).map_or(0, |segment| segment.eps.to_bits())),
+    ("eps_2", |t| t.segment(2).map_or(0, |segment| segment.eps.to_bits())),
+    ("eps_3", |t| t.segment(3).map_or(0, |segment| segment.eps.to_bits())),
+    ("segment_1", |t| t.segment_start(1)),
+    ("segment_2", |t| t.segment_start(2)),
+    ("segment_3", |t| t.segment_start(3)),
+    ("heads", |t| narrow(t.problem.index.b_mod)),
+    ("head_length", |t| narrow(t.problem.index.b_mul)),
     ("least_square", |t| t.problem.least_square().to_bits()),
     ("weight_offset", |t| t.problem.weight_offset.to_bits()),
     ("keep", |t| t.shares()[0].to_bits()),
@@ -125,6 +164,12 @@ const NUMBERS: &[(&str, Number)] = &[
     ("accumulate", |t| u32::from(t.problem.gradients().is_some_and(|wanted| wanted.accumulate))),
     ("zero", |_| 0),
     ("odd", |t| u32::from(t.odd)),
+    ("odd_outer", |t| t.own_steps()[0] as u32 % 2),
+    ("odd_inner", |t| t.own_steps()[1] as u32 % 2),
+    ("own_piece", |t| narrow(t.own_piece())),
+    ("own_pairs", |t| narrow(t.own_piece() / 2 + 1)),
+    ("piece", |t| narrow(t.problem.placement.piece)),
+    ("pieces", |t| narrow(t.problem.placement.pieces)),
     ("pad_0", |_| 0),
 ];
 

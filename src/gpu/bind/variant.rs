@@ -127,6 +127,8 @@ impl<'a> Chooser<'a> {
                 through_statistics: self.problem.source != Source::Running,
                 statistics_by: pass.statistics_by as u32,
                 bfloat: self.problem.storage.short() == Some(Element::Bf16),
+                placed_by: pass.placed as u32,
+                segmented: !self.problem.segments.is_empty(),
             },
         }
     }

@@ -4,13 +4,14 @@
 //! Where elements of one group that share a weight make runs, sums over those runs serve both: weighted and added up by
 //! group, or as they are by weight.
 
-use super::{Pass, Planner, Schedule, Span, StatisticsBy, Team, Traversal, Window, Work, columns, merge, rows, window};
+use super::{Pass, Planner, Schedule, StatisticsBy, Team, Traversal, Window, Work, columns, merge, rows, window};
 use crate::backward::Backward;
 use crate::block::{AffineIndex, Block};
 use crate::error::SpecError;
 use crate::gpu::shader::{Affine, Hold, Keep, Kernel, Reduction, Statistics};
 use crate::mapping::{GroupIndex, Mapping};
 use crate::problem::Source;
+use crate::strides::Span;
 use crate::tensors::Role;
 
 /// Runs of elements that share a weight, in groups that lie in one piece, that are too short to leave a sum each.

@@ -19,12 +19,12 @@ mod window;
 pub use capabilities::Capabilities;
 pub(crate) use grid::Grid;
 pub use pass::Pass;
-use pass::{StatisticsBy, Team, Turns, Work};
+use pass::{Placed, StatisticsBy, Team, Turns, Work};
 use planner::Planner;
 pub(crate) use schedule::Schedule;
 use traversal::Traversal;
 pub use tuning::Tuning;
-pub(crate) use window::{Span, Window};
+pub(crate) use window::Window;
 
 use std::fmt;
 

@@ -25,6 +25,7 @@ pub struct Pass {
     pub(crate) turns: Turns,
     pub(crate) mapping: Mapping,
     pub(crate) statistics_by: StatisticsBy,
+    pub(crate) placed: Placed,
     pub(crate) work: Work,
     pub(crate) windows: Vec<Window>,
 }
@@ -36,6 +37,17 @@ pub(crate) enum StatisticsBy {
     Column = 0,
     Row = 1,
     Element = 2,
+}
+
+/// How a pass finds where the elements of tensors with strides lie. Numbered as in `shaders/shared/strides.wgsl`.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(crate) enum Placed {
+    /// One after the other: there are no strides.
+    Next = 0,
+    /// Each row that a lane takes lies in one piece, which it finds once.
+    ByPiece = 1,
+    /// Each load finds its own.
+    ByElement = 2,
 }
 
 /// In which order a lane takes its packs, as in `shaders/shared/params.wgsl`.

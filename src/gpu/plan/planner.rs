@@ -2,13 +2,14 @@
 
 use super::window::{self, Layout};
 use super::{
-    Capabilities, Grid, Pass, Span, StatisticsBy, Team, Traversal, Tuning, Turns, Window, Work, columns, rows,
+    Capabilities, Grid, Pass, Placed, StatisticsBy, Team, Traversal, Tuning, Turns, Window, Work, columns, rows,
 };
-use crate::element::{Element, Storage};
 use crate::error::SpecError;
 use crate::gpu::shader::{Affine, Halves, Hold, Keep, Kernel, Statistics, Width};
 use crate::mapping::Mapping;
 use crate::problem::Problem;
+use crate::strides::Span;
+use crate::tensors::{Role, owned_by_words};
 
 /// Makes the passes of one schedule.
 #[derive(Clone, Copy)]
@@ -53,8 +54,24 @@ impl Planner<'_> {
             turns: Turns { span: 1, together: 1, whole: false },
             mapping: self.mapping,
             statistics_by: StatisticsBy::Column,
+            placed: self.placed(kernel, &work),
             work,
             windows,
+        }
+    }
+
+    /// How a kernel finds where elements lie.
+    fn placed(&self, kernel: Kernel, work: &Work) -> Placed {
+        let placement = &self.problem.placement;
+        let unit = match kernel {
+            kernel if kernel.by_columns() => work.pitch,
+            kernel if kernel.by_rows() => self.mapping.block.s,
+            _ => u64::MAX,
+        };
+        match unit {
+            _ if placement.is_contiguous() => Placed::Next,
+            unit if placement.piece.is_multiple_of(unit) => Placed::ByPiece,
+            _ => Placed::ByElement,
         }
     }
 
@@ -142,13 +159,20 @@ impl Planner<'_> {
     /// Whether passes of this width would write elements of 16 bits one by one, which share words with those of other lanes. Forward
     /// that is of `y`, and of `x + residual`.
     pub(super) fn splits_words(&self, width: Width) -> bool {
-        let Storage { x, y, gradients, .. } = self.problem.storage;
-        let written = match self.problem.gradients() {
-            Some(_) => gradients,
-            None if self.problem.residual => x,
-            None => y,
+        width == Width::Scalar && owned_by_words(self.problem).is_some()
+    }
+
+    /// Refuses strides by which two lanes would write one word.
+    fn check_pieces(&self, owned: Role, windows: usize) -> Result<(), SpecError> {
+        let placement = &self.problem.placement;
+        let must = if placement.pieces_touch(owned) {
+            "such that runs of an odd number of 16-bit elements do not touch"
+        } else if windows > 1 && placement.own_piece(owned) < self.problem.block.elements() {
+            "multiples of four where 16-bit elements are written and the tensor is larger than a binding"
+        } else {
+            return Ok(());
         };
-        width == Width::Scalar && written != Element::F32
+        Err(placement.refused(self.problem.norm, owned, &self.problem.shape, must))
     }
 
     /// Two neighbours a lane, a word of what is written.
@@ -157,11 +181,15 @@ impl Planner<'_> {
         let most = window::most_elements(self.capabilities) / 2 * 2;
         let team = Team::apart(self.capabilities.workgroup_size(if self.capabilities.software { 8 } else { 256 }, 1));
         let layout = Layout { units: 1, length: elements, parts: elements.div_ceil(most.max(2)), tile: most.max(2) };
+        let placement = &self.problem.placement;
         let mut windows = window::cut(self.problem.norm, &layout, self.capabilities, |_| self.grid(0))?;
+        let owned = owned_by_words(self.problem).unwrap_or(Role::Y);
+        self.check_pieces(owned, windows.len())?;
+        let pieces = elements / placement.own_piece(owned);
         for window in &mut windows {
             let Span { first, length } = window.elements;
-            // The first word may have one of them.
-            (window.first, window.count) = (first / 2, length / 2 + 1);
+            // The first word of a piece may have one of its elements.
+            (window.first, window.count) = (first / 2, (length / pieces / 2 + 1) * pieces);
             (window.grid, window.parameters) =
                 (self.grid(window.count.div_ceil(u64::from(team.workgroup_size)))?, None);
         }

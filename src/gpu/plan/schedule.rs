@@ -29,8 +29,11 @@ impl Schedule {
         tuning: Tuning,
         quads: bool,
     ) -> Result<Self, SpecError> {
-        let width = if quads { Width::Quad } else { Width::Scalar };
-        let make = Planner { problem, mapping: Mapping::of(problem.block, problem.index), capabilities, tuning, width };
+        let width = if quads && problem.placement.is_aligned(4) { Width::Quad } else { Width::Scalar };
+        let fewer = problem.placement.most_bytes(capabilities.max_binding);
+        let fewer = fewer.map(|max_binding| Capabilities { max_binding, ..capabilities.clone() });
+        let mapping = Mapping::of(problem.block, problem.index);
+        let make = Planner { problem, mapping, capabilities: fewer.as_ref().unwrap_or(capabilities), tuning, width };
         capabilities.check_buffer(problem.norm, "x", problem.block.elements() * problem.storage.x.size())?;
         let schedule = match problem.task {
             Task::Forward => make.forward()?,

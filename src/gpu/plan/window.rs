@@ -3,6 +3,7 @@
 
 use super::{Capabilities, Grid};
 use crate::error::SpecError;
+use crate::strides::Span;
 use crate::tensors::{Cell, QUAD_BYTES};
 
 /// The part of a pass that one dispatch does.
@@ -18,13 +19,6 @@ pub(crate) struct Window {
     pub(crate) parameters: Option<Span>,
     /// What is the first in scratch: the group whose statistics, or the tile whose partial.
     pub(crate) first_record: u64,
-}
-
-/// `length` elements from `first` on.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub(crate) struct Span {
-    pub(crate) first: u64,
-    pub(crate) length: u64,
 }
 
 /// More dispatches than this for one pass would take longer to record than to run.

@@ -62,7 +62,7 @@ const FILES: &[(&str, &str)] = files![
     "shared/keep_statistics" "shared/partial_record" "shared/partial_place" "shared/team" "shared/rows" "shared/columns"
     "shared/chunk_statistics" "shared/held_statistics" "shared/sum_lanes" "shared/merge_lanes"
     "shared/any_in_workgroup" "shared/channel" "shared/column_groups" "shared/affine_run" "shared/affine_runs"
-    "shared/half" "shared/pairs" "shared/normalize" "shared/track" "shared/gradient" "shared/gradients" "shared/known_sums" "shared/upstream" "shared/store_gradients"
+    "shared/half" "shared/pairs" "shared/strides" "shared/segments" "shared/normalize" "shared/track" "shared/gradient" "shared/gradients" "shared/known_sums" "shared/upstream" "shared/store_gradients"
     "probe/arithmetic" "probe/loops" "probe/subtractions"
 ];
 

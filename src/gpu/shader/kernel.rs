@@ -60,7 +60,7 @@ impl Kernel {
     }
 
     /// Whether it works on tiles along `S`.
-    pub(super) fn by_rows(self) -> bool {
+    pub(crate) fn by_rows(self) -> bool {
         self.path().ends_with("_rows") || self == Self::BackwardFusedParameters
     }
 

@@ -70,10 +70,11 @@ impl Variant {
     /// other scratch starts at 0.
     fn place(&self, role: Role) -> String {
         let name = role.shader_name();
+        let at = if role.is_large() { format!("{name}_at(i)") } else { "i".to_owned() };
         match self.choice.width {
-            _ if !role.is_given() && role != Role::Partials => "i".to_owned(),
-            Width::Quad if self.is_packed(role) => format!("(params.{name}_start + i) >> 2u"),
-            _ => format!("params.{name}_start + i"),
+            _ if !role.is_given() && role != Role::Partials => at,
+            Width::Quad if self.is_packed(role) => format!("(params.{name}_start + {at}) >> 2u"),
+            _ => format!("params.{name}_start + {at}"),
         }
     }
 
@@ -113,10 +114,35 @@ impl Variant {
         if self.is_half(data) {
             // A word past the end must not be touched: where indices are clamped, it is the last one, which another lane writes.
             let word = format!("{name}_data[({place}) >> 1u]");
-            return format!("if lower || upper {{ {word} = word_with({word}, v, lower, upper); }}");
+            // Of two that are not both ours the other may be in another piece.
+            return format!(
+                "let i = select(j + 1u, j, lower); if lower || upper {{ {word} = word_with({word}, v, lower, upper); }}"
+            );
         }
-        format!("if lower {{ {name}_data[{place}] = v.x; }} if upper {{ {name}_data[{place} + 1u] = v.y; }}")
+        format!(
+            "if lower {{ let i = j; {name}_data[{place}] = v.x; }} if upper {{ let i = j + 1u; {name}_data[{place}] = v.y; }}"
+        )
     }
+}
+
+/// Where elements lie of tensors that may be parts of larger ones, and `locate`, by which a lane moves on to another piece.
+fn places(variant: &Variant) -> String {
+    let bound = variant.tensors.iter().map(|tensor| tensor.role).filter(|role| role.is_large());
+    let names: Vec<_> = bound.map(Role::shader_name).collect();
+    let steps = |name: &str| format!("params.{name}_outer, params.{name}_inner");
+    let mut text = String::new();
+    let mut located = String::new();
+    for name in names {
+        let steps = steps(name);
+        text.push_str(&format!(
+            "var<private> {name}_located: u32;\nfn {name}_at(i: u32) -> u32 {{ return placed(i, {name}_located, {steps}); }}\n"
+        ));
+        located.push_str(&format!(" {name}_located = moved_piece(piece, {steps});"));
+    }
+    if located.is_empty() {
+        return text;
+    }
+    text + &format!("fn locate(i: u32) {{ if placed_by == BY_PIECE {{ let piece = i / params.piece;{located} }} }}\n")
 }
 
 /// The bindings of a variant, and the accessors that its text calls.
@@ -130,13 +156,14 @@ pub(super) fn declarations(variant: &Variant) -> String {
         let (binding, name, of) = (number + 1, role.shader_name(), variant.stored_type(role));
         text.push_str(&format!("@group(0) @binding({binding}) var<storage, {access}> {name}_data: array<{of}>;\n"));
     }
+    text.push_str(&places(variant));
     for (role, how) in variant.choice.uses() {
         let (name, ty) = (role.shader_name(), variant.value_type(role));
         text.push_str(&match how {
             Use::Load => format!("fn {name}_load(i: u32) -> {ty} {{ return {}; }}\n", variant.load(role)),
             Use::Store => format!("fn {name}_store(i: u32, v: {ty}) {{ {} }}\n", variant.store(role)),
             Use::Put => {
-                format!("fn {name}_put(i: u32, v: vec2<f32>, lower: bool, upper: bool) {{ {} }}\n", variant.put(role))
+                format!("fn {name}_put(j: u32, v: vec2<f32>, lower: bool, upper: bool) {{ {} }}\n", variant.put(role))
             }
         });
     }

@@ -172,10 +172,12 @@ pub(crate) struct Constants {
     pub(crate) through_statistics: bool,
     pub(crate) statistics_by: u32,
     pub(crate) bfloat: bool,
+    pub(crate) placed_by: u32,
+    pub(crate) segmented: bool,
 }
 
 impl Constants {
-    pub(crate) fn values(self) -> [(&'static str, f64); 13] {
+    pub(crate) fn values(self) -> [(&'static str, f64); 15] {
         [
             ("workgroup_size", f64::from(self.workgroup_size)),
             ("lanes", f64::from(self.lanes)),
@@ -190,6 +192,8 @@ impl Constants {
             ("through_statistics", f64::from(u8::from(self.through_statistics))),
             ("statistics_by", f64::from(self.statistics_by)),
             ("bfloat", f64::from(u8::from(self.bfloat))),
+            ("placed_by", f64::from(self.placed_by)),
+            ("segmented", f64::from(u8::from(self.segmented))),
         ]
     }
 }
