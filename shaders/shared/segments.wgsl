@@ -1,4 +1,4 @@
-// Segments of heads, along b modulo b_mod: each has an eps and weights of its own.
+// Segments of heads, of which groups are one after the other: each has an eps and weights of its own.
 //# use shared/params
 fn segment_of(head: u32) -> u32 {
     return u32(head >= params.segment_1) + u32(head >= params.segment_2) + u32(head >= params.segment_3);
@@ -16,7 +16,7 @@ fn eps_of(group: u32) -> f32 {
     if !segmented {
         return params.eps;
     }
-    let segment = segment_of(group / params.k_count % params.b_mod);
+    let segment = segment_of(group % params.heads);
     let two = select(params.eps_0, params.eps_1, segment == 1u);
     let three = select(two, params.eps_2, segment == 2u);
     return select(three, params.eps_3, segment == 3u);

@@ -12,6 +12,8 @@ use crate::tensors::{Role, element, extent, is_written, presence, shape};
 /// The tensors that a plan reads and writes, as slices in row-major order. Their shapes are those of
 /// [`wgpu_norm::Operands`](crate::Operands).
 ///
+/// A tensor with [strides](crate::Norm::with_strides) is the slice from its first element to its last, with what lies between.
+///
 /// A tensor that is written is `&mut`, and so cannot overlap another. To compute in place, use [`Operands::in_place`],
 /// [`Operands::residual_in_place`], [`Operands::backward_in_place`] and [`Operands::grad_residual_in_place`].
 ///

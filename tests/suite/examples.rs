@@ -6,6 +6,8 @@ mod batch_norm_running_stats;
 mod layer_norm;
 #[path = "../../examples/own_pass.rs"]
 mod own_pass;
+#[path = "../../examples/qk_norm.rs"]
+mod qk_norm;
 #[path = "../../examples/sync_batch_norm.rs"]
 mod sync_batch_norm;
 
@@ -22,6 +24,11 @@ fn layer_norm() {
 #[test]
 fn own_pass() {
     own_pass::main().unwrap();
+}
+
+#[test]
+fn qk_norm() {
+    qk_norm::main().unwrap();
 }
 
 #[test]

@@ -44,8 +44,8 @@ impl<'a> From<wgpu::BufferSlice<'a>> for View<'a> {
     }
 }
 
-/// The tensors that a plan reads and writes. Each is a [`View`] of a buffer with usage `STORAGE`, row-major and contiguous, and f32
-/// unless the norm says [otherwise](crate::Norm::stored_as).
+/// The tensors that a plan reads and writes. Each is a [`View`] of a buffer with usage `STORAGE`, row-major and contiguous unless the norm
+/// has [strides](crate::Norm::with_strides), and f32 unless it says [otherwise](crate::Norm::stored_as).
 ///
 /// Tensors of 16-bit elements lie in words of four bytes, all of which are in the buffer. A word that a written tensor begins or ends
 /// in may have an element of others in its other half, which stays as it is: but nobody else may write it while the dispatch runs.
