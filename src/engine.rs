@@ -6,6 +6,7 @@ use crate::cpu::Cpu;
 use crate::error::{Error, RunError};
 use crate::gpu::Gpu;
 use crate::norm::Norm;
+use crate::values::Number;
 
 /// A GPU where there is one, else the CPU, with the calls on slices and arrays that both have.
 ///
@@ -129,7 +130,11 @@ impl Engine {
     /// # Errors
     ///
     /// As [`Gpu::run`].
-    pub async fn run(&self, norm: &dyn Norm, inputs: Inputs<&[f32]>) -> Result<Outputs<Vec<f32>>, Error> {
+    pub async fn run<T: Number>(
+        &self,
+        norm: &dyn Norm,
+        inputs: Inputs<&[T]>,
+    ) -> Result<Outputs<Vec<T>, Vec<f32>>, Error> {
         on_either!(self, run(norm, inputs))
     }
 
@@ -138,12 +143,12 @@ impl Engine {
     /// # Errors
     ///
     /// As [`Gpu::run_backward`].
-    pub async fn run_backward(
+    pub async fn run_backward<T: Number>(
         &self,
         norm: &dyn Norm,
         wanted: Backward,
-        inputs: Inputs<&[f32]>,
-    ) -> Result<Gradients<Vec<f32>>, Error> {
+        inputs: Inputs<&[T]>,
+    ) -> Result<Gradients<Vec<T>, Vec<f32>>, Error> {
         on_either!(self, run_backward(norm, wanted, inputs))
     }
 
@@ -153,7 +158,11 @@ impl Engine {
     ///
     /// As [`Gpu::run`].
     #[cfg(not(target_arch = "wasm32"))]
-    pub fn run_blocking(&self, norm: &dyn Norm, inputs: Inputs<&[f32]>) -> Result<Outputs<Vec<f32>>, Error> {
+    pub fn run_blocking<T: Number>(
+        &self,
+        norm: &dyn Norm,
+        inputs: Inputs<&[T]>,
+    ) -> Result<Outputs<Vec<T>, Vec<f32>>, Error> {
         pollster::block_on(self.run(norm, inputs))
     }
 
@@ -163,12 +172,12 @@ impl Engine {
     ///
     /// As [`Gpu::run_backward`].
     #[cfg(not(target_arch = "wasm32"))]
-    pub fn run_backward_blocking(
+    pub fn run_backward_blocking<T: Number>(
         &self,
         norm: &dyn Norm,
         wanted: Backward,
-        inputs: Inputs<&[f32]>,
-    ) -> Result<Gradients<Vec<f32>>, Error> {
+        inputs: Inputs<&[T]>,
+    ) -> Result<Gradients<Vec<T>, Vec<f32>>, Error> {
         pollster::block_on(self.run_backward(norm, wanted, inputs))
     }
 }
@@ -180,11 +189,11 @@ impl Engine {
     /// # Errors
     ///
     /// As [`Gpu::run_array`].
-    pub async fn run_array(
+    pub async fn run_array<T: Number>(
         &self,
         norm: &dyn Norm,
-        inputs: Inputs<ndarray::ArrayViewD<'_, f32>>,
-    ) -> Result<Outputs<ndarray::ArrayD<f32>>, Error> {
+        inputs: Inputs<ndarray::ArrayViewD<'_, T>>,
+    ) -> Result<Outputs<ndarray::ArrayD<T>, ndarray::ArrayD<f32>>, Error> {
         on_either!(self, run_array(norm, inputs))
     }
 
@@ -193,12 +202,12 @@ impl Engine {
     /// # Errors
     ///
     /// As [`Gpu::run_backward_array`].
-    pub async fn run_backward_array(
+    pub async fn run_backward_array<T: Number>(
         &self,
         norm: &dyn Norm,
         wanted: Backward,
-        inputs: Inputs<ndarray::ArrayViewD<'_, f32>>,
-    ) -> Result<Gradients<ndarray::ArrayD<f32>>, Error> {
+        inputs: Inputs<ndarray::ArrayViewD<'_, T>>,
+    ) -> Result<Gradients<ndarray::ArrayD<T>, ndarray::ArrayD<f32>>, Error> {
         on_either!(self, run_backward_array(norm, wanted, inputs))
     }
 
@@ -208,11 +217,11 @@ impl Engine {
     ///
     /// As [`Gpu::run_array`].
     #[cfg(not(target_arch = "wasm32"))]
-    pub fn run_array_blocking(
+    pub fn run_array_blocking<T: Number>(
         &self,
         norm: &dyn Norm,
-        inputs: Inputs<ndarray::ArrayViewD<'_, f32>>,
-    ) -> Result<Outputs<ndarray::ArrayD<f32>>, Error> {
+        inputs: Inputs<ndarray::ArrayViewD<'_, T>>,
+    ) -> Result<Outputs<ndarray::ArrayD<T>, ndarray::ArrayD<f32>>, Error> {
         pollster::block_on(self.run_array(norm, inputs))
     }
 
@@ -222,12 +231,12 @@ impl Engine {
     ///
     /// As [`Gpu::run_backward_array`].
     #[cfg(not(target_arch = "wasm32"))]
-    pub fn run_backward_array_blocking(
+    pub fn run_backward_array_blocking<T: Number>(
         &self,
         norm: &dyn Norm,
         wanted: Backward,
-        inputs: Inputs<ndarray::ArrayViewD<'_, f32>>,
-    ) -> Result<Gradients<ndarray::ArrayD<f32>>, Error> {
+        inputs: Inputs<ndarray::ArrayViewD<'_, T>>,
+    ) -> Result<Gradients<ndarray::ArrayD<T>, ndarray::ArrayD<f32>>, Error> {
         pollster::block_on(self.run_backward_array(norm, wanted, inputs))
     }
 }

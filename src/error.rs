@@ -261,8 +261,8 @@ pub enum BindError {
         /// What the offset must be a multiple of.
         alignment: u64,
     },
-    /// A tensor was given as numbers of another type than the norm stores it as.
-    #[error("{tensor}: given as {is}, but the norm stores it as {must}")]
+    /// A tensor was given, or is wanted, as numbers of another type than the norm stores it as.
+    #[error("{tensor}: its elements are {is} here, but the norm stores them as {must}")]
     Element {
         /// The tensor.
         tensor: &'static str,

@@ -3,7 +3,7 @@
 //! - [`LayerNorm`], [`RmsNorm`], [`GroupNorm`], [`InstanceNorm`] and [`BatchNorm`], forward and backward.
 //! - [`MeanVarianceNorm`] and [`LpNorm`] (L1 and L2), forward only. They have no parameters.
 //!
-//! Tensors are f32, or f16 or bf16 by [`Norm::stored_as`], row-major, of any rank, with channels first, last or in between. Every result is tested against an
+//! Tensors are f32, f16 or bf16 ([`Norm::stored_as`]), row-major, of any rank, with channels first, last or in between. Every result is tested against an
 //! implementation in float64 on the CPU, the module `reference`.
 //!
 //! # A first call
@@ -64,12 +64,12 @@
 //! |---|---|---|
 //! | a device, buffers and a compute pass | [`Context::plan`], [`Context::bind`], [`Bound::record`] | [`Context::plan_backward`], and the same |
 //! | a network to train, or a checkpoint | the layers of [`nn`] | the same |
-//! | `&[f32]` and a shape | [`Gpu::run`], [`Gpu::run_blocking`](Gpu#method.run_blocking) | [`Gpu::run_backward`] |
+//! | `&[f32]`, `&[f16]` or `&[bf16]`, and a shape | [`Gpu::run`], [`Gpu::run_blocking`](Gpu#method.run_blocking) | [`Gpu::run_backward`] |
 //! | `ndarray` views (feature `ndarray`) | `Gpu::run_array`, `Gpu::run_array_blocking` | `Gpu::run_backward_array` |
-//! | `&[f32]` or views, and perhaps no GPU (feature `cpu`) | `Engine`: the calls of [`Gpu`] | the same |
+//! | slices or views, and perhaps no GPU (feature `cpu`) | `Engine`: the calls of [`Gpu`] | the same |
 //! | slices on the CPU, with outputs of your own (feature `cpu`) | `Cpu::plan`, `cpu::Plan::run` | `Cpu::plan_backward` |
 //! | a part of a batch that is split over devices | [`Context::plan_moments`], [`Context::plan_from_moments`] or [`Merged`] and [`Context::plan_from_statistics`] | [`Context::plan_backward_sums`], [`Context::plan_backward_from_sums`] |
-//! | the same, as `&[f32]` (feature `cpu`) | `Engine::run_moments`, [`Merged`], `Engine::run_from_statistics` | `Engine::run_backward_sums`, `Engine::run_backward_from_sums` |
+//! | the same, as slices (feature `cpu`) | `Engine::run_moments`, [`Merged`], `Engine::run_from_statistics` | `Engine::run_backward_sums`, `Engine::run_backward_from_sums` |
 //! | an unknown GPU to test (feature `ndarray`) | `Gpu::examine`: checks every norm against float64 | the same |
 //! | `.npy` or `.safetensors` files | the command `wgpu-norm` (feature `cli`): `apply` | `grad` |
 //!
@@ -151,8 +151,9 @@ pub mod sample;
 mod statistics;
 mod strides;
 mod tensors;
+mod values;
 
-pub use array::{Gradients, Inputs, Outputs};
+pub use array::{Gradients, Inputs, Outputs, Parameter, Tensor};
 pub use backward::Backward;
 pub use block::{AffineIndex, Block};
 #[cfg(feature = "cpu")]
@@ -176,6 +177,7 @@ pub use norm::{
 pub use problem::{Momentum, VarianceEstimator};
 pub use statistics::Merged;
 pub use strides::Strides;
+pub use values::Number;
 
 pub use half;
 #[cfg(feature = "ndarray")]

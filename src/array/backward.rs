@@ -1,23 +1,23 @@
 //! Gradients of slices.
 
 use super::transfer::Fetched;
-use super::{Inputs, Role};
+use super::{Inputs, Number, Role, Tensor};
 use crate::backward::Backward;
 use crate::error::{BindError, Error};
 use crate::gpu::Gpu;
 use crate::norm::Norm;
 use crate::problem::Problem;
 
-/// The gradients that one backward pass computed: those that its [`Backward`] selects.
+/// The gradients that one backward pass computed: those that its [`Backward`] selects. `T` is of the type of `x`, `S` of f32.
 #[derive(Debug, Clone, PartialEq)]
 #[non_exhaustive]
-pub struct Gradients<T> {
+pub struct Gradients<T, S = T> {
     /// The gradient of `x`, and of the residual if there was one.
     pub input: Option<T>,
     /// The gradient of `weight`, in its shape.
-    pub weight: Option<T>,
+    pub weight: Option<S>,
     /// The gradient of `bias`, in its shape.
-    pub bias: Option<T>,
+    pub bias: Option<S>,
 }
 
 impl Gpu {
@@ -42,17 +42,18 @@ impl Gpu {
     /// # Errors
     ///
     /// As [`Gpu::run`] and [`Context::plan_backward`](crate::Context::plan_backward).
-    pub async fn run_backward(
+    pub async fn run_backward<T: Number>(
         &self,
         norm: &dyn Norm,
         wanted: Backward,
-        inputs: Inputs<&[f32]>,
-    ) -> Result<Gradients<Vec<f32>>, Error> {
-        let plan = self.context().plan_backward(norm, wanted)?;
+        inputs: Inputs<&[T]>,
+    ) -> Result<Gradients<Vec<T>, Vec<f32>>, Error> {
+        let problem = norm.lower()?.backward(wanted)?;
+        inputs.check_presence_backward(&problem)?;
+        let results = planned(&problem);
+        let plan = self.context().plan_of(inputs.stored(problem, &results)?)?;
         let problem = &plan.problem;
-        inputs.check_presence_backward(problem)?;
-        inputs.check_lengths(problem, |given| given.len())?;
-        let results = planned(problem);
+        inputs.check_lengths(problem)?;
         if plan.passes().is_empty() {
             return Ok(Fetched::start(problem, &inputs, &results).gradients());
         }
@@ -65,12 +66,12 @@ impl Gpu {
     ///
     /// As [`Gpu::run_backward`].
     #[cfg(not(target_arch = "wasm32"))]
-    pub fn run_backward_blocking(
+    pub fn run_backward_blocking<T: Number>(
         &self,
         norm: &dyn Norm,
         wanted: Backward,
-        inputs: Inputs<&[f32]>,
-    ) -> Result<Gradients<Vec<f32>>, Error> {
+        inputs: Inputs<&[T]>,
+    ) -> Result<Gradients<Vec<T>, Vec<f32>>, Error> {
         pollster::block_on(self.run_backward(norm, wanted, inputs))
     }
 }
@@ -86,7 +87,7 @@ pub(super) fn planned(problem: &Problem) -> Vec<Role> {
         .collect()
 }
 
-impl<T> Inputs<T> {
+impl<T: Tensor> Inputs<T> {
     /// Refuses what the plan does not take, before anything is uploaded.
     pub(super) fn check_presence_backward(&self, problem: &Problem) -> Result<(), BindError> {
         let norm = problem.norm;

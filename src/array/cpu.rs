@@ -2,14 +2,13 @@
 
 use super::backward::planned;
 use super::transfer::Fetched;
-use super::{Gradients, Inputs, Outputs, Role};
+use super::{Gradients, Inputs, Number, Outputs, Role, Values};
 use crate::backward::Backward;
-use crate::cpu::{Cpu, Operands, Plan, Values, ValuesMut};
-use crate::element::Element;
+use crate::cpu::{Cpu, Operands, Plan};
 use crate::error::{BindError, Error};
 use crate::norm::Norm;
-use crate::problem::Problem;
 use crate::tensors::element;
+use crate::values::{Held, Made, ValuesMut};
 
 impl Cpu {
     /// Runs `norm` on slices in row-major order.
@@ -28,12 +27,13 @@ impl Cpu {
     ///
     /// [`Error::Spec`] if a parameter is outside its range. [`Error::Bind`] if a tensor is missing, has the wrong length, or is
     /// not one that the norm takes.
-    pub fn run(&self, norm: &dyn Norm, inputs: Inputs<&[f32]>) -> Result<Outputs<Vec<f32>>, Error> {
-        let plan = self.plan(norm)?;
-        let problem = plan.problem();
-        inputs.check_presence(problem)?;
-        inputs.check_lengths(problem, |given| given.len())?;
-        Ok(plan.dispatch(&inputs, &inputs.results(problem))?.outputs())
+    pub fn run<T: Number>(&self, norm: &dyn Norm, inputs: Inputs<&[T]>) -> Result<Outputs<Vec<T>, Vec<f32>>, Error> {
+        let problem = norm.lower()?;
+        inputs.check_presence(&problem)?;
+        let results = inputs.results(&problem);
+        let problem = inputs.stored(problem, &results)?;
+        inputs.check_lengths(&problem)?;
+        Ok(self.plan_of(problem).dispatch(&inputs, &results)?.outputs())
     }
 
     /// Computes the gradients of `norm` on slices in row-major order. `inputs` are the `x` and `weight` of the forward pass,
@@ -42,18 +42,18 @@ impl Cpu {
     /// # Errors
     ///
     /// As [`Cpu::run`] and [`Cpu::plan_backward`].
-    pub fn run_backward(
+    pub fn run_backward<T: Number>(
         &self,
         norm: &dyn Norm,
         wanted: Backward,
-        inputs: Inputs<&[f32]>,
-    ) -> Result<Gradients<Vec<f32>>, Error> {
-        let plan = self.plan_backward(norm, wanted)?;
-        let problem = plan.problem();
-        inputs.check_presence_backward(problem)?;
-        inputs.check_lengths(problem, |given| given.len())?;
-        let results = planned(problem);
-        Ok(plan.dispatch(&inputs, &results)?.gradients())
+        inputs: Inputs<&[T]>,
+    ) -> Result<Gradients<Vec<T>, Vec<f32>>, Error> {
+        let problem = norm.lower()?.backward(wanted)?;
+        inputs.check_presence_backward(&problem)?;
+        let results = planned(&problem);
+        let problem = inputs.stored(problem, &results)?;
+        inputs.check_lengths(&problem)?;
+        Ok(self.plan_of(problem).dispatch(&inputs, &results)?.gradients())
     }
 
     /// [`Cpu::run`] on `ndarray` views. They may have any memory order; their shapes must be those of
@@ -63,11 +63,11 @@ impl Cpu {
     ///
     /// As [`Cpu::run`], and [`BindError::Shape`] if an array has the wrong shape.
     #[cfg(feature = "ndarray")]
-    pub fn run_array(
+    pub fn run_array<T: Number>(
         &self,
         norm: &dyn Norm,
-        inputs: Inputs<ndarray::ArrayViewD<'_, f32>>,
-    ) -> Result<Outputs<ndarray::ArrayD<f32>>, Error> {
+        inputs: Inputs<ndarray::ArrayViewD<'_, T>>,
+    ) -> Result<Outputs<ndarray::ArrayD<T>, ndarray::ArrayD<f32>>, Error> {
         let problem = norm.lower()?;
         inputs.check_presence(&problem)?;
         let flat = inputs.flat(&problem)?;
@@ -80,12 +80,12 @@ impl Cpu {
     ///
     /// As [`Cpu::run_backward`], and [`BindError::Shape`] if an array has the wrong shape.
     #[cfg(feature = "ndarray")]
-    pub fn run_backward_array(
+    pub fn run_backward_array<T: Number>(
         &self,
         norm: &dyn Norm,
         wanted: Backward,
-        inputs: Inputs<ndarray::ArrayViewD<'_, f32>>,
-    ) -> Result<Gradients<ndarray::ArrayD<f32>>, Error> {
+        inputs: Inputs<ndarray::ArrayViewD<'_, T>>,
+    ) -> Result<Gradients<ndarray::ArrayD<T>, ndarray::ArrayD<f32>>, Error> {
         let problem = norm.lower()?.backward(wanted)?;
         inputs.check_presence_backward(&problem)?;
         let flat = inputs.flat(&problem)?;
@@ -94,57 +94,42 @@ impl Cpu {
 }
 
 impl Plan {
-    /// Runs on what was checked: what is stored in 16 bits goes there, and comes back in f32.
-    pub(super) fn dispatch(&self, inputs: &Inputs<&[f32]>, results: &[Role]) -> Result<Fetched, BindError> {
+    /// Runs on what was checked: what is stored as another type than it is given or wanted as goes there, and comes back.
+    pub(super) fn dispatch<T: Number>(&self, inputs: &Inputs<&[T]>, results: &[Role]) -> Result<Fetched<T>, BindError> {
         let problem = self.problem();
         let mut batches = inputs.batches;
         let mut fetched = Fetched::start(problem, inputs, results);
-        let stored = inputs.stored(problem);
-        let mut operands = inputs.operands(problem, &stored);
-        let mut short = [const { Vec::<u16>::new() }; Role::GIVEN];
-        for ((role, result), bits) in fetched.iter_mut().zip(&mut short) {
-            operands = match element(problem, role) {
-                Element::F32 => operands.write(role, result),
-                element => {
-                    *bits = vec![0; result.len()];
-                    operands.write_values(role, ValuesMut::of_bits(element, bits))
-                }
-            };
+        let held: Vec<(Role, Held<'_>)> = Role::given()
+            .filter_map(|role| Some((role, inputs.get(role)?.stored_as(element(problem, role)))))
+            .collect();
+        let mut operands = Operands::default();
+        for (role, held) in &held {
+            operands = operands.read_values(*role, held.values());
+        }
+        for (role, result) in &mut fetched.others {
+            operands = operands.write(*role, result);
+        }
+        // None where it is stored as it is wanted.
+        let made = |(role, result): &(Role, Vec<T>)| match Values::new(result).stored_as(element(problem, *role)) {
+            Held::Given(_) => None,
+            Held::Made(made) => Some(made),
+        };
+        let mut stored: Vec<Option<Made>> = fetched.large.iter().map(made).collect();
+        for ((role, result), stored) in fetched.large.iter_mut().zip(&mut stored) {
+            let result = stored.as_mut().map_or_else(|| ValuesMut::new(result), |stored| stored.values_mut());
+            operands = operands.write_values(*role, result);
         }
         if let Some(batches) = &mut batches {
             operands = operands.num_batches_tracked(batches);
         }
         self.run(operands)?;
-        for ((role, result), bits) in fetched.iter_mut().zip(&short) {
-            if element(problem, role) != Element::F32 {
-                *result = element(problem, role).values_of(bytemuck::cast_slice(bits));
+        for ((_, result), stored) in fetched.large.iter_mut().zip(&stored) {
+            if let Some(stored) = stored {
+                *result = stored.values().numbers();
             }
         }
-        fetched.count(batches);
+        // As a device has it: by its bits.
+        fetched.others.extend(batches.map(|batches| (Role::Batches, vec![f32::from_bits(batches)])));
         Ok(fetched)
-    }
-}
-
-impl<'a> Inputs<&'a [f32]> {
-    /// The bits of what is given of tensors that are stored in 16 bits.
-    fn stored(&self, problem: &Problem) -> [Option<Vec<u16>>; Role::GIVEN] {
-        let mut all: [Option<Vec<u16>>; Role::GIVEN] = Default::default();
-        for (role, bits) in Role::given().zip(&mut all).filter(|&(role, _)| element(problem, role) != Element::F32) {
-            let bytes = self.get(role).map(|given| element(problem, role).bytes_of(given));
-            *bits = bytes.map(|bytes| bytemuck::pod_collect_to_vec(&bytes));
-        }
-        all
-    }
-
-    /// What is given, to be read.
-    fn operands<'b>(&self, problem: &Problem, stored: &'b [Option<Vec<u16>>; Role::GIVEN]) -> Operands<'b>
-    where
-        'a: 'b,
-    {
-        Role::given().zip(stored).fold(Operands::default(), |operands, (role, bits)| match (bits, self.get(role)) {
-            (Some(bits), _) => operands.read_values(role, Values::of_bits(element(problem, role), bits)),
-            (None, Some(given)) => operands.read(role, *given),
-            (None, None) => operands,
-        })
     }
 }

@@ -1,11 +1,16 @@
 //! `ndarray` views in any memory order, over the slices.
 
-use std::borrow::Cow;
+use std::marker::PhantomData;
 
 use ::ndarray::{ArrayD, ArrayViewD, IxDyn};
+use half::{bf16, f16};
 
-use super::{BindError, Error, Gpu, Gradients, Inputs, Norm, Outputs, Problem, Role, shape};
+use super::given::sealed;
+use super::{
+    BindError, Element, Error, Gpu, Gradients, Inputs, Norm, Number, Outputs, Problem, Role, Tensor, Values, shape,
+};
 use crate::backward::Backward;
+use crate::values::Held;
 
 impl Gpu {
     /// Runs `norm` on `ndarray` views. They may have any memory order; their shapes must be those of
@@ -27,11 +32,11 @@ impl Gpu {
     /// # Errors
     ///
     /// As [`Gpu::run`], and [`BindError::Shape`] if an array has the wrong shape.
-    pub async fn run_array(
+    pub async fn run_array<T: Number>(
         &self,
         norm: &dyn Norm,
-        inputs: Inputs<ArrayViewD<'_, f32>>,
-    ) -> Result<Outputs<ArrayD<f32>>, Error> {
+        inputs: Inputs<ArrayViewD<'_, T>>,
+    ) -> Result<Outputs<ArrayD<T>, ArrayD<f32>>, Error> {
         let problem = norm.lower()?;
         inputs.check_presence(&problem)?;
         let flat = inputs.flat(&problem)?;
@@ -45,11 +50,11 @@ impl Gpu {
     ///
     /// As [`Gpu::run_array`].
     #[cfg(not(target_arch = "wasm32"))]
-    pub fn run_array_blocking(
+    pub fn run_array_blocking<T: Number>(
         &self,
         norm: &dyn Norm,
-        inputs: Inputs<ArrayViewD<'_, f32>>,
-    ) -> Result<Outputs<ArrayD<f32>>, Error> {
+        inputs: Inputs<ArrayViewD<'_, T>>,
+    ) -> Result<Outputs<ArrayD<T>, ArrayD<f32>>, Error> {
         pollster::block_on(self.run_array(norm, inputs))
     }
 }
@@ -61,12 +66,12 @@ impl Gpu {
     /// # Errors
     ///
     /// As [`Gpu::run_backward`], and [`BindError::Shape`] if an array has the wrong shape.
-    pub async fn run_backward_array(
+    pub async fn run_backward_array<T: Number>(
         &self,
         norm: &dyn Norm,
         wanted: Backward,
-        inputs: Inputs<ArrayViewD<'_, f32>>,
-    ) -> Result<Gradients<ArrayD<f32>>, Error> {
+        inputs: Inputs<ArrayViewD<'_, T>>,
+    ) -> Result<Gradients<ArrayD<T>, ArrayD<f32>>, Error> {
         let problem = norm.lower()?.backward(wanted)?;
         inputs.check_presence_backward(&problem)?;
         let flat = inputs.flat(&problem)?;
@@ -80,19 +85,19 @@ impl Gpu {
     ///
     /// As [`Gpu::run_backward_array`].
     #[cfg(not(target_arch = "wasm32"))]
-    pub fn run_backward_array_blocking(
+    pub fn run_backward_array_blocking<T: Number>(
         &self,
         norm: &dyn Norm,
         wanted: Backward,
-        inputs: Inputs<ArrayViewD<'_, f32>>,
-    ) -> Result<Gradients<ArrayD<f32>>, Error> {
+        inputs: Inputs<ArrayViewD<'_, T>>,
+    ) -> Result<Gradients<ArrayD<T>, ArrayD<f32>>, Error> {
         pollster::block_on(self.run_backward_array(norm, wanted, inputs))
     }
 }
 
-impl Outputs<Vec<f32>> {
+impl<T: Number> Outputs<Vec<T>, Vec<f32>> {
     /// In the shapes that they have.
-    pub(super) fn arrayed(self, problem: &Problem) -> Result<Outputs<ArrayD<f32>>, BindError> {
+    pub(super) fn arrayed(self, problem: &Problem) -> Result<Outputs<ArrayD<T>, ArrayD<f32>>, BindError> {
         let arrayed = |role: Role, values: Option<Vec<f32>>| values.map(|v| arrayed(problem, role, v)).transpose();
         Ok(Outputs {
             y: self::arrayed(problem, Role::Y, self.y)?,
@@ -101,53 +106,105 @@ impl Outputs<Vec<f32>> {
             running_mean: arrayed(Role::RunningMean, self.running_mean)?,
             running_var: arrayed(Role::RunningVar, self.running_var)?,
             num_batches_tracked: self.num_batches_tracked,
-            residual_out: arrayed(Role::ResidualOut, self.residual_out)?,
+            residual_out: self.residual_out.map(|v| self::arrayed(problem, Role::ResidualOut, v)).transpose()?,
             statistics: arrayed(Role::Stats, self.statistics)?,
         })
     }
 }
 
-impl Gradients<Vec<f32>> {
+impl<T: Number> Gradients<Vec<T>, Vec<f32>> {
     /// In the shapes that they have.
-    pub(super) fn arrayed(self, problem: &Problem) -> Result<Gradients<ArrayD<f32>>, BindError> {
+    pub(super) fn arrayed(self, problem: &Problem) -> Result<Gradients<ArrayD<T>, ArrayD<f32>>, BindError> {
         let arrayed = |role: Role, values: Option<Vec<f32>>| values.map(|v| arrayed(problem, role, v)).transpose();
         Ok(Gradients {
-            input: arrayed(Role::GradInput, self.input)?,
+            input: self.input.map(|v| self::arrayed(problem, Role::GradInput, v)).transpose()?,
             weight: arrayed(Role::GradWeight, self.weight)?,
             bias: arrayed(Role::GradBias, self.bias)?,
         })
     }
 }
 
-/// Row-major copies of what is not, by role.
-pub(super) type Flat<'a> = [Option<Cow<'a, [f32]>>; Role::GIVEN];
+/// A view of elements of one type or another.
+#[derive(Debug, Clone)]
+pub enum AnyView<'a> {
+    F32(ArrayViewD<'a, f32>),
+    F16(ArrayViewD<'a, f16>),
+    Bf16(ArrayViewD<'a, bf16>),
+}
 
-impl<'a> Inputs<ArrayViewD<'a, f32>> {
+impl AnyView<'_> {
+    /// Its shape, and its elements in row-major order.
+    fn flat(&self) -> (&[usize], Held<'_>) {
+        fn flat<'a, T: Number>(view: &'a ArrayViewD<'_, T>) -> (&'a [usize], Held<'a>) {
+            let elements = match view.as_slice() {
+                Some(slice) => Held::Given(Values::new(slice)),
+                None => Held::Made(Box::new(view.iter().copied().collect::<Vec<T>>())),
+            };
+            (view.shape(), elements)
+        }
+        match self {
+            Self::F32(view) => flat(view),
+            Self::F16(view) => flat(view),
+            Self::Bf16(view) => flat(view),
+        }
+    }
+}
+
+impl<'a, T: Number> Tensor for ArrayViewD<'a, T> {
+    type F32 = ArrayViewD<'a, f32>;
+}
+
+impl<'a, T: Number> sealed::Tensor for ArrayViewD<'a, T> {
+    type Any = AnyView<'a>;
+
+    const ELEMENT: Element = T::ELEMENT;
+
+    fn any(self) -> AnyView<'a> {
+        T::any_view(self)
+    }
+
+    fn element(any: &AnyView<'a>) -> Element {
+        match any {
+            AnyView::F32(_) => Element::F32,
+            AnyView::F16(_) => Element::F16,
+            AnyView::Bf16(_) => Element::Bf16,
+        }
+    }
+}
+
+impl<'a, T: Number, P: Number> sealed::Parameter<ArrayViewD<'a, T>> for ArrayViewD<'a, P> {
+    fn any(self) -> AnyView<'a> {
+        P::any_view(self)
+    }
+}
+
+/// Tensors in row-major order, by role.
+pub(super) type Flat<'a> = [Option<Held<'a>>; Role::GIVEN];
+
+impl<'a, T: Number> Inputs<ArrayViewD<'a, T>> {
     pub(super) fn flat<'b>(&'b self, problem: &Problem) -> Result<Flat<'b>, BindError> {
         let mut flat = Flat::default();
         for role in Role::given() {
             if let Some(view) = self.get(role) {
-                let must = shape(problem, role);
-                if view.shape() != must {
-                    let (given, must) = (view.shape().to_vec(), must.to_vec());
-                    return Err(BindError::Shape { tensor: role.name(), shape: given, must });
+                let (must, (shape, elements)) = (shape(problem, role), view.flat());
+                if shape != must {
+                    let (shape, must) = (shape.to_vec(), must.to_vec());
+                    return Err(BindError::Shape { tensor: role.name(), shape, must });
                 }
-                flat[role as usize] = Some(match view.as_slice() {
-                    Some(slice) => Cow::Borrowed(slice),
-                    None => Cow::Owned(view.iter().copied().collect()),
-                });
+                flat[role as usize] = Some(elements);
             }
         }
         Ok(flat)
     }
 
-    pub(super) fn slices<'b>(&self, flat: &'b Flat<'_>) -> Inputs<&'b [f32]> {
-        Inputs { given: std::array::from_fn(|slot| flat[slot].as_deref()), batches: self.batches, asked: self.asked }
+    pub(super) fn slices<'b>(&self, flat: &'b Flat<'_>) -> Inputs<&'b [T]> {
+        let values = |held: &'b Option<Held<'_>>| held.as_ref().map(Held::values);
+        Inputs { given: flat.each_ref().map(values), batches: self.batches, asked: self.asked, of: PhantomData }
     }
 }
 
 /// Results have as many elements as their shape; were it not so, that would be said, not hidden.
-fn arrayed(problem: &Problem, role: Role, values: Vec<f32>) -> Result<ArrayD<f32>, BindError> {
+fn arrayed<T>(problem: &Problem, role: Role, values: Vec<T>) -> Result<ArrayD<T>, BindError> {
     let must = shape(problem, role);
     let length = values.len();
     ArrayD::from_shape_vec(IxDyn(must), values).map_err(|_| BindError::Length {

@@ -2,13 +2,16 @@
 
 use super::backward::planned;
 use super::transfer::Fetched;
-use super::{Gradients, Inputs, Problem, Role};
+use super::{Gradients, Inputs, Number, Problem, Role, Values};
 use crate::backward::Backward;
 use crate::engine::Engine;
 use crate::error::Error;
 use crate::moments::Moments;
 use crate::norm::Norm;
 use crate::problem::count;
+
+/// The sums of groups, and gradients.
+type SumsAnd<T> = (Vec<f32>, Gradients<Vec<T>, Vec<f32>>);
 
 impl Engine {
     /// Computes the [`Moments`] of each group of `x`, one part of a batch. Those of an empty `x` are 0. Other tensors of `inputs` are
@@ -38,8 +41,8 @@ impl Engine {
     /// # Errors
     ///
     /// As [`Gpu::run`](crate::Gpu::run), and for a norm in eval mode.
-    pub async fn run_moments(&self, norm: &dyn Norm, inputs: Inputs<&[f32]>) -> Result<Vec<Moments>, Error> {
-        let x = Inputs::new(inputs.get(Role::X).copied().unwrap_or_default());
+    pub async fn run_moments<T: Number>(&self, norm: &dyn Norm, inputs: Inputs<&[T]>) -> Result<Vec<Moments>, Error> {
+        let x = inputs.get(Role::X).map_or_else(Inputs::<&[T]>::default, |&x| Inputs::default().with(Role::X, x));
         let mut found = self.part(norm.lower()?.moments()?, x, &[Role::Moments]).await?;
         Ok(bytemuck::pod_collect_to_vec(&found.take(Role::Moments).unwrap_or_default()))
     }
@@ -50,10 +53,10 @@ impl Engine {
     /// # Errors
     ///
     /// As [`Gpu::run`](crate::Gpu::run), and for a norm in eval mode.
-    pub async fn run_from_statistics(&self, norm: &dyn Norm, inputs: Inputs<&[f32]>) -> Result<Vec<f32>, Error> {
+    pub async fn run_from_statistics<T: Number>(&self, norm: &dyn Norm, inputs: Inputs<&[T]>) -> Result<Vec<T>, Error> {
         let problem = norm.lower()?.by_statistics()?;
         inputs.check_presence(&problem)?;
-        Ok(self.part(problem, inputs, &[Role::Y]).await?.take(Role::Y).unwrap_or_default())
+        Ok(self.part(problem, inputs, &[Role::Y]).await?.take_large(Role::Y).unwrap_or_default())
     }
 
     /// The first half of the backward pass of one part of a batch: the sums of `g` and of `g * xhat` over each group, and the
@@ -62,12 +65,12 @@ impl Engine {
     /// # Errors
     ///
     /// As [`Gpu::run_backward`](crate::Gpu::run_backward), and for a norm in eval mode.
-    pub async fn run_backward_sums(
+    pub async fn run_backward_sums<T: Number>(
         &self,
         norm: &dyn Norm,
         wanted: Backward,
-        inputs: Inputs<&[f32]>,
-    ) -> Result<(Vec<f32>, Gradients<Vec<f32>>), Error> {
+        inputs: Inputs<&[T]>,
+    ) -> Result<SumsAnd<T>, Error> {
         let problem = norm.lower()?.backward_sums(wanted)?;
         inputs.ask(Role::Sums).check_presence_backward(&problem)?;
         let mut results = planned(&problem);
@@ -83,23 +86,30 @@ impl Engine {
     ///
     /// As [`Gpu::run_backward`](crate::Gpu::run_backward), and for a norm in eval mode.
     /// [`BindError::Length`](crate::BindError::Length) if the last part of the sums is not whole.
-    pub async fn run_backward_from_sums(
+    pub async fn run_backward_from_sums<T: Number>(
         &self,
         norm: &dyn Norm,
-        inputs: Inputs<&[f32]>,
+        inputs: Inputs<&[T]>,
         sums: &[f32],
-    ) -> Result<Vec<f32>, Error> {
+    ) -> Result<Vec<T>, Error> {
         let problem = norm.lower()?;
         let of_a_part = 2 * count(&problem.statistics_shape) as usize;
         let problem = problem.by_sums(sums.len().div_ceil(of_a_part.max(1)).max(1))?;
-        let inputs = inputs.with(Role::Sums, sums);
+        let inputs: Inputs<&[T]> = inputs;
+        let inputs = inputs.with(Role::Sums, Values::new(sums));
         inputs.check_presence_backward(&problem)?;
-        Ok(self.part(problem, inputs, &[Role::GradInput]).await?.take(Role::GradInput).unwrap_or_default())
+        Ok(self.part(problem, inputs, &[Role::GradInput]).await?.take_large(Role::GradInput).unwrap_or_default())
     }
 
-    /// Runs what was checked but for lengths.
-    async fn part(&self, problem: Problem, inputs: Inputs<&[f32]>, results: &[Role]) -> Result<Fetched, Error> {
-        inputs.check_lengths(&problem, |given| given.len())?;
+    /// Runs what was checked but for types and lengths.
+    async fn part<T: Number>(
+        &self,
+        problem: Problem,
+        inputs: Inputs<&[T]>,
+        results: &[Role],
+    ) -> Result<Fetched<T>, Error> {
+        let problem = inputs.stored(problem, results)?;
+        inputs.check_lengths(&problem)?;
         if problem.block.elements() == 0 {
             return Ok(Fetched::start(&problem, &inputs, results));
         }
@@ -115,7 +125,11 @@ impl Engine {
     ///
     /// As [`Engine::run_moments`].
     #[cfg(not(target_arch = "wasm32"))]
-    pub fn run_moments_blocking(&self, norm: &dyn Norm, inputs: Inputs<&[f32]>) -> Result<Vec<Moments>, Error> {
+    pub fn run_moments_blocking<T: Number>(
+        &self,
+        norm: &dyn Norm,
+        inputs: Inputs<&[T]>,
+    ) -> Result<Vec<Moments>, Error> {
         pollster::block_on(self.run_moments(norm, inputs))
     }
 
@@ -125,7 +139,11 @@ impl Engine {
     ///
     /// As [`Engine::run_from_statistics`].
     #[cfg(not(target_arch = "wasm32"))]
-    pub fn run_from_statistics_blocking(&self, norm: &dyn Norm, inputs: Inputs<&[f32]>) -> Result<Vec<f32>, Error> {
+    pub fn run_from_statistics_blocking<T: Number>(
+        &self,
+        norm: &dyn Norm,
+        inputs: Inputs<&[T]>,
+    ) -> Result<Vec<T>, Error> {
         pollster::block_on(self.run_from_statistics(norm, inputs))
     }
 
@@ -135,12 +153,12 @@ impl Engine {
     ///
     /// As [`Engine::run_backward_sums`].
     #[cfg(not(target_arch = "wasm32"))]
-    pub fn run_backward_sums_blocking(
+    pub fn run_backward_sums_blocking<T: Number>(
         &self,
         norm: &dyn Norm,
         wanted: Backward,
-        inputs: Inputs<&[f32]>,
-    ) -> Result<(Vec<f32>, Gradients<Vec<f32>>), Error> {
+        inputs: Inputs<&[T]>,
+    ) -> Result<SumsAnd<T>, Error> {
         pollster::block_on(self.run_backward_sums(norm, wanted, inputs))
     }
 
@@ -150,12 +168,12 @@ impl Engine {
     ///
     /// As [`Engine::run_backward_from_sums`].
     #[cfg(not(target_arch = "wasm32"))]
-    pub fn run_backward_from_sums_blocking(
+    pub fn run_backward_from_sums_blocking<T: Number>(
         &self,
         norm: &dyn Norm,
-        inputs: Inputs<&[f32]>,
+        inputs: Inputs<&[T]>,
         sums: &[f32],
-    ) -> Result<Vec<f32>, Error> {
+    ) -> Result<Vec<T>, Error> {
         pollster::block_on(self.run_backward_from_sums(norm, inputs, sums))
     }
 }

@@ -1,8 +1,6 @@
 //! Up to the device, through a plan, and back.
 
-use std::borrow::Cow;
-
-use super::{Gradients, Inputs, Outputs};
+use super::{Gradients, Inputs, Number, Outputs, Values};
 use crate::element::Element;
 use crate::error::{Error, RunError};
 use crate::gpu::Gpu;
@@ -13,70 +11,82 @@ use crate::gpu::scope::{Scopes, is_lost, wait};
 use crate::problem::Problem;
 use crate::tensors::{QUAD_BYTES, Role, bytes as bytes_of, element, extent};
 
-/// What came back.
-pub(super) struct Fetched([Option<Vec<f32>>; Role::GIVEN]);
+/// What came back: tensors of the size of `x`, and the others.
+pub(super) struct Fetched<T> {
+    pub(super) large: Vec<(Role, Vec<T>)>,
+    pub(super) others: Vec<(Role, Vec<f32>)>,
+}
 
-impl Fetched {
+impl<T: Number> Fetched<T> {
+    fn new() -> Self {
+        Self { large: Vec::new(), others: Vec::new() }
+    }
+
+    pub(super) fn take_large(&mut self, role: Role) -> Option<Vec<T>> {
+        taken(&mut self.large, role)
+    }
+
     pub(super) fn take(&mut self, role: Role) -> Option<Vec<f32>> {
-        self.0.get_mut(role as usize).and_then(Option::take)
+        taken(&mut self.others, role)
     }
 
     /// Before anything is done: what was given, else zeros.
-    pub(super) fn start(problem: &Problem, inputs: &Inputs<&[f32]>, results: &[Role]) -> Self {
-        let mut fetched = Self(Default::default());
+    pub(super) fn start(problem: &Problem, inputs: &Inputs<&[T]>, results: &[Role]) -> Self {
+        fn numbers<N: Number>(given: Option<&Values<'_>>, length: usize) -> Vec<N> {
+            given.map_or_else(|| vec![N::zeroed(); length], |given| given.numbers())
+        }
+        let mut fetched = Self::new();
         for &role in results {
-            let zeros = || vec![0.0; extent(problem, role) as usize];
-            fetched.0[role as usize] = Some(inputs.get(role).map_or_else(zeros, |given| given.to_vec()));
+            let (given, length) = (inputs.get(role), extent(problem, role) as usize);
+            if role.is_large() {
+                fetched.large.push((role, numbers(given, length)));
+            } else {
+                fetched.others.push((role, numbers(given, length)));
+            }
         }
         fetched
     }
 
-    pub(super) fn outputs(mut self) -> Outputs<Vec<f32>> {
+    pub(super) fn outputs(mut self) -> Outputs<Vec<T>, Vec<f32>> {
         Outputs {
-            y: self.take(Role::Y).unwrap_or_default(),
+            y: self.take_large(Role::Y).unwrap_or_default(),
             mean: self.take(Role::Mean),
             rstd: self.take(Role::Rstd),
             running_mean: self.take(Role::RunningMean),
             running_var: self.take(Role::RunningVar),
             num_batches_tracked: self.take(Role::Batches).and_then(|count| count.first().map(|n| n.to_bits())),
-            residual_out: self.take(Role::ResidualOut),
+            residual_out: self.take_large(Role::ResidualOut),
             statistics: self.take(Role::Stats),
         }
     }
 
-    pub(super) fn gradients(mut self) -> Gradients<Vec<f32>> {
-        let input = self.take(Role::GradInput);
+    pub(super) fn gradients(mut self) -> Gradients<Vec<T>, Vec<f32>> {
+        let input = self.take_large(Role::GradInput);
         Gradients { input, weight: self.take(Role::GradWeight), bias: self.take(Role::GradBias) }
     }
 }
 
-#[cfg(feature = "cpu")]
-impl Fetched {
-    pub(super) fn iter_mut(&mut self) -> impl Iterator<Item = (Role, &mut Vec<f32>)> {
-        Role::given().zip(&mut self.0).filter_map(|(role, values)| Some((role, values.as_mut()?)))
-    }
-
-    /// As a device has a number of batches: by its bits.
-    pub(super) fn count(&mut self, batches: Option<u32>) {
-        self.0[Role::Batches as usize] = batches.map(|batches| vec![f32::from_bits(batches)]);
-    }
+fn taken<N>(tensors: &mut Vec<(Role, Vec<N>)>, role: Role) -> Option<Vec<N>> {
+    let place = tensors.iter().position(|&(found, _)| found == role)?;
+    Some(tensors.swap_remove(place).1)
 }
 
 impl Gpu {
     /// Runs a plan that is not empty. `results` are read back: those that are not given start out undefined.
-    pub(super) async fn dispatch(
+    pub(super) async fn dispatch<T: Number>(
         &self,
         plan: &Plan,
-        inputs: &Inputs<&[f32]>,
+        inputs: &Inputs<&[T]>,
         results: &[Role],
-    ) -> Result<Fetched, Error> {
+    ) -> Result<Fetched<T>, Error> {
         let problem = &plan.problem;
         let batches = inputs.batches.map(|batches| [batches]);
         let mut buffers: [Option<wgpu::Buffer>; Role::GIVEN] = Default::default();
         for role in Role::given() {
-            let bytes: Option<Cow<'_, [u8]>> = match (role, &batches) {
-                (Role::Batches, Some(batches)) => Some(Cow::Borrowed(bytemuck::cast_slice(batches))),
-                _ => inputs.get(role).map(|values| element(problem, role).bytes_of(values)),
+            let held = inputs.get(role).map(|values| values.stored_as(element(problem, role)));
+            let bytes = match (role, &batches) {
+                (Role::Batches, Some(batches)) => Some(bytemuck::cast_slice(batches)),
+                _ => held.as_ref().map(|held| held.values().bytes),
             };
             // The uploaded copy of x is ours to overwrite, and so is that of the residual.
             let alike = |other: Role| {
@@ -100,7 +110,7 @@ impl Gpu {
                         size = quads.min(self.context().capabilities().max_buffer);
                     }
                     let usage = wgpu::BufferUsages::STORAGE | wgpu::BufferUsages::COPY_SRC;
-                    Some(self.buffer(role.name(), size, usage, bytes.as_deref()).await?)
+                    Some(self.buffer(role.name(), size, usage, bytes).await?)
                 }
                 None => None,
             };
@@ -115,15 +125,18 @@ impl Gpu {
 
         let sources: Vec<_> = results.iter().filter_map(|&role| Some((role, role.name(), buffer(role)?))).collect();
         let named: Vec<_> = sources.iter().map(|&(_, name, source)| (name, source)).collect();
-        let values = self.submit(|encoder| bound.record(&mut encoder.begin_compute_pass(&Default::default())), &named);
-        let mut fetched = Fetched(Default::default());
-        for ((role, ..), values) in sources.into_iter().zip(values.await?) {
-            let mut values = match element(problem, role) {
-                Element::F32 => values,
-                short => short.values_of(bytemuck::cast_slice(&values)),
-            };
-            values.truncate(extent(problem, role) as usize);
-            fetched.0[role as usize] = Some(values);
+        let record = |encoder: &mut wgpu::CommandEncoder| {
+            bound.record(&mut encoder.begin_compute_pass(&Default::default()));
+        };
+        let readbacks = self.send(record, &named).await?;
+        let mut fetched = Fetched::new();
+        for ((role, ..), readback) in sources.into_iter().zip(readbacks) {
+            let (stored, length) = (element(problem, role), extent(problem, role) as usize);
+            if role.is_large() {
+                fetched.large.push((role, self.fetch(readback, stored, length).await?));
+            } else {
+                fetched.others.push((role, self.fetch(readback, stored, length).await?));
+            }
         }
         Ok(fetched)
     }
@@ -189,6 +202,19 @@ impl Gpu {
         record: impl FnOnce(&mut wgpu::CommandEncoder),
         sources: &[(&'static str, &wgpu::Buffer)],
     ) -> Result<Vec<Vec<f32>>, Error> {
+        let mut values = Vec::new();
+        for readback in self.send(record, sources).await? {
+            values.push(self.fetch(readback, Element::F32, usize::MAX).await?);
+        }
+        Ok(values)
+    }
+
+    /// Submits what `record` records; what is then to be read back.
+    async fn send(
+        &self,
+        record: impl FnOnce(&mut wgpu::CommandEncoder),
+        sources: &[(&'static str, &wgpu::Buffer)],
+    ) -> Result<Vec<Readback>, Error> {
         self.check_queue()?;
         let mut readbacks = Vec::new();
         for (tensor, source) in sources {
@@ -213,11 +239,7 @@ impl Gpu {
             }
             None => {}
         }
-        let mut values = Vec::new();
-        for readback in readbacks {
-            values.push(self.fetch(readback).await?);
-        }
-        Ok(values)
+        Ok(readbacks)
     }
 
     async fn readback(&self, tensor: &'static str, source: &wgpu::Buffer) -> Result<Readback, Error> {
@@ -250,7 +272,8 @@ impl Gpu {
         }
     }
 
-    async fn fetch(&self, readback: Readback) -> Result<Vec<f32>, Error> {
+    /// At most so many elements, which are stored as `element`.
+    async fn fetch<T: Number>(&self, readback: Readback, element: Element, length: usize) -> Result<Vec<T>, Error> {
         let Readback { tensor, staging, .. } = readback;
         let failed = |description: String| self.blame(RunError::Readback { tensor, description });
         let mapped = Mapped::default();
@@ -267,9 +290,8 @@ impl Gpu {
         wait(self.device()).map_err(failed)?;
         mapped.await.map_err(|error| failed(error.to_string()))?;
         let range = staging.get_mapped_range(..).map_err(|error| failed(error.to_string()))?;
-        let mut values = vec![0.0f32; range.len() / size_of::<f32>()];
-        bytemuck::cast_slice_mut::<f32, u8>(&mut values).copy_from_slice(&range);
-        Ok(values)
+        let bytes = length.saturating_mul(element.size() as usize).min(range.len());
+        Ok(Values { element, bytes: &range[..bytes] }.numbers())
     }
 }
 

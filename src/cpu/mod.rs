@@ -38,14 +38,14 @@ mod values;
 
 use std::sync::Arc;
 
-pub use operands::{Operands, Slice};
-pub(crate) use values::{Values, ValuesMut};
+pub use operands::Operands;
 
 use crate::backward::Backward;
 use crate::element::Element;
 use crate::error::{BindError, SpecError};
 use crate::norm::Norm;
 use crate::problem::{Problem, Task};
+pub use crate::values::Slice;
 use layout::Layout;
 use parallel::Scratch;
 use simd::Level;

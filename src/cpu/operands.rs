@@ -1,13 +1,11 @@
 //! The slices a plan runs on.
 
-use half::{bf16, f16};
-
 use super::parallel::Memory;
 use super::simd::Level;
-use super::values::{Values, ValuesMut};
 use crate::error::BindError;
 use crate::problem::Problem;
 use crate::tensors::{Role, element, extent, is_written, presence, shape};
+use crate::values::{Slice, Values, ValuesMut};
 
 /// The tensors that a plan reads and writes, as slices in row-major order. Their shapes are those of
 /// [`wgpu_norm::Operands`](crate::Operands).
@@ -311,40 +309,5 @@ impl<'a> Operands<'a> {
     /// Whether something is written over a tensor.
     pub(super) fn is_under(&self, role: Role) -> bool {
         matches!(self.tensors[role as usize], Tensor::Under)
-    }
-}
-
-/// A slice of [`f32`], [`half::f16`] or [`half::bf16`], or an array or a [`Vec`] of them: what [`Operands`] take for tensors that a norm may
-/// [store](crate::Norm::stored_as) in 16 bits.
-pub trait Slice: sealed::Slice {}
-
-impl<T: sealed::Slice + ?Sized> Slice for T {}
-
-mod sealed {
-    use super::{Values, ValuesMut, bf16, f16};
-
-    pub trait Slice {
-        fn values(&self) -> Values<'_>;
-        fn values_mut(&mut self) -> ValuesMut<'_>;
-    }
-
-    macro_rules! slices {
-        ($([$($of:tt)*] $slice:ty,)*) => {$(
-            impl<$($of)*> Slice for $slice {
-                fn values(&self) -> Values<'_> {
-                    Values::new(&self[..])
-                }
-
-                fn values_mut(&mut self) -> ValuesMut<'_> {
-                    ValuesMut::new(&mut self[..])
-                }
-            }
-        )*};
-    }
-
-    slices! {
-        [] [f32], [] [f16], [] [bf16],
-        [] Vec<f32>, [] Vec<f16>, [] Vec<bf16>,
-        [const N: usize] [f32; N], [const N: usize] [f16; N], [const N: usize] [bf16; N],
     }
 }

@@ -2,53 +2,21 @@
 
 use std::ops::Range;
 
-use half::{bf16, f16};
-
 use super::parallel::{Memory, Scratch};
 use super::simd::{CHAIN, Level, add, add_to, narrow_bf16, narrow_f16, prefetch, stream, widen_bf16, widen_f16};
 use crate::element::Element;
+pub(super) use crate::values::{Values, ValuesMut};
 
 /// Elements that are taken to f32 or from it at a time: few, so that memory is read and written by turns, at almost the same time.
 pub(super) const PIECE: usize = 1 << 10;
 
-/// Elements that are read.
-#[derive(Debug, Clone, Copy)]
-pub struct Values<'a> {
-    element: Element,
-    bytes: &'a [u8],
-}
-
-/// Elements that are written.
-#[derive(Debug)]
-pub struct ValuesMut<'a> {
-    element: Element,
-    bytes: &'a mut [u8],
-}
-
 impl<'a> Values<'a> {
-    pub(crate) fn new<T: Number>(values: &'a [T]) -> Self {
-        Self { element: T::ELEMENT, bytes: bytemuck::cast_slice(values) }
-    }
-
-    /// Those whose bits are given.
-    pub(crate) fn of_bits(element: Element, bits: &'a [u16]) -> Self {
-        Self { element, bytes: bytemuck::cast_slice(bits) }
-    }
-
     pub(super) fn of_bytes(element: Element, bytes: &'a [u8]) -> Self {
         Self { element, bytes }
     }
 
     pub(super) fn bytes(self) -> &'a [u8] {
         self.bytes
-    }
-
-    pub(super) fn element(self) -> Element {
-        self.element
-    }
-
-    pub(super) fn len(self) -> usize {
-        self.bytes.len() / self.element.size() as usize
     }
 
     pub(super) fn part(self, elements: Range<usize>) -> Self {
@@ -97,22 +65,7 @@ impl<'a> Values<'a> {
     }
 }
 
-impl Default for Values<'_> {
-    fn default() -> Self {
-        Self::new::<f32>(&[])
-    }
-}
-
 impl<'a> ValuesMut<'a> {
-    pub(crate) fn new<T: Number>(values: &'a mut [T]) -> Self {
-        Self { element: T::ELEMENT, bytes: bytemuck::cast_slice_mut(values) }
-    }
-
-    /// Those whose bits are to be written.
-    pub(crate) fn of_bits(element: Element, bits: &'a mut [u16]) -> Self {
-        Self { element, bytes: bytemuck::cast_slice_mut(bits) }
-    }
-
     pub(super) fn of_bytes(element: Element, bytes: &'a mut [u8]) -> Self {
         Self { element, bytes }
     }
@@ -180,12 +133,6 @@ impl<'a> ValuesMut<'a> {
             bytemuck::cast_slice(from)
         };
         stream(level, bytes, self.bytes);
-    }
-}
-
-impl Default for ValuesMut<'_> {
-    fn default() -> Self {
-        Self::new::<f32>(&mut [])
     }
 }
 
@@ -307,21 +254,4 @@ pub(super) fn each_rows<const N: usize>(
         }
         work(memory.each_mut().map(|memory| &*memory.of(count * columns)), columns);
     }
-}
-
-/// A type that elements are stored as.
-pub trait Number: bytemuck::Pod {
-    const ELEMENT: Element;
-}
-
-impl Number for f32 {
-    const ELEMENT: Element = Element::F32;
-}
-
-impl Number for f16 {
-    const ELEMENT: Element = Element::F16;
-}
-
-impl Number for bf16 {
-    const ELEMENT: Element = Element::Bf16;
 }

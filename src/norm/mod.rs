@@ -51,7 +51,8 @@ pub trait Norm: sealed::Lower + Send + Sync {
     fn statistics_shape(&self) -> Vec<usize>;
 
     /// This norm on tensors of other types than f32: an [`Element`](crate::Element) for all of the size of `x`, or a
-    /// [`Storage`].
+    /// [`Storage`]. A plan for buffers, or for slices that are kept, goes by it. Calls on arrays go by the types of their
+    /// [`Inputs`](crate::Inputs), and need it only for f32 that is to be stored in 16 bits.
     ///
     /// ```
     /// # fn main() -> Result<(), wgpu_norm::Error> {
@@ -59,7 +60,7 @@ pub trait Norm: sealed::Lower + Send + Sync {
     ///
     /// let gpu = Gpu::new_blocking()?;
     /// let norm = LayerNorm::new(&[1, 4], &[4])?.stored_as(Element::F16);
-    /// // Slices are f32 and rounded on their way to the device; of buffers only the bytes count.
+    /// // These slices are f32, and rounded on their way to the device; of buffers only the bytes count.
     /// let out = gpu.run_blocking(&norm, Inputs::new(&[1.0, 2.0, 3.0, 4.0][..]))?;
     /// assert_eq!(out.y[3], 1.3417969);
     /// # Ok(())

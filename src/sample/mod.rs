@@ -13,7 +13,7 @@ pub use wanted::{Wanted, gradient, output, stored};
 
 use ndarray::{ArrayD, ArrayViewD};
 
-use crate::{Element, Inputs, Operands, VarianceEstimator};
+use crate::{Element, Inputs, Operands, Parameter, Tensor, VarianceEstimator};
 
 /// The storage type of this word.
 pub fn element(word: &str) -> Option<Element> {
@@ -76,7 +76,10 @@ impl<A> Parameters<A> {
     }
 
     /// `x` with all of them.
-    pub fn beside(self, x: A) -> Inputs<A> {
+    pub fn beside(self, x: A) -> Inputs<A>
+    where
+        A: Tensor<F32 = A> + Parameter<A>,
+    {
         let mut inputs = Inputs::new(x);
         if let Some(weight) = self.weight {
             inputs = inputs.weight(weight);

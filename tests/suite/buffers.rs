@@ -768,8 +768,8 @@ const _: () = {
 fn _futures_cross_threads(gpu: &Gpu, norm: &dyn Norm, plan: &Plan, operands: &Operands<'_>) {
     const fn crosses<T: Send>(_: &T) {}
     crosses(&Gpu::new());
-    crosses(&gpu.run(norm, Inputs::new(&[][..])));
-    crosses(&gpu.run_backward(norm, Backward::new(), Inputs::new(&[][..])));
+    crosses(&gpu.run(norm, Inputs::new(&[0.0; 0])));
+    crosses(&gpu.run_backward(norm, Backward::new(), Inputs::new(&[0.0; 0])));
     crosses(&gpu.examine(|_, _| {}));
     crosses(&gpu.probe());
     crosses(&gpu.context().bind_async(plan, operands));

@@ -478,7 +478,7 @@ fn elements_of_another_type_are_refused() {
     refused(&norm().stored_as(f16), Operands::new(&x, &mut y_of_f32), "y", f32, f16);
     let plan = cpu().plan(&norm().stored_as(f16)).unwrap();
     let error = plan.run(Operands::new(&x, &mut y).weight(&weight)).unwrap_err();
-    assert_eq!(error.to_string(), "weight: given as f16, but the norm stores it as f32");
+    assert_eq!(error.to_string(), "weight: its elements are f16 here, but the norm stores them as f32");
 }
 
 /// A batch in parts, as over several devices.
@@ -632,12 +632,12 @@ fn an_engine_says_what_it_is() {
 #[test]
 fn empty_tensors() {
     let norm = BatchNorm::new(&[0, 3], 1).unwrap();
-    let inputs = Inputs::new(&[][..]).running_mean(&[1.0; 3]).running_var(&[2.0; 3]).num_batches_tracked(4);
+    let inputs = Inputs::new(&[0.0; 0][..]).running_mean(&[1.0; 3]).running_var(&[2.0; 3]).num_batches_tracked(4);
     let out = cpu().run(&norm, inputs.with_mean()).unwrap();
     assert_eq!((out.running_mean, out.running_var), (Some(vec![1.0; 3]), Some(vec![2.0; 3])));
     assert_eq!(out.num_batches_tracked, Some(4));
     assert!(out.y.is_empty() && out.mean.unwrap().iter().all(|v| v.is_nan()));
-    let inputs = Inputs::new(&[][..]).grad_output(&[]).grad_weight(&[7.0; 3]).grad_bias(&[8.0; 3]);
+    let inputs = Inputs::new(&[0.0; 0][..]).grad_output(&[]).grad_weight(&[7.0; 3]).grad_bias(&[8.0; 3]);
     let out = cpu().run_backward(&norm, Backward::new().accumulate(), inputs).unwrap();
     assert_eq!((out.weight, out.bias), (Some(vec![7.0; 3]), Some(vec![8.0; 3])));
     let case = Case::new(Kind::Layer { ndim: 1 }, &[0, 5], 0.0);

@@ -2,6 +2,7 @@
 #![cfg(feature = "ndarray")]
 
 mod accuracy;
+mod arrays;
 mod backward;
 mod buffers;
 mod coming_from;

@@ -167,7 +167,7 @@ fn eps_is_a_number_to_add() {
             // The same from the ways that plan by themselves.
             let x = [0.0; 12];
             assert!(matches!(gpu().run_blocking(norm.as_ref(), Inputs::new(&x)), Err(Error::Spec(_))));
-            let x = ArrayD::zeros(IxDyn(&shape));
+            let x = ArrayD::<f32>::zeros(IxDyn(&shape));
             assert!(matches!(gpu().run_array_blocking(norm.as_ref(), Inputs::new(x.view())), Err(Error::Spec(_))));
         }
     }
@@ -777,7 +777,7 @@ fn empty_batches_leave_running_statistics() {
     for shape in [[0, 3, 5], [2, 3, 0]] {
         let (mean, var) = ([0.25, -1.0, 7.0], [1.5, 2.0, 0.0]);
         let norm = BatchNorm::new(&shape, 1).unwrap().running_variance(VarianceEstimator::Unbiased);
-        let inputs = Inputs::new(&[][..]).running_mean(&mean).running_var(&var).num_batches_tracked(9);
+        let inputs = Inputs::new(&[0.0; 0][..]).running_mean(&mean).running_var(&var).num_batches_tracked(9);
         let out = gpu().run_blocking(&norm, inputs.with_mean().with_rstd()).unwrap();
         assert_eq!((out.y.len(), out.num_batches_tracked), (0, Some(9)));
         assert_eq!(out.running_mean.as_deref(), Some(&mean[..]));

@@ -221,7 +221,7 @@ fn nothing_has_gradients_of_0() {
     ];
     for norm in &norms {
         let features = norm.parameter_shape()[0];
-        let inputs = || Inputs::new(&[][..]).grad_output(&[]);
+        let inputs = || Inputs::new(&[0.0; 0][..]).grad_output(&[]);
         let out = gpu().run_backward_blocking(norm.as_ref(), Backward::new(), inputs()).unwrap();
         assert_eq!(out.input, Some(Vec::new()));
         assert_eq!(out.weight, Some(vec![0.0; features]), "{}", norm.name());
@@ -232,7 +232,7 @@ fn nothing_has_gradients_of_0() {
         assert_eq!((out.weight, out.bias), (Some(before.clone()), Some(before.clone())), "{}", norm.name());
     }
     let no_features = LayerNorm::new(&[3, 0], &[0]).unwrap();
-    let inputs = Inputs::new(&[][..]).grad_output(&[]);
+    let inputs = Inputs::new(&[0.0; 0][..]).grad_output(&[]);
     let out = gpu().run_backward_blocking(&no_features, Backward::new(), inputs).unwrap();
     assert_eq!((out.input, out.weight), (Some(Vec::new()), Some(Vec::new())));
 }
