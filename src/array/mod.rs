@@ -236,16 +236,25 @@ impl<T: Tensor> Inputs<T> {
             problem.storage
         };
         let problem = Problem { storage, ..problem };
-        let results = results.iter().filter(|role| role.is_large()).map(|&role| (role, is));
-        for (role, is) in given().chain(results) {
-            let (tensor, must) = (role.name(), element(&problem, role));
-            // f32 is rounded on the way, and from 16 bits it is exact, if there is no way back.
-            if is != must && is != Element::F32 && (must != Element::F32 || is_written(&problem, role)) {
-                return Err(BindError::Element { tensor, is, must });
-            }
-        }
+        check_elements(&problem, given().chain(results.iter().map(|&role| (role, is))))?;
         Ok(problem)
     }
+}
+
+/// Refuses tensors that are given, and large ones that are wanted, as another type than they are stored as.
+pub(crate) fn check_elements(
+    problem: &Problem,
+    tensors: impl IntoIterator<Item = (Role, Element)>,
+) -> Result<(), BindError> {
+    for (role, is) in tensors {
+        let must = element(problem, role);
+        let back = role.is_large() && is_written(problem, role);
+        // f32 is rounded on the way, and from 16 bits it is exact, if there is no way back.
+        if is != must && is != Element::F32 && (must != Element::F32 || back) {
+            return Err(BindError::Element { tensor: role.name(), is, must });
+        }
+    }
+    Ok(())
 }
 
 impl<T: Number> Inputs<&[T]> {

@@ -133,9 +133,9 @@ impl Gpu {
         for ((role, ..), readback) in sources.into_iter().zip(readbacks) {
             let (stored, length) = (element(problem, role), extent(problem, role) as usize);
             if role.is_large() {
-                fetched.large.push((role, self.fetch(readback, stored, length).await?));
+                fetched.large.push((role, self.fetch_numbers(readback, stored, length).await?));
             } else {
-                fetched.others.push((role, self.fetch(readback, stored, length).await?));
+                fetched.others.push((role, self.fetch_numbers(readback, stored, length).await?));
             }
         }
         Ok(fetched)
@@ -204,13 +204,13 @@ impl Gpu {
     ) -> Result<Vec<Vec<f32>>, Error> {
         let mut values = Vec::new();
         for readback in self.send(record, sources).await? {
-            values.push(self.fetch(readback, Element::F32, usize::MAX).await?);
+            values.push(self.fetch_numbers(readback, Element::F32, usize::MAX).await?);
         }
         Ok(values)
     }
 
     /// Submits what `record` records; what is then to be read back.
-    async fn send(
+    pub(crate) async fn send(
         &self,
         record: impl FnOnce(&mut wgpu::CommandEncoder),
         sources: &[(&'static str, &wgpu::Buffer)],
@@ -273,7 +273,18 @@ impl Gpu {
     }
 
     /// At most so many elements, which are stored as `element`.
-    async fn fetch<T: Number>(&self, readback: Readback, element: Element, length: usize) -> Result<Vec<T>, Error> {
+    pub(crate) async fn fetch_numbers<T: Number>(
+        &self,
+        readback: Readback,
+        element: Element,
+        length: usize,
+    ) -> Result<Vec<T>, Error> {
+        let most = length.saturating_mul(element.size() as usize);
+        self.fetch(readback, |bytes| Values { element, bytes: &bytes[..most.min(bytes.len())] }.numbers()).await
+    }
+
+    /// What `then` makes of the bytes of a buffer.
+    pub(crate) async fn fetch<O>(&self, readback: Readback, then: impl FnOnce(&[u8]) -> O) -> Result<O, Error> {
         let Readback { tensor, staging, .. } = readback;
         let failed = |description: String| self.blame(RunError::Readback { tensor, description });
         let mapped = Mapped::default();
@@ -290,13 +301,12 @@ impl Gpu {
         wait(self.device()).map_err(failed)?;
         mapped.await.map_err(|error| failed(error.to_string()))?;
         let range = staging.get_mapped_range(..).map_err(|error| failed(error.to_string()))?;
-        let bytes = length.saturating_mul(element.size() as usize).min(range.len());
-        Ok(Values { element, bytes: &range[..bytes] }.numbers())
+        Ok(then(&range))
     }
 }
 
 /// A buffer on its way back.
-struct Readback {
+pub(crate) struct Readback {
     tensor: &'static str,
     source: wgpu::Buffer,
     staging: wgpu::Buffer,

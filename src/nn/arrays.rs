@@ -2,17 +2,21 @@
 
 use super::Layer;
 use super::options::LayerOptions;
+use crate::array::check_elements;
 use crate::error::{BindError, Error};
 use crate::gpu::bind::{Bound, Operands};
-use crate::gpu::plan::Plan;
-use crate::problem::count;
+use crate::problem::{Problem, count};
+use crate::tensors::{Role, bytes, element, shape};
+use crate::values::{Number, Values};
 
 /// The caller's tensors come and go.
 const USAGE: wgpu::BufferUsages = wgpu::BufferUsages::STORAGE.union(wgpu::BufferUsages::COPY_SRC);
 
 impl<K: LayerOptions> Layer<K> {
-    /// Runs the forward pass on a slice: takes `x` of this shape in row-major order, and returns `y`. In training mode it
-    /// updates the running statistics.
+    /// Runs the forward pass on a slice: takes `x` of this shape in row-major order, and returns `y` of the same type. In training
+    /// mode it updates the running statistics.
+    ///
+    /// The slice is of the type that the layer stores, or of f32, which is then rounded on its way to the device.
     ///
     /// ```
     /// # fn main() -> Result<(), wgpu_norm::Error> {
@@ -35,18 +39,24 @@ impl<K: LayerOptions> Layer<K> {
     ///
     /// # Errors
     ///
-    /// [`Error::Spec`] or [`Error::Layer`] if the layer does not accept this shape. [`Error::Bind`] if `x` has another length.
+    /// [`Error::Spec`] or [`Error::Layer`] if the layer does not accept this shape. [`Error::Bind`] if `x` has another length or type.
     /// [`Error::Run`] if the device is out of memory or lost.
-    pub async fn run(&self, shape: &[usize], x: &[f32]) -> Result<Vec<f32>, Error> {
+    pub async fn run<T: Number>(&self, shape: &[usize], x: &[T]) -> Result<Vec<T>, Error> {
         let plan = self.forward_plan(shape)?;
-        check_length("x", x, shape)?;
-        let place = match self.upload("x", x, &plan).await? {
-            Some(place) => place,
-            None => return Ok(Vec::new()),
-        };
+        let problem = &plan.problem;
+        check(problem, [(Role::X, x)], Role::Y)?;
+        if plan.passes().is_empty() {
+            return Ok(Vec::new());
+        }
+        let x = self.upload(problem, Role::X, x).await?;
         // The uploaded copy of x is ours to overwrite.
-        let bound = self.bound_forward(shape, &plan, Operands::in_place(&place)).await?;
-        self.once(bound, ("y", &place)).await
+        let y = if element(problem, Role::Y) == element(problem, Role::X) {
+            x.clone()
+        } else {
+            self.gpu.buffer(Role::Y.name(), bytes(problem, Role::Y).next_multiple_of(4), USAGE, None).await?
+        };
+        let bound = self.bound_forward(shape, &plan, Operands::new(&x, &y)).await?;
+        self.once(problem, bound, Role::Y, &y).await
     }
 
     /// [`Layer::run`], blocking.
@@ -55,7 +65,7 @@ impl<K: LayerOptions> Layer<K> {
     ///
     /// As [`Layer::run`].
     #[cfg(not(target_arch = "wasm32"))]
-    pub fn run_blocking(&self, shape: &[usize], x: &[f32]) -> Result<Vec<f32>, Error> {
+    pub fn run_blocking<T: Number>(&self, shape: &[usize], x: &[T]) -> Result<Vec<T>, Error> {
         pollster::block_on(self.run(shape, x))
     }
 
@@ -82,16 +92,19 @@ impl<K: LayerOptions> Layer<K> {
     /// # Errors
     ///
     /// As [`Layer::run`].
-    pub async fn run_backward(&self, shape: &[usize], grad_output: &[f32], x: &[f32]) -> Result<Vec<f32>, Error> {
+    pub async fn run_backward<T: Number>(&self, shape: &[usize], grad_output: &[T], x: &[T]) -> Result<Vec<T>, Error> {
         let plan = self.backward_plan(shape)?;
-        check_length("grad_output", grad_output, shape)?;
-        check_length("x", x, shape)?;
-        let uploaded = (self.upload("grad_output", grad_output, &plan).await?, self.upload("x", x, &plan).await?);
-        let (Some(place), Some(x)) = uploaded else { return Ok(Vec::new()) };
+        let problem = &plan.problem;
+        check(problem, [(Role::GradOutput, grad_output), (Role::X, x)], Role::GradInput)?;
+        if plan.passes().is_empty() {
+            return Ok(Vec::new());
+        }
+        let place = self.upload(problem, Role::GradOutput, grad_output).await?;
+        let x = self.upload(problem, Role::X, x).await?;
         let operands = Operands::backward(&place, &x).grad_input(&place);
         let operands = self.backward_operands(operands, self.own_statistics());
         let bound = self.gpu.context().bind_async(&plan, &operands).await?;
-        self.once(bound, ("grad_input", &place)).await
+        self.once(problem, bound, Role::GradInput, &place).await
     }
 
     /// [`Layer::run_backward`], blocking.
@@ -100,34 +113,57 @@ impl<K: LayerOptions> Layer<K> {
     ///
     /// As [`Layer::run`].
     #[cfg(not(target_arch = "wasm32"))]
-    pub fn run_backward_blocking(&self, shape: &[usize], grad_output: &[f32], x: &[f32]) -> Result<Vec<f32>, Error> {
+    pub fn run_backward_blocking<T: Number>(
+        &self,
+        shape: &[usize],
+        grad_output: &[T],
+        x: &[T],
+    ) -> Result<Vec<T>, Error> {
         pollster::block_on(self.run_backward(shape, grad_output, x))
     }
 
-    /// A buffer of these values, unless there is nothing to do with them.
-    async fn upload(&self, tensor: &'static str, values: &[f32], plan: &Plan) -> Result<Option<wgpu::Buffer>, Error> {
-        if plan.passes().is_empty() {
-            return Ok(None);
-        }
-        let bytes = bytemuck::cast_slice(values);
-        self.gpu.buffer(tensor, bytes.len() as u64, USAGE, Some(bytes)).await.map(Some)
+    /// A buffer of these elements, as they are stored.
+    async fn upload<T: Number>(&self, problem: &Problem, role: Role, values: &[T]) -> Result<wgpu::Buffer, Error> {
+        let stored = Values::new(values).stored_as(element(problem, role));
+        let size = bytes(problem, role).next_multiple_of(4);
+        self.gpu.buffer(role.name(), size, USAGE, Some(stored.values().bytes)).await
     }
 
     /// Runs what is bound to buffers that will not come again.
-    async fn once(&self, bound: Bound, result: (&'static str, &wgpu::Buffer)) -> Result<Vec<f32>, Error> {
+    async fn once<T: Number>(
+        &self,
+        problem: &Problem,
+        bound: Bound,
+        role: Role,
+        result: &wgpu::Buffer,
+    ) -> Result<Vec<T>, Error> {
         let record = |encoder: &mut wgpu::CommandEncoder| {
             bound.record(&mut encoder.begin_compute_pass(&Default::default()));
         };
-        Ok(self.gpu.submit(record, &[result]).await?.into_iter().next().unwrap_or_default())
+        let length = count(shape(problem, role)) as usize;
+        match self.gpu.send(record, &[(role.name(), result)]).await?.pop() {
+            Some(readback) => self.gpu.fetch_numbers(readback, element(problem, role), length).await,
+            None => Ok(Vec::new()),
+        }
     }
 }
 
-fn check_length(tensor: &'static str, values: &[f32], shape: &[usize]) -> Result<(), BindError> {
-    let (length, must) = (values.len(), count(shape));
-    if length as u64 == must {
-        return Ok(());
+/// Refuses slices of another type than the layer stores, and of another length.
+fn check<T: Number, const N: usize>(
+    problem: &Problem,
+    given: [(Role, &[T]); N],
+    result: Role,
+) -> Result<(), BindError> {
+    let roles = given.iter().map(|&(role, _)| role).chain([result]);
+    check_elements(problem, roles.map(|role| (role, T::ELEMENT)))?;
+    for (role, values) in given {
+        let (length, shape) = (values.len(), shape(problem, role));
+        let must = count(shape);
+        if length as u64 != must {
+            return Err(BindError::Length { tensor: role.name(), length, must, shape: shape.to_vec() });
+        }
     }
-    Err(BindError::Length { tensor, length, must, shape: shape.to_vec() })
+    Ok(())
 }
 
 #[cfg(feature = "ndarray")]
@@ -136,7 +172,7 @@ mod ndarray {
 
     use ::ndarray::{ArrayD, ArrayViewD, IxDyn};
 
-    use super::{BindError, Error, Layer, LayerOptions};
+    use super::{BindError, Error, Layer, LayerOptions, Number};
 
     impl<K: LayerOptions> Layer<K> {
         /// [`Layer::run`] on an `ndarray` view with any memory order.
@@ -158,7 +194,7 @@ mod ndarray {
         /// # Errors
         ///
         /// As [`Layer::run`].
-        pub async fn run_array(&self, x: ArrayViewD<'_, f32>) -> Result<ArrayD<f32>, Error> {
+        pub async fn run_array<T: Number>(&self, x: ArrayViewD<'_, T>) -> Result<ArrayD<T>, Error> {
             let y = self.run(x.shape(), &flat(&x)).await?;
             arrayed("y", x.shape(), y)
         }
@@ -169,7 +205,7 @@ mod ndarray {
         ///
         /// As [`Layer::run`].
         #[cfg(not(target_arch = "wasm32"))]
-        pub fn run_array_blocking(&self, x: ArrayViewD<'_, f32>) -> Result<ArrayD<f32>, Error> {
+        pub fn run_array_blocking<T: Number>(&self, x: ArrayViewD<'_, T>) -> Result<ArrayD<T>, Error> {
             pollster::block_on(self.run_array(x))
         }
 
@@ -178,11 +214,11 @@ mod ndarray {
         /// # Errors
         ///
         /// As [`Layer::run`], and [`BindError::Shape`] if `grad_output` has another shape than `x`.
-        pub async fn run_backward_array(
+        pub async fn run_backward_array<T: Number>(
             &self,
-            grad_output: ArrayViewD<'_, f32>,
-            x: ArrayViewD<'_, f32>,
-        ) -> Result<ArrayD<f32>, Error> {
+            grad_output: ArrayViewD<'_, T>,
+            x: ArrayViewD<'_, T>,
+        ) -> Result<ArrayD<T>, Error> {
             if grad_output.shape() != x.shape() {
                 let (shape, must) = (grad_output.shape().to_vec(), x.shape().to_vec());
                 return Err(BindError::Shape { tensor: "grad_output", shape, must }.into());
@@ -197,23 +233,23 @@ mod ndarray {
         ///
         /// As [`Layer::run_backward_array`].
         #[cfg(not(target_arch = "wasm32"))]
-        pub fn run_backward_array_blocking(
+        pub fn run_backward_array_blocking<T: Number>(
             &self,
-            grad_output: ArrayViewD<'_, f32>,
-            x: ArrayViewD<'_, f32>,
-        ) -> Result<ArrayD<f32>, Error> {
+            grad_output: ArrayViewD<'_, T>,
+            x: ArrayViewD<'_, T>,
+        ) -> Result<ArrayD<T>, Error> {
             pollster::block_on(self.run_backward_array(grad_output, x))
         }
     }
 
-    fn flat<'a>(view: &'a ArrayViewD<'_, f32>) -> Cow<'a, [f32]> {
+    fn flat<'a, T: Number>(view: &'a ArrayViewD<'_, T>) -> Cow<'a, [T]> {
         match view.as_slice() {
             Some(slice) => Cow::Borrowed(slice),
             None => Cow::Owned(view.iter().copied().collect()),
         }
     }
 
-    fn arrayed(tensor: &'static str, shape: &[usize], values: Vec<f32>) -> Result<ArrayD<f32>, Error> {
+    fn arrayed<T>(tensor: &'static str, shape: &[usize], values: Vec<T>) -> Result<ArrayD<T>, Error> {
         let length = values.len();
         ArrayD::from_shape_vec(IxDyn(shape), values)
             .map_err(|_| BindError::Length { tensor, length, must: super::count(shape), shape: shape.to_vec() }.into())

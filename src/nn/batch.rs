@@ -4,6 +4,7 @@ use super::Layer;
 use super::options::sealed::Kind;
 use super::options::{Affine, Channels};
 use super::repr::{Bool, Float};
+use crate::element::Storage;
 use crate::error::{Error, LayerError};
 use crate::norm::{BatchNorm, DEFAULT_EPS, Norm};
 use crate::problem::{Average, Momentum, VarianceEstimator};
@@ -41,6 +42,7 @@ pub struct BatchNormOptions {
     estimator: VarianceEstimator,
     affine: Affine,
     track: bool,
+    storage: Storage,
 }
 
 impl BatchNormOptions {
@@ -54,6 +56,7 @@ impl BatchNormOptions {
             estimator: VarianceEstimator::Biased,
             affine: Affine::ALL,
             track: true,
+            storage: Storage::default(),
         }
     }
 
@@ -133,6 +136,14 @@ impl BatchNormOptions {
         self
     }
 
+    /// How tensors are stored: an [`Element`](crate::Element) for `x` and all of its size, or a [`Storage`], which says it of weight and
+    /// bias, too. Default f32. Gradients of weight and bias, and running statistics, are always f32.
+    #[must_use]
+    pub fn stored_as(mut self, storage: impl Into<Storage>) -> Self {
+        self.storage = storage.into();
+        self
+    }
+
     /// The norm of an input of this shape, by the statistics of the batch.
     fn of_batch(&self, shape: &[usize]) -> Result<BatchNorm, Error> {
         let (layer, rank) = (self.name(), shape.len());
@@ -198,6 +209,10 @@ impl Kind for BatchNormOptions {
 
     fn affine(&self) -> Affine {
         self.affine
+    }
+
+    fn storage(&self) -> Storage {
+        self.storage
     }
 
     fn tracks(&self) -> bool {

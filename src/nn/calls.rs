@@ -240,20 +240,20 @@ impl<K: LayerOptions> Layer<K> {
         if let Some(Planned { plan, .. }) = known {
             return Ok(plan);
         }
-        let norm = self.options.norm(shape, purpose.own_statistics)?;
+        let norm = self.norm(shape, purpose.own_statistics)?;
         let context = self.gpu.context();
         let plan = Arc::new(match purpose.direction {
             Direction::Forward if self.follows(purpose.own_statistics).is_some() => {
-                context.plan_from_moments(norm.as_ref(), 1)?
+                context.plan_from_moments(&norm, 1)?
             }
-            Direction::Forward => context.plan(norm.as_ref())?,
+            Direction::Forward => context.plan(&norm)?,
             Direction::Backward { input, parameters, saved } => {
                 let mut wanted = Backward::new().accumulate();
                 wanted = if input { wanted } else { wanted.without_input() };
                 wanted = if saved { wanted.saved_statistics() } else { wanted };
                 wanted = if parameters && self.tensors.weight.is_some() { wanted } else { wanted.without_weight() };
                 wanted = if parameters && self.tensors.bias.is_some() { wanted } else { wanted.without_bias() };
-                context.plan_backward(norm.as_ref(), wanted)?
+                context.plan_backward(&norm, wanted)?
             }
         });
         self.calls.kept().plans.put(Planned { shape: shape.to_vec(), purpose, plan: plan.clone() });

@@ -8,7 +8,7 @@ use crate::element::Element;
 use crate::error::Error;
 use crate::gpu::bind::{Bound, Operands};
 use crate::gpu::plan::Plan;
-use crate::norm::{BatchNorm, LayerNorm};
+use crate::norm::{BatchNorm, LayerNorm, Norm};
 use crate::problem::count;
 use crate::tensors::Role;
 
@@ -24,7 +24,7 @@ impl<K: LayerOptions> Layer<K> {
         following: Following,
     ) -> Result<Bound, Error> {
         let context = self.gpu.context();
-        let norm = self.options.norm(shape, true)?;
+        let norm = self.norm(shape, true)?;
         let instances = norm.statistics_shape();
         let all = count(&instances) as usize;
         let floats = async |tensor: &'static str, length: u64| {
@@ -38,7 +38,7 @@ impl<K: LayerOptions> Layer<K> {
         }
         let mut steps = Vec::new();
         if let Some(x) = operands.get(Role::X) {
-            let plan = context.plan_moments(norm.as_ref())?;
+            let plan = context.plan_moments(&norm)?;
             steps.push(context.bind_async(&plan, &Operands::of(x).moments(&moments)).await?);
         }
         steps.push(normalize);

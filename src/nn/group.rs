@@ -4,6 +4,7 @@ use super::Layer;
 use super::options::sealed::Kind;
 use super::options::{Affine, Channels};
 use super::repr::{Bool, Float};
+use crate::element::Storage;
 use crate::error::Error;
 use crate::norm::{DEFAULT_EPS, GroupNorm, Norm};
 
@@ -29,13 +30,20 @@ pub struct GroupNormOptions {
     channels: Channels,
     eps: f32,
     affine: Affine,
+    storage: Storage,
 }
 
 impl GroupNormOptions {
     /// `num_channels` channels along the last axis, split into `num_groups` groups, with weight and bias.
     #[must_use]
     pub fn new(num_groups: usize, num_channels: usize) -> Self {
-        Self { num_groups, channels: Channels::last(num_channels), eps: DEFAULT_EPS, affine: Affine::ALL }
+        Self {
+            num_groups,
+            channels: Channels::last(num_channels),
+            eps: DEFAULT_EPS,
+            affine: Affine::ALL,
+            storage: Storage::default(),
+        }
     }
 
     /// The defaults of PyTorch and ONNX: channels along axis 1.
@@ -77,6 +85,14 @@ impl GroupNormOptions {
         self.channels.axis = axis;
         self
     }
+
+    /// How tensors are stored: an [`Element`](crate::Element) for `x` and all of its size, or a [`Storage`], which says it of weight and
+    /// bias, too. Default f32. Gradients of weight and bias are always f32.
+    #[must_use]
+    pub fn stored_as(mut self, storage: impl Into<Storage>) -> Self {
+        self.storage = storage.into();
+        self
+    }
 }
 
 impl Kind for GroupNormOptions {
@@ -111,5 +127,9 @@ impl Kind for GroupNormOptions {
 
     fn affine(&self) -> Affine {
         self.affine
+    }
+
+    fn storage(&self) -> Storage {
+        self.storage
     }
 }

@@ -4,6 +4,7 @@ use super::Layer;
 use super::options::sealed::Kind;
 use super::options::{Affine, Channels, Following};
 use super::repr::{Bool, Float};
+use crate::element::Storage;
 use crate::error::{Error, LayerError, SpecError};
 use crate::norm::{DEFAULT_EPS, InstanceNorm, Norm};
 use crate::problem::VarianceEstimator;
@@ -39,6 +40,7 @@ pub struct InstanceNormOptions {
     estimator: VarianceEstimator,
     affine: Affine,
     track: bool,
+    storage: Storage,
 }
 
 impl InstanceNormOptions {
@@ -52,6 +54,7 @@ impl InstanceNormOptions {
             estimator: VarianceEstimator::Biased,
             affine: Affine::new(false, false),
             track: false,
+            storage: Storage::default(),
         }
     }
 
@@ -126,6 +129,14 @@ impl InstanceNormOptions {
         self.channels.dims = Some(dims);
         self
     }
+
+    /// How tensors are stored: an [`Element`](crate::Element) for `x` and all of its size, or a [`Storage`], which says it of weight and
+    /// bias, too. Default f32. Gradients of weight and bias, and running statistics, are always f32.
+    #[must_use]
+    pub fn stored_as(mut self, storage: impl Into<Storage>) -> Self {
+        self.storage = storage.into();
+        self
+    }
 }
 
 impl Kind for InstanceNormOptions {
@@ -179,6 +190,10 @@ impl Kind for InstanceNormOptions {
 
     fn affine(&self) -> Affine {
         self.affine
+    }
+
+    fn storage(&self) -> Storage {
+        self.storage
     }
 
     fn tracks(&self) -> bool {

@@ -4,6 +4,7 @@ use super::Layer;
 use super::options::Affine;
 use super::options::sealed::Kind;
 use super::repr::{Bool, Float, Tuple};
+use crate::element::Storage;
 use crate::error::Error;
 use crate::norm::{DEFAULT_EPS, LayerNorm, Norm};
 
@@ -28,13 +29,19 @@ pub struct LayerNormOptions {
     normalized_shape: Vec<usize>,
     eps: f32,
     affine: Affine,
+    storage: Storage,
 }
 
 impl LayerNormOptions {
     /// Normalizes over the last axes, whose lengths are `normalized_shape`, with weight and bias: PyTorch's defaults.
     #[must_use]
     pub fn new(normalized_shape: &[usize]) -> Self {
-        Self { normalized_shape: normalized_shape.to_vec(), eps: DEFAULT_EPS, affine: Affine::ALL }
+        Self {
+            normalized_shape: normalized_shape.to_vec(),
+            eps: DEFAULT_EPS,
+            affine: Affine::ALL,
+            storage: Storage::default(),
+        }
     }
 
     /// Small number added to the variance. Default 1e-5.
@@ -55,6 +62,14 @@ impl LayerNormOptions {
     #[must_use]
     pub fn bias(mut self, bias: bool) -> Self {
         self.affine = Affine::new(self.affine.weight, bias);
+        self
+    }
+
+    /// How tensors are stored: an [`Element`](crate::Element) for `x` and all of its size, or a [`Storage`], which says it of weight and
+    /// bias, too. Default f32. Gradients of weight and bias are always f32.
+    #[must_use]
+    pub fn stored_as(mut self, storage: impl Into<Storage>) -> Self {
+        self.storage = storage.into();
         self
     }
 }
@@ -88,5 +103,9 @@ impl Kind for LayerNormOptions {
 
     fn affine(&self) -> Affine {
         self.affine
+    }
+
+    fn storage(&self) -> Storage {
+        self.storage
     }
 }

@@ -18,6 +18,9 @@
 //! | [`RmsNormLayer`] | [`RmsNormOptions`] | `RMSNorm` |
 //! | [`AnyLayer`] | any of these, chosen at run time | |
 //!
+//! Tensors are f32; `stored_as` on the options, such as [`LayerNormOptions::stored_as`], makes `x`, `y` and their gradients f16 or bf16, and
+//! weight and bias too if so asked. Gradients of weight and bias, and running statistics, are f32.
+//!
 //! With the feature `safetensors`, layers load and save checkpoints under PyTorch's keys.
 //!
 //! A training step in your own compute pass:

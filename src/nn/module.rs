@@ -5,9 +5,12 @@ use std::fmt;
 use super::calls::Calls;
 use super::options::LayerOptions;
 use super::tensors::{Parameter, ParameterValues, Running, RunningStatistics, Tensors};
+use crate::element::Element;
 use crate::error::{Error, LayerError};
 use crate::gpu::Gpu;
-use crate::norm::BatchNorm;
+use crate::norm::sealed::Lower;
+use crate::norm::{BatchNorm, Norm, Stored};
+use crate::problem::count;
 
 /// A norm that owns its parameters, their gradients and its running statistics on the GPU. `K` is the type of its options.
 ///
@@ -62,7 +65,7 @@ impl<K: LayerOptions> Layer<K> {
             return Err(LayerError::Option { layer, option, value: 0, must }.into());
         }
         // Checks what the options say before any input does.
-        options.norm(&options.example_shape(), true)?.lower()?;
+        options.norm(&options.example_shape(), true)?.stored_as(options.storage()).lower()?;
         let tensors = Tensors::new(gpu, &options).await?;
         Ok(Self { options, gpu: gpu.clone(), tensors, training: true, frozen: false, calls: Calls::default() })
     }
@@ -99,8 +102,14 @@ impl<K: LayerOptions> Layer<K> {
     /// # Errors
     ///
     /// [`Error::Spec`] or [`Error::Layer`] if the layer does not accept this shape.
-    pub fn batch_norm(&self, shape: &[usize]) -> Result<Option<BatchNorm>, Error> {
-        if self.own_statistics() { self.options.batch_norm(shape) } else { Ok(None) }
+    pub fn batch_norm(&self, shape: &[usize]) -> Result<Option<Stored<BatchNorm>>, Error> {
+        let norm = if self.own_statistics() { self.options.batch_norm(shape)? } else { None };
+        Ok(norm.map(|norm| norm.stored_as(self.options.storage())))
+    }
+
+    /// The norm of an input of this shape, by the statistics of the input or by running ones.
+    pub(super) fn norm(&self, shape: &[usize], own_statistics: bool) -> Result<Stored<Box<dyn Norm>>, Error> {
+        Ok(self.options.norm(shape, own_statistics)?.stored_as(self.options.storage()))
     }
 
     /// The options that the layer was made from.
@@ -144,37 +153,37 @@ impl<K: LayerOptions> Layer<K> {
         self.frozen
     }
 
-    /// The scale (gamma), if the layer has one.
+    /// The scale (gamma), if the layer has one, stored as its options say. Of an odd number of 16-bit elements, two more bytes follow.
     #[must_use]
     pub fn weight(&self) -> Option<&wgpu::Buffer> {
         self.tensors.weight.as_ref().map(|weight| &weight.value)
     }
 
-    /// The shift (beta), if the layer has one.
+    /// The shift (beta), if the layer has one, stored as the weight is.
     #[must_use]
     pub fn bias(&self) -> Option<&wgpu::Buffer> {
         self.tensors.bias.as_ref().map(|bias| &bias.value)
     }
 
-    /// The gradient of the weight. Backward passes add to it.
+    /// The gradient of the weight, in f32. Backward passes add to it.
     #[must_use]
     pub fn grad_weight(&self) -> Option<&wgpu::Buffer> {
         self.tensors.weight.as_ref().map(|weight| &weight.gradient)
     }
 
-    /// The gradient of the bias. Backward passes add to it.
+    /// The gradient of the bias, in f32. Backward passes add to it.
     #[must_use]
     pub fn grad_bias(&self) -> Option<&wgpu::Buffer> {
         self.tensors.bias.as_ref().map(|bias| &bias.gradient)
     }
 
-    /// The running mean, if the layer is a batch or instance norm that keeps one.
+    /// The running mean, in f32, if the layer is a batch or instance norm that keeps one.
     #[must_use]
     pub fn running_mean(&self) -> Option<&wgpu::Buffer> {
         self.tensors.running.as_ref().map(|running| &running.mean)
     }
 
-    /// The running variance, if the layer is a batch or instance norm that keeps one.
+    /// The running variance, in f32, if the layer is a batch or instance norm that keeps one.
     #[must_use]
     pub fn running_var(&self) -> Option<&wgpu::Buffer> {
         self.tensors.running.as_ref().map(|running| &running.var)
@@ -212,13 +221,14 @@ impl<K: LayerOptions> Layer<K> {
         pollster::block_on(self.zero_grad())
     }
 
-    /// Reads weight and bias back, after all work submitted before.
+    /// Reads weight and bias back, as f32, after all work submitted before.
     ///
     /// # Errors
     ///
     /// [`Error::Run`] if the device is out of memory or lost.
     pub async fn parameters(&self) -> Result<ParameterValues, Error> {
-        self.read(["weight", "bias"], |parameter| &parameter.value).await
+        let element = self.options.storage().of_parameters();
+        self.read(["weight", "bias"], element, |parameter| &parameter.value).await
     }
 
     /// [`Layer::parameters`], blocking.
@@ -237,7 +247,7 @@ impl<K: LayerOptions> Layer<K> {
     ///
     /// As [`Layer::parameters`].
     pub async fn gradients(&self) -> Result<ParameterValues, Error> {
-        self.read(["grad_weight", "grad_bias"], |parameter| &parameter.gradient).await
+        self.read(["grad_weight", "grad_bias"], Element::F32, |parameter| &parameter.gradient).await
     }
 
     /// [`Layer::gradients`], blocking.
@@ -280,12 +290,18 @@ impl<K: LayerOptions> Layer<K> {
     async fn read(
         &self,
         names: [&'static str; 2],
+        element: Element,
         of: impl Fn(&Parameter) -> &wgpu::Buffer,
     ) -> Result<ParameterValues, Error> {
         let Tensors { weight, bias, .. } = &self.tensors;
         let given = [weight, bias].into_iter().zip(names);
         let sources: Vec<_> = given.filter_map(|(parameter, name)| Some((name, of(parameter.as_ref()?)))).collect();
-        let mut values = self.gpu.submit(|_| {}, &sources).await?.into_iter();
+        let length = count(&self.options.parameter_shape()) as usize;
+        let mut values = Vec::new();
+        for readback in self.gpu.send(|_| {}, &sources).await? {
+            values.push(self.gpu.fetch_numbers(readback, element, length).await?);
+        }
+        let mut values = values.into_iter();
         let weight = weight.as_ref().and_then(|_| values.next());
         Ok(ParameterValues { weight, bias: bias.as_ref().and_then(|_| values.next()) })
     }

@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use crate::element::Storage;
 use crate::error::{Error, LayerError};
 use crate::norm::{BatchNorm, Norm};
 use crate::problem::VarianceEstimator;
@@ -12,7 +13,7 @@ pub trait LayerOptions: sealed::Kind {}
 impl<K: sealed::Kind + ?Sized> LayerOptions for K {}
 
 pub(crate) mod sealed {
-    use super::{Affine, BatchNorm, Error, Following, Norm, fmt};
+    use super::{Affine, BatchNorm, Error, Following, Norm, Storage, fmt};
 
     /// One kind of layer.
     pub trait Kind: fmt::Debug + Send + Sync {
@@ -38,6 +39,9 @@ pub(crate) mod sealed {
 
         /// Which parameters it has.
         fn affine(&self) -> Affine;
+
+        /// How its tensors are stored.
+        fn storage(&self) -> Storage;
 
         /// Whether it keeps running statistics.
         fn tracks(&self) -> bool {
@@ -89,6 +93,10 @@ impl sealed::Kind for Box<dyn LayerOptions> {
 
     fn affine(&self) -> Affine {
         (**self).affine()
+    }
+
+    fn storage(&self) -> Storage {
+        (**self).storage()
     }
 
     fn tracks(&self) -> bool {

@@ -4,6 +4,7 @@ use super::Layer;
 use super::options::Affine;
 use super::options::sealed::Kind;
 use super::repr::{Bool, Float, Tuple};
+use crate::element::Storage;
 use crate::error::Error;
 use crate::norm::{DEFAULT_EPS, Norm, RmsNorm};
 
@@ -30,6 +31,7 @@ pub struct RmsNormOptions {
     eps: Option<f32>,
     weight_offset: f32,
     affine: Affine,
+    storage: Storage,
 }
 
 impl RmsNormOptions {
@@ -41,6 +43,7 @@ impl RmsNormOptions {
             eps: Some(DEFAULT_EPS),
             weight_offset: 0.0,
             affine: Affine { weight: true, bias: false },
+            storage: Storage::default(),
         }
     }
 
@@ -76,6 +79,14 @@ impl RmsNormOptions {
     #[must_use]
     pub fn bias(mut self, bias: bool) -> Self {
         self.affine = Affine::new(self.affine.weight, bias);
+        self
+    }
+
+    /// How tensors are stored: an [`Element`](crate::Element) for `x` and all of its size, or a [`Storage`], which says it of weight and
+    /// bias, too. Default f32. Gradients of weight and bias are always f32.
+    #[must_use]
+    pub fn stored_as(mut self, storage: impl Into<Storage>) -> Self {
+        self.storage = storage.into();
         self
     }
 }
@@ -114,6 +125,10 @@ impl Kind for RmsNormOptions {
 
     fn affine(&self) -> Affine {
         self.affine
+    }
+
+    fn storage(&self) -> Storage {
+        self.storage
     }
 
     fn initial_weight(&self) -> f32 {

@@ -10,7 +10,10 @@ use safetensors::{Dtype, SafeTensors, View};
 use super::Layer;
 use super::nearest::nearest;
 use super::options::LayerOptions;
+use crate::element::Element;
 use crate::error::{Error, StateError, StateProblem};
+use crate::problem::count;
+use crate::values::Values;
 
 /// Tensors by key, as [`Layer::state_dict`] returns them. Combine those of several layers with [`extend`](Extend::extend), and
 /// serialize them with [`safetensors::serialize`].
@@ -143,13 +146,15 @@ struct Entry<'a> {
     name: &'static str,
     buffer: &'a wgpu::Buffer,
     shape: Vec<usize>,
+    element: Element,
     /// A number, not floats.
     counts: bool,
 }
 
 /// What goes into a buffer.
 enum Loaded {
-    Floats(Vec<f32>),
+    /// Elements as they are stored, in whole words of four bytes.
+    Bytes(Vec<u8>),
     /// Whether it was another before it fitted, too.
     Count(u32, bool),
 }
@@ -162,7 +167,7 @@ struct Fitting<'a> {
 
 impl<K: LayerOptions> Layer<K> {
     /// Reads the state of the layer back: `weight`, `bias`, `running_mean`, `running_var` and `num_batches_tracked`, as far as
-    /// it has them. Names and shapes are PyTorch's. Each key starts with `prefix`, which ends with a dot or is empty.
+    /// it has them. Names and shapes are PyTorch's, and types those that the layer stores. Each key starts with `prefix`, which ends with a dot or is empty.
     ///
     /// ```
     /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
@@ -192,15 +197,13 @@ impl<K: LayerOptions> Layer<K> {
     pub async fn state_dict(&self, prefix: &str) -> Result<StateDict, Error> {
         let entries = self.entries();
         let sources: Vec<_> = entries.iter().map(|entry| (entry.name, entry.buffer)).collect();
-        let values = self.gpu.submit(|_| {}, &sources).await?;
-        let tensors = entries.into_iter().zip(values).filter_map(|(entry, values)| {
-            let tensor = match values.first() {
-                Some(count) if entry.counts => StateTensor::number(count.to_bits().into()),
-                _ => StateTensor::f32(&entry.shape, &values)?,
-            };
-            Some((format!("{prefix}{}", entry.name), tensor))
-        });
-        Ok(tensors.collect())
+        let readbacks = self.gpu.send(|_| {}, &sources).await?;
+        let mut tensors = StateDict::new();
+        for (entry, readback) in entries.into_iter().zip(readbacks) {
+            let key = format!("{prefix}{}", entry.name);
+            tensors.insert(key, self.gpu.fetch(readback, |bytes| entry.saved(bytes)).await?);
+        }
+        Ok(tensors)
     }
 
     /// [`Layer::state_dict`], blocking.
@@ -214,7 +217,8 @@ impl<K: LayerOptions> Layer<K> {
     }
 
     /// Loads the state of the layer from the keys that start with `prefix`, which ends with a dot or is empty. All work that is
-    /// submitted later uses it. f16, bf16 and f64 are converted to f32.
+    /// submitted later uses it. Tensors of f32, f16, bf16 and f64 become what the layer stores, each number the nearest; one that is beyond
+    /// the range of that type is an error.
     ///
     /// `num_batches_tracked` is treated as in PyTorch. If it is missing, as in old checkpoints, the layer keeps its own. It may
     /// have any numeric type, and the shape `[]` or `[n]`, whose first element counts. Fractions are truncated. A number that
@@ -234,7 +238,7 @@ impl<K: LayerOptions> Layer<K> {
         let write = |_: &mut wgpu::CommandEncoder| {
             for (buffer, values) in &loaded {
                 match values {
-                    Loaded::Floats(values) => self.gpu.queue().write_buffer(buffer, 0, bytemuck::cast_slice(values)),
+                    Loaded::Bytes(bytes) => self.gpu.queue().write_buffer(buffer, 0, bytes),
                     Loaded::Count(count, _) => self.gpu.queue().write_buffer(buffer, 0, bytemuck::bytes_of(count)),
                 }
             }
@@ -269,7 +273,9 @@ impl<K: LayerOptions> Layer<K> {
         let entry = |(name, buffer): (&'static str, Option<_>)| {
             let counts = name == "num_batches_tracked";
             let shape = if counts { Vec::new() } else { self.options.parameter_shape() };
-            Some(Entry { name, buffer: buffer?, shape, counts })
+            let parameter = matches!(name, "weight" | "bias");
+            let element = if parameter { self.options.storage().of_parameters() } else { Element::F32 };
+            Some(Entry { name, buffer: buffer?, shape, element, counts })
         };
         named.into_iter().filter_map(entry).collect()
     }
@@ -333,6 +339,20 @@ impl<K: LayerOptions> Layer<K> {
 }
 
 impl Entry<'_> {
+    /// A tensor of what is in the buffer.
+    fn saved(&self, bytes: &[u8]) -> StateTensor {
+        if self.counts {
+            return StateTensor::number(number(Dtype::U32, bytes).map_or(0, |count| count as i64));
+        }
+        let dtype = match self.element {
+            Element::F32 => Dtype::F32,
+            Element::F16 => Dtype::F16,
+            Element::Bf16 => Dtype::BF16,
+        };
+        let length = (count(&self.shape) * self.element.size()) as usize;
+        StateTensor { dtype, shape: self.shape.clone(), bytes: bytes[..length.min(bytes.len())].to_vec() }
+    }
+
     fn read(&self, key: &str, dtype: Dtype, bytes: &[u8]) -> Result<Loaded, StateProblem> {
         let key = || key.to_owned();
         if self.counts {
@@ -344,10 +364,21 @@ impl Entry<'_> {
         }
         let must = "F32, F16, BF16 or F64";
         let wrong = || StateProblem::Type { key: key(), dtype: dtype.to_string(), must };
-        floats(dtype, bytes).ok_or_else(wrong)?.map(Loaded::Floats).map_err(|value| {
-            let must = "in the range of f32";
-            StateProblem::Value { key: key(), value: format!("{value:e}"), must }
-        })
+        let beyond = |value: f64, must| StateProblem::Value { key: key(), value: format!("{value:e}"), must };
+        let values = floats(dtype, bytes).ok_or_else(wrong)?.map_err(|value| beyond(value, "in the range of f32"))?;
+        let must = match self.element {
+            Element::F32 => "in the range of f32",
+            Element::F16 => "in the range of f16, as which the layer stores it",
+            Element::Bf16 => "in the range of bf16, as which the layer stores it",
+        };
+        match values.iter().find(|value| value.is_finite() && !self.element.rounded(**value).is_finite()) {
+            Some(&value) => Err(beyond(value.into(), must)),
+            None => {
+                let mut bytes = Values::new(&values).stored_as(self.element).values().bytes.to_vec();
+                bytes.resize(bytes.len().next_multiple_of(4), 0);
+                Ok(Loaded::Bytes(bytes))
+            }
+        }
     }
 }
 

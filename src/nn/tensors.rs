@@ -5,6 +5,7 @@ use crate::element::Element;
 use crate::error::{Error, RunError};
 use crate::gpu::Gpu;
 use crate::problem::count;
+use crate::values::Values;
 
 /// The values of weight and bias, or of their gradients.
 #[derive(Debug, Clone, PartialEq, Default)]
@@ -51,21 +52,22 @@ pub(super) struct Running {
 
 impl Tensors {
     pub(super) async fn new(gpu: &Gpu, kind: &dyn Kind) -> Result<Self, Error> {
-        let length = count(&kind.parameter_shape()) as usize;
+        let (length, element) = (count(&kind.parameter_shape()) as usize, kind.storage().of_parameters());
         let affine = kind.affine();
         let mut tensors = Self { weight: None, bias: None, running: None };
         if affine.weight {
-            tensors.weight = Some(Parameter::new(gpu, ["weight", "grad_weight"], kind.initial_weight(), length).await?);
+            tensors.weight =
+                Some(Parameter::new(gpu, ["weight", "grad_weight"], kind.initial_weight(), length, element).await?);
         }
         if affine.bias {
-            tensors.bias = Some(Parameter::new(gpu, ["bias", "grad_bias"], 0.0, length).await?);
+            tensors.bias = Some(Parameter::new(gpu, ["bias", "grad_bias"], 0.0, length, element).await?);
         }
         if kind.tracks() {
             tensors.running = Some(Running {
-                mean: filled(gpu, "running_mean", 0.0, length).await?,
-                var: filled(gpu, "running_var", 1.0, length).await?,
+                mean: filled(gpu, "running_mean", 0.0, length, Element::F32).await?,
+                var: filled(gpu, "running_var", 1.0, length, Element::F32).await?,
                 // A count of 0 has the bits of 0.0.
-                batches: filled(gpu, "num_batches_tracked", 0.0, 1).await?,
+                batches: filled(gpu, "num_batches_tracked", 0.0, 1, Element::F32).await?,
             });
         }
         Ok(tensors)
@@ -77,11 +79,17 @@ impl Tensors {
 }
 
 impl Parameter {
-    async fn new(gpu: &Gpu, names: [&'static str; 2], initial: f32, length: usize) -> Result<Self, Error> {
+    async fn new(
+        gpu: &Gpu,
+        names: [&'static str; 2],
+        initial: f32,
+        length: usize,
+        element: Element,
+    ) -> Result<Self, Error> {
         let [value, gradient] = names;
         Ok(Self {
-            value: filled(gpu, value, initial, length).await?,
-            gradient: filled(gpu, gradient, 0.0, length).await?,
+            value: filled(gpu, value, initial, length, element).await?,
+            gradient: filled(gpu, gradient, 0.0, length, Element::F32).await?,
         })
     }
 }
@@ -90,8 +98,15 @@ impl Parameter {
 const USAGE: wgpu::BufferUsages =
     wgpu::BufferUsages::STORAGE.union(wgpu::BufferUsages::COPY_SRC).union(wgpu::BufferUsages::COPY_DST);
 
-async fn filled(gpu: &Gpu, tensor: &'static str, value: f32, length: usize) -> Result<wgpu::Buffer, Error> {
-    let (bytes, most) = (length as u64 * Element::F32.size(), gpu.device().limits().max_buffer_size);
+async fn filled(
+    gpu: &Gpu,
+    tensor: &'static str,
+    value: f32,
+    length: usize,
+    element: Element,
+) -> Result<wgpu::Buffer, Error> {
+    let bytes = (length as u64 * element.size()).next_multiple_of(4);
+    let most = gpu.device().limits().max_buffer_size;
     if bytes > most {
         // Before there are as many values here.
         let description = format!("its max_buffer_size is {most}");
@@ -99,5 +114,6 @@ async fn filled(gpu: &Gpu, tensor: &'static str, value: f32, length: usize) -> R
     }
     // New buffers are all zeros.
     let values = (value != 0.0).then(|| vec![value; length]);
-    gpu.buffer(tensor, bytes, USAGE, values.as_ref().map(|values| bytemuck::cast_slice(values))).await
+    let stored = values.as_ref().map(|values| Values::new(values).stored_as(element));
+    gpu.buffer(tensor, bytes, USAGE, stored.as_ref().map(|stored| stored.values().bytes)).await
 }

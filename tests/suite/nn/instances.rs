@@ -151,8 +151,8 @@ fn bound_once() {
     close("dx", &read(gpu, &dx, &shape), &want.dx, &want.dx_scale);
 
     // Nothing at all leaves them as they are.
-    layer.run_blocking(&[0, 3, 50], &[]).unwrap();
-    layer.run_blocking(&[4, 3, 0], &[]).unwrap();
+    layer.run_blocking(&[0, 3, 50], &[0.0; 0]).unwrap();
+    layer.run_blocking(&[4, 3, 0], &[0.0; 0]).unwrap();
     assert_eq!(running(&layer), running(&twin));
 }
 

@@ -1,17 +1,19 @@
 //! Layers: against the oracle, in one's own pass, in either mode, and what they keep between calls.
 
+mod halves;
 mod instances;
 mod options;
 #[cfg(feature = "safetensors")]
 mod state;
 
+use half::{bf16, f16};
 use wgpu_norm::ndarray::{ArrayD, IxDyn};
 use wgpu_norm::nn::{
     AnyLayer, BatchNormLayer, BatchNormOptions, GradOutput, GroupNormLayer, GroupNormOptions, InstanceNormLayer,
     InstanceNormOptions, LayerBefore, LayerNormLayer, LayerNormOptions, RmsNormLayer, RmsNormOptions, Saved,
 };
 use wgpu_norm::reference;
-use wgpu_norm::{BindError, Error, Gpu, LayerError, Momentum, SpecError, View, wgpu};
+use wgpu_norm::{BindError, Element, Error, Gpu, LayerError, Momentum, SpecError, View, wgpu};
 
 use crate::support::{Case, Data, Gradient, Kind, changed, close, gpu, gpus};
 
@@ -59,6 +61,17 @@ pub fn read(gpu: &Gpu, buffer: &wgpu::Buffer, shape: &[usize]) -> ArrayD<f32> {
     ArrayD::from_shape_vec(IxDyn(shape), values).unwrap()
 }
 
+/// The same of elements that are stored as another type; what is left of the last word is 0.
+pub fn write_as(gpu: &Gpu, buffer: &wgpu::Buffer, element: Element, values: &ArrayD<f32>) {
+    let bits = |v: f32| if element == Element::F16 { f16::from_f32(v).to_bits() } else { bf16::from_f32(v).to_bits() };
+    if element == Element::F32 {
+        return write(gpu, buffer, values);
+    }
+    let mut bits: Vec<u16> = values.iter().map(|&v| bits(v)).collect();
+    bits.resize(bits.len().next_multiple_of(2), 0);
+    gpu.queue().write_buffer(buffer, 0, bytemuck::cast_slice(&bits));
+}
+
 /// Submits what is recorded into one pass.
 pub fn submit<T>(gpu: &Gpu, record: impl FnOnce(&mut wgpu::ComputePass<'_>) -> T) -> T {
     let mut encoder = gpu.device().create_command_encoder(&Default::default());
@@ -74,37 +87,50 @@ fn layer(gpu: &Gpu, case: &Case) -> AnyLayer {
     let last = |ndim: usize| &shape[shape.len() - ndim..];
     let layer = match case.kind {
         Kind::Layer { ndim } => {
-            let options = LayerNormOptions::new(last(ndim)).eps(eps).elementwise_affine(affine);
+            let options = LayerNormOptions::new(last(ndim)).eps(eps).elementwise_affine(affine).stored_as(case.storage);
             LayerNormLayer::new_blocking(gpu, options).unwrap().into_any()
         }
         Kind::Rms { ndim, offset } => {
             let options = RmsNormOptions::new(last(ndim)).eps(eps).weight_offset(offset);
-            let options = options.elementwise_affine(affine).bias(case.bias.is_some());
+            let options = options.elementwise_affine(affine).bias(case.bias.is_some()).stored_as(case.storage);
             RmsNormLayer::new_blocking(gpu, options).unwrap().into_any()
         }
         Kind::Group { groups, axis } => {
-            let options = GroupNormOptions::new(groups, channels(axis)).eps(eps).channel_axis(axis).affine(affine);
+            let options = GroupNormOptions::new(groups, channels(axis))
+                .eps(eps)
+                .channel_axis(axis)
+                .affine(affine)
+                .stored_as(case.storage);
             GroupNormLayer::new_blocking(gpu, options).unwrap().into_any()
         }
         Kind::Instance { axis } => {
-            let options = InstanceNormOptions::new(channels(axis)).eps(eps).channel_axis(axis).affine(affine);
+            let options = InstanceNormOptions::new(channels(axis))
+                .eps(eps)
+                .channel_axis(axis)
+                .affine(affine)
+                .stored_as(case.storage);
             InstanceNormLayer::new_blocking(gpu, options).unwrap().into_any()
         }
         Kind::BatchTrain { axis } | Kind::BatchEval { axis } => {
-            let options = BatchNormOptions::new(channels(axis)).eps(eps).channel_axis(axis).affine(affine);
+            let options = BatchNormOptions::new(channels(axis))
+                .eps(eps)
+                .channel_axis(axis)
+                .affine(affine)
+                .stored_as(case.storage);
             BatchNormLayer::new_blocking(gpu, options).unwrap().into_any()
         }
         _ => panic!("{:?} is no layer", case.kind),
     };
+    let parameters = case.storage.of_parameters();
     let given = [
-        (layer.weight(), &case.weight),
-        (layer.bias(), &case.bias),
-        (layer.running_mean(), &case.running_mean),
-        (layer.running_var(), &case.running_var),
+        (layer.weight(), &case.weight, parameters),
+        (layer.bias(), &case.bias, parameters),
+        (layer.running_mean(), &case.running_mean, Element::F32),
+        (layer.running_var(), &case.running_var, Element::F32),
     ];
-    for (place, values) in given {
+    for (place, values, element) in given {
         if let Some(values) = values {
-            write(gpu, place.unwrap(), values);
+            write_as(gpu, place.unwrap(), element, values);
         }
     }
     let mut layer = layer;
@@ -283,8 +309,8 @@ fn running_statistics_follow_training_alone() {
     assert_eq!(running(&layer), trained);
     // An empty batch too.
     layer.train();
-    assert_eq!(layer.run_blocking(&[0, 3], &[]).unwrap(), Vec::<f32>::new());
-    assert_eq!(layer.run_backward_blocking(&[0, 3], &[], &[]).unwrap(), Vec::<f32>::new());
+    assert_eq!(layer.run_blocking(&[0, 3], &[0.0; 0]).unwrap(), [0.0; 0]);
+    assert_eq!(layer.run_backward_blocking(&[0, 3], &[0.0; 0], &[]).unwrap(), [0.0; 0]);
     assert_eq!(running(&layer), trained);
     // Without tracking there are none, and evaluation goes by the batch.
     let mut untracked = BatchNormLayer::new_blocking(gpu, BatchNormOptions::new(3).track_running_stats(false)).unwrap();
@@ -557,7 +583,7 @@ fn what_a_layer_does_not_take() {
     says(&layer.run_blocking(&[3, 4], &[0.0; 11]).unwrap_err(), &["x: it has 11 elements but must have 12"]);
     let backward = layer.run_backward_blocking(&[3, 4], &[0.0; 11], &[0.0; 12]).unwrap_err();
     says(&backward, &["grad_output: it has 11 elements"]);
-    let (x, dy) = (ArrayD::zeros(IxDyn(&[3, 4])), ArrayD::zeros(IxDyn(&[4, 3])));
+    let (x, dy) = (ArrayD::<f32>::zeros(IxDyn(&[3, 4])), ArrayD::zeros(IxDyn(&[4, 3])));
     says(&layer.run_backward_array_blocking(dy.view(), x.view()).unwrap_err(), &["grad_output", "[4, 3]", "[3, 4]"]);
     let (small, large, other) = (room(gpu, 11), room(gpu, 12), room(gpu, 12));
     submit(gpu, |pass| {
