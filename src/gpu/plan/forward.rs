@@ -57,6 +57,11 @@ impl Planner<'_> {
                 "groups are contiguous and fit a workgroup, x is read once from memory"
             }
             (Source::Batch, _) if self.fuses_columns() => "groups are columns that fit registers, x is read once",
+            (Source::Batch, Traversal::Rows)
+                if self.problem.block.r == 1 && self.splits_words(self.width_of_rows()) =>
+            {
+                "rows share words of two 16-bit elements: written word by word, x is read twice"
+            }
             (Source::Batch, Traversal::Rows) if self.problem.block.r == 1 => {
                 "groups are too large for a workgroup: their parts are merged, x is read twice"
             }

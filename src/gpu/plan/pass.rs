@@ -179,6 +179,11 @@ impl fmt::Display for Pass {
         }
         if self.bytes_moved() > 0 {
             write!(f, ", {}-wide", self.width.elements())?;
+            f.write_str(match self.placed {
+                Placed::Next => "",
+                Placed::ByPiece => ", strides by row",
+                Placed::ByElement => ", strides by element",
+            })?;
         }
         if self.windows.len() > 1 {
             write!(f, ", in {} windows", self.windows.len())?;
