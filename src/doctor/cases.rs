@@ -240,11 +240,20 @@ pub(super) enum Way {
     OutOfPlace,
     /// Gradients by statistics that the forward pass saved, that of `x` over that of `y`.
     OverDy,
+    /// Parts of larger tensors: four elements lie between the rows of the first axis.
+    Strided,
 }
 
 impl Way {
-    pub(super) const ALL: [Self; 6] =
-        [Self::Planned, Self::Probed, Self::WithoutSubgroups, Self::Windows, Self::OutOfPlace, Self::OverDy];
+    pub(super) const ALL: [Self; 7] = [
+        Self::Planned,
+        Self::Probed,
+        Self::WithoutSubgroups,
+        Self::Windows,
+        Self::OutOfPlace,
+        Self::OverDy,
+        Self::Strided,
+    ];
 
     pub(super) fn name(self) -> &'static str {
         match self {
@@ -254,6 +263,7 @@ impl Way {
             Self::Windows => "in windows",
             Self::OutOfPlace => "out of place",
             Self::OverDy => "dx over dy",
+            Self::Strided => "with strides",
         }
     }
 }

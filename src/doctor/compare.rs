@@ -19,8 +19,8 @@ impl Prepared {
         let worst = |errors: &mut dyn Iterator<Item = f64>| errors.fold(0.0, f64::max);
         let parameters = parameters.map(|array| array.view());
         Ok(match (dy, way) {
-            (None, Way::OutOfPlace) => {
-                let y = own_buffers::y(gpu, self).await?;
+            (None, Way::OutOfPlace | Way::Strided) => {
+                let y = own_buffers::y(gpu, self, way).await?;
                 worst(&mut wanted.iter().take(1).map(|wanted| error_of_values(wanted, y.clone())))
             }
             (None, _) => {
@@ -41,8 +41,8 @@ impl Prepared {
                 }
                 worst(&mut wanted.iter().filter_map(|wanted| Some(error(wanted, output(&out, wanted.output)?))))
             }
-            (Some(dy), Way::OverDy) => {
-                let got = own_buffers::gradients(gpu, case.wanted(way), self, dy).await?;
+            (Some(dy), Way::OverDy | Way::Strided) => {
+                let got = own_buffers::gradients(gpu, way, self, dy).await?;
                 worst(&mut wanted.iter().zip(got).map(|(wanted, got)| error_of_values(wanted, got)))
             }
             (Some(dy), _) => {

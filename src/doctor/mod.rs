@@ -202,6 +202,7 @@ fn ways(gpu: &Gpu, probe: &Probe) -> Vec<(Way, Gpu)> {
     add(Way::Windows, windows);
     ways.push((Way::OutOfPlace, gpu.clone()));
     ways.push((Way::OverDy, gpu.clone()));
+    ways.push((Way::Strided, gpu.clone()));
     ways
 }
 
@@ -248,8 +249,8 @@ impl Case {
                 continue;
             }
             for prepared in &prepared {
-                // Not in place differs by a binding only: one kind of data will do.
-                if *way == Way::OutOfPlace && prepared.data != Data::FarMean {
+                // These differ by a binding, or by where elements lie: one kind of data will do.
+                if matches!(way, Way::OutOfPlace | Way::Strided) && prepared.data != Data::FarMean {
                     continue;
                 }
                 let error = prepared.error(gpu, *way).await.map_err(|error| one_line(&error.to_string()));

@@ -89,10 +89,12 @@ fn its_json_is_one_object_with_every_check() {
     assert_eq!(all("direction"), BTreeSet::from(["backward", "forward"]));
     let without = gpu().context().capabilities().subgroup_sizes.is_some().then_some("without subgroups");
     let shared = ["as planned", "in windows"].into_iter().chain(without);
-    for (direction, way) in shared
-        .flat_map(|way| [("forward", way), ("backward", way)])
-        .chain([("forward", "out of place"), ("backward", "dx over dy")])
-    {
+    for (direction, way) in shared.flat_map(|way| [("forward", way), ("backward", way)]).chain([
+        ("forward", "out of place"),
+        ("backward", "dx over dy"),
+        ("forward", "with strides"),
+        ("backward", "with strides"),
+    ]) {
         assert!(checks.iter().any(|check| check["direction"] == direction && check["way"] == way), "{direction} {way}");
     }
     // Wrong arithmetic shows at this mean, in each norm's gradients.
