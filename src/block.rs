@@ -18,13 +18,15 @@ pub struct Block {
 }
 
 /// Which weight and bias belong to an element. Their index for element `(b, r, k, s)` is
-/// `(b mod b_mod) * b_mul + k * k_mul + s / s_div`.
+/// `(b mod b_mod) * b_mul + r * r_mul + k * k_mul + s / s_div`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct AffineIndex {
     /// Period of `b`. At least 1.
     pub b_mod: u64,
     /// Step of `b mod b_mod`. 0 if the index does not depend on `b`.
     pub b_mul: u64,
+    /// Step of `r`. 0 if the index does not depend on `r`.
+    pub r_mul: u64,
     /// Step of `k`. 0 if the index does not depend on `k`.
     pub k_mul: u64,
     /// Number of neighbours along `S` that share an index. `u64::MAX` if it does not depend on `s`.
@@ -33,13 +35,18 @@ pub struct AffineIndex {
 
 impl AffineIndex {
     /// One index per position along `S`.
-    pub(crate) const PER_ELEMENT: Self = Self { b_mod: 1, b_mul: 0, k_mul: 0, s_div: 1 };
+    pub(crate) const PER_ELEMENT: Self = Self { b_mod: 1, b_mul: 0, r_mul: 0, k_mul: 0, s_div: 1 };
 
     /// No weight and no bias.
-    pub(crate) const NONE: Self = Self { b_mod: 1, b_mul: 0, k_mul: 0, s_div: u64::MAX };
+    pub(crate) const NONE: Self = Self { b_mod: 1, b_mul: 0, r_mul: 0, k_mul: 0, s_div: u64::MAX };
 
     /// One index per `k`.
-    pub(crate) const PER_K: Self = Self { b_mod: 1, b_mul: 0, k_mul: 1, s_div: u64::MAX };
+    pub(crate) const PER_K: Self = Self { k_mul: 1, ..Self::NONE };
+
+    /// One index per `r` and position along `S`, which has this length.
+    pub(crate) fn per_r_and_element(s: u64) -> Self {
+        Self { r_mul: s, ..Self::PER_ELEMENT }
+    }
 }
 
 impl Block {
@@ -86,8 +93,10 @@ impl Block {
         } else if r == 1 && k > 1 && index.b_mul == k * index.k_mul {
             let index = AffineIndex { b_mod: index.b_mod * k, b_mul: index.k_mul, k_mul: 0, ..index };
             (Self { b: b * k, k: 1, ..self }, index)
-        } else if k == 1 && r > 1 && index.s_div >= s {
+        } else if k == 1 && r > 1 && index.r_mul == 0 && index.s_div >= s {
             (Self { r: 1, s: r * s, ..self }, AffineIndex { s_div: u64::MAX, ..index })
+        } else if k == 1 && index.r_mul == s && index.s_div == 1 {
+            (Self { r: 1, s: r * s, ..self }, AffineIndex { r_mul: 0, ..index })
         } else {
             (self, index)
         }
@@ -114,8 +123,8 @@ mod tests {
     }
 
     /// The index by its definition.
-    fn channel(index: AffineIndex, b: u64, k: u64, s: u64) -> u64 {
-        (b % index.b_mod) * index.b_mul + k * index.k_mul + s / index.s_div
+    fn channel(index: AffineIndex, [b, r, k, s]: [u64; 4]) -> u64 {
+        (b % index.b_mod) * index.b_mul + r * index.r_mul + k * index.k_mul + s / index.s_div
     }
 
     /// Simplifying may not change which elements share a group, nor any element's weight.
@@ -125,12 +134,12 @@ mod tests {
         let indices = [
             AffineIndex::PER_ELEMENT,
             AffineIndex::PER_K,
-            AffineIndex { b_mod: 1, b_mul: 0, k_mul: 2, s_div: 2 },
-            AffineIndex { b_mod: 2, b_mul: 6, k_mul: 2, s_div: u64::MAX },
+            AffineIndex { k_mul: 2, s_div: 2, ..AffineIndex::NONE },
+            AffineIndex { b_mod: 2, b_mul: 6, k_mul: 2, ..AffineIndex::NONE },
         ];
         let blocks = dims().flat_map(|b| dims().flat_map(move |r| dims().map(move |k| (b, r, k))));
         for (b, r, k, s) in blocks.flat_map(|(b, r, k)| dims().map(move |s| (b, r, k, s))) {
-            for index in indices {
+            for index in indices.into_iter().chain([AffineIndex::per_r_and_element(s)]) {
                 let block = Block { b, r, k, s };
                 let (after, after_index) = block.simplified(index);
                 assert_eq!(block.elements(), after.elements());
@@ -138,14 +147,13 @@ mod tests {
                     let of = |block: Block| {
                         let (s, e) = (e % block.s, e / block.s);
                         let (k, e) = (e % block.k, e / block.k);
-                        (e / block.r, k, s)
+                        [e / block.r, e % block.r, k, s]
                     };
-                    let (b0, k0, s0) = of(block);
-                    let (b1, k1, s1) = of(after);
-                    assert_eq!(b0 * block.k + k0, b1 * after.k + k1, "{block:?} {after:?}");
+                    let [one, other] = [of(block), of(after)];
+                    assert_eq!(one[0] * block.k + one[2], other[0] * after.k + other[2], "{block:?} {after:?}");
                     assert_eq!(
-                        channel(index, b0, k0, s0),
-                        channel(after_index, b1, k1, s1),
+                        channel(index, one),
+                        channel(after_index, other),
                         "{block:?} {after:?} {index:?} {after_index:?}"
                     );
                 }

@@ -10,18 +10,28 @@ pub(crate) struct Mapping {
     pub(crate) groups: GroupIndex,
 }
 
-/// The group of element `(b, r, k, s)`: `(b + r / rows) * b_step + k / k_div`.
+/// The group of element `(b, r, k, s)`: `b / b_div * b_step + r / rows * r_step + k / k_div + s * s_step`.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(crate) struct GroupIndex {
+    pub(crate) b_div: u64,
     pub(crate) b_step: u64,
     pub(crate) rows: u64,
+    pub(crate) r_step: u64,
     pub(crate) k_div: u64,
+    pub(crate) s_step: u64,
+}
+
+impl GroupIndex {
+    /// `(b + r / rows) * step + k / k_div`.
+    fn by_lines(step: u64, rows: u64, k_div: u64) -> Self {
+        Self { b_div: 1, b_step: step, rows: rows.max(1), r_step: step, k_div, s_step: 0 }
+    }
 }
 
 impl Mapping {
     /// The groups' own block.
     pub(crate) fn of(block: Block, index: AffineIndex) -> Self {
-        Self { block, index, groups: GroupIndex { b_step: block.k, rows: block.r.max(1), k_div: 1 } }
+        Self { block, index, groups: GroupIndex::by_lines(block.k, block.r, 1) }
     }
 
     /// Whether the weights of every group are the same ones.
@@ -29,16 +39,27 @@ impl Mapping {
         self.index.b_mul == 0 && (self.block.k == 1 || self.index.k_mul == 0)
     }
 
-    /// The same tensor with the elements that share a weight as what is reduced: `K` is the weights.
+    /// The same tensor with the elements that share a weight as what is reduced: `K` is the weights, or of those of each `r` that belong to
+    /// elements of a run.
     pub(crate) fn by_weight(&self) -> Self {
         let Self { block: Block { b, r, k, s }, index, .. } = *self;
+        if index.r_mul > 0 {
+            // Weights go down what groups are reduced over, so that statistics change along what weights are.
+            let groups = GroupIndex::by_lines(k, 1, u64::MAX);
+            let (block, groups) = if s == 1 {
+                (Block { b: 1, r: b, k: r, s: k }, GroupIndex { s_step: 1, ..groups })
+            } else {
+                (Block { b: b * r, r: k, k: s, s: 1 }, GroupIndex { b_div: r.max(1), r_step: 1, ..groups })
+            };
+            return Self { block, index: AffineIndex::NONE, groups };
+        }
         let weights_of_b = if index.b_mul > 0 { index.b_mod } else { 1 };
         let run = index.s_div.min(s).max(1);
         let runs = s / run;
         Self {
             block: Block { b: b / weights_of_b, r, k: weights_of_b * k * runs, s: run },
             index: AffineIndex::NONE,
-            groups: GroupIndex { b_step: weights_of_b * k, rows: r.max(1), k_div: runs },
+            groups: GroupIndex::by_lines(weights_of_b * k, r, runs),
         }
     }
 
@@ -48,11 +69,7 @@ impl Mapping {
 
     /// With `B` as rows: no sum for each `b`.
     pub(crate) fn with_rows_of_b(self) -> Self {
-        let Self { block, groups, .. } = self;
-        Self {
-            block: Block { b: 1, r: block.b * block.r, ..block },
-            groups: GroupIndex { rows: block.r.max(1), ..groups },
-            ..self
-        }
+        let Self { block, .. } = self;
+        Self { block: Block { b: 1, r: block.b * block.r, ..block }, ..self }
     }
 }

@@ -1,20 +1,5 @@
-// What a pack of columns is normalized by: the statistics of each column's group, and its weight and bias.
-//# use shared/columns, shared/statistics, shared/channel, <statistics>
-struct ColumnGroups {
-    scale: Pack,
-    shift: Pack,
-    delta: Pack,
-    factor: Pack,
-    count: Pack,
-    weight: Pack,
-    bias: Pack,
-}
-
-// One group for all of them.
-fn of_group(s: Statistics) -> ColumnGroups {
-    return ColumnGroups(Pack(s.scale), Pack(s.shift), Pack(s.delta), Pack(s.factor), Pack(s.count), Pack(1.0), Pack(0.0));
-}
-
+// What a pack of columns is normalized by: the groups of its columns, and their weights.
+//# use shared/columns, shared/pack_groups, shared/channel
 // The k and the s of the j-th column of the lane's q-th pack.
 fn place_of(columns: Columns, q: u32, j: u32) -> vec2<u32> {
     let unfolded = (columns.column + q * WIDTH + j) % (params.k_count * params.s_count);
@@ -25,45 +10,72 @@ fn place_of(columns: Columns, q: u32, j: u32) -> vec2<u32> {
 fn numbers_of(columns: Columns, q: u32) -> array<u32, WIDTH> {
     var numbers: array<u32, WIDTH>;
     for (var j = 0u; j < WIDTH; j++) {
-        numbers[j] = group_at(columns.b, 0u, place_of(columns, q, j).x);
+        let place = place_of(columns, q, j);
+        numbers[j] = group_at(columns.b, 0u, place.x, place.y);
     }
     return numbers;
 }
 
-// Of the groups that are so many further.
-fn of_groups(numbers: array<u32, WIDTH>, further: u32) -> ColumnGroups {
-    var scale = Pack(0.0);
-    var shift = Pack(0.0);
-    var delta = Pack(0.0);
-    var factor = Pack(0.0);
-    var count = Pack(0.0);
+// The weights of the lane's q-th pack, in row 0.
+fn channels_of(columns: Columns, q: u32) -> array<u32, WIDTH> {
+    var channels: array<u32, WIDTH>;
     for (var j = 0u; j < WIDTH; j++) {
-        let statistics = group_statistics(numbers[j] + further);
-        pack_put(&scale, j, statistics.scale);
-        pack_put(&shift, j, statistics.shift);
-        pack_put(&delta, j, statistics.delta);
-        pack_put(&factor, j, statistics.factor);
-        pack_put(&count, j, statistics.count);
+        let place = place_of(columns, q, j);
+        var r = 0u;
+        if weights_by != BY_COLUMN {
+            r = (columns.column + q * WIDTH + j) / (params.k_count * params.s_count);
+        }
+        channels[j] = channel_base(columns.b, r, place.x) + place.y / params.s_div;
     }
-    return ColumnGroups(scale, shift, delta, factor, count, Pack(1.0), Pack(0.0));
+    return channels;
 }
 
-// Of the lane's q-th pack, whose groups are these.
-fn groups_at(columns: Columns, q: u32, numbers: array<u32, WIDTH>) -> ColumnGroups {
-    var found = of_groups(numbers, 0u);
+struct Weights {
+    weight: Pack,
+    bias: Pack,
+}
+
+// Of these channels, or of those that are so many further.
+fn weights_of(channels: array<u32, WIDTH>, further: u32) -> Weights {
     var weight = Pack(0.0);
     var bias = Pack(0.0);
     for (var j = 0u; j < WIDTH; j++) {
-        let place = place_of(columns, q, j);
-        let channel = channel_base(columns.b, place.x) + place.y / params.s_div;
-        pack_put(&weight, j, weight_load(channel));
-        pack_put(&bias, j, bias_load(channel));
+        pack_put(&weight, j, weight_load(channels[j] + further));
+        pack_put(&bias, j, bias_load(channels[j] + further));
     }
-    found.weight = weight;
-    found.bias = bias;
+    return Weights(weight, bias);
+}
+
+// Those that all columns of a row have, where they go by row.
+fn weights_of_row(columns: Columns, row: u32) -> Weights {
+    if weights_by != BY_ROW {
+        return Weights(Pack(0.0), Pack(0.0));
+    }
+    let channel = channel_base(columns.b, row, 0u);
+    return Weights(Pack(weight_load(channel)), Pack(bias_load(channel)));
+}
+
+// Those of a pack in a row, where they do not go by column. `channels` are its own in row 0: from one row to the next they go on by as many
+// channels as rows are taken for one.
+fn weights_in_row(of_row: Weights, channels: array<u32, WIDTH>, row: u32) -> Weights {
+    if weights_by == BY_ROW {
+        return of_row;
+    }
+    return weights_of(channels, row * (params.pitch / (params.k_count * params.s_count) * params.r_mul));
+}
+
+fn weighted(groups: PackGroups, weights: Weights) -> PackGroups {
+    var found = groups;
+    found.weight = weights.weight;
+    found.bias = weights.bias;
     return found;
 }
 
-fn centered_at(x: Pack, groups: ColumnGroups) -> Pack {
-    return centered(x * groups.scale, Center(groups.shift, groups.delta));
+// Of the lane's q-th pack, whose groups and weights in row 0 are these.
+fn groups_at(numbers: array<u32, WIDTH>, channels: array<u32, WIDTH>) -> PackGroups {
+    let found = of_groups(numbers, 0u);
+    if weights_by == BY_COLUMN {
+        return weighted(found, weights_of(channels, 0u));
+    }
+    return found;
 }

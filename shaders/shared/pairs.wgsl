@@ -33,5 +33,5 @@ fn place_at(index: u32) -> Place {
     let run = index / params.s_count;
     let k = run % params.k_count;
     let b = run / (params.r_count * params.k_count);
-    return Place(b * params.k_count + k, channel_base(b, k) + index % params.s_count / params.s_div);
+    return Place(b * params.k_count + k, channel_base(b, r_of(run), k) + index % params.s_count / params.s_div);
 }

@@ -6,6 +6,7 @@ struct Params {
     s_count: u32,
     b_mod: u32,
     b_mul: u32,
+    r_mul: u32,
     k_mul: u32,
     s_div: u32,
     // The work of this dispatch: how many tiles, the number of the first, and how the workgroups are laid on the grid.
@@ -23,6 +24,7 @@ struct Params {
     // Merge: where the partials of a group lie.
     partials: u32,
     inner_count: u32,
+    inner_stride: u32,
     b_stride: u32,
     k_stride: u32,
     outer_stride: u32,
@@ -62,9 +64,12 @@ struct Params {
     moments_start: u32,
     sums_start: u32,
     // Whose statistics an element goes by, where that is not the group: see shared/channel.wgsl.
+    group_b_div: u32,
     group_b: u32,
     group_rows: u32,
+    group_r: u32,
     group_k: u32,
+    group_s: u32,
     // Not 0 where gradients of parameters are added to what is there.
     accumulate: u32,
     // The first partial in scratch, negated.
@@ -144,5 +149,10 @@ override same_parameters: bool = false;
 override through_statistics: bool = true;
 // Merges: false where the partials of a group all lie apart, so that inner_count is 1.
 override neighbours: bool = true;
-// Backward by columns: whether statistics go by column, by row, or by element: see kernels/backward/sums_columns.wgsl.
+// By columns: whether statistics, and weight and bias, go by column, by row, or by element.
 override statistics_by: u32 = 0u;
+override weights_by: u32 = 0u;
+const BY_COLUMN: u32 = 0u;
+const BY_ROW: u32 = 1u;
+// Sums over runs side by side: how many at a time.
+override beside: u32 = 1u;

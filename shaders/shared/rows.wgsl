@@ -6,6 +6,8 @@ fn item_at(i: u32) -> u32 {
 }
 
 struct Stretch {
+    // The run of S that it is of, and the group of that.
+    run: u32,
     group: u32,
     base: u32,
     // Position of the tile's first element in its run of S, and how many follow from there.
@@ -19,5 +21,5 @@ fn tile_of(index: u32) -> Stretch {
     let s = (index % params.tiles_per_run) * params.tile_length;
     let group = run / (params.r_count * params.k_count) * params.k_count + run % params.k_count;
     locate(run * params.s_count + s);
-    return Stretch(group, run * params.s_count + s, s, min(params.tile_length, params.s_count - s));
+    return Stretch(run, group, run * params.s_count + s, s, min(params.tile_length, params.s_count - s));
 }

@@ -9,8 +9,9 @@ use super::layout::{Affine, BATCH, Layout, Run, Shape};
 use super::operands::Operands;
 use super::parallel::{Memory, Units, each, threads};
 use super::simd::{
-    CHAIN, Center, SEGMENT, Slope, Source, Sums, carry, column_dots, gradient_columns, gradient_row, gradient_rows,
-    gradient_run, row_dots, row_gradients, rows_dots, rows_parameters, scale_columns, scale_run,
+    CHAIN, Center, SEGMENT, Slope, Source, Sums, carry, column_dots, columns_of_row_dots, gradient_columns,
+    gradient_columns_of_row, gradient_row, gradient_rows, gradient_run, row_dots, row_gradients, rows_dots,
+    rows_parameters, scale_columns, scale_run,
 };
 use super::sink::{Flow, Piece, Sink};
 use super::statistics::{PARTS, Rules};
@@ -32,6 +33,9 @@ const MANY: usize = 256;
 
 /// Elements of rows that are added up as short ones are, however few there are.
 const ALONE: usize = 1 << 15;
+
+/// Columns whose sums along rows are those of one part.
+const STRIP: usize = 1 << 11;
 
 /// Least rows whose gradients of weight and bias are added up together.
 const ROWS: usize = 32;
@@ -193,6 +197,23 @@ impl Gradients<'_> {
         self.through && self.affine.is_by_row(&self.layout)
     }
 
+    /// Rows of columns that each have a weight.
+    fn weighs_rows(&self) -> bool {
+        self.affine.goes_down() && self.layout.shape == Shape::Columns
+    }
+
+    /// How many statistics of a part are added up at a time. Where sums go along rows as well, their order follows from it, and so it from
+    /// lengths alone.
+    fn strip(&self) -> usize {
+        if self.weighs_rows() { STRIP.min(self.layout.lanes()) } else { self.layout.strip() }
+    }
+
+    /// Numbers that a strip of a part leaves: two sums for each of its lanes, and where rows have weights, for each of its rows.
+    fn sums_of_strip(&self, strip: usize) -> usize {
+        let rows = if self.weighs_rows() { self.layout.part() } else { 0 };
+        2 * (strip * self.lanes() / self.layout.lanes() + rows)
+    }
+
     /// Runs of one weight in a slab, or columns: each has sums of its own.
     fn lanes(&self) -> usize {
         let Layout { k, s, .. } = self.layout;
@@ -331,7 +352,7 @@ impl Gradients<'_> {
                 }
                 if by_row {
                     for (row, sums) in sums.iter_mut().enumerate() {
-                        let number = self.affine.base(first + row, 0);
+                        let number = self.affine.base(first + row, 0, 0);
                         if !parameters.is_empty() {
                             parameters[number] += sums[0];
                             parameters[self.affine.length + number] += sums[1];
@@ -361,7 +382,7 @@ impl Gradients<'_> {
                         *slope_of = slope(statistics, *sums, self.centered);
                     }
                     for (row, slope) in slopes[..count].iter_mut().enumerate().filter(|_| by_row) {
-                        slope.root *= self.weight[self.affine.base(first + row, 0)];
+                        slope.root *= self.weight[self.affine.base(first + row, 0, 0)];
                     }
                     // All at once: they are no more than a piece.
                     sink.put(count * s, |_, _, dx| {
@@ -410,7 +431,20 @@ impl Gradients<'_> {
                 let dx = dx.part(own_dx);
                 sums.fill([0.0; 2]);
                 let mut add = |x: &mut Reader<'_>, dy: &mut Reader<'_>| {
-                    if by_element {
+                    if by_element && self.affine.goes_down() {
+                        for (r, row) in elements.clone().step_by(layout.width()).enumerate() {
+                            let row = row..row + layout.width();
+                            for at in row.clone().step_by(CHAIN * layout.s) {
+                                let own = at..row.end.min(at + CHAIN * layout.s);
+                                self.element_sums(own, (x, dy), statistics, sums, runs);
+                                for of in [0, runs.len() / 2] {
+                                    let own = of + r * layout.s..of + (r + 1) * layout.s;
+                                    let own = if runs.is_empty() { 0..0 } else { own };
+                                    carry(self.rules.level, &mut runs[own.clone()], &mut parameters[own]);
+                                }
+                            }
+                        }
+                    } else if by_element {
                         for row in elements.clone().step_by(layout.width()) {
                             self.element_sums(row..row + layout.width(), (x, dy), statistics, sums, runs);
                             waiting += 1;
@@ -421,11 +455,15 @@ impl Gradients<'_> {
                         }
                     } else if self.sums || !parameters.is_empty() {
                         raw.fill(0.0);
-                        scratch.with(lanes, |part| {
-                            for number in 0..layout.parts() {
-                                part.fill(0.0);
-                                self.part_sums(b, number, 0..layout.lanes(), (x, dy), statistics, part);
-                                raw.iter_mut().zip(&*part).for_each(|(raw, part)| *raw += part);
+                        let strip = if self.weighs_rows() { self.strip() } else { layout.lanes() };
+                        scratch.with(self.sums_of_strip(strip), |found| {
+                            for part in 0..layout.parts() {
+                                for first in (0..layout.lanes()).step_by(strip) {
+                                    let own = first..layout.lanes().min(first + strip);
+                                    found.fill(0.0);
+                                    self.part_sums(b, part, own.clone(), (x, dy), statistics, found);
+                                    self.add_strip(part, own, found, raw, parameters);
+                                }
                             }
                         });
                         self.distribute(b, raw, sums, parameters);
@@ -466,7 +504,7 @@ impl Gradients<'_> {
         let level = self.rules.level;
         self.layout.each_run(elements, |run| {
             let center = center_of(&statistics[run.k]);
-            let first = self.affine.base(run.b, run.k) + run.within;
+            let first = self.affine.base(run.b, run.r, run.k) + run.within;
             let there = !runs.is_empty();
             if self.sums || there {
                 let found = by_segments(run.elements, x, dy, |done, x, dy| {
@@ -494,9 +532,15 @@ impl Gradients<'_> {
         let (layout, level) = (&self.layout, self.rules.level);
         let range = layout.range(b, part);
         let of_lane = self.lanes() / layout.lanes();
-        let (sum, product) = out[..2 * of_lane * own.len()].split_at_mut(of_lane * own.len());
+        let (of_lanes, of_rows) = out.split_at_mut(2 * of_lane * own.len());
+        let (sum, product) = of_lanes.split_at_mut(of_lane * own.len());
         if layout.shape == Shape::Columns {
-            self.cpu.scratch.with(2 * own.len(), |memory| {
+            let added = if self.weighs_rows() { own.len() } else { 0 };
+            self.cpu.scratch.with(2 * own.len() + added, |memory| {
+                let (memory, runs) = memory.split_at_mut(2 * own.len());
+                let runs: &mut [f32] = bytemuck::cast_slice_mut(runs);
+                let first_row = part * layout.part();
+                let (mut row, mut rows) = (first_row, of_rows.chunks_exact_mut(2));
                 let mut columns = Columns::<4>::new(bytemuck::cast_slice_mut(memory), own.len(), layout);
                 columns.fill(layout, &self.affine, b, own.start, |k, _| {
                     let center = center_of(&statistics[k]);
@@ -505,7 +549,21 @@ impl Gradients<'_> {
                 let own_elements = range.start + own.start..range.end;
                 let of = [x.part(own_elements.clone()), dy.part(own_elements)];
                 each_rows(of, (layout.width(), own.len()), level, &self.cpu.scratch, |[x, dy], pitch| {
-                    column_dots(level, x, dy, pitch, columns.centers(), sum, product);
+                    if !self.weighs_rows() {
+                        return column_dots(level, x, dy, pitch, columns.centers(), sum, product);
+                    }
+                    for ((x, dy), of_row) in x.chunks(pitch).zip(dy.chunks(pitch)).zip(&mut rows) {
+                        let (bias, weight) = runs.split_at_mut(own.len());
+                        let (x, dy) = (&x[..own.len()], &dy[..own.len()]);
+                        let found =
+                            columns_of_row_dots(level, x, dy, columns.centers(), self.weight[row], bias, weight);
+                        of_row.copy_from_slice(&found);
+                        row += 1;
+                        if (row - first_row).is_multiple_of(CHAIN) || row == layout.r {
+                            carry(level, bias, sum);
+                            carry(level, weight, product);
+                        }
+                    }
                 });
             });
             return;
@@ -513,7 +571,7 @@ impl Gradients<'_> {
         let mut add = |elements: Range<usize>| {
             layout.each_run(elements, |run| {
                 let center = center_of(&statistics[run.k]);
-                let base = self.affine.base(run.b, run.k);
+                let base = self.affine.base(run.b, run.r, run.k);
                 self.affine.each_weight(&run, |elements, weight| {
                     let found = by_segments(elements, x, dy, |_, x, dy| row_dots(level, x, dy, center));
                     let lane = (run.k - own.start) * of_lane + weight - base;
@@ -528,14 +586,41 @@ impl Gradients<'_> {
         range.step_by(layout.width()).for_each(|row| add(row + own.start * layout.s..row + own.end * layout.s));
     }
 
+    /// Adds what is found of some lanes of a part to that of all lanes of the slab, and what is found of its rows to parameters.
+    fn add_strip(&self, part: usize, own: Range<usize>, found: &[f64], raw: &mut [f64], parameters: &mut [f64]) {
+        let of_lane = self.lanes() / self.layout.lanes();
+        let own = own.start * of_lane..own.end * of_lane;
+        let (sums, products) = raw.split_at_mut(self.lanes());
+        let (of_lanes, of_rows) = found.split_at(2 * own.len());
+        for (of, found) in [sums, products].into_iter().zip(of_lanes.chunks(own.len())) {
+            of[own.clone()].iter_mut().zip(found).for_each(|(of, found)| *of += found);
+        }
+        if self.weighs_rows() && !parameters.is_empty() {
+            let first = part * self.layout.part();
+            let (bias, weight) = parameters.split_at_mut(self.affine.length);
+            let of = bias[first..].iter_mut().zip(&mut weight[first..]).zip(of_rows.chunks_exact(2));
+            for ((bias, weight), found) in of.take(self.layout.part()) {
+                *bias += found[0];
+                *weight += found[1];
+            }
+        }
+    }
+
     /// Adds the sums of a slab's lanes to those of groups, times weights, and to those of parameters.
     fn distribute(&self, b: usize, raw: &[f64], sums: &mut [Pair], parameters: &mut [f64]) {
         let lanes = self.lanes();
         let of_group = lanes / self.layout.k;
         let neighbours = if self.layout.shape == Shape::Columns { self.affine.run } else { 1 };
         let (sum, product) = raw.split_at(lanes);
+        if self.weighs_rows() {
+            // They are weighted, and parameters have what is theirs.
+            for ((sums, sum), product) in sums.iter_mut().zip(sum).zip(product) {
+                (sums[0], sums[1]) = (sums[0] + sum, sums[1] + product);
+            }
+            return;
+        }
         for (k, sums) in sums.iter_mut().enumerate() {
-            let base = self.affine.base(b, k);
+            let base = self.affine.base(b, 0, k);
             for lane in 0..of_group {
                 let (sum, product) = (sum[k * of_group + lane], product[k * of_group + lane]);
                 let number = base + lane / neighbours;
@@ -600,9 +685,10 @@ impl Gradients<'_> {
     ) {
         let layout = &self.layout;
         let (parts, lanes, slab, k) = (layout.parts(), self.lanes(), layout.slab(), layout.k);
-        let (strip, of_lane) = (layout.strip(), lanes / layout.lanes());
+        let strip = self.strip();
         let strips = layout.lanes().div_ceil(strip);
-        let (stride, per) = (2 * strips * strip * of_lane, 2 * strip * of_lane);
+        let per = self.sums_of_strip(strip);
+        let stride = strips * per;
         self.cpu.scratch.with(layout.b * parts * stride + 2 * lanes, |memory| {
             let (raw, partials) = memory.split_at_mut(2 * lanes);
             let units = Units { of: &mut *partials, per };
@@ -618,16 +704,11 @@ impl Gradients<'_> {
             let entries = if parameters.is_empty() { 0 } else { 2 * self.affine.length };
             for (b, partials) in partials.chunks(parts * stride).enumerate() {
                 raw.fill(0.0);
-                let (sums_of, products) = raw.split_at_mut(lanes);
-                for part in partials.chunks(stride) {
-                    let raw = sums_of.chunks_mut(per / 2).zip(products.chunks_mut(per / 2));
-                    for ((sums, products), part) in raw.zip(part.chunks(per)) {
-                        let (of_sums, rest) = part.split_at(sums.len());
-                        sums.iter_mut().zip(of_sums).for_each(|(sum, part)| *sum += part);
-                        products.iter_mut().zip(rest).for_each(|(sum, part)| *sum += part);
-                    }
-                }
                 let own = &mut parameters[b / chunk * entries..][..entries];
+                for (number, found) in partials.chunks(per).enumerate() {
+                    let (part, first) = (number / strips, number % strips * strip);
+                    self.add_strip(part, first..layout.lanes().min(first + strip), found, raw, own);
+                }
                 self.distribute(b, raw, &mut sums[b * k..(b + 1) * k], own);
             }
         });
@@ -745,7 +826,8 @@ impl Gradients<'_> {
     fn fill(&self, columns: &mut Columns<'_, 8>, b: usize, statistics: &[Statistics], slopes: &[Slope]) {
         columns.fill(&self.layout, &self.affine, b, 0, |k, weight| {
             let (Center { scale, shift, delta, factor }, slope) = (center_of(&statistics[k]), slopes[k]);
-            let weight = self.weight[weight] * if self.through { slope.root } else { slope.rstd };
+            let weight = if self.weighs_rows() { 1.0 } else { self.weight[weight] };
+            let weight = weight * if self.through { slope.root } else { slope.rstd };
             [scale, shift, delta, factor, slope.rstd, slope.mean, slope.along, weight]
         });
     }
@@ -768,7 +850,7 @@ impl Gradients<'_> {
             let group = (run.b - slab) * layout.k + run.k;
             let (center, slope) = (center_of(&statistics[group]), slopes[group]);
             if self.affine.run == 1 && self.through {
-                let (start, first) = (run.elements.start, self.affine.base(run.b, run.k) + run.within);
+                let (start, first) = (run.elements.start, self.affine.base(run.b, run.r, run.k) + run.within);
                 sink.put(run.elements.len(), |done, _, dx| {
                     let (x, dy, more) = readers.get(start + done..start + done + dx.len());
                     gradient_row(level, x, dy, more, dx, center, &self.weight[first + done..], slope);
@@ -848,6 +930,18 @@ impl Gradients<'_> {
     ) {
         let level = self.rules.level;
         let (centers, slopes) = columns.gradients();
+        if self.weighs_rows() {
+            let width = self.layout.width();
+            for row in elements.clone().step_by(width) {
+                let weight = self.weight[row / width % self.layout.r];
+                sink.put(width, |done, _, dx| {
+                    let (x, dy, more) = readers.get(row + done..row + done + dx.len());
+                    let (centers, slopes) = (centers.from(done), slopes.from(done));
+                    gradient_columns_of_row(level, x, dy, more, dx, centers, slopes, weight);
+                });
+            }
+            return;
+        }
         let wide = slopes.rstd.len();
         for at in elements.clone().step_by(wide) {
             sink.put(wide.min(elements.end - at), |done, _, dx| {

@@ -38,7 +38,7 @@ impl<'a, const N: usize> Columns<'a, N> {
     ) {
         let (s, end) = (layout.s, first + self.width);
         for k in first / s..end.div_ceil(s) {
-            let base = affine.base(b, k);
+            let base = affine.base(b, 0, k);
             for column in first.max(k * s)..end.min((k + 1) * s) {
                 for (of, v) in self.of.iter_mut().zip(number(k, base + (column - k * s) / affine.run)) {
                     of[column - first] = v;

@@ -7,7 +7,10 @@ use super::columns::{Columns, center_of, wide};
 use super::layout::{Affine, BATCH, Layout, Shape};
 use super::operands::Operands;
 use super::parallel::{Cut, Memory, Units, each, threads};
-use super::simd::{Center, Sums, normalize_columns, normalize_row, normalize_rows, normalize_run, normalize_runs};
+use super::simd::{
+    Center, Sums, normalize_columns, normalize_columns_of_row, normalize_row, normalize_rows, normalize_run,
+    normalize_runs,
+};
 use super::sink::{Flow, Piece, Sink};
 use super::statistics::Rules;
 use super::values::{PIECE, Reader, Values};
@@ -305,7 +308,7 @@ impl Forward<'_> {
         if self.affine.is_by_row(&self.layout) {
             let biases = &mut memory[..centers.len()];
             for (row, (center, bias)) in centers.iter_mut().zip(&mut *biases).enumerate() {
-                let number = self.affine.base(first + row, 0);
+                let number = self.affine.base(first + row, 0, 0);
                 center.factor *= self.weight[number];
                 *bias = self.bias[number];
             }
@@ -403,7 +406,7 @@ impl Forward<'_> {
                 let mut piece = self.piece(&flow);
                 let mut sink = self.sink(flow, PIECE, piece.as_mut());
                 match &columns {
-                    Some(columns) => self.normalize_slab(elements.len(), &mut sink, columns),
+                    Some(columns) => self.normalize_slab(elements, &mut sink, columns),
                     None => {
                         let first = elements.start / slab * layout.k;
                         self.normalize(elements, &mut sink, &statistics[first..]);
@@ -417,7 +420,8 @@ impl Forward<'_> {
     fn fill(&self, columns: &mut Columns<'_, 5>, b: usize, statistics: &[Statistics]) {
         columns.fill(&self.layout, &self.affine, b, 0, |k, weight| {
             let Center { scale, shift, delta, factor } = center_of(&statistics[k]);
-            [scale, shift, delta, factor * self.weight[weight], self.bias[weight]]
+            let weight_of_column = if self.affine.goes_down() { 1.0 } else { self.weight[weight] };
+            [scale, shift, delta, factor * weight_of_column, self.bias[weight]]
         });
     }
 
@@ -431,7 +435,7 @@ impl Forward<'_> {
         layout.each_run(elements, |run| {
             let center = center_of(&statistics[(run.b - slab) * layout.k + run.k]);
             if self.affine.run == 1 {
-                let weight = self.affine.base(run.b, run.k) + run.within;
+                let weight = self.affine.base(run.b, run.r, run.k) + run.within;
                 sink.put(run.elements.len(), |done, x, y| {
                     let (weight, bias) = (&self.weight[weight + done..], &self.bias[weight + done..]);
                     normalize_row(level, x, y, center, weight, bias);
@@ -456,18 +460,28 @@ impl Forward<'_> {
                 let b = at / slab;
                 self.fill(&mut columns, b, &statistics[(b - first) * layout.k..]);
                 let end = elements.end.min((b + 1) * slab);
-                self.normalize_slab(end - at, sink, &columns);
+                self.normalize_slab(at - b * slab..end - b * slab, sink, &columns);
                 at = end;
             }
         });
     }
 
-    /// The same of so many elements of one slab, whose columns are filled.
-    fn normalize_slab(&self, elements: usize, sink: &mut Sink<'_, '_>, columns: &Columns<'_, 5>) {
+    /// The same of elements of one slab, whose columns are filled.
+    fn normalize_slab(&self, elements: Range<usize>, sink: &mut Sink<'_, '_>, columns: &Columns<'_, 5>) {
         let (centers, bias) = columns.centers();
+        if self.affine.goes_down() {
+            let width = self.layout.width();
+            for row in elements.start / width..elements.end / width {
+                let (weight, bias) = (self.weight[row], self.bias[row]);
+                sink.put(width, |done, x, y| {
+                    normalize_columns_of_row(self.rules.level, x, y, centers.from(done), weight, bias);
+                });
+            }
+            return;
+        }
         let wide = bias.len();
-        for at in (0..elements).step_by(wide) {
-            sink.put(wide.min(elements - at), |done, x, y| {
+        for at in elements.clone().step_by(wide) {
+            sink.put(wide.min(elements.end - at), |done, x, y| {
                 normalize_columns(self.rules.level, x, y, centers.from(done), &bias[done..]);
             });
         }

@@ -45,7 +45,8 @@ impl Layout {
         let [b, r, k, s] = [b, r, k, s].map(|n| n as usize);
         let shape = match (r, k) {
             (1, 1) => Shape::Row,
-            _ if s >= SHORT => Shape::Rows,
+            // Of rows that have weights of their own, columns are single elements.
+            _ if s >= SHORT || (s > 1 && problem.index.r_mul > 0) => Shape::Rows,
             _ => Shape::Columns,
         };
         let cost = if problem.gradients().is_none() { 1 } else { 3 };
@@ -113,7 +114,7 @@ impl Layout {
         let (mut at, mut within) = (elements.start, elements.start % s);
         while at < elements.end {
             let end = elements.end.min(at - within + s);
-            work(Run { b, k, within, elements: at..end });
+            work(Run { b, r: row, k, within, elements: at..end });
             (at, within) = (end, 0);
             k += 1;
             if k == columns {
@@ -238,6 +239,7 @@ impl Layout {
 #[derive(Debug, Clone)]
 pub(super) struct Run {
     pub(super) b: usize,
+    pub(super) r: usize,
     pub(super) k: usize,
     pub(super) within: usize,
     pub(super) elements: Range<usize>,
@@ -280,7 +282,7 @@ impl Affine {
 
     /// Calls `work` with the elements of a run that share a weight, and its number.
     pub(super) fn each_weight(&self, run: &Run, mut work: impl FnMut(Range<usize>, usize)) {
-        let base = self.base(run.b, run.k);
+        let base = self.base(run.b, run.r, run.k);
         let (mut at, start) = (run.elements.start, run.elements.start - run.within);
         while at < run.elements.end {
             let number = (at - start) / self.run;
@@ -291,11 +293,16 @@ impl Affine {
     }
 
     /// The first weight of a run of `s`.
-    pub(super) fn base(&self, b: usize, k: usize) -> usize {
-        let AffineIndex { b_mod, b_mul, k_mul, .. } = self.index;
+    pub(super) fn base(&self, b: usize, r: usize, k: usize) -> usize {
+        let AffineIndex { b_mod, b_mul, r_mul, k_mul, .. } = self.index;
         // Spares short rows a division.
         let of_b = if b_mul == 0 { 0 } else { (b as u64 % b_mod) * b_mul };
-        (of_b + k as u64 * k_mul) as usize * self.repeat
+        (of_b + r as u64 * r_mul + k as u64 * k_mul) as usize * self.repeat
+    }
+
+    /// Whether each `r` has weights of its own: of columns, one a row.
+    pub(super) fn goes_down(&self) -> bool {
+        self.index.r_mul > 0
     }
 
     /// Whether each slab is a short row with a weight of its own, as in instance norm.

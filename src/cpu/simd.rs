@@ -195,6 +195,16 @@ trait Lane: Copy {
 
     /// That of `n` elements, of which `at` is the first.
     fn part(self, at: usize, n: usize) -> Self;
+
+    /// Those of `n` elements, of which `at` is the first, and anything for the lanes behind.
+    #[inline(always)]
+    fn filled(self, at: usize, n: usize) -> Block {
+        let mut block = [0.0; LANES];
+        for (i, v) in block.iter_mut().enumerate().take(n) {
+            *v = self.at(at + i);
+        }
+        block
+    }
 }
 
 #[derive(Clone, Copy)]
@@ -214,6 +224,11 @@ impl Lane for One {
     }
 
     #[inline(always)]
+    fn filled(self, _: usize, _: usize) -> Block {
+        [self.0; LANES]
+    }
+
+    #[inline(always)]
     fn part(self, _: usize, _: usize) -> Self {
         self
     }
@@ -223,6 +238,11 @@ impl Lane for Unit {
     #[inline(always)]
     fn at(self, _: usize) -> f32 {
         1.0
+    }
+
+    #[inline(always)]
+    fn filled(self, _: usize, _: usize) -> Block {
+        [1.0; LANES]
     }
 
     #[inline(always)]
@@ -645,59 +665,65 @@ pub(super) type Given<'a> = Option<[&'a mut [f32]; 2]>;
 /// The sums of `g` and of `g * xhat`.
 #[inline(always)]
 fn dots<S: Lane, W: Lane>(x: &[f32], dy: &[f32], scale: S, center: Center, weight: W, given: Given<'_>) -> [f64; 2] {
+    let center = (scale, One(center.shift), One(center.delta), One(center.factor));
     match given {
-        None => dot_chains::<_, _, false>(x, dy, scale, center, weight, [&mut [], &mut []]),
-        Some(given) => dot_chains::<_, _, true>(x, dy, scale, center, weight, given),
+        None => dot_chains::<_, _, _, _, false>(x, dy, center, (weight, Unit), [&mut [], &mut []]),
+        Some(given) => dot_chains::<_, _, _, _, true>(x, dy, center, (weight, Unit), given),
     }
 }
 
+/// The same; `share` is what each element gives its part times.
 #[inline(always)]
-fn dot_chains<S: Lane, W: Lane, const GIVES: bool>(
+fn dot_chains<S: Lane, C: Lane, W: Lane, G: Lane, const GIVES: bool>(
     x: &[f32],
     dy: &[f32],
-    scale: S,
-    center: Center,
-    weight: W,
+    (scale, shift, delta, factor): (S, C, C, C),
+    (weight, share): (W, G),
     [to_bias, to_weight]: [&mut [f32]; 2],
 ) -> [f64; 2] {
     let n = dy.len();
     if n <= CHAIN * LANES {
-        let runs = dot_chain::<_, _, GIVES>(x, dy, scale, center, weight, [to_bias, to_weight]);
+        let center = (scale, shift, delta, factor);
+        let runs = dot_chain::<_, _, _, _, GIVES>(x, dy, center, (weight, share), [to_bias, to_weight]);
         return [fold(&runs[0]).into(), fold(&runs[1]).into()];
     }
     tree!(n, |own| {
-        let weight = weight.part(own.start, own.len());
+        let (at, n) = (own.start, own.len());
+        let center = (scale.part(at, n), shift.part(at, n), delta.part(at, n), factor.part(at, n));
         let given = if GIVES { own.clone() } else { 0..0 };
         let given = [&mut to_bias[given.clone()], &mut to_weight[given]];
-        dot_chain::<_, _, GIVES>(&x[own.clone()], &dy[own], scale, center, weight, given)
+        let affine = (weight.part(at, n), share.part(at, n));
+        dot_chain::<_, _, _, _, GIVES>(&x[own.clone()], &dy[own], center, affine, given)
     })
 }
 
 /// The same, of at most a chain for each lane.
 #[inline(always)]
-fn dot_chain<S: Lane, W: Lane, const GIVES: bool>(
+fn dot_chain<S: Lane, C: Lane, W: Lane, G: Lane, const GIVES: bool>(
     x: &[f32],
     dy: &[f32],
-    scale: S,
-    center: Center,
-    weight: W,
+    (scale, shift, delta, factor): (S, C, C, C),
+    (weight, share): (W, G),
     [to_bias, to_weight]: [&mut [f32]; 2],
 ) -> [Block; 2] {
-    let Center { shift, delta, factor, .. } = center;
-    let (n, scale) = (dy.len(), scale.at(0));
+    let n = dy.len();
     let mut runs: [Block; 2] = [[0.0; LANES]; 2];
     let whole = n / LANES * LANES;
     for start in (0..whole).step_by(LANES) {
         let (x, dy, weight) = (&x[start..start + LANES], &dy[start..start + LANES], weight.part(start, LANES));
+        let (scale, shift) = (scale.part(start, LANES), shift.part(start, LANES));
+        let (delta, factor, share) = (delta.part(start, LANES), factor.part(start, LANES), share.part(start, LANES));
         let given = if GIVES { start..start + LANES } else { 0..0 };
         let (to_bias, to_weight) = (&mut to_bias[given.clone()], &mut to_weight[given]);
         for i in 0..LANES {
-            let (g, xhat) = (dy[i] * weight.at(i), (((x[i] * scale) - shift) - delta) * factor);
+            let g = dy[i] * weight.at(i);
+            let xhat = (((x[i] * scale.at(i)) - shift.at(i)) - delta.at(i)) * factor.at(i);
             runs[0][i] += g;
             runs[1][i] += g * xhat;
             if GIVES {
-                to_bias[i] += dy[i];
-                to_weight[i] += dy[i] * xhat;
+                let given = dy[i] * share.at(i);
+                to_bias[i] += given;
+                to_weight[i] += given * xhat;
             }
         }
     }
@@ -709,14 +735,17 @@ fn dot_chain<S: Lane, W: Lane, const GIVES: bool>(
         for (i, g) in g.iter_mut().enumerate().take(rest) {
             *g = dy[whole + i] * weight.at(whole + i);
         }
+        let [scales, shifts] = [scale.filled(whole, rest), shift.filled(whole, rest)];
+        let [deltas, factors] = [delta.filled(whole, rest), factor.filled(whole, rest)];
         for i in 0..LANES {
-            let product = g[i] * ((((filled[i] * scale) - shift) - delta) * factor);
+            let product = g[i] * ((((filled[i] * scales[i]) - shifts[i]) - deltas[i]) * factors[i]);
             runs[0][i] += g[i];
             runs[1][i] += if i < rest { product } else { 0.0 };
         }
         for i in (whole..n).take(if GIVES { rest } else { 0 }) {
-            to_bias[i] += dy[i];
-            to_weight[i] += dy[i] * ((((x[i] * scale) - shift) - delta) * factor);
+            let given = dy[i] * share.at(i);
+            to_bias[i] += given;
+            to_weight[i] += given * ((((x[i] * scale.at(i)) - shift.at(i)) - delta.at(i)) * factor.at(i));
         }
     }
     runs
@@ -1019,6 +1048,16 @@ for_every_set! {
         }
     }
 
+    /// The same of a row whose elements share weight and bias.
+    fn normalize_columns_of_row(x: Option<&[f32]>, y: &mut [f32], centers: Centers<'_>, weight: f32, bias: f32) {
+        let Centers { scale, shift, delta, factor } = centers;
+        let affine = (One(weight), One(bias));
+        match scale {
+            None => normalize(x, y, (Unit, Each(shift), Each(delta), Each(factor)), affine),
+            Some(scale) => normalize(x, y, (Each(scale), Each(shift), Each(delta), Each(factor)), affine),
+        }
+    }
+
     /// Takes bf16 to f32.
     fn widen_bf16(from: &[u16], to: &mut [f32]) {
         for (to, from) in to.iter_mut().zip(from) {
@@ -1164,6 +1203,19 @@ for_every_set! {
         }
     }
 
+    /// The sums of `dy` and of `dy * xhat` along a row of columns, which has this weight; `g` and `g * xhat` are added to those down each column.
+    fn columns_of_row_dots(
+        x: &[f32], dy: &[f32], centers: Centers<'_>, weight: f32, sum: &mut [f32], product: &mut [f32],
+    ) -> [f64; 2] {
+        let Centers { scale, shift, delta, factor } = centers;
+        let (shift, delta, factor) = (Each(shift), Each(delta), Each(factor));
+        let (affine, to) = ((Unit, One(weight)), [sum, product]);
+        match scale {
+            None => dot_chains::<_, _, _, _, true>(x, dy, (Unit, shift, delta, factor), affine, to),
+            Some(scale) => dot_chains::<_, _, _, _, true>(x, dy, (Each(scale), shift, delta, factor), affine, to),
+        }
+    }
+
     /// Adds what rows that share them give to the gradients of bias and weight.
     fn rows_parameters(x: &[f32], dy: &[f32], centers: &[Center], bias: &mut [f32], weight: &mut [f32]) {
         let s = bias.len();
@@ -1224,6 +1276,19 @@ for_every_set! {
             Some(scale) => {
                 gradient(x, (dy, more, dx), (Each(scale), shift, delta), (Unit, weight), slopes);
             }
+        }
+    }
+
+    /// The same of a row that has this weight; the `weight` of a column is its root alone.
+    fn gradient_columns_of_row(
+        x: &[f32], dy: Source<'_>, more: Option<Source<'_>>, dx: &mut [f32], centers: Centers<'_>, slopes: Slopes<'_>, weight: f32,
+    ) {
+        let Centers { scale, shift, delta, .. } = centers;
+        let (shift, delta, weight) = (Each(shift), Each(delta), (Each(slopes.weight), One(weight)));
+        let slopes = (Each(slopes.rstd), Each(slopes.mean), Each(slopes.along));
+        match scale {
+            None => gradient(x, (dy, more, dx), (Unit, shift, delta), weight, slopes),
+            Some(scale) => gradient(x, (dy, more, dx), (Each(scale), shift, delta), weight, slopes),
         }
     }
 

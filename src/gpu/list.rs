@@ -132,6 +132,10 @@ fn norms() -> Result<Vec<Box<dyn Norm>>, SpecError> {
         norms.push(Box::new(BatchNorm::new(&[3, 2, width], 1)?));
         norms.push(Box::new(BatchNorm::new(&[3, 2, width], 1)?.eval()));
     }
+    for width in widths() {
+        norms.push(Box::new(LayerNorm::over_axes(&[2, 3, 2, width], &[1, 3])?));
+        norms.push(Box::new(LayerNorm::over_axes(&[200, 3, 2, width], &[1, 3])?));
+    }
     for width in [4, 7] {
         norms.push(Box::new(GroupNorm::new(&[8, 64, width], 2, 1)?));
     }
@@ -140,15 +144,21 @@ fn norms() -> Result<Vec<Box<dyn Norm>>, SpecError> {
     for columns in COLUMNS {
         for rows in 1..=8 {
             norms.push(Box::new(InstanceNorm::new(&[3, rows, columns], 2)?));
+            norms.push(Box::new(LayerNorm::over_axes(&[3, rows, columns], &[1])?));
         }
         for rows in [9, 100, 5000] {
             norms.push(Box::new(BatchNorm::new(&[rows, columns], 1)?));
             norms.push(Box::new(BatchNorm::new(&[rows, columns], 1)?.eval()));
             norms.push(Box::new(InstanceNorm::new(&[3, rows, columns], 2)?));
+            norms.push(Box::new(LayerNorm::over_axes(&[3, rows, columns], &[1])?));
             norms.push(Box::new(GroupNorm::new(&[3, rows, 2 * columns], 2, 2)?));
         }
     }
     norms.push(Box::new(RmsNorm::new(&[300, 64], &[64])?));
+    for (channels, positions) in [(9, 40), (9, 7000), (300, 63), (2000, 16)] {
+        norms.push(Box::new(LayerNorm::over_axes(&[3, channels, positions], &[1])?));
+    }
+    norms.push(Box::new(LayerNorm::over_axes(&[1, 300, 16], &[1])?));
     Ok(norms)
 }
 
@@ -280,12 +290,14 @@ mod tests {
         };
         for _ in 0..3000 {
             let (n, c, length) = (next(400), 4 * next(16), [next(20), next(300), next(20_000)][next(3) - 1]);
-            let norm: Box<dyn Norm> = match next(6) {
+            let norm: Box<dyn Norm> = match next(8) {
                 1 => Box::new(LayerNorm::new(&[n, length], &[length]).unwrap()),
                 2 => Box::new(GroupNorm::new(&[n, c, length], 4, 1).unwrap()),
                 3 => Box::new(GroupNorm::new(&[n, length, c], 4, 2).unwrap()),
                 4 => Box::new(InstanceNorm::new(&[n, length, c], 2).unwrap()),
                 5 => Box::new(BatchNorm::new(&[n, c, length], 1).unwrap()),
+                6 => Box::new(LayerNorm::over_axes(&[n, c, length], &[1]).unwrap()),
+                7 => Box::new(LayerNorm::over_axes(&[n, c, 5, length], &[1, 3]).unwrap()),
                 _ => Box::new(BatchNorm::new(&[n, length, c], 2).unwrap().eval()),
             };
             let subgroup = [None, Some(4), Some(8), Some(16), Some(32), Some(64)][next(6) - 1];

@@ -106,7 +106,7 @@ impl Lower for GroupNorm {
         let Channels { n, before, c, after } = Channels::split(&self.shape, self.axis);
         let groups = self.num_groups as u64;
         let block = Block { b: n, r: before, k: groups, s: c / groups * after };
-        let index = AffineIndex { b_mod: 1, b_mul: 0, k_mul: c / groups, s_div: after.max(1) };
+        let index = AffineIndex { k_mul: c / groups, s_div: after.max(1), ..AffineIndex::NONE };
         problem(self, block, index, self.eps)
     }
 }

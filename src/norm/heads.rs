@@ -1,5 +1,6 @@
 //! Weights of heads, for norms over the last axes.
 
+use super::axes::Axes;
 use super::count;
 use crate::block::AffineIndex;
 use crate::error::SpecError;
@@ -19,17 +20,17 @@ pub(super) enum Heads {
 
 impl Heads {
     /// The shape of weight and bias.
-    pub(super) fn parameter_shape(&self, shape: &[usize], first_axis: usize) -> Vec<usize> {
+    pub(super) fn parameter_shape(&self, axes: &Axes) -> Vec<usize> {
         let heads = match self {
             Self::Alike => None,
-            Self::Each => first_axis.checked_sub(1).map(|axis| shape[axis]),
+            Self::Each => axes.heads(),
             Self::Segments(segments) => Some(segments.len()),
         };
-        heads.into_iter().chain(shape[first_axis..].iter().copied()).collect()
+        heads.into_iter().chain(axes.reduced_lengths()).collect()
     }
 
     /// The problem of rows with these weights.
-    pub(super) fn of(&self, problem: Problem, first_axis: usize) -> Result<Problem, SpecError> {
+    pub(super) fn of(&self, problem: Problem, axes: &Axes) -> Result<Problem, SpecError> {
         let norm = problem.norm;
         let wrong = |must: &'static str| {
             let segments = if let Self::Segments(segments) = self { segments.clone() } else { Vec::new() };
@@ -38,11 +39,11 @@ impl Heads {
         if *self == Self::Alike {
             return Ok(problem);
         }
-        let heads = match first_axis.checked_sub(1).and_then(|axis| problem.shape.get(axis)) {
-            Some(&heads) => heads as u64,
-            None => return Err(wrong("of a shape with an axis before those that are normalized")),
+        let Some(heads) = axes.heads() else {
+            return Err(wrong("of a shape with an axis before those that are normalized, which are the last"));
         };
-        let index = AffineIndex { b_mod: heads.max(1), b_mul: count(&problem.shape[first_axis..]), ..problem.index };
+        let heads = heads as u64;
+        let index = AffineIndex { b_mod: heads.max(1), b_mul: count(&axes.reduced_lengths()), ..problem.index };
         let Self::Segments(segments) = self else { return Ok(Problem { index, ..problem }) };
         if segments.is_empty() || segments.len() > Segment::MOST {
             return Err(wrong("one to four"));

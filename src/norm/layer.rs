@@ -1,18 +1,19 @@
 //! Layer normalization.
 
+use super::axes::Axes;
 use super::heads::Heads;
 use super::sealed::Lower;
-use super::{DEFAULT_EPS, Norm, check_normalized_shape, count, problem};
-use crate::block::{AffineIndex, Block};
+use super::{DEFAULT_EPS, Norm, problem};
 use crate::error::SpecError;
 use crate::problem::Problem;
 
-/// Layer normalization: each row, which is the last axes of `x`, has its own mean and variance.
+/// Layer normalization: each row, which is the last axes of `x`, or any others, has its own mean and variance.
 ///
 /// `y = (x - mean) / sqrt(variance + eps) * weight + bias`, with the population variance. This is PyTorch's `LayerNorm` and
-/// ONNX's `LayerNormalization`.
+/// ONNX's `LayerNormalization`. Over the channels of an image, [`LayerNorm::over_axes`], it is the `LayerNorm2d` of ConvNeXt and of
+/// Segment Anything; over any axes it is WebNN's `layerNormalization`.
 ///
-/// `weight` (gamma) and `bias` (beta) have the shape `normalized_shape`. Each is optional. `mean` and `rstd` have the shape
+/// `weight` (gamma) and `bias` (beta) have the lengths of the normalized axes, in the order of `x`. Each is optional. `mean` and `rstd` have the shape
 /// of `x` with the normalized axes as 1.
 ///
 /// Ba, Kiros and Hinton, *Layer Normalization*, 2016, <https://arxiv.org/abs/1607.06450>.
@@ -30,13 +31,14 @@ use crate::problem::Problem;
 /// ```
 #[derive(Debug, Clone, PartialEq)]
 pub struct LayerNorm {
-    shape: Vec<usize>,
-    first_axis: usize,
+    axes: Axes,
     eps: f32,
     heads: Heads,
 }
 
 impl LayerNorm {
+    const NAME: &str = "LayerNorm";
+
     /// Normalizes an `x` of `shape` over its last axes. Their lengths must be `normalized_shape`.
     ///
     /// # Errors
@@ -44,8 +46,35 @@ impl LayerNorm {
     /// [`SpecError`] if `shape` or `normalized_shape` is empty, if `shape` does not end with `normalized_shape`, or if it has
     /// more than 2^31 elements.
     pub fn new(shape: &[usize], normalized_shape: &[usize]) -> Result<Self, SpecError> {
-        let first_axis = check_normalized_shape("LayerNorm", shape, normalized_shape)?;
-        Ok(Self { shape: shape.to_vec(), first_axis, eps: DEFAULT_EPS, heads: Heads::Alike })
+        Ok(Self { axes: Axes::last(Self::NAME, shape, normalized_shape)?, eps: DEFAULT_EPS, heads: Heads::Alike })
+    }
+
+    /// Normalizes an `x` of `shape` over `axes`, in any order. A negative axis counts from the last. Where these are the last axes, it is
+    /// [`LayerNorm::new`].
+    ///
+    /// ```
+    /// # fn main() -> Result<(), wgpu_norm::Error> {
+    /// use wgpu_norm::{Gpu, Inputs, LayerNorm};
+    ///
+    /// let gpu = Gpu::new_blocking()?;
+    /// // ConvNeXt's LayerNorm2d: one image of two channels and three pixels, each normalized over its channels.
+    /// let norm = LayerNorm::over_axes(&[1, 2, 1, 3], &[1])?;
+    /// let x = [0.0, 1.0, 5.0, 2.0, 3.0, 5.0];
+    /// let out = gpu.run_blocking(&norm, Inputs::new(&x[..]).weight(&[1.0, 10.0]).bias(&[0.0, 7.0]).with_mean())?;
+    /// assert_eq!(out.mean.unwrap(), [1.0, 2.0, 5.0]);
+    /// for (y, want) in out.y.iter().zip([-1.0, -1.0, 0.0, 17.0, 17.0, 7.0]) {
+    ///     assert!((y - want).abs() < 1e-3);
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// [`SpecError`] if `shape` is empty or has more than 2^31 elements, if `axes` is empty or names an axis twice or one
+    /// that does not exist, or if `axes` alternate with the other axes too often to be one [`Block`](crate::Block).
+    pub fn over_axes(shape: &[usize], axes: &[isize]) -> Result<Self, SpecError> {
+        Ok(Self { axes: Axes::new(Self::NAME, shape, axes)?, eps: DEFAULT_EPS, heads: Heads::Alike })
     }
 
     /// Small number added to the variance. Default 1e-5. Must be finite and at least 0, which is checked when planning.
@@ -77,36 +106,26 @@ impl LayerNorm {
 
 impl Norm for LayerNorm {
     fn name(&self) -> &'static str {
-        "LayerNorm"
+        Self::NAME
     }
 
     fn shape(&self) -> &[usize] {
-        &self.shape
+        self.axes.shape()
     }
 
     fn parameter_shape(&self) -> Vec<usize> {
-        self.heads.parameter_shape(&self.shape, self.first_axis)
+        self.heads.parameter_shape(&self.axes)
     }
 
     fn statistics_shape(&self) -> Vec<usize> {
-        reduced_to_one(&self.shape, self.first_axis)
+        self.axes.reduced_to_one()
     }
 }
 
 impl Lower for LayerNorm {
     fn lower(&self) -> Result<Problem, SpecError> {
-        let problem = problem(self, rows(&self.shape, self.first_axis), AffineIndex::PER_ELEMENT, self.eps)?;
-        let problem = self.heads.of(problem, self.first_axis)?;
+        let problem = problem(self, self.axes.block(), self.axes.index(), self.eps)?;
+        let problem = self.heads.of(problem, &self.axes)?;
         Ok(Problem { residual: true, ..problem })
     }
-}
-
-/// The block of a norm over the axes from `first_axis` on.
-pub(super) fn rows(shape: &[usize], first_axis: usize) -> Block {
-    Block { b: count(&shape[..first_axis]), r: 1, k: 1, s: count(&shape[first_axis..]) }
-}
-
-/// `shape` with the axes from `first_axis` on as 1.
-pub(super) fn reduced_to_one(shape: &[usize], first_axis: usize) -> Vec<usize> {
-    shape.iter().enumerate().map(|(axis, &n)| if axis < first_axis { n } else { 1 }).collect()
 }

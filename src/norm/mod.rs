@@ -154,22 +154,6 @@ fn problem(norm: &dyn Norm, block: Block, index: AffineIndex, eps: f32) -> Resul
     })
 }
 
-/// Where `normalized_shape` starts in `shape`, for norms over the last axes.
-fn check_normalized_shape(norm: &'static str, shape: &[usize], normalized_shape: &[usize]) -> Result<usize, SpecError> {
-    check_shape(norm, shape)?;
-    if normalized_shape.is_empty() {
-        return Err(SpecError::EmptyNormalizedShape { norm, shape: shape.to_vec() });
-    }
-    if !shape.ends_with(normalized_shape) {
-        return Err(SpecError::NormalizedShape {
-            norm,
-            shape: shape.to_vec(),
-            normalized_shape: normalized_shape.to_vec(),
-        });
-    }
-    Ok(shape.len() - normalized_shape.len())
-}
-
 /// The channel axis counted from the first; negative ones count from the last.
 fn check_channel_axis(norm: &'static str, shape: &[usize], channel_axis: isize) -> Result<usize, SpecError> {
     check_shape(norm, shape)?;

@@ -1,10 +1,9 @@
 //! Root mean square normalization.
 
+use super::axes::Axes;
 use super::heads::Heads;
-use super::layer::{reduced_to_one, rows};
 use super::sealed::Lower;
-use super::{DEFAULT_EPS, Norm, check_normalized_shape, problem};
-use crate::block::AffineIndex;
+use super::{DEFAULT_EPS, Norm, problem};
 use crate::error::SpecError;
 use crate::problem::{Centering, Problem};
 
@@ -13,7 +12,7 @@ use crate::problem::{Centering, Problem};
 /// `y = x / sqrt(mean(x^2) + eps) * weight + bias`. This is ONNX's `RMSNormalization` and PyTorch's `RMSNorm`. Neither of
 /// them has a bias, and PyTorch has another default for `eps`.
 ///
-/// `weight` (gamma) and `bias` (beta) have the shape `normalized_shape`. Each is optional. `rstd` is
+/// `weight` (gamma) and `bias` (beta) have the lengths of the normalized axes, in the order of `x`. Each is optional. `rstd` is
 /// `1 / sqrt(mean(x^2) + eps)`, of the shape of `x` with the normalized axes as 1. There is no `mean`.
 ///
 /// Zhang and Sennrich, *Root Mean Square Layer Normalization*, 2019, <https://arxiv.org/abs/1910.07467>.
@@ -33,14 +32,15 @@ use crate::problem::{Centering, Problem};
 /// ```
 #[derive(Debug, Clone, PartialEq)]
 pub struct RmsNorm {
-    shape: Vec<usize>,
-    first_axis: usize,
+    axes: Axes,
     eps: f32,
     heads: Heads,
     weight_offset: f32,
 }
 
 impl RmsNorm {
+    const NAME: &str = "RmsNorm";
+
     /// Normalizes an `x` of `shape` over its last axes. Their lengths must be `normalized_shape`.
     ///
     /// # Errors
@@ -48,8 +48,21 @@ impl RmsNorm {
     /// [`SpecError`] if `shape` or `normalized_shape` is empty, if `shape` does not end with `normalized_shape`, or if it has
     /// more than 2^31 elements.
     pub fn new(shape: &[usize], normalized_shape: &[usize]) -> Result<Self, SpecError> {
-        let first_axis = check_normalized_shape("RmsNorm", shape, normalized_shape)?;
-        Ok(Self { shape: shape.to_vec(), first_axis, eps: DEFAULT_EPS, heads: Heads::Alike, weight_offset: 0.0 })
+        Ok(Self::over(Axes::last(Self::NAME, shape, normalized_shape)?))
+    }
+
+    /// Normalizes an `x` of `shape` over `axes`, in any order. A negative axis counts from the last. Where these are the last axes, it is
+    /// [`RmsNorm::new`]. See [`LayerNorm::over_axes`](crate::LayerNorm::over_axes).
+    ///
+    /// # Errors
+    ///
+    /// As [`LayerNorm::over_axes`](crate::LayerNorm::over_axes).
+    pub fn over_axes(shape: &[usize], axes: &[isize]) -> Result<Self, SpecError> {
+        Ok(Self::over(Axes::new(Self::NAME, shape, axes)?))
+    }
+
+    fn over(axes: Axes) -> Self {
+        Self { axes, eps: DEFAULT_EPS, heads: Heads::Alike, weight_offset: 0.0 }
     }
 
     /// Small number added to the mean square. Default 1e-5. Must be finite and at least 0, which is checked when planning.
@@ -107,19 +120,19 @@ impl RmsNorm {
 
 impl Norm for RmsNorm {
     fn name(&self) -> &'static str {
-        "RmsNorm"
+        Self::NAME
     }
 
     fn shape(&self) -> &[usize] {
-        &self.shape
+        self.axes.shape()
     }
 
     fn parameter_shape(&self) -> Vec<usize> {
-        self.heads.parameter_shape(&self.shape, self.first_axis)
+        self.heads.parameter_shape(&self.axes)
     }
 
     fn statistics_shape(&self) -> Vec<usize> {
-        reduced_to_one(&self.shape, self.first_axis)
+        self.axes.reduced_to_one()
     }
 }
 
@@ -133,8 +146,8 @@ impl Lower for RmsNorm {
                 must: "finite",
             });
         }
-        let problem = problem(self, rows(&self.shape, self.first_axis), AffineIndex::PER_ELEMENT, self.eps)?;
-        let problem = self.heads.of(problem, self.first_axis)?;
+        let problem = problem(self, self.axes.block(), self.axes.index(), self.eps)?;
+        let problem = self.heads.of(problem, &self.axes)?;
         Ok(Problem { centering: Centering::None, residual: true, weight_offset: self.weight_offset, ..problem })
     }
 }

@@ -3,7 +3,7 @@
 use ndarray::ArrayViewD;
 
 use super::backward::{Statistics, check_dy, gradients};
-use super::{Backward, Forward, axes_except, check_normalized, last_axes, scale_and_shift, standardize};
+use super::{Backward, Forward, along, axes_except, check_normalized, last_axes, scale_and_shift, standardize};
 
 /// Layer normalization (Ba, Kiros & Hinton, *Layer Normalization*, 2016) over the last
 /// `normalized_ndim` axes.
@@ -42,9 +42,29 @@ pub fn layer_norm(
     bias: Option<ArrayViewD<'_, f64>>,
     eps: f64,
 ) -> Forward {
-    let arrays = [("weight", weight.as_ref()), ("bias", bias.as_ref())];
-    check_normalized(&x, normalized_ndim, &arrays);
     let axes = last_axes(x.ndim(), normalized_ndim);
+    layer_norm_over_axes(x, &axes, weight, bias, eps)
+}
+
+/// [`layer_norm`] over `axes`, counted from the first, in any order.
+///
+/// `weight` and `bias` have the lengths of these axes, in the order of `x`. The statistics have the shape of `x` with these axes
+/// as 1.
+///
+/// # Panics
+///
+/// If `axes` is empty or names an axis twice or one that `x` does not have, or `weight` or `bias` does not have the lengths of
+/// the axes.
+pub fn layer_norm_over_axes(
+    x: ArrayViewD<'_, f64>,
+    axes: &[usize],
+    weight: Option<ArrayViewD<'_, f64>>,
+    bias: Option<ArrayViewD<'_, f64>>,
+    eps: f64,
+) -> Forward {
+    let arrays = [("weight", weight.as_ref()), ("bias", bias.as_ref())];
+    let axes = check_normalized(&x, axes, &arrays);
+    let [weight, bias] = [weight, bias].map(|array| array.map(|array| along(array, x.ndim(), &axes)));
     let s = standardize(x, &axes, eps);
     let (y, scale) = scale_and_shift(s.xhat, weight, bias, &axes);
     Forward { y, mean: Some(s.mean), variance: Some(s.variance), rstd: s.rstd, scale }
@@ -65,10 +85,28 @@ pub fn layer_norm_backward(
     weight: Option<ArrayViewD<'_, f64>>,
     eps: f64,
 ) -> Backward {
-    check_normalized(&x, normalized_ndim, &[("weight", weight.as_ref())]);
-    check_dy(&x, &dy);
     let axes = last_axes(x.ndim(), normalized_ndim);
-    let leading = axes_except(x.ndim(), &axes);
+    layer_norm_over_axes_backward(x, dy, &axes, weight, eps)
+}
+
+/// The gradients of [`layer_norm_over_axes`], by the formulas at [`Backward`].
+///
+/// `dweight` and `dbias` have the lengths of `axes`, in the order of `x`, and sum over the others.
+///
+/// # Panics
+///
+/// As [`layer_norm_over_axes`], and if `dy` does not have the shape of `x`.
+pub fn layer_norm_over_axes_backward(
+    x: ArrayViewD<'_, f64>,
+    dy: ArrayViewD<'_, f64>,
+    axes: &[usize],
+    weight: Option<ArrayViewD<'_, f64>>,
+    eps: f64,
+) -> Backward {
+    let axes = check_normalized(&x, axes, &[("weight", weight.as_ref())]);
+    check_dy(&x, &dy);
+    let others = axes_except(x.ndim(), &axes);
+    let weight = weight.map(|weight| along(weight, x.ndim(), &axes));
     let s = standardize(x, &axes, eps);
-    gradients(dy, s.xhat.view(), s.rstd.view(), weight, Statistics::MeanAndVariance, &axes, &leading)
+    gradients(dy, s.xhat.view(), s.rstd.view(), weight, Statistics::MeanAndVariance, &axes, &others)
 }

@@ -11,7 +11,9 @@
 //! | function | its gradients | a group is | paper |
 //! |---|---|---|---|
 //! | [`layer_norm`] | [`layer_norm_backward`] | the last axes, for each index of the others | Ba et al. 2016 |
+//! | [`layer_norm_over_axes`] | [`layer_norm_over_axes_backward`] | any axes, for each index of the others | as for `layer_norm` |
 //! | [`rms_norm`] | [`rms_norm_backward`] | as for `layer_norm` | Zhang & Sennrich 2019 |
+//! | [`rms_norm_over_axes`] | [`rms_norm_over_axes_backward`] | as for `layer_norm_over_axes` | as for `rms_norm` |
 //! | [`group_norm`] | [`group_norm_backward`] | some channels of one sample | Wu & He 2018 |
 //! | [`instance_norm`] | [`instance_norm_backward`] | one channel of one sample | Ulyanov et al. 2016 |
 //! | [`batch_norm_train`] | [`batch_norm_train_backward`] | one channel | Ioffe & Szegedy 2015 |
@@ -72,10 +74,10 @@ pub use batch::{
 };
 pub use group::{group_norm, group_norm_backward};
 pub use instance::{instance_norm, instance_norm_backward};
-pub use layer::{layer_norm, layer_norm_backward};
+pub use layer::{layer_norm, layer_norm_backward, layer_norm_over_axes, layer_norm_over_axes_backward};
 pub use lp::lp_norm;
 pub use mvn::mean_variance_norm;
-pub use rms::{rms_norm, rms_norm_backward};
+pub use rms::{rms_norm, rms_norm_backward, rms_norm_over_axes, rms_norm_over_axes_backward};
 
 use ndarray::{ArrayD, ArrayView1, ArrayViewD, Axis, Zip};
 
@@ -197,6 +199,7 @@ fn index_of(mut position: usize, shape: &[usize]) -> Vec<usize> {
 
 /// The last `count` of `ndim` axes.
 fn last_axes(ndim: usize, count: usize) -> Vec<usize> {
+    assert!((1..=ndim).contains(&count), "{count} normalized axes of an array with {ndim} axes");
     (ndim - count..ndim).collect()
 }
 
@@ -305,11 +308,12 @@ fn scale_and_shift(
 /// A vector with one value for each channel as an array of `ndim` axes, all of length 1 but
 /// `channel_axis`.
 fn per_channel(v: ArrayViewD<'_, f64>, ndim: usize, channel_axis: usize) -> ArrayViewD<'_, f64> {
-    let mut v = v;
-    for axis in axes_except(ndim, &[channel_axis]) {
-        v = v.insert_axis(Axis(axis));
-    }
-    v
+    along(v, ndim, &[channel_axis])
+}
+
+/// An array whose axes are `axes` of `ndim`, with the others of length 1 between them.
+fn along<'a>(v: ArrayViewD<'a, f64>, ndim: usize, axes: &[usize]) -> ArrayViewD<'a, f64> {
+    axes_except(ndim, axes).into_iter().fold(v, |v, axis| v.insert_axis(Axis(axis)))
 }
 
 /// Removes `axes`, in ascending order and each of length 1.
@@ -342,18 +346,20 @@ fn check_axes(x: &ArrayViewD<'_, f64>, axes: &[usize]) {
     }
 }
 
-/// Checks that the last `normalized_ndim` axes of `x` exist and that every given array has their
-/// shape.
-fn check_normalized(x: &ArrayViewD<'_, f64>, normalized_ndim: usize, arrays: &[(&str, Option<&ArrayViewD<'_, f64>>)]) {
-    assert!(
-        (1..=x.ndim()).contains(&normalized_ndim),
-        "{normalized_ndim} normalized axes of an array with {} axes",
-        x.ndim()
-    );
-    let normalized_shape = &x.shape()[x.ndim() - normalized_ndim..];
+/// Checks that the axes exist, each once, and that every given array has their lengths; gives the axes in ascending order.
+fn check_normalized(
+    x: &ArrayViewD<'_, f64>,
+    axes: &[usize],
+    arrays: &[(&str, Option<&ArrayViewD<'_, f64>>)],
+) -> Vec<usize> {
+    check_axes(x, axes);
+    let ascending: Vec<usize> = (0..x.ndim()).filter(|axis| axes.contains(axis)).collect();
+    assert!(ascending.len() == axes.len() && !axes.is_empty(), "{axes:?} must name some axes, each once");
+    let normalized_shape: Vec<usize> = ascending.iter().map(|&axis| x.len_of(Axis(axis))).collect();
     for (name, array) in arrays {
         if let Some(array) = array {
             assert_eq!(array.shape(), normalized_shape, "{name} must have the normalized shape");
         }
     }
+    ascending
 }

@@ -14,14 +14,41 @@ use crate::reference::{self, Backward, Forward};
 /// A norm by the arguments that the library and the oracle both take. Axes count from the last where they are negative.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Kind {
-    Layer { ndim: usize },
-    Rms { ndim: usize, offset: f32 },
-    Group { groups: usize, axis: isize },
-    Instance { axis: isize },
-    BatchTrain { axis: isize },
-    BatchEval { axis: isize },
-    Mvn { axes: &'static [isize] },
-    Lp { p: u32, axes: &'static [isize] },
+    Layer {
+        ndim: usize,
+    },
+    Rms {
+        ndim: usize,
+        offset: f32,
+    },
+    /// Over any axes.
+    LayerOver {
+        axes: &'static [isize],
+    },
+    RmsOver {
+        axes: &'static [isize],
+        offset: f32,
+    },
+    Group {
+        groups: usize,
+        axis: isize,
+    },
+    Instance {
+        axis: isize,
+    },
+    BatchTrain {
+        axis: isize,
+    },
+    BatchEval {
+        axis: isize,
+    },
+    Mvn {
+        axes: &'static [isize],
+    },
+    Lp {
+        p: u32,
+        axes: &'static [isize],
+    },
 }
 
 /// Arguments by name; each norm takes those that it has.
@@ -84,22 +111,64 @@ impl Kind {
                 label: "layer",
                 title: "LayerNorm".to_owned(),
                 help: "Mean and variance over the last axes, of each sample",
-                options: &[AFFINE, MEAN, "--normalized-shape"],
+                options: &[AFFINE, MEAN, "--normalized-shape --axes"],
                 eps: DEFAULT_EPS,
                 groups: Groups::last(ndim),
-                with: Box::new(move |a| Self::Layer { ndim: a.ndim.unwrap_or(ndim) }),
+                with: Box::new(move |a| match a.axes {
+                    Some(axes) => Self::LayerOver { axes },
+                    None => Self::Layer { ndim: a.ndim.unwrap_or(ndim) },
+                }),
                 norm: Box::new(move |shape, eps, _| Ok(Box::new(LayerNorm::new(shape, last(shape, ndim))?.eps(eps)))),
                 forward: Box::new(move |e| reference::layer_norm(e.x, ndim, e.weight, e.bias, e.eps)),
                 backward: Some(Box::new(move |e, dy| reference::layer_norm_backward(e.x, dy, ndim, e.weight, e.eps))),
+            },
+            Self::LayerOver { axes } => Entry {
+                title: format!("LayerNorm({})", listed(axes)),
+                groups: Groups::Along(axes.to_vec()),
+                with: Box::new(move |a| Self::LayerOver { axes: a.axes.unwrap_or(axes) }),
+                norm: Box::new(move |shape, eps, _| Ok(Box::new(LayerNorm::over_axes(shape, axes)?.eps(eps)))),
+                forward: Box::new(move |e| {
+                    reference::layer_norm_over_axes(e.x, &fronts(axes, e.rank), e.weight, e.bias, e.eps)
+                }),
+                backward: Some(Box::new(move |e, dy| {
+                    reference::layer_norm_over_axes_backward(e.x, dy, &fronts(axes, e.rank), e.weight, e.eps)
+                })),
+                ..Self::Layer { ndim: 1 }.entry()
+            },
+            Self::RmsOver { axes, offset } => Entry {
+                title: format!("RmsNorm({})", listed(axes)),
+                groups: Groups::Along(axes.to_vec()),
+                with: Box::new(move |a| Self::RmsOver {
+                    axes: a.axes.unwrap_or(axes),
+                    offset: a.offset.unwrap_or(offset),
+                }),
+                norm: Box::new(move |shape, eps, _| {
+                    Ok(Box::new(RmsNorm::over_axes(shape, axes)?.eps(eps).weight_offset(offset)))
+                }),
+                forward: Box::new(move |e| {
+                    let offset = f64::from(offset);
+                    reference::rms_norm_over_axes(e.x, &fronts(axes, e.rank), e.weight, e.bias, e.eps, offset)
+                }),
+                backward: Some(Box::new(move |e, dy| {
+                    let offset = f64::from(offset);
+                    reference::rms_norm_over_axes_backward(e.x, dy, &fronts(axes, e.rank), e.weight, e.eps, offset)
+                })),
+                ..Self::Rms { ndim: 1, offset }.entry()
             },
             Self::Rms { ndim, offset } => Entry {
                 label: "rms",
                 title: "RmsNorm".to_owned(),
                 help: "Root mean square over the last axes, of each sample",
-                options: &[AFFINE, "--normalized-shape --weight-offset"],
+                options: &[AFFINE, "--normalized-shape --axes --weight-offset"],
                 eps: DEFAULT_EPS,
                 groups: Groups::last(ndim),
-                with: Box::new(move |a| Self::Rms { ndim: a.ndim.unwrap_or(ndim), offset: a.offset.unwrap_or(offset) }),
+                with: Box::new(move |a| {
+                    let offset = a.offset.unwrap_or(offset);
+                    match a.axes {
+                        Some(axes) => Self::RmsOver { axes, offset },
+                        None => Self::Rms { ndim: a.ndim.unwrap_or(ndim), offset },
+                    }
+                }),
                 norm: Box::new(move |shape, eps, _| {
                     Ok(Box::new(RmsNorm::new(shape, last(shape, ndim))?.eps(eps).weight_offset(offset)))
                 }),
@@ -186,7 +255,7 @@ impl Kind {
             }
             Self::Mvn { axes } => Entry {
                 label: "mvn",
-                title: format!("MeanVarianceNorm({})", axes.iter().map(isize::to_string).collect::<Vec<_>>().join(",")),
+                title: format!("MeanVarianceNorm({})", listed(axes)),
                 help: "Mean and standard deviation, to which --eps is added, over --axes [default: 0,2,3], without \
                        weight: ONNX's MeanVarianceNormalization [default --eps: 1e-9]",
                 options: &[MEAN, "--axes"],
@@ -321,6 +390,11 @@ impl Groups {
             Some(_) => "channels_between",
         }
     }
+}
+
+/// `0,2,3`
+fn listed(axes: &[isize]) -> String {
+    axes.iter().map(isize::to_string).collect::<Vec<_>>().join(",")
 }
 
 /// The lengths of so many of the last axes.

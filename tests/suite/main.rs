@@ -3,6 +3,7 @@
 
 mod accuracy;
 mod arrays;
+mod axes;
 mod backward;
 mod buffers;
 mod coming_from;

@@ -7,12 +7,15 @@ fn main(invocation: Invocation) {
     if !columns.inside {
         return;
     }
-    var groups: array<ColumnGroups, SPAN>;
+    var groups: array<PackGroups, SPAN>;
     var slope: array<Slope, SPAN>;
+    var channels: array<array<u32, WIDTH>, SPAN>;
+    var roots: array<Pack, SPAN>;
     var weight: array<Pack, SPAN>;
     for (var q = 0u; q < SPAN; q++) {
         let numbers = numbers_of(columns, q);
-        let found = groups_at(columns, q, numbers);
+        channels[q] = channels_of(columns, q);
+        let found = groups_at(numbers, channels[q]);
         var root = Pack(0.0);
         var sum = Pack(0.0);
         var product = Pack(0.0);
@@ -24,12 +27,18 @@ fn main(invocation: Invocation) {
         }
         groups[q] = found;
         slope[q] = slope_of(found.factor, root, found.count, sum * root, product * root);
+        roots[q] = root;
         weight[q] = found.weight * root;
     }
     let base = columns_base(columns);
     for (var row = columns.row; row < columns.row_end; row += params.row_lanes) {
         locate(base + row * params.pitch);
+        let of_row = weights_of_row(columns, row);
         for (var q = 0u; q < SPAN; q++) {
+            if weights_by != BY_COLUMN {
+                groups[q] = weighted(groups[q], weights_in_row(of_row, channels[q], row));
+                weight[q] = groups[q].weight * roots[q];
+            }
             let at = base + row * params.pitch + q * WIDTH;
             let e = centered_at(source_load(at), groups[q]);
             let xhat = e * groups[q].factor;

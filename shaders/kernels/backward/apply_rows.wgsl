@@ -9,7 +9,7 @@ fn main(invocation: Invocation) {
         let statistics = group_statistics(tile.group);
         let root = root_of(statistics.scale);
         let sums = group_sums_load(tile.group) * root;
-        affine_begin(channel_of(tile.group), root);
+        affine_begin(channel_of(tile.group, r_of(tile.run)), root);
         let slope = slope_of(statistics.factor, root, statistics.count, sums.x, sums.y);
         store_gradients(tile.base, tile.s, tile.length, statistics, slope, true);
     }

@@ -12,7 +12,7 @@ fn main(invocation: Invocation) {
     let group = params.first_tile + min(index, params.tiles - 1u);
     let base = group * params.s_count;
     locate(base);
-    let weights = channel_of(group);
+    let weights = channel_of(group, 0u);
     let found = tile_gradients(base, params.s_count, group, weights);
     let statistics = found.statistics;
     affine_begin(weights, root_of(statistics.scale));

@@ -24,7 +24,7 @@ fn main(invocation: Invocation) {
             let at = partial_place(j / heads);
             let head = j % heads * params.head_length;
             let part = partial_sums_load(base + at.x * params.outer_stride + at.y + head);
-            run += part * weight_load(channel_base(b, k) + at.y / params.s_div);
+            run += part * weight_load(channel_base(b, 0u, k) + at.y / params.s_div);
         }
         sum += run;
     }

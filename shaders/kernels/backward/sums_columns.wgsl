@@ -1,9 +1,6 @@
-// The sums of dy and of dy * xhat down each column of a row tile, where the statistics are known. Sums run in chains of 16
-// rows, and then of chains.
+// The sums of g and of g * xhat down each column of a row tile, where the statistics are known; without a weight, of dy and dy * xhat. Sums
+// run in chains of 16 rows, and then of chains.
 //# use shared/column_groups, <source>, <statistics>, <epilogue>
-const BY_COLUMN: u32 = 0u;
-const BY_ROW: u32 = 1u;
-
 @compute @workgroup_size(workgroup_size)
 fn main(invocation: Invocation) {
     enter(invocation);
@@ -12,13 +9,15 @@ fn main(invocation: Invocation) {
         return;
     }
     let base = columns_base(columns);
-    var groups: array<ColumnGroups, SPAN>;
+    var groups: array<PackGroups, SPAN>;
     var numbers: array<array<u32, WIDTH>, SPAN>;
+    var channels: array<array<u32, WIDTH>, SPAN>;
     if statistics_by != BY_ROW {
         for (var q = 0u; q < SPAN; q++) {
             // Here, as each takes divisions.
             numbers[q] = numbers_of(columns, q);
-            groups[q] = groups_at(columns, q, numbers[q]);
+            channels[q] = channels_of(columns, q);
+            groups[q] = groups_at(numbers[q], channels[q]);
         }
     }
     var sum1: array<Pack, SPAN>;
@@ -39,17 +38,22 @@ fn main(invocation: Invocation) {
         for (; row < end; row += params.row_lanes) {
             locate(base + row * params.pitch);
             if statistics_by == BY_ROW {
-                groups[0] = of_group(group_statistics(row / params.group_rows));
+                groups[0] = of_group(group_statistics(group_at(columns.b, row, 0u, 0u)));
             }
+            let of_row = weights_of_row(columns, row);
             for (var q = 0u; q < SPAN; q++) {
                 if statistics_by == BY_ROW {
                     groups[q] = groups[0];
                 } else if statistics_by != BY_COLUMN {
-                    groups[q] = of_groups(numbers[q], row / params.group_rows * params.group_b);
+                    groups[q] = of_groups(numbers[q], row / params.group_rows * params.group_r);
+                }
+                if weights_by != BY_COLUMN {
+                    groups[q] = weighted(groups[q], weights_in_row(of_row, channels[q], row));
                 }
                 let at = base + row * params.pitch + q * WIDTH;
                 let xhat = centered_at(source_load(at), groups[q]) * groups[q].factor;
-                let g = epilogue_gradient(grad_output_load(at), xhat, groups[q].weight, groups[q].bias);
+                let dy = epilogue_gradient(grad_output_load(at), xhat, groups[q].weight, groups[q].bias);
+                let g = dy * groups[q].weight;
                 run1[q] += g;
                 run2[q] += g * xhat;
             }

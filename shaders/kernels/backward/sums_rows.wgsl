@@ -7,11 +7,10 @@ fn main(invocation: Invocation) {
     let index = tile_index(invocation);
     let number = params.first_tile + min(index, params.tiles - 1u);
     let tile = tile_of(number);
-    let run = number / params.tiles_per_run;
-    let k = run % params.k_count;
-    let b = run / params.k_count / params.r_count;
-    let statistics = group_statistics(group_at(b, run / params.k_count % params.r_count, k));
-    affine_begin(channel_base(b, k), 1.0);
+    let k = tile.run % params.k_count;
+    let b = tile.run / params.k_count / params.r_count;
+    let statistics = group_statistics(group_at(b, tile.run / params.k_count % params.r_count, k, 0u));
+    affine_begin(channel_base(b, r_of(tile.run), k), 1.0);
     let sums = sum_lanes(known_sums(tile.base, tile.s, tile.length, statistics));
     if index < params.tiles && lane_in_tile() == 0u {
         partial_sums_store(number, sums);

@@ -7,18 +7,27 @@ fn main(invocation: Invocation) {
     if !columns.inside {
         return;
     }
-    var groups: array<ColumnGroups, SPAN>;
+    var groups: array<PackGroups, SPAN>;
+    var channels: array<array<u32, WIDTH>, SPAN>;
     var factor: array<Pack, SPAN>;
     for (var q = 0u; q < SPAN; q++) {
-        groups[q] = groups_at(columns, q, numbers_of(columns, q));
+        channels[q] = channels_of(columns, q);
+        groups[q] = groups_at(numbers_of(columns, q), channels[q]);
         factor[q] = groups[q].factor * groups[q].weight;
     }
     let base = columns_base(columns);
     for (var row = columns.row; row < columns.row_end; row += params.row_lanes) {
         locate(base + row * params.pitch);
+        let of_row = weights_of_row(columns, row);
         for (var q = 0u; q < SPAN; q++) {
+            if weights_by != BY_COLUMN {
+                groups[q] = weighted(groups[q], weights_in_row(of_row, channels[q], row));
+                factor[q] = groups[q].factor * groups[q].weight;
+            }
             let at = base + row * params.pitch + q * WIDTH;
-            y_store(at, epilogue(centered_at(source_load(at), groups[q]) * factor[q] + groups[q].bias));
+            let x = source_load(at);
+            residual_out_store(at, x);
+            y_store(at, epilogue(centered_at(x, groups[q]) * factor[q] + groups[q].bias));
         }
     }
 }

@@ -7,7 +7,7 @@ fn main(invocation: Invocation) {
     if index < params.tiles {
         let tile = tile_of(params.first_tile + index);
         let statistics = group_statistics(tile.group);
-        affine_begin(channel_of(tile.group), statistics.factor);
+        affine_begin(channel_of(tile.group, r_of(tile.run)), statistics.factor);
         normalize(tile.base, tile.s, tile.length, statistics.scale, center_of(statistics), true);
     }
 }

@@ -11,8 +11,10 @@ fn main(invocation: Invocation) {
     for (var q = 0u; q < SPAN; q++) {
         var chunk: array<Pack, CHUNK>;
         for (var i = 0u; i < CHUNK; i++) {
-            locate(base + i * params.pitch);
-            chunk[i] = source_load(base + q * WIDTH + i * params.pitch);
+            let at = base + q * WIDTH + i * params.pitch;
+            locate(at);
+            chunk[i] = source_load(at);
+            residual_out_store(at, chunk[i]);
         }
         var tile = Tile(Pack(1.0), Partial());
         for (var again = params.zero; ; again++) {
@@ -32,14 +34,23 @@ fn main(invocation: Invocation) {
             let column = columns.column + q * WIDTH + j;
             let group = columns.b * params.k_count + column;
             let statistics = statistics_of(tile, j, group);
-            let channel = channel_base(columns.b, column);
-            pack_put(&factor, j, statistics.factor * weight_load(channel));
-            pack_put(&bias, j, bias_load(channel));
+            let channel = channel_base(columns.b, 0u, column);
+            if weights_by != BY_COLUMN {
+                pack_put(&factor, j, statistics.factor);
+            } else {
+                pack_put(&factor, j, statistics.factor * weight_load(channel));
+                pack_put(&bias, j, bias_load(channel));
+            }
             keep_statistics(group, statistics);
         }
         let center = Center(tile.partial.shift, tile.partial.delta);
         for (var i = 0u; i < CHUNK; i++) {
-            let y = epilogue(centered(chunk[i], center) * factor + bias);
+            var weighted = factor;
+            if weights_by != BY_COLUMN {
+                weighted *= weight_load(i * params.r_mul);
+                bias = Pack(bias_load(i * params.r_mul));
+            }
+            let y = epilogue(centered(chunk[i], center) * weighted + bias);
             locate(base + i * params.pitch);
             y_store(base + q * WIDTH + i * params.pitch, y);
         }

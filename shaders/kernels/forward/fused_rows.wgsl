@@ -10,7 +10,7 @@ fn main(invocation: Invocation) {
     let base = group * params.s_count;
     locate(base);
     let statistics = statistics_of(tile_statistics(base, params.s_count), 0u, group);
-    affine_begin(channel_of(group), statistics.factor);
+    affine_begin(channel_of(group, 0u), statistics.factor);
     normalize(base, 0u, params.s_count, statistics.scale, center_of(statistics), live);
     if live && lane_in_tile() == 0u {
         keep_statistics(group, statistics);

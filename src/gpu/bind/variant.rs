@@ -126,6 +126,8 @@ impl<'a> Chooser<'a> {
                 neighbours: pass.work.inner_count != 1,
                 through_statistics: self.problem.source != Source::Running,
                 statistics_by: pass.statistics_by as u32,
+                weights_by: pass.weights_by() as u32,
+                beside: pass.work.beside as u32,
                 bfloat: self.problem.storage.short() == Some(Element::Bf16),
                 placed_by: pass.placed as u32,
                 segmented: !self.problem.segments.is_empty(),

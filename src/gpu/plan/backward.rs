@@ -4,13 +4,13 @@
 //! Where elements of one group that share a weight make runs, sums over those runs serve both: weighted and added up by
 //! group, or as they are by weight.
 
-use super::{Pass, Planner, Schedule, StatisticsBy, Team, Traversal, Window, Work, columns, merge, rows, window};
+use super::{By, Pass, Planner, Schedule, Team, Traversal, Window, Work, columns, merge, rows, window};
 use crate::backward::Backward;
 use crate::block::{AffineIndex, Block};
 use crate::error::SpecError;
 use crate::gpu::shader::{Affine, Hold, Keep, Kernel, Reduction, Statistics};
 use crate::mapping::{GroupIndex, Mapping};
-use crate::problem::Source;
+use crate::problem::{Problem, Source};
 use crate::strides::Span;
 use crate::tensors::Role;
 
@@ -211,27 +211,30 @@ impl Planner<'_> {
         let weights = self.by_weight();
         let by = weights.sums_by();
         // Then the sums of runs are there for the groups too.
-        let from_runs = by == SumsBy::Runs;
+        let from_runs = by == SumsBy::Runs && self.mapping.index.r_mul == 0;
         if for_groups == Some(SumsTo::Scratch) {
             schedule.sums = self.problem.block.groups();
         }
         if parameters || (for_groups.is_some() && from_runs) {
             let sums = weights.weight_sums(by)?;
             schedule.partial_sums = sums.sums();
-            let (by_parameter, by_group) = (sums.by_parameter(), sums.by_group());
+            let (by_parameter, by_group) = (sums.by_parameter(), from_runs.then(|| sums.by_group()));
             schedule.passes.push(sums);
             if parameters {
                 schedule.passes.push(weights.merge_parameters(by_parameter)?);
             }
-            if let Some(to) = for_groups.filter(|_| from_runs) {
+            if let (Some(to), Some(by_group)) = (for_groups, by_group) {
                 schedule.passes.push(to.from(weights.merge_weighted(by_group)?));
             }
         }
         if let Some(to) = for_groups.filter(|_| !from_runs) {
-            let pass = self.rows(Kernel::SumsRows)?;
+            let pass = match self.traversal() {
+                Traversal::Rows => self.rows(Kernel::SumsRows)?,
+                Traversal::Columns => self.columns(Kernel::SumsColumns)?,
+            };
             let sums = Pass { affine: self.affine_of_rows(), ..pass };
             schedule.partial_sums = schedule.partial_sums.max(sums.sums());
-            let merge = self.merge_sums(sums.work.tiles_per_run)?;
+            let merge = self.merge_sums(sums.by_group())?;
             schedule.passes.extend([sums, to.from(merge)]);
         }
         Ok(())
@@ -268,29 +271,37 @@ impl Planner<'_> {
         if by == SumsBy::Elements {
             return self.sums_of_rows(u64::MAX);
         }
-        match self.traversal() {
-            Traversal::Rows => {
-                let pass = self.rows(Kernel::SumsRows)?;
-                Ok(Pass { affine: Affine::Constant, without: PARAMETERS, ..pass })
-            }
-            Traversal::Columns => Ok(Pass { without: PARAMETERS, ..self.columns(Kernel::SumsColumns)? }),
-        }
+        let pass = match self.traversal() {
+            _ if self.problem.index.r_mul > 0 && self.problem.block.s > 1 => self.sums_of_lines()?,
+            _ if self.problem.index.r_mul > 0 => self.runs_beside()?,
+            Traversal::Rows => self.rows(Kernel::SumsRows)?,
+            Traversal::Columns => self.columns(Kernel::SumsColumns)?,
+        };
+        Ok(Pass { affine: Affine::Constant, without: PARAMETERS, ..pass })
     }
 
     /// By columns, tiles of no more rows than `most_rows`. `self` maps by weight.
     fn sums_of_rows(&self, most_rows: u64) -> Result<Pass, SpecError> {
         let make = Planner { mapping: self.mapping.with_rows_of_b(), ..*self };
-        let by = if make.mapping.groups.b_step == 1 { StatisticsBy::Row } else { StatisticsBy::Element };
+        let by = if make.mapping.groups.b_step == 1 { By::Row } else { By::Element };
         let block = &make.mapping.block;
         let tiling = columns::Tiling::unfolded(block, self.capabilities, self.width, self.tuning, most_rows);
         Ok(Pass { statistics_by: by, without: PARAMETERS, ..make.columns_by(Kernel::SumsColumns, &tiling)? })
     }
 
+    /// By columns of which each row has statistics of its own. `self` maps by weight.
+    fn sums_of_lines(&self) -> Result<Pass, SpecError> {
+        let block = &self.mapping.block;
+        let tiling = columns::Tiling::unfolded(block, self.capabilities, self.width, self.tuning, u64::MAX);
+        Ok(Pass { statistics_by: By::Row, ..self.columns_by(Kernel::SumsColumns, &tiling)? })
+    }
+
     /// `self` maps by weight.
     fn sums_by(&self) -> SumsBy {
         let Block { b, r, s, .. } = self.mapping.block;
+        let Problem { block, index, .. } = self.problem;
         // Rows leave a sum for each element of one, runs a sum each.
-        let rows = self.problem.block.r == 1 && s < SHORT_RUN && s <= b * r;
+        let rows = (block.r == 1 || (index.r_mul > 0 && block.s == 1)) && s < SHORT_RUN && s <= b * r;
         if rows { SumsBy::Elements } else { SumsBy::Runs }
     }
 
@@ -307,23 +318,15 @@ impl Planner<'_> {
     fn merge_weighted(&self, work: Work) -> Result<Pass, SpecError> {
         let team = merge::team(work.partials, self.capabilities);
         let GroupIndex { b_step, k_div, .. } = self.mapping.groups;
-        let index = AffineIndex { b_mod: 1, b_mul: 0, k_mul: k_div, s_div: work.inner_count / k_div };
+        let index = AffineIndex { k_mul: k_div, s_div: work.inner_count / k_div, ..AffineIndex::NONE };
         let mapping = Mapping { block: Block { k: b_step, ..self.mapping.block }, index, ..self.mapping };
         let pass = Planner { mapping, ..*self }.small(Kernel::MergeSums, team, work, self.problem.block.groups())?;
         Ok(Pass { keep: Keep::Sums, ..pass })
     }
 
-    /// Of groups that lie in one piece, from `parts` partial sums each.
-    fn merge_sums(&self, parts: u64) -> Result<Pass, SpecError> {
-        let work = Work {
-            partials: parts,
-            inner_count: parts,
-            outer_stride: parts,
-            b_stride: self.mapping.block.k * parts,
-            k_stride: parts,
-            ..Work::default()
-        };
-        let team = merge::team(parts, self.capabilities);
+    /// Of groups, from partial sums that are weighted.
+    fn merge_sums(&self, work: Work) -> Result<Pass, SpecError> {
+        let team = merge::team(work.partials, self.capabilities);
         let mapping = self.mapping.without_weights();
         let pass = Planner { mapping, ..*self }.small(Kernel::MergeSums, team, work, self.problem.block.groups())?;
         Ok(Pass { keep: Keep::Sums, without: &[Role::Weight], ..pass })
@@ -362,6 +365,20 @@ impl Pass {
         let Block { b, r, k, s } = self.mapping.block;
         let (lines, inner) =
             if self.kernel.by_columns() { (b * self.tiles_of_b(), s) } else { (b * r, self.work.tiles_per_run) };
+        let GroupIndex { b_div, .. } = self.mapping.groups;
+        if b_div > 1 {
+            // Those of each of `b_div` neighbouring b are of others.
+            let tiles = self.tiles_of_b();
+            return Work {
+                partials: b / b_div * tiles,
+                inner_count: tiles,
+                inner_stride: k,
+                outer_stride: b_div * tiles * k,
+                b_stride: tiles * k,
+                k_stride: 1,
+                ..Work::default()
+            };
+        }
         Work {
             partials: lines * inner,
             inner_count: inner,
@@ -372,7 +389,7 @@ impl Pass {
     }
 
     /// Where the partial sums of one group lie, those of its weights next to each other.
-    fn by_group(&self) -> Work {
+    pub(super) fn by_group(&self) -> Work {
         let Block { r, k, s, .. } = self.mapping.block;
         let (lines, unit) =
             if self.kernel.by_columns() { (self.tiles_of_b(), s) } else { (r, self.work.tiles_per_run) };

@@ -121,32 +121,9 @@ impl Planner<'_> {
     }
 
     pub(super) fn merge(&self, stats: &Pass) -> Result<Pass, SpecError> {
-        let Block { r, k, s, .. } = self.problem.block;
-        let groups = self.problem.block.groups();
-        let work = if stats.kernel == Kernel::StatsColumns {
-            // Folded rows leave a partial each.
-            let tiles = stats.work.row_tiles * stats.work.pitch / (k * s);
-            Work {
-                partials: tiles * s,
-                inner_count: s,
-                outer_stride: k * s,
-                b_stride: tiles * k * s,
-                ..Work::default()
-            }
-        } else {
-            let parts = stats.work.tiles_per_run;
-            Work {
-                partials: r * parts,
-                inner_count: parts,
-                outer_stride: k * parts,
-                b_stride: r * k * parts,
-                ..Work::default()
-            }
-        };
-        // A group's partials of one row, or one run, are neighbours; then come those of the next k.
-        let work = Work { k_stride: work.inner_count, ..work };
+        let work = stats.by_group();
         let team = merge::team(work.partials, self.capabilities);
-        self.small(Kernel::Merge, team, work, groups)
+        self.small(Kernel::Merge, team, work, self.problem.block.groups())
     }
 
     pub(super) fn count_batch(&self) -> Result<Pass, SpecError> {

@@ -19,7 +19,7 @@ mod window;
 pub use capabilities::Capabilities;
 pub(crate) use grid::Grid;
 pub use pass::Pass;
-use pass::{Placed, StatisticsBy, Team, Turns, Work};
+use pass::{By, Placed, Team, Turns, Work};
 use planner::Planner;
 pub(crate) use schedule::Schedule;
 use traversal::Traversal;

@@ -24,16 +24,16 @@ pub struct Pass {
     pub(crate) team: Team,
     pub(crate) turns: Turns,
     pub(crate) mapping: Mapping,
-    pub(crate) statistics_by: StatisticsBy,
+    pub(crate) statistics_by: By,
     pub(crate) placed: Placed,
     pub(crate) work: Work,
     pub(crate) windows: Vec<Window>,
 }
 
-/// Which elements of a tile by columns share their statistics: those of a column, those of a row, or none. Numbered as in
-/// `shaders/kernels/backward/sums_columns.wgsl`.
+/// Which elements of a tile by columns share statistics, or weight and bias: those of a column, those of a row, or none. Numbered as in
+/// `shaders/shared/params.wgsl`.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub(crate) enum StatisticsBy {
+pub(crate) enum By {
     Column = 0,
     Row = 1,
     Element = 2,
@@ -81,6 +81,8 @@ pub(crate) struct Work {
     /// Rows for sums of parameters: teams of lanes, and rows that each takes one after the other.
     pub(crate) teams: u64,
     pub(crate) rounds: u64,
+    /// Runs side by side that a tile is of, where they are several.
+    pub(crate) beside: u64,
     /// Columns: lanes of a workgroup across the columns, and down the rows.
     pub(crate) column_lanes: u64,
     pub(crate) row_lanes: u64,
@@ -91,10 +93,12 @@ pub(crate) struct Work {
     /// Columns: rows of one `b`, and columns of a row, both with neighbouring rows folded into one.
     pub(crate) rows: u64,
     pub(crate) pitch: u64,
-    /// Merges: partials of one group or parameter, `inner_count` of them next to each other.
+    /// Merges: partials of one group or parameter, in runs of `inner_count`.
     pub(crate) partials: u64,
     pub(crate) inner_count: u64,
-    /// Merges, in partials: from one such run to the next, from one `b` to the next, and from one `k` to the next.
+    /// Merges, in partials: within such a run, 0 where they are neighbours; from one run to the next, from one `b` to the next, and from one
+    /// `k` to the next.
+    pub(crate) inner_stride: u64,
     pub(crate) outer_stride: u64,
     pub(crate) b_stride: u64,
     pub(crate) k_stride: u64,
@@ -122,6 +126,16 @@ impl Pass {
 }
 
 impl Pass {
+    /// Which of the elements that its lanes go over share weight and bias.
+    pub(crate) fn weights_by(&self) -> By {
+        let Mapping { block, index, .. } = self.mapping;
+        match index.r_mul {
+            0 => By::Column,
+            _ if block.s == 1 && self.work.pitch == block.k => By::Row,
+            _ => By::Element,
+        }
+    }
+
     /// What decides the files of its shader; `residual` is whether one is added to `x`.
     pub(crate) fn choice(&self, residual: bool) -> Choice {
         Choice {

@@ -1,9 +1,8 @@
 //! What the passes of every plan are made by.
 
 use super::window::{self, Layout};
-use super::{
-    Capabilities, Grid, Pass, Placed, StatisticsBy, Team, Traversal, Tuning, Turns, Window, Work, columns, rows,
-};
+use super::{By, Capabilities, Grid, Pass, Placed, Team, Traversal, Tuning, Turns, Window, Work, columns, rows};
+use crate::block::Block;
 use crate::error::SpecError;
 use crate::gpu::shader::{Affine, Halves, Hold, Keep, Kernel, Statistics, Width};
 use crate::mapping::Mapping;
@@ -53,7 +52,7 @@ impl Planner<'_> {
             team,
             turns: Turns { span: 1, together: 1, whole: false },
             mapping: self.mapping,
-            statistics_by: StatisticsBy::Column,
+            statistics_by: By::Column,
             placed: self.placed(kernel, &work),
             work,
             windows,
@@ -81,7 +80,7 @@ impl Planner<'_> {
             window::cut(self.problem.norm, layout, self.capabilities, |tiles| self.grid(tiling.workgroups(tiles)))?;
         // Parameters that fit a binding are bound whole.
         let whole = self.problem.parameters() <= window::most_elements(self.capabilities);
-        if whole || self.mapping.index.s_div != 1 {
+        if whole || self.mapping.index.s_div != 1 || self.mapping.index.r_mul > 0 {
             windows.iter_mut().for_each(|window| window.parameters = None);
         }
         Ok(windows)
@@ -135,10 +134,7 @@ impl Planner<'_> {
     pub(super) fn rows(&self, kernel: Kernel) -> Result<Pass, SpecError> {
         let block = &self.mapping.block;
         let width = self.width_of_rows();
-        let parts = rows::parts(block.s, self.capabilities);
-        // Tiles of one length, and a multiple of four so that each starts aligned.
-        let tile_length = block.s.div_ceil(parts).next_multiple_of(4).min(block.s);
-        let parts = block.s.div_ceil(tile_length);
+        let (tile_length, parts) = rows::tiles(block.s, self.capabilities);
         let tiles = block.groups() * block.r * parts;
         let tiling = rows::Tiling::new(
             tile_length,
@@ -154,6 +150,31 @@ impl Planner<'_> {
         let layout = Layout { units: block.groups() * block.r, length: block.s, parts, tile: tile_length };
         let pass = self.pass(kernel, tiling.team, work, self.windows(&layout, &tiling)?);
         Ok(Pass { width, hold: tiling.hold(), turns: tiling.turns(width, parts * tile_length == block.s), ..pass })
+    }
+
+    /// The sums of runs side by side, whose statistics go along them, a few of one row of the mapping at a time.
+    pub(super) fn runs_beside(&self) -> Result<Pass, SpecError> {
+        let Block { b, r, k, s } = self.mapping.block;
+        let width = self.width_of_rows();
+        let (tile_length, parts) = rows::tiles(s, self.capabilities);
+        let beside = rows::MOST_BESIDE.min(k).min(window::most_elements(self.capabilities) / s).max(1);
+        let bundles = k.div_ceil(beside);
+        let tiles = b * r * bundles * parts;
+        let tiling =
+            rows::Tiling::new(tile_length, tiles, width, 1, self.problem.storage.x, self.capabilities, self.tuning)
+                .holding_nothing();
+        let layout = Layout { units: b * r, length: k * s, parts: bundles, tile: beside * s };
+        let mut windows = window::cut(self.problem.norm, &layout, self.capabilities, |bundles| {
+            self.grid(tiling.workgroups(bundles * parts))
+        })?;
+        // The kernel counts tiles, of which there are `parts` to a bundle of runs.
+        for window in &mut windows {
+            (window.first, window.count, window.parameters) = (window.first * parts, window.count * parts, None);
+        }
+        let work = Work { tiles, tiles_per_run: parts, tile_length, beside, ..tiling.work() };
+        let turns = Turns { together: 1, ..tiling.turns(width, parts * tile_length == s) };
+        let pass = self.pass(Kernel::SumsBeside, tiling.team, work, windows);
+        Ok(Pass { width, turns, ..pass })
     }
 
     /// Whether passes of this width would write elements of 16 bits one by one, which share words with those of other lanes. Forward

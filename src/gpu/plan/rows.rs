@@ -54,6 +54,9 @@ const MOST_TOGETHER: u64 = 8;
 /// time that f32 takes, and 1.1 with 4.
 const MOST_TOGETHER_F16: u64 = 4;
 
+/// Runs side by side that a lane sums at a time, as in `shaders/kernels/backward/sums_beside.wgsl`.
+pub(super) const MOST_BESIDE: u64 = 4;
+
 /// The longest row that statistics and normalization of one dispatch can hold.
 pub(super) fn longest_fused(groups: u64, capabilities: &Capabilities, tuning: Tuning) -> u64 {
     match (capabilities.software, capabilities.subgroup().filter(|&lanes| lanes > 1)) {
@@ -85,6 +88,12 @@ pub(super) fn parts(s: u64, capabilities: &Capabilities) -> u64 {
     };
     // Two tiles of just over half a workgroup's registers are no better than one.
     if s <= split { 1 } else { s.div_ceil(split) }
+}
+
+/// The length of the tiles of a run of `s`, and how many there are: of one length, and a multiple of four so that each starts aligned.
+pub(super) fn tiles(s: u64, capabilities: &Capabilities) -> (u64, u64) {
+    let length = s.div_ceil(parts(s, capabilities)).next_multiple_of(4).min(s);
+    (length, s.div_ceil(length))
 }
 
 /// How lanes share tiles of one length.

@@ -17,6 +17,7 @@ pub(crate) enum Kernel {
     BackwardFusedParameters,
     SumsRows,
     SumsColumns,
+    SumsBeside,
     MergeSums,
     BackwardApplyRows,
     BackwardApplyColumns,
@@ -40,6 +41,7 @@ impl Kernel {
             Self::BackwardFusedParameters => "kernels/backward/fused_parameters",
             Self::SumsRows => "kernels/backward/sums_rows",
             Self::SumsColumns => "kernels/backward/sums_columns",
+            Self::SumsBeside => "kernels/backward/sums_beside",
             Self::MergeSums => "kernels/backward/merge_sums",
             Self::BackwardApplyRows => "kernels/backward/apply_rows",
             Self::BackwardApplyColumns => "kernels/backward/apply_columns",
@@ -64,9 +66,14 @@ impl Kernel {
         self.path().ends_with("_rows") || self == Self::BackwardFusedParameters
     }
 
-    /// Whether it works on tiles down `R`, and on as many groups at a time as a pack has elements.
+    /// Whether it works on tiles down `R`.
     pub(crate) fn by_columns(self) -> bool {
         self.path().ends_with("_columns")
+    }
+
+    /// Whether it works on as many groups at a time as a pack has elements.
+    pub(super) fn takes_neighbours(self) -> bool {
+        self.by_columns() || self == Self::SumsBeside
     }
 
     /// How many numbers a lane keeps for each element of its tile, where it keeps any: `x`, on the way back g, and two sums for weight

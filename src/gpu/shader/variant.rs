@@ -171,13 +171,15 @@ pub(crate) struct Constants {
     pub(crate) neighbours: bool,
     pub(crate) through_statistics: bool,
     pub(crate) statistics_by: u32,
+    pub(crate) weights_by: u32,
+    pub(crate) beside: u32,
     pub(crate) bfloat: bool,
     pub(crate) placed_by: u32,
     pub(crate) segmented: bool,
 }
 
 impl Constants {
-    pub(crate) fn values(self) -> [(&'static str, f64); 15] {
+    pub(crate) fn values(self) -> [(&'static str, f64); 16] {
         [
             ("workgroup_size", f64::from(self.workgroup_size)),
             ("lanes", f64::from(self.lanes)),
@@ -191,6 +193,8 @@ impl Constants {
             ("neighbours", f64::from(u8::from(self.neighbours))),
             ("through_statistics", f64::from(u8::from(self.through_statistics))),
             ("statistics_by", f64::from(self.statistics_by)),
+            ("weights_by", f64::from(self.weights_by)),
+            ("beside", f64::from(self.beside)),
             ("bfloat", f64::from(u8::from(self.bfloat))),
             ("placed_by", f64::from(self.placed_by)),
             ("segmented", f64::from(u8::from(self.segmented))),
@@ -206,7 +210,7 @@ impl Choice {
                 Width::Scalar => "slots/width/scalar",
                 Width::Quad => "slots/width/quad",
             },
-            "value" if self.kernel.by_columns() => "slots/value/groups",
+            "value" if self.kernel.takes_neighbours() => "slots/value/groups",
             "value" => "slots/value/group",
             "source" if self.residual => "slots/source/x_plus_residual",
             "source" => "slots/source/x",
