@@ -44,12 +44,14 @@ const fn pass(direction: Direction, kind: Kind, shape: &'static [usize]) -> Case
 }
 
 const LAYER: Kind = Kind::Layer { ndim: 1 };
+/// ConvNeXt's.
+const LAYER_OF_CHANNELS: Kind = Kind::LayerOver { axes: &[1] };
 const RMS: Kind = Kind::Rms { ndim: 1, offset: 0.0 };
 const FIRST: isize = 1;
 const LAST: isize = -1;
 const GROUPS: usize = wgpu_norm::GroupNorm::DEFAULT_NUM_GROUPS;
 
-static CASES: [Case; 48] = [
+static CASES: [Case; 50] = [
     case(LAYER, &[4096, 768]),
     case(LAYER, &[8192, 1024]),
     case(LAYER, &[2048, 4096]),
@@ -63,6 +65,7 @@ static CASES: [Case; 48] = [
     case(LAYER, &[1, 4096]),
     case(LAYER, &[8, 4096]),
     case(LAYER, &[16, 8192]),
+    case(LAYER_OF_CHANNELS, &[32, 96, 56, 56]),
     case(RMS, &[4096, 768]),
     case(RMS, &[2048, 4096]),
     case(RMS, &[1, 4096]),
@@ -89,6 +92,7 @@ static CASES: [Case; 48] = [
     backward(LAYER, &[512, 16_384]),
     backward(LAYER, &[65_536, 64]),
     backward(LAYER, &[8, 3_000_000]),
+    backward(LAYER_OF_CHANNELS, &[32, 96, 56, 56]),
     backward(RMS, &[2048, 4096]),
     backward_input(RMS, &[2048, 4096]),
     backward(Kind::Group { groups: GROUPS, axis: FIRST }, &[8, 256, 32, 32]),

@@ -37,7 +37,7 @@ impl Tensors {
         let x = stored(numbers.normal(&case.shape, MEAN, 1.0));
         let draw = |shape: &[usize], mean, deviation| numbers.normal(shape, mean, deviation);
         let mut parameters = Parameters::random(case.kind, parameters, MEAN, draw);
-        if matches!(case.kind, Kind::Rms { .. }) {
+        if matches!(case.kind, Kind::Rms { .. } | Kind::RmsOver { .. }) {
             parameters.bias = None;
         }
         let grad_output = case.direction.is_backward().then(|| stored(numbers.normal(&case.shape, MEAN_GRADIENT, 1.0)));

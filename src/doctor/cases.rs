@@ -47,7 +47,7 @@ const COLUMNS: &str = "columns";
 
 /// Widths are multiples of four and not; rows from those that one lane takes alone to those that no workgroup holds; most
 /// tensors do not fit the windows of [`WINDOW_BYTES`](super::WINDOW_BYTES).
-pub(super) static CASES: [Case; 65] = [
+pub(super) static CASES: [Case; 69] = [
     case(ROWS, Kind::Layer { ndim: 1 }, &[700, 31]),
     case(ROWS, Kind::Layer { ndim: 1 }, &[300, 64]),
     case(ROWS, Kind::Layer { ndim: 1 }, &[300, 200]),
@@ -84,6 +84,8 @@ pub(super) static CASES: [Case; 65] = [
     case(COLUMNS, Kind::Lp { p: 2, axes: &[0] }, &[2000, 12]).at_every_scale(),
     case(COLUMNS, Kind::Lp { p: 2, axes: &[1] }, &[4, 3, 40, 41]),
     case(COLUMNS, Kind::Mvn { axes: &[1] }, &[4, 8, 40, 40]).at_every_scale(),
+    case(COLUMNS, Kind::LayerOver { axes: &[1] }, &[4, 48, 14, 14]).at_every_scale(),
+    case(COLUMNS, Kind::RmsOver { axes: &[1], offset: 0.0 }, &[3, 40, 7, 7]),
     // Pipelines take long to compile: few, in all that plans differ by.
     backward(ROWS, Kind::Layer { ndim: 1 }, &[700, 31]),
     backward(ROWS, Kind::Layer { ndim: 1 }, &[33, 768]).at_every_scale(),
@@ -97,6 +99,8 @@ pub(super) static CASES: [Case; 65] = [
     backward(FIRST, Kind::Instance { axis: 1 }, &[4, 12, 20, 20]),
     backward(MIDDLE, Kind::Instance { axis: 2 }, &[4, 20, 12, 20]),
     backward(LAST, Kind::Instance { axis: 3 }, &[4, 20, 20, 12]),
+    backward(COLUMNS, Kind::LayerOver { axes: &[1] }, &[4, 48, 14, 14]).at_every_scale(),
+    backward(MIDDLE, Kind::LayerOver { axes: &[1, 3] }, &[3, 9, 14, 40]),
     backward(FIRST, Kind::BatchTrain { axis: 1 }, &[9, 3, 27, 27]),
     backward(MIDDLE, Kind::BatchTrain { axis: 2 }, &[8, 14, 12, 14]),
     backward(LAST, Kind::BatchTrain { axis: 1 }, &[6001, 3]),

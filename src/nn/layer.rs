@@ -1,9 +1,9 @@
 //! Layer normalization as a layer.
 
 use super::Layer;
-use super::options::Affine;
 use super::options::sealed::Kind;
-use super::repr::{Bool, Float, Tuple};
+use super::options::{Affine, Extent};
+use super::repr::{Bool, Float};
 use crate::element::Storage;
 use crate::error::Error;
 use crate::norm::{DEFAULT_EPS, LayerNorm, Norm};
@@ -26,7 +26,7 @@ pub type LayerNormLayer = Layer<LayerNormOptions>;
 /// ```
 #[derive(Debug, Clone, PartialEq)]
 pub struct LayerNormOptions {
-    normalized_shape: Vec<usize>,
+    extent: Extent,
     eps: f32,
     affine: Affine,
     storage: Storage,
@@ -37,11 +37,19 @@ impl LayerNormOptions {
     #[must_use]
     pub fn new(normalized_shape: &[usize]) -> Self {
         Self {
-            normalized_shape: normalized_shape.to_vec(),
+            extent: Extent::last(normalized_shape),
             eps: DEFAULT_EPS,
             affine: Affine::ALL,
             storage: Storage::default(),
         }
+    }
+
+    /// Normalizes over these axes, which have the lengths of `normalized_shape` in the order of `x`, and not over the last ones. A negative
+    /// axis counts from the last. ConvNeXt's `LayerNorm2d(96)` is `LayerNormOptions::new(&[96]).axes(&[1]).eps(1e-6)`.
+    #[must_use]
+    pub fn axes(mut self, axes: &[isize]) -> Self {
+        self.extent.axes = Some(axes.to_vec());
+        self
     }
 
     /// Small number added to the variance. Default 1e-5.
@@ -81,24 +89,26 @@ impl Kind for LayerNormOptions {
 
     fn repr(&self) -> String {
         format!(
-            "{}, eps={}, elementwise_affine={}, bias={}",
-            Tuple(&self.normalized_shape),
+            "{}, eps={}, elementwise_affine={}, bias={}{}",
+            self.extent.repr(),
             Float(self.eps),
             Bool(self.affine.weight),
-            Bool(self.affine.bias)
+            Bool(self.affine.bias),
+            self.extent.repr_of_axes()
         )
     }
 
     fn norm(&self, shape: &[usize], _training: bool) -> Result<Box<dyn Norm>, Error> {
-        Ok(Box::new(LayerNorm::new(shape, &self.normalized_shape)?.eps(self.eps)))
+        let norm = self.extent.norm(self.name(), shape, LayerNorm::new, LayerNorm::over_axes)?;
+        Ok(Box::new(norm.eps(self.eps)))
     }
 
     fn example_shape(&self) -> Vec<usize> {
-        [&[1], &self.normalized_shape[..]].concat()
+        self.extent.example_shape()
     }
 
     fn parameter_shape(&self) -> Vec<usize> {
-        self.normalized_shape.clone()
+        self.extent.lengths.clone()
     }
 
     fn affine(&self) -> Affine {

@@ -2,8 +2,9 @@
 
 use std::fmt;
 
+use super::repr::Tuple;
 use crate::element::Storage;
-use crate::error::{Error, LayerError};
+use crate::error::{Error, LayerError, SpecError};
 use crate::norm::{BatchNorm, Norm};
 use crate::problem::VarianceEstimator;
 
@@ -137,6 +138,66 @@ impl Affine {
 pub struct Following {
     pub(super) momentum: f32,
     pub(super) estimator: VarianceEstimator,
+}
+
+/// The axes that are normalized over: the last ones, or others, of these lengths.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct Extent {
+    pub(super) lengths: Vec<usize>,
+    pub(super) axes: Option<Vec<isize>>,
+}
+
+impl Extent {
+    pub(super) fn last(lengths: &[usize]) -> Self {
+        Self { lengths: lengths.to_vec(), axes: None }
+    }
+
+    /// The norm of an input of this shape, from its last axes or from others, if these have the lengths.
+    pub(super) fn norm<N: Norm>(
+        &self,
+        layer: &'static str,
+        shape: &[usize],
+        last: impl Fn(&[usize], &[usize]) -> Result<N, SpecError>,
+        over: impl Fn(&[usize], &[isize]) -> Result<N, SpecError>,
+    ) -> Result<N, Error> {
+        let Some(axes) = &self.axes else { return Ok(last(shape, &self.lengths)?) };
+        if axes.len() != self.lengths.len() {
+            let (option, must) = ("the number of axes", "that of the lengths in normalized_shape");
+            return Err(LayerError::Option { layer, option, value: axes.len(), must }.into());
+        }
+        let norm = over(shape, axes)?;
+        if norm.parameter_shape() == self.lengths {
+            return Ok(norm);
+        }
+        let must = format!("have the lengths {:?} along axes {axes:?}, in the order of x", self.lengths);
+        Err(LayerError::Input { layer, shape: shape.to_vec(), must }.into())
+    }
+
+    /// A shape with these lengths and one of everything else.
+    pub(super) fn example_shape(&self) -> Vec<usize> {
+        let Some(axes) = &self.axes else { return [&[1], &self.lengths[..]].concat() };
+        let (from_last, from_first) = axes.iter().partition::<Vec<isize>, _>(|&&axis| axis < 0);
+        let behind = from_last.iter().map(|axis| axis.unsigned_abs()).max().unwrap_or(0);
+        let before = from_first.iter().map(|axis| axis.unsigned_abs() + 1).max().unwrap_or(0);
+        // An axis beyond any reason is refused by whoever takes this shape.
+        let mut shape = vec![1; before.saturating_add(behind).clamp(1, 8)];
+        let rank = shape.len();
+        let place = |&axis: &isize| if axis < 0 { rank.checked_add_signed(axis) } else { Some(axis.unsigned_abs()) };
+        let mut places: Vec<usize> = axes.iter().filter_map(place).filter(|&place| place < rank).collect();
+        places.sort_unstable();
+        places.iter().zip(&self.lengths).for_each(|(&place, &length)| shape[place] = length);
+        shape
+    }
+
+    /// `(768,)`, as PyTorch prints it.
+    pub(super) fn repr(&self) -> String {
+        Tuple(&self.lengths).to_string()
+    }
+
+    /// What PyTorch's layer does not have, where it is used.
+    pub(super) fn repr_of_axes(&self) -> String {
+        self.axes.as_ref().map_or_else(String::new, |axes| format!(", axes={}", Tuple(axes)))
+    }
 }
 
 /// Where the channels of an input are.

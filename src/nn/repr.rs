@@ -30,10 +30,10 @@ impl fmt::Display for Float {
     }
 }
 
-/// A tuple of lengths: `(768,)`, `(4, 768)`.
-pub(super) struct Tuple<'a>(pub(super) &'a [usize]);
+/// A tuple of numbers: `(768,)`, `(4, 768)`.
+pub(super) struct Tuple<'a, T>(pub(super) &'a [T]);
 
-impl fmt::Display for Tuple<'_> {
+impl<T: ToString> fmt::Display for Tuple<'_, T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let lengths: Vec<_> = self.0.iter().map(ToString::to_string).collect();
         write!(f, "({}{})", lengths.join(", "), if lengths.len() == 1 { "," } else { "" })

@@ -1,9 +1,9 @@
 //! Root mean square normalization as a layer.
 
 use super::Layer;
-use super::options::Affine;
 use super::options::sealed::Kind;
-use super::repr::{Bool, Float, Tuple};
+use super::options::{Affine, Extent};
+use super::repr::{Bool, Float};
 use crate::element::Storage;
 use crate::error::Error;
 use crate::norm::{DEFAULT_EPS, Norm, RmsNorm};
@@ -26,7 +26,7 @@ pub type RmsNormLayer = Layer<RmsNormOptions>;
 /// ```
 #[derive(Debug, Clone, PartialEq)]
 pub struct RmsNormOptions {
-    normalized_shape: Vec<usize>,
+    extent: Extent,
     /// PyTorch's `None` is the distance from 1 to the next number.
     eps: Option<f32>,
     weight_offset: f32,
@@ -39,7 +39,7 @@ impl RmsNormOptions {
     #[must_use]
     pub fn new(normalized_shape: &[usize]) -> Self {
         Self {
-            normalized_shape: normalized_shape.to_vec(),
+            extent: Extent::last(normalized_shape),
             eps: Some(DEFAULT_EPS),
             weight_offset: 0.0,
             affine: Affine { weight: true, bias: false },
@@ -51,6 +51,14 @@ impl RmsNormOptions {
     #[must_use]
     pub fn pytorch(normalized_shape: &[usize]) -> Self {
         Self { eps: None, ..Self::new(normalized_shape) }
+    }
+
+    /// Normalizes over these axes, which have the lengths of `normalized_shape` in the order of `x`, and not over the last ones. A negative
+    /// axis counts from the last.
+    #[must_use]
+    pub fn axes(mut self, axes: &[isize]) -> Self {
+        self.extent.axes = Some(axes.to_vec());
+        self
     }
 
     /// Small number added to the mean square. Default 1e-5.
@@ -99,11 +107,12 @@ impl Kind for RmsNormOptions {
     /// With what PyTorch's does not have only where it is used.
     fn repr(&self) -> String {
         let eps = self.eps.map_or_else(|| "None".to_owned(), |eps| Float(eps).to_string());
-        let shape = Tuple(&self.normalized_shape);
+        let shape = self.extent.repr();
         let mut text = format!("{shape}, eps={eps}, elementwise_affine={}", Bool(self.affine.weight));
         if self.affine.bias {
             text.push_str(", bias=True");
         }
+        text.push_str(&self.extent.repr_of_axes());
         if self.weight_offset != 0.0 {
             text.push_str(&format!(", weight_offset={}", Float(self.weight_offset)));
         }
@@ -111,16 +120,16 @@ impl Kind for RmsNormOptions {
     }
 
     fn norm(&self, shape: &[usize], _training: bool) -> Result<Box<dyn Norm>, Error> {
-        let norm = RmsNorm::new(shape, &self.normalized_shape)?;
+        let norm = self.extent.norm(self.name(), shape, RmsNorm::new, RmsNorm::over_axes)?;
         Ok(Box::new(norm.eps(self.eps.unwrap_or(f32::EPSILON)).weight_offset(self.weight_offset)))
     }
 
     fn example_shape(&self) -> Vec<usize> {
-        [&[1], &self.normalized_shape[..]].concat()
+        self.extent.example_shape()
     }
 
     fn parameter_shape(&self) -> Vec<usize> {
-        self.normalized_shape.clone()
+        self.extent.lengths.clone()
     }
 
     fn affine(&self) -> Affine {

@@ -22,6 +22,13 @@ fn layouts() -> Vec<(Kind, Vec<usize>)> {
         (Kind::Layer { ndim: 1 }, vec![2, 300_001]),
         (Kind::Rms { ndim: 1, offset: 1.0 }, vec![3, 50_000]),
         (Kind::Rms { ndim: 1, offset: 0.0 }, vec![900, 300]),
+        (Kind::LayerOver { axes: &[1] }, vec![40, 30, 90]),
+        (Kind::LayerOver { axes: &[1] }, vec![2, 300, 5_000]),
+        (Kind::LayerOver { axes: &[1] }, vec![30, 900, 4]),
+        (Kind::LayerOver { axes: &[0] }, vec![3, 70_000]),
+        (Kind::RmsOver { axes: &[1], offset: 1.0 }, vec![3, 600, 49]),
+        (Kind::LayerOver { axes: &[1, 3] }, vec![20, 6, 40, 33]),
+        (Kind::LayerOver { axes: &[0, 2] }, vec![60, 70, 5]),
         (Kind::Group { groups: 4, axis: 1 }, vec![40, 8, 300]),
         (Kind::Group { groups: 4, axis: 1 }, vec![700, 64, 2]),
         (Kind::Group { groups: 4, axis: 1 }, vec![3, 16, 3, 1]),
@@ -63,7 +70,7 @@ fn short(number: usize) -> (Element, Element) {
 fn all_bits(on: &Cpu, gradient: &Gradient, as_if: Storage) -> Vec<Vec<u32>> {
     let case = &gradient.case;
     let norm = case.norm();
-    let centered = !matches!(case.kind, Kind::Rms { .. } | Kind::Lp { .. } | Kind::BatchEval { .. });
+    let centered = case.kind.takes("--save-mean") && !case.kind.is_eval();
     let mut inputs = case.inputs();
     inputs = if centered { inputs.with_mean() } else { inputs };
     inputs = if gradient.is_eval() { inputs } else { inputs.with_rstd().with_statistics() };
@@ -144,7 +151,10 @@ fn other_groups_change_no_bit() {
     let along = |kind: Kind| if let Kind::BatchTrain { axis } = kind { axis.unsigned_abs() } else { 0 };
     for (kind, shape) in layouts() {
         let axis = along(kind);
-        let reduced = matches!(kind, Kind::Mvn { axes: [0, ..] } | Kind::Lp { axes: [0, ..], .. });
+        let reduced = matches!(
+            kind,
+            Kind::Mvn { axes: [0, ..] } | Kind::Lp { axes: [0, ..], .. } | Kind::LayerOver { axes: [0, ..] }
+        );
         if reduced || matches!(kind, Kind::BatchEval { .. }) {
             continue;
         }

@@ -133,7 +133,8 @@ fn cases(options: &Bench) -> Result<Vec<Case>, Failure> {
 fn own(options: &Bench, direction: Direction, cases: &mut Vec<Case>) -> Result<(), Failure> {
     for norm in &options.norm {
         let groups = options.groups.map(NonZeroUsize::get);
-        let kind = |train| norm.with(&Arguments { groups, axis: options.channel_axis, train, ..Arguments::default() });
+        let (axis, axes) = (options.channel_axis, options.axes.as_ref().map(|axes| axes.0));
+        let kind = |train| norm.with(&Arguments { groups, axis, axes, train, ..Arguments::default() });
         // Most norms are the same in training.
         let mut kinds = vec![kind(true), kind(false)];
         kinds.dedup();
@@ -151,8 +152,9 @@ fn own(options: &Bench, direction: Direction, cases: &mut Vec<Case>) -> Result<(
 /// The library's refusal, with the option it is about.
 fn refused(options: &Bench, error: &SpecError) -> Failure {
     let option = specify::option(error, options.groups.is_some(), "--shape");
-    // Axes go by the norm here.
-    specify::refusal(option.map(|option| if option == "--axes" { "--shape" } else { option }), error)
+    // Without a choice, axes go by the norm.
+    let by_norm = |option: &str| option == "--axes" && options.axes.is_none();
+    specify::refusal(option.map(|option| if by_norm(option) { "--shape" } else { option }), error)
 }
 
 fn failed(trouble: &Trouble) -> Failure {

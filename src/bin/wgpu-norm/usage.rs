@@ -9,7 +9,7 @@ use crate::files::ToWrite;
 /// Checks that every option of `apply` has a meaning for the norm and beside the others.
 pub(crate) fn check(apply: &Apply) -> Result<(), Failure> {
     let kind = apply.norm.norm;
-    belongs(kind, &of_norm(&apply.norm))?;
+    of_one_norm(kind, &apply.norm)?;
     belongs(kind, &of_parameters(&apply.parameters))?;
     belongs(kind, &of_apply(apply))?;
     outputs(&apply.wanted())?;
@@ -23,7 +23,7 @@ pub(crate) fn check(apply: &Apply) -> Result<(), Failure> {
 pub(crate) fn check_grad(grad: &Grad) -> Result<(), Failure> {
     let kind = grad.norm.norm;
     has_backward(kind, "grad")?;
-    belongs(kind, &of_norm(&grad.norm))?;
+    of_one_norm(kind, &grad.norm)?;
     belongs(kind, &of_parameters(&grad.parameters))?;
     let wanted = grad.wanted();
     if wanted.is_empty() {
@@ -41,7 +41,7 @@ pub(crate) fn check_grad(grad: &Grad) -> Result<(), Failure> {
 /// The same for `plan`.
 pub(crate) fn check_plan(plan: &Plan) -> Result<(), Failure> {
     let kind = plan.norm.norm;
-    belongs(kind, &of_norm(&plan.norm))?;
+    of_one_norm(kind, &plan.norm)?;
     if plan.backward {
         has_backward(kind, "--backward")?;
     }
@@ -58,7 +58,12 @@ pub(crate) fn check_bench(bench: &Bench) -> Result<(), Failure> {
             has_backward(kind, "--direction backward")?;
         }
     }
-    for (option, given) in [("--channel-axis", bench.channel_axis.is_some()), ("--groups", bench.groups.is_some())] {
+    let of_norms = [
+        ("--channel-axis", bench.channel_axis.is_some()),
+        ("--groups", bench.groups.is_some()),
+        ("--axes", bench.axes.is_some()),
+    ];
+    for (option, given) in of_norms {
         if given && !bench.norm.iter().any(|kind| kind.takes(option)) {
             let norms = words(|kind| kind.takes(option));
             return usage(format!("{option} belongs to {norms} norm, and no such norm is in --norm"));
@@ -103,16 +108,21 @@ fn usage<T>(text: impl Into<String>) -> Result<T, Failure> {
 /// An option, and whether it is given.
 type Asked = (&'static str, bool);
 
-/// The options that say which norm.
-fn of_norm(options: &NormOptions) -> [Asked; 6] {
-    [
+/// Checks the options that say which norm.
+fn of_one_norm(kind: Kind, options: &NormOptions) -> Result<(), Failure> {
+    let asked = [
         ("--axes", options.axes.is_some()),
         ("--p", options.p.is_some()),
         ("--normalized-shape", options.normalized_shape.is_some()),
         ("--groups", options.groups.is_some()),
         ("--channel-axis", options.channel_axis.is_some()),
         ("--train", options.train),
-    ]
+    ];
+    belongs(kind, &asked)?;
+    if options.axes.is_some() && options.normalized_shape.is_some() {
+        return usage("--axes and --normalized-shape both say what is normalized over; one is enough");
+    }
+    Ok(())
 }
 
 fn of_parameters(parameters: &ParameterOptions) -> [Asked; 4] {

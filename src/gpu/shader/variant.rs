@@ -179,7 +179,7 @@ pub(crate) struct Constants {
 }
 
 impl Constants {
-    pub(crate) fn values(self) -> [(&'static str, f64); 16] {
+    pub(crate) fn values(self) -> [(&'static str, f64); 17] {
         [
             ("workgroup_size", f64::from(self.workgroup_size)),
             ("lanes", f64::from(self.lanes)),

@@ -10,10 +10,12 @@ use wgpu_norm::{
 use crate::support::device::{Tensor, run};
 use crate::support::{Case, Gradient, Kind, TOLERANCE, changed, close, fuses_multiply_add, gpu, gpus};
 
-const KINDS: [(Kind, &[usize]); 7] = [
+const KINDS: [(Kind, &[usize]); 9] = [
     (Kind::Layer { ndim: 1 }, &[300, 20]),
     (Kind::Layer { ndim: 1 }, &[2, 40_004]),
     (Kind::Rms { ndim: 1, offset: 1.0 }, &[7, 33]),
+    (Kind::LayerOver { axes: &[1] }, &[3, 20, 36]),
+    (Kind::LayerOver { axes: &[1, 3] }, &[2, 9, 5, 20]),
     (Kind::Group { groups: 2, axis: 1 }, &[3, 6, 32]),
     (Kind::Group { groups: 2, axis: 2 }, &[3, 40, 8]),
     (Kind::BatchTrain { axis: 1 }, &[4, 3, 36]),
@@ -243,6 +245,10 @@ fn tensors_beyond_a_binding() {
     let small = |c: &mut Capabilities| c.max_binding = 100 << 10;
     for (kind, shape) in [
         (Kind::Layer { ndim: 1 }, vec![3000, 24]),
+        (Kind::LayerOver { axes: &[1] }, vec![6, 60, 80]),
+        (Kind::LayerOver { axes: &[1] }, vec![2, 20, 700]),
+        (Kind::LayerOver { axes: &[1] }, vec![100, 70, 4]),
+        (Kind::LayerOver { axes: &[1, 3] }, vec![9, 6, 40, 21]),
         (Kind::Group { groups: 2, axis: 1 }, vec![30, 6, 300]),
         (Kind::BatchTrain { axis: 1 }, vec![8000, 8]),
         (Kind::BatchEval { axis: 2 }, vec![60, 100, 12]),

@@ -182,7 +182,7 @@ fn options_that_have_no_place_are_refused() {
         ("mvn --save-grad-input dx.npy", &["mvn", "no backward pass"]),
         ("lp --save-grad-input dx.npy", &["lp", "no backward pass"]),
         ("lp --p 1 --save-grad-input dx.npy", &["lp", "no backward pass"]),
-        ("layer --axes 1 --save-grad-input dx.npy", &["--axes", "mvn and lp"]),
+        ("group --axes 1 --save-grad-input dx.npy", &["--axes", "layer, rms, mvn and lp"]),
         ("layer --groups 3 --save-grad-input dx.npy", &["--groups", "group norm"]),
         ("layer --channel-axis 1 --save-grad-input dx.npy", &["--channel-axis", "group, instance and batch"]),
         ("layer --train --save-grad-input dx.npy", &["--train", "batch norm"]),

@@ -59,6 +59,7 @@ fn lines() -> Vec<(&'static str, Box<dyn Norm>)> {
         ),
         ("batch --shape 32x64x56x56 --channel-axis 1 --train --track", Box::new(BatchNorm::new(&images, 1).unwrap())),
         ("batch --shape 32x64x56x56 --channel-axis 1", Box::new(BatchNorm::new(&images, 1).unwrap().eval())),
+        ("layer --shape 4x3x8x8 --axes 1", Box::new(LayerNorm::over_axes(&[4, 3, 8, 8], &[1]).unwrap())),
         ("mvn --shape 4x3x8x8 --axes -2,-1", Box::new(MeanVarianceNorm::new(&[4, 3, 8, 8], &[2, 3]).unwrap())),
         ("lp --shape 20x12 --p 1 --axes 0", Box::new(LpNorm::l1(&[20, 12], &[0]).unwrap())),
         (

@@ -90,6 +90,16 @@ fn layer(gpu: &Gpu, case: &Case) -> AnyLayer {
             let options = LayerNormOptions::new(last(ndim)).eps(eps).elementwise_affine(affine).stored_as(case.storage);
             LayerNormLayer::new_blocking(gpu, options).unwrap().into_any()
         }
+        Kind::LayerOver { axes } => {
+            let norm = case.norm();
+            let options = LayerNormOptions::new(&norm.parameter_shape()).axes(axes).eps(eps).elementwise_affine(affine);
+            LayerNormLayer::new_blocking(gpu, options).unwrap().into_any()
+        }
+        Kind::RmsOver { axes, offset } => {
+            let options = RmsNormOptions::new(&case.norm().parameter_shape()).axes(axes).eps(eps).weight_offset(offset);
+            let options = options.elementwise_affine(affine).bias(case.bias.is_some());
+            RmsNormLayer::new_blocking(gpu, options).unwrap().into_any()
+        }
         Kind::Rms { ndim, offset } => {
             let options = RmsNormOptions::new(last(ndim)).eps(eps).weight_offset(offset);
             let options = options.elementwise_affine(affine).bias(case.bias.is_some()).stored_as(case.storage);
@@ -148,6 +158,8 @@ fn cases() -> Vec<Gradient> {
         case(Kind::Layer { ndim: 2 }, &[3, 7, 90]),
         case(Kind::Layer { ndim: 1 }, &[3, 9000]),
         case(Kind::Layer { ndim: 1 }, &[5, 33]).plain(),
+        case(Kind::LayerOver { axes: &[1] }, &[3, 24, 5, 5]),
+        case(Kind::RmsOver { axes: &[1, -1], offset: 1.0 }, &[2, 6, 7, 9]),
         case(Kind::Rms { ndim: 1, offset: 0.0 }, &[40, 24]),
         case(Kind::Rms { ndim: 1, offset: 1.0 }, &[4, 33]),
         case(Kind::Group { groups: 2, axis: 1 }, &[3, 6, 20]),
@@ -560,6 +572,14 @@ fn what_makes_no_layer() {
     says(&group, &["GroupNorm", "num_groups is 3", "divide the 4 channels"]);
     let layer = LayerNormLayer::new_blocking(gpu, LayerNormOptions::new(&[])).map(drop).unwrap_err();
     says(&layer, &["LayerNorm", "normalized_shape is []"]);
+    let over = |lengths: &[usize], axes: &[isize]| {
+        LayerNormLayer::new_blocking(gpu, LayerNormOptions::new(lengths).axes(axes)).map(drop).unwrap_err()
+    };
+    says(&over(&[4], &[1, 2]), &["LayerNorm: the number of axes is 2", "normalized_shape"]);
+    says(&over(&[4, 4], &[1, 1]), &["LayerNorm: axes is [1, 1]", "different axes"]);
+    says(&over(&[], &[]), &["LayerNorm: axes is []"]);
+    says(&over(&[2, 2], &[0, isize::MAX]), &["LayerNorm: axes is"]);
+    says(&over(&[2], &[isize::MIN]), &["LayerNorm: axes is"]);
 }
 
 #[test]
@@ -580,6 +600,10 @@ fn what_a_layer_does_not_take() {
     says(&instance.run_blocking(&[2, 4], &[0.0; 8]).unwrap_err(), &["InstanceNorm2d", "4 axes, or 3"]);
     let layer = LayerNormLayer::new_blocking(gpu, LayerNormOptions::new(&[4])).unwrap();
     says(&layer.run_blocking(&[4, 3], &[0.0; 12]).unwrap_err(), &["LayerNorm", "normalized_shape is [4]", "[4, 3]"]);
+    let channels = LayerNormLayer::new_blocking(gpu, LayerNormOptions::new(&[4]).axes(&[1])).unwrap();
+    assert_eq!(format!("{channels:?}"), "LayerNorm((4,), eps=1e-05, elementwise_affine=True, bias=True, axes=(1,))");
+    let wrong = channels.run_blocking(&[2, 3, 4], &[0.0; 24]).unwrap_err();
+    says(&wrong, &["LayerNorm: the shape of x is [2, 3, 4]", "the lengths [4] along axes [1]"]);
     says(&layer.run_blocking(&[3, 4], &[0.0; 11]).unwrap_err(), &["x: it has 11 elements but must have 12"]);
     let backward = layer.run_backward_blocking(&[3, 4], &[0.0; 11], &[0.0; 12]).unwrap_err();
     says(&backward, &["grad_output: it has 11 elements"]);

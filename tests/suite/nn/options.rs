@@ -66,7 +66,10 @@ impl Numbers {
         let [first, affine, bias, track, unbiased, _] = self.flags;
         let estimator = if unbiased { VarianceEstimator::Unbiased } else { VarianceEstimator::Biased };
         match which {
-            0 => made(LayerNormOptions::new(shape).eps(*eps).elementwise_affine(affine).bias(bias)),
+            0 => {
+                let options = LayerNormOptions::new(shape).eps(*eps).elementwise_affine(affine).bias(bias);
+                made(axis.map_or(options.clone(), |axis| options.axes(&[axis, -1])))
+            }
             1 => made(
                 RmsNormOptions::new(shape).eps(*eps).weight_offset(*momentum).elementwise_affine(affine).bias(bias),
             ),

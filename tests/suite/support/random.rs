@@ -4,7 +4,7 @@ use proptest::collection::vec;
 use proptest::prelude::*;
 use proptest::sample::select;
 use proptest::test_runner::{Config, RngAlgorithm, RngSeed};
-use wgpu_norm::{BindError, Error, Gpu, SpecError};
+use wgpu_norm::{BindError, Error, Gpu, LayerNorm, SpecError};
 
 use super::{Kind, changed, gpus, thorough};
 
@@ -87,9 +87,13 @@ fn axes(rank: usize, mask: u8) -> &'static [isize] {
 pub fn kind(shape: &[usize], [which, place, part]: [u8; 3], offset: f32) -> Kind {
     let rank = shape.len();
     let (channels, ndim) = (usize::from(place) % rank, usize::from(place) % rank + 1);
-    let axis = channels as isize;
+    let (axis, axes) = (channels as isize, axes(rank, part));
+    // Half of them over axes that make a block.
+    let over_axes = place.is_multiple_of(2) && LayerNorm::over_axes(shape, axes).is_ok();
     match which {
+        0 if over_axes => Kind::LayerOver { axes },
         0 => Kind::Layer { ndim },
+        1 if over_axes => Kind::RmsOver { axes, offset },
         1 => Kind::Rms { ndim, offset },
         2 => {
             let c = shape[channels];
@@ -99,8 +103,8 @@ pub fn kind(shape: &[usize], [which, place, part]: [u8; 3], offset: f32) -> Kind
         3 => Kind::Instance { axis },
         4 => Kind::BatchTrain { axis },
         5 => Kind::BatchEval { axis },
-        6 => Kind::Mvn { axes: axes(rank, part) },
-        _ => Kind::Lp { p: u32::from(which % 2) + 1, axes: axes(rank, part) },
+        6 => Kind::Mvn { axes },
+        _ => Kind::Lp { p: u32::from(which % 2) + 1, axes },
     }
 }
 

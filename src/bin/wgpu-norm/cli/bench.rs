@@ -8,7 +8,7 @@ use wgpu_norm::Element;
 use wgpu_norm::sample::Kind;
 
 use super::Place;
-use super::values::{Dims, axis, dims, element, groups, norm};
+use super::values::{AxisList, Dims, axes, axis, dims, element, groups, norm};
 
 const DETAILS: &str = "\
 Times every norm at sizes that networks have, by turns with the fastest of ten kernels that copy a \
@@ -70,6 +70,9 @@ pub(crate) struct Bench {
     /// With --shape: how many groups the channels are cut into, for group norm [default: 32]
     #[arg(long, value_name = "G", value_parser = groups, allow_hyphen_values = true, requires = "shape")]
     pub(crate) groups: Option<NonZeroUsize>,
+    /// With --shape: the axes to normalize over, for norms over any, as in 1 or -2,-1 [default: as the norm has it]
+    #[arg(long, value_name = "AXES", value_parser = axes, allow_hyphen_values = true, requires = "shape")]
+    pub(crate) axes: Option<AxisList>,
     /// Fewer rounds: less time, and numbers to match
     #[arg(long)]
     pub(crate) quick: bool,

@@ -39,7 +39,7 @@ Examples:
       --save-grad-input dx.npy";
 
 #[derive(Debug, Args)]
-#[command(after_help = DETAILS, mut_arg("axes", |axes| axes.hide(true)), mut_arg("p", |p| p.hide(true)))]
+#[command(after_help = DETAILS, mut_arg("p", |p| p.hide(true)))]
 pub(crate) struct Grad {
     #[command(flatten)]
     pub(crate) norm: NormOptions,

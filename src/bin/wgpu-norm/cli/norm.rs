@@ -18,7 +18,7 @@ pub(crate) struct NormOptions {
     #[arg(long, value_name = "TYPE", default_value = "f32", value_parser = element)]
     pub(crate) dtype: Element,
 
-    /// The lengths of the last axes, over which is normalized, as in 8,64 [default: the last one]
+    /// The lengths of the last axes, over which is normalized, as in 8,64 [default: the last one]; others by --axes
     #[arg(
         long,
         value_name = "LENGTHS",
