@@ -74,6 +74,14 @@ pub enum SpecError {
         /// What they must be.
         must: &'static str,
     },
+    /// A rounding before the weight has no place.
+    #[error("{norm}: rounding is BeforeWeight, but must be {must}")]
+    Rounding {
+        /// The norm.
+        norm: &'static str,
+        /// What it must be.
+        must: &'static str,
+    },
     /// The channel axis is not an axis of the input.
     #[error("{norm}: channel_axis is {channel_axis} but must be in -{rank} to {last} for shape {}", Dims(.shape), rank = .shape.len(), last = .shape.len().saturating_sub(1))]
     ChannelAxis {

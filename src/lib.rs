@@ -174,7 +174,7 @@ pub use norm::{
     BatchNorm, DEFAULT_EPS, GroupNorm, InstanceNorm, LayerNorm, LpNorm, MeanVarianceNorm, Norm, RmsNorm, Stored,
     Strided,
 };
-pub use problem::{Momentum, VarianceEstimator};
+pub use problem::{Momentum, Rounding, VarianceEstimator};
 pub use statistics::Merged;
 pub use strides::Strides;
 pub use values::Number;

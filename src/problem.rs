@@ -95,6 +95,7 @@ pub struct Problem {
     /// None unless heads differ in weight and `eps`.
     pub(crate) segments: Vec<Segment>,
     pub(crate) weight_offset: f32,
+    pub(crate) rounding: Rounding,
 }
 
 /// Heads, side by side along `b` modulo the period of the weights, that share one weight and have an `eps` of their own.
@@ -149,6 +150,18 @@ impl From<f32> for Momentum {
     }
 }
 
+/// When results of 16 bits are rounded, of norms over the last axes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+pub enum Rounding {
+    /// Once, at the end: the order of Gemma's layers, and of PyTorch's.
+    #[default]
+    AtEnd,
+    /// The normalized values are rounded to the type of `x` before they are multiplied by the weight, and the result once more: the order
+    /// of Llama's `RMSNorm`. `x` must be of 16 bits, which is checked when planning. Backward passes are those of the function without
+    /// any rounding, whatever this says.
+    BeforeWeight,
+}
+
 /// Which variance of the batch updates the running variance. The normalization itself always uses the biased one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 pub enum VarianceEstimator {
@@ -165,6 +178,25 @@ impl Problem {
     pub(crate) fn least_square(&self) -> f32 {
         let eps = if self.scaling == Scaling::Variance { self.eps } else { self.eps * self.eps };
         if eps < f32::powi(2.0, -78) { f32::powi(2.0, -102) } else { 0.0 }
+    }
+
+    /// Refuses a rounding to a type that there is not, or that kernels do not have.
+    pub(crate) fn checked(self) -> Result<Self, SpecError> {
+        if self.rounding == Rounding::BeforeWeight {
+            let norm = self.norm;
+            if self.storage.short().is_none() {
+                return Err(SpecError::Rounding { norm, must: "AtEnd where x is f32, which is not rounded to" });
+            }
+            if self.block.r != 1 || self.block.k != 1 {
+                return Err(SpecError::Rounding { norm, must: "AtEnd, unless the norm is over the last axes" });
+            }
+        }
+        Ok(self)
+    }
+
+    /// Whether normalized values are rounded before their weight.
+    pub(crate) fn rounds_before_weight(&self) -> bool {
+        self.rounding == Rounding::BeforeWeight && self.gradients().is_none()
     }
 
     /// Elements of weight, and of bias.

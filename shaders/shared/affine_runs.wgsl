@@ -1,7 +1,6 @@
 // One such run after the other, of s_div elements each: a lane goes up along S, so it divides only where it comes to the next.
 //# use shared/params, shared/affine_run
 var<private> run_base: u32;
-var<private> run_factor: f32;
 var<private> run_end: u32;
 
 fn affine_begin(base: u32, factor: f32) {

@@ -1,5 +1,5 @@
 // Tensors of 16-bit elements, two to a word, the one at the even index in its lower half: f16, or where `bfloat`, bf16.
-// No file uses it: the composer adds it where a tensor that a shader speaks of is stored so.
+// The composer adds it where a tensor that a shader speaks of is stored so.
 //# use shared/params
 fn pair_of_halves(word: u32) -> vec2<f32> {
     if bfloat {

@@ -139,6 +139,8 @@ override segmented: bool = false;
 override placed_by: u32 = 0u;
 // Whether 16-bit elements are bf16, and not f16.
 override bfloat: bool = false;
+// Whether normalized values are rounded to that type before they are multiplied by their weight.
+override round_before_weight: bool = false;
 // Rows: neighbouring packs of a tile that fall to one lane.
 override span: u32 = 1u;
 // True where every lane has all of its packs, so that none need be counted.

@@ -33,7 +33,7 @@ impl Cpu {
         let results = inputs.results(&problem);
         let problem = inputs.stored(problem, &results)?;
         inputs.check_lengths(&problem)?;
-        Ok(self.plan_of(problem).dispatch(&inputs, &results)?.outputs())
+        Ok(self.plan_of(problem)?.dispatch(&inputs, &results)?.outputs())
     }
 
     /// Computes the gradients of `norm` on slices in row-major order. `inputs` are the `x` and `weight` of the forward pass,
@@ -53,7 +53,7 @@ impl Cpu {
         let results = planned(&problem);
         let problem = inputs.stored(problem, &results)?;
         inputs.check_lengths(&problem)?;
-        Ok(self.plan_of(problem).dispatch(&inputs, &results)?.gradients())
+        Ok(self.plan_of(problem)?.dispatch(&inputs, &results)?.gradients())
     }
 
     /// [`Cpu::run`] on `ndarray` views. They may have any memory order; their shapes must be those of

@@ -115,7 +115,7 @@ impl Engine {
         }
         match (self.gpu(), self.cpu()) {
             (Some(gpu), _) => gpu.dispatch(&gpu.context().plan_of(problem)?, &inputs, results).await,
-            (None, cpu) => Ok(cpu.cloned().unwrap_or_default().plan_of(problem).dispatch(&inputs, results)?),
+            (None, cpu) => Ok(cpu.cloned().unwrap_or_default().plan_of(problem)?.dispatch(&inputs, results)?),
         }
     }
 

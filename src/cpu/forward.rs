@@ -8,12 +8,13 @@ use super::layout::{Affine, BATCH, Layout, Shape};
 use super::operands::Operands;
 use super::parallel::{Cut, Memory, Units, each, threads};
 use super::simd::{
-    Center, Sums, normalize_columns, normalize_columns_of_row, normalize_row, normalize_rows, normalize_run,
+    Center, Level, Sums, normalize_columns, normalize_columns_of_row, normalize_row, normalize_rows, normalize_run,
     normalize_runs,
 };
 use super::sink::{Flow, Piece, Sink};
 use super::statistics::Rules;
-use super::values::{PIECE, Reader, Values};
+use super::values::{PIECE, Reader, Values, ValuesMut};
+use crate::element::Element;
 use crate::moments::{Moments, Spread};
 use crate::problem::{Problem, Source, Task};
 use crate::statistics::{Statistics, Update, merged};
@@ -104,6 +105,8 @@ struct Forward<'a> {
     update: Option<Update>,
     /// Whether results are past the cache.
     stream: bool,
+    /// What normalized values are rounded to before their weight, if to anything.
+    rounding: Option<Element>,
 }
 
 /// Runs a forward pass, or takes moments.
@@ -132,7 +135,8 @@ pub(super) fn run(cpu: &Cpu, problem: &Problem, mut operands: Operands<'_>) {
         let update = Update::new(problem, batches.as_deref().copied());
         let stream = cpu.streams(&layout, &[element(problem, Role::X), element(problem, Role::Y)]);
         let rules = Rules::new(problem, layout.level(cpu.level));
-        let forward = Forward { cpu, rules, layout, affine, weight, bias, update, stream };
+        let rounding = problem.storage.short().filter(|_| problem.rounds_before_weight());
+        let forward = Forward { cpu, rules, layout, affine, weight, bias, update, stream, rounding };
         let counted = forward.run(problem, operands);
         if let Some(batches) = batches.filter(|_| counted) {
             *batches = batches.saturating_add(1);
@@ -305,6 +309,14 @@ impl Forward<'_> {
     fn normalize_rows(&self, first: usize, sink: &mut Sink<'_, '_>, centers: &mut [Center], memory: &mut [f32]) {
         let (level, s) = (self.rules.level, self.layout.s);
         let elements = centers.len() * s;
+        if self.rounding.is_some() {
+            return sink.put(elements, |_, x, y| {
+                for (row, (y, &center)) in y.chunks_mut(s).zip(&*centers).enumerate() {
+                    let (own, at) = (row * s..(row + 1) * s, self.affine.base(first + row, 0, 0));
+                    self.normalize_row(x.map(|x| &x[own]), y, center, &self.weight[at..], &self.bias[at..]);
+                }
+            });
+        }
         if self.affine.is_by_row(&self.layout) {
             let biases = &mut memory[..centers.len()];
             for (row, (center, bias)) in centers.iter_mut().zip(&mut *biases).enumerate() {
@@ -316,6 +328,28 @@ impl Forward<'_> {
         }
         let (weight, bias) = (&self.weight[..s], &self.bias[..s]);
         sink.put(elements, |_, x, y| normalize_rows(level, x, y, centers, weight, bias));
+    }
+
+    /// A part of a row, whose elements each have a weight and a bias.
+    fn normalize_row(&self, x: Option<&[f32]>, y: &mut [f32], center: Center, weight: &[f32], bias: &[f32]) {
+        let level = self.rules.level;
+        let Some(element) = self.rounding else {
+            return normalize_row(level, x, y, center, weight, bias);
+        };
+        normalize_run(level, x, y, center, 0.0);
+        round(level, element, y);
+        normalize_row(level, None, y, AS_IT_IS, weight, bias);
+    }
+
+    /// Elements that share a weight and a bias.
+    fn normalize_run(&self, x: Option<&[f32]>, y: &mut [f32], center: Center, weight: f32, bias: f32) {
+        let level = self.rules.level;
+        let Some(element) = self.rounding else {
+            return normalize_run(level, x, y, Center { factor: center.factor * weight, ..center }, bias);
+        };
+        normalize_run(level, x, y, center, 0.0);
+        round(level, element, y);
+        normalize_run(level, None, y, Center { factor: weight, ..AS_IT_IS }, bias);
     }
 
     /// Whether each row is summed while the one before it is written.
@@ -367,7 +401,7 @@ impl Forward<'_> {
                 if !flow.sum.is_empty() {
                     flow.sum.part(elements.clone()).store(level, this);
                 }
-                normalize_row(level, None, this, center, &self.weight[own.clone()], &self.bias[own]);
+                self.normalize_row(None, this, center, &self.weight[own.clone()], &self.bias[own]);
                 flow.y.part(elements).store(level, this);
             }
             std::mem::swap(&mut this, &mut next);
@@ -427,7 +461,7 @@ impl Forward<'_> {
 
     /// Normalizes neighbouring elements, whose first is of the slab that `statistics` begin with.
     fn normalize(&self, elements: Range<usize>, sink: &mut Sink<'_, '_>, statistics: &[Statistics]) {
-        let (layout, level) = (&self.layout, self.rules.level);
+        let layout = &self.layout;
         if layout.shape == Shape::Columns {
             return self.normalize_columns(elements, sink, statistics);
         }
@@ -438,13 +472,13 @@ impl Forward<'_> {
                 let weight = self.affine.base(run.b, run.r, run.k) + run.within;
                 sink.put(run.elements.len(), |done, x, y| {
                     let (weight, bias) = (&self.weight[weight + done..], &self.bias[weight + done..]);
-                    normalize_row(level, x, y, center, weight, bias);
+                    self.normalize_row(x, y, center, weight, bias);
                 });
                 return;
             }
             self.affine.each_weight(&run, |elements, weight| {
-                let center = Center { factor: center.factor * self.weight[weight], ..center };
-                sink.put(elements.len(), |_, x, y| normalize_run(level, x, y, center, self.bias[weight]));
+                let (weight, bias) = (self.weight[weight], self.bias[weight]);
+                sink.put(elements.len(), |_, x, y| self.normalize_run(x, y, center, weight, bias));
             });
         });
     }
@@ -485,5 +519,18 @@ impl Forward<'_> {
                 normalize_columns(self.rules.level, x, y, centers.from(done), &bias[done..]);
             });
         }
+    }
+}
+
+/// The centre that changes nothing.
+const AS_IT_IS: Center = Center { scale: 1.0, shift: 0.0, delta: 0.0, factor: 1.0 };
+
+/// Rounds each to the nearest number of a 16-bit type.
+fn round(level: Level, element: Element, y: &mut [f32]) {
+    let mut memory = [0u32; PIECE / 2];
+    for y in y.chunks_mut(PIECE) {
+        let mut rounded = ValuesMut::of_bytes(element, &mut bytemuck::cast_slice_mut(&mut memory)[..2 * y.len()]);
+        rounded.store(level, y);
+        rounded.read().load(level, y);
     }
 }

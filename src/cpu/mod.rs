@@ -99,7 +99,7 @@ impl Cpu {
     ///
     /// [`SpecError`] if a parameter is outside its range.
     pub fn plan(&self, norm: &dyn Norm) -> Result<Plan, SpecError> {
-        norm.lower().map(|problem| self.plan_of(problem))
+        self.plan_of(norm.lower()?)
     }
 
     /// Plans the backward pass of `norm`: the gradients that `wanted` selects.
@@ -109,7 +109,7 @@ impl Cpu {
     /// As [`Cpu::plan`]. Also if the norm has no backward pass (mean-variance and Lp norm), if no gradient is wanted, or if
     /// saved statistics are wanted in eval mode.
     pub fn plan_backward(&self, norm: &dyn Norm, wanted: Backward) -> Result<Plan, SpecError> {
-        norm.lower()?.backward(wanted).map(|problem| self.plan_of(problem))
+        self.plan_of(norm.lower()?.backward(wanted)?)
     }
 
     /// Plans the [`Moments`](crate::Moments) of each group, for one part of a batch: as
@@ -119,7 +119,7 @@ impl Cpu {
     ///
     /// As [`Cpu::plan`], and for a norm in eval mode.
     pub fn plan_moments(&self, norm: &dyn Norm) -> Result<Plan, SpecError> {
-        norm.lower()?.moments().map(|problem| self.plan_of(problem))
+        self.plan_of(norm.lower()?.moments()?)
     }
 
     /// Plans the forward pass of one part of a batch, from the moments of all `parts` parts: as
@@ -129,7 +129,7 @@ impl Cpu {
     ///
     /// As [`Cpu::plan`], for a norm in eval mode, and if `parts` is 0 or too large.
     pub fn plan_from_moments(&self, norm: &dyn Norm, parts: usize) -> Result<Plan, SpecError> {
-        norm.lower()?.by_moments(parts).map(|problem| self.plan_of(problem))
+        self.plan_of(norm.lower()?.by_moments(parts)?)
     }
 
     /// Plans the forward pass of one part of a batch, by the statistics of the whole: as
@@ -139,7 +139,7 @@ impl Cpu {
     ///
     /// As [`Cpu::plan`], and for a norm in eval mode.
     pub fn plan_from_statistics(&self, norm: &dyn Norm) -> Result<Plan, SpecError> {
-        norm.lower()?.by_statistics().map(|problem| self.plan_of(problem))
+        self.plan_of(norm.lower()?.by_statistics()?)
     }
 
     /// Plans the first half of the backward pass of one part of a batch: as
@@ -149,7 +149,7 @@ impl Cpu {
     ///
     /// As [`Cpu::plan_backward`], and for a norm in eval mode.
     pub fn plan_backward_sums(&self, norm: &dyn Norm, wanted: Backward) -> Result<Plan, SpecError> {
-        norm.lower()?.backward_sums(wanted).map(|problem| self.plan_of(problem))
+        self.plan_of(norm.lower()?.backward_sums(wanted)?)
     }
 
     /// Plans the second half of the backward pass of one part of a batch: as
@@ -159,11 +159,11 @@ impl Cpu {
     ///
     /// As [`Cpu::plan_backward`], for a norm in eval mode, and if `parts` is 0 or too large.
     pub fn plan_backward_from_sums(&self, norm: &dyn Norm, parts: usize) -> Result<Plan, SpecError> {
-        norm.lower()?.by_sums(parts).map(|problem| self.plan_of(problem))
+        self.plan_of(norm.lower()?.by_sums(parts)?)
     }
 
-    pub(crate) fn plan_of(&self, problem: Problem) -> Plan {
-        Plan { cpu: self.clone(), problem }
+    pub(crate) fn plan_of(&self, problem: Problem) -> Result<Plan, SpecError> {
+        Ok(Plan { cpu: self.clone(), problem: problem.checked()? })
     }
 
     /// Whether results go past the cache, where large tensors are of these types.

@@ -207,7 +207,7 @@ impl Context {
     }
 
     pub(crate) fn plan_of(&self, problem: Problem) -> Result<Plan, SpecError> {
-        Plan::new(problem, &self.capabilities, self.tuning)
+        Plan::new(problem.checked()?, &self.capabilities, self.tuning)
     }
 
     /// The pipeline of `key`. A new one goes to `new`; other calls do not see it before [`Context::remember`].

@@ -7,6 +7,7 @@ use super::repr::{Bool, Float};
 use crate::element::Storage;
 use crate::error::Error;
 use crate::norm::{DEFAULT_EPS, LayerNorm, Norm};
+use crate::problem::Rounding;
 
 /// A layer normalization layer with its parameters: PyTorch's `LayerNorm`.
 pub type LayerNormLayer = Layer<LayerNormOptions>;
@@ -30,6 +31,7 @@ pub struct LayerNormOptions {
     eps: f32,
     affine: Affine,
     storage: Storage,
+    rounding: Rounding,
 }
 
 impl LayerNormOptions {
@@ -41,6 +43,7 @@ impl LayerNormOptions {
             eps: DEFAULT_EPS,
             affine: Affine::ALL,
             storage: Storage::default(),
+            rounding: Rounding::AtEnd,
         }
     }
 
@@ -80,6 +83,14 @@ impl LayerNormOptions {
         self.storage = storage.into();
         self
     }
+
+    /// When results of 16 bits are rounded. Default [`Rounding::AtEnd`]; [`Rounding::BeforeWeight`] is for layers
+    /// [stored](Self::stored_as) as f16 or bf16.
+    #[must_use]
+    pub fn rounding(mut self, rounding: Rounding) -> Self {
+        self.rounding = rounding;
+        self
+    }
 }
 
 impl Kind for LayerNormOptions {
@@ -100,7 +111,7 @@ impl Kind for LayerNormOptions {
 
     fn norm(&self, shape: &[usize], _training: bool) -> Result<Box<dyn Norm>, Error> {
         let norm = self.extent.norm(self.name(), shape, LayerNorm::new, LayerNorm::over_axes)?;
-        Ok(Box::new(norm.eps(self.eps)))
+        Ok(Box::new(norm.eps(self.eps).rounding(self.rounding)))
     }
 
     fn example_shape(&self) -> Vec<usize> {

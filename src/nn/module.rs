@@ -65,7 +65,7 @@ impl<K: LayerOptions> Layer<K> {
             return Err(LayerError::Option { layer, option, value: 0, must }.into());
         }
         // Checks what the options say before any input does.
-        options.norm(&options.example_shape(), true)?.stored_as(options.storage()).lower()?;
+        options.norm(&options.example_shape(), true)?.stored_as(options.storage()).lower()?.checked()?;
         let tensors = Tensors::new(gpu, &options).await?;
         Ok(Self { options, gpu: gpu.clone(), tensors, training: true, frozen: false, calls: Calls::default() })
     }

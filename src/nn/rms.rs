@@ -7,6 +7,7 @@ use super::repr::{Bool, Float};
 use crate::element::Storage;
 use crate::error::Error;
 use crate::norm::{DEFAULT_EPS, Norm, RmsNorm};
+use crate::problem::Rounding;
 
 /// A root mean square normalization layer with its weight: PyTorch's `RMSNorm`.
 pub type RmsNormLayer = Layer<RmsNormOptions>;
@@ -32,6 +33,7 @@ pub struct RmsNormOptions {
     weight_offset: f32,
     affine: Affine,
     storage: Storage,
+    rounding: Rounding,
 }
 
 impl RmsNormOptions {
@@ -44,6 +46,7 @@ impl RmsNormOptions {
             weight_offset: 0.0,
             affine: Affine { weight: true, bias: false },
             storage: Storage::default(),
+            rounding: Rounding::AtEnd,
         }
     }
 
@@ -97,6 +100,14 @@ impl RmsNormOptions {
         self.storage = storage.into();
         self
     }
+
+    /// When results of 16 bits are rounded. Default [`Rounding::AtEnd`]; [`Rounding::BeforeWeight`] is for layers
+    /// [stored](Self::stored_as) as f16 or bf16.
+    #[must_use]
+    pub fn rounding(mut self, rounding: Rounding) -> Self {
+        self.rounding = rounding;
+        self
+    }
 }
 
 impl Kind for RmsNormOptions {
@@ -116,12 +127,17 @@ impl Kind for RmsNormOptions {
         if self.weight_offset != 0.0 {
             text.push_str(&format!(", weight_offset={}", Float(self.weight_offset)));
         }
+        if self.rounding == Rounding::BeforeWeight {
+            text.push_str(", rounding=before_weight");
+        }
         text
     }
 
     fn norm(&self, shape: &[usize], _training: bool) -> Result<Box<dyn Norm>, Error> {
         let norm = self.extent.norm(self.name(), shape, RmsNorm::new, RmsNorm::over_axes)?;
-        Ok(Box::new(norm.eps(self.eps.unwrap_or(f32::EPSILON)).weight_offset(self.weight_offset)))
+        Ok(Box::new(
+            norm.eps(self.eps.unwrap_or(f32::EPSILON)).weight_offset(self.weight_offset).rounding(self.rounding),
+        ))
     }
 
     fn example_shape(&self) -> Vec<usize> {

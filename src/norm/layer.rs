@@ -5,7 +5,7 @@ use super::heads::Heads;
 use super::sealed::Lower;
 use super::{DEFAULT_EPS, Norm, problem};
 use crate::error::SpecError;
-use crate::problem::Problem;
+use crate::problem::{Problem, Rounding};
 
 /// Layer normalization: each row, which is the last axes of `x`, or any others, has its own mean and variance.
 ///
@@ -34,6 +34,7 @@ pub struct LayerNorm {
     axes: Axes,
     eps: f32,
     heads: Heads,
+    rounding: Rounding,
 }
 
 impl LayerNorm {
@@ -46,7 +47,12 @@ impl LayerNorm {
     /// [`SpecError`] if `shape` or `normalized_shape` is empty, if `shape` does not end with `normalized_shape`, or if it has
     /// more than 2^31 elements.
     pub fn new(shape: &[usize], normalized_shape: &[usize]) -> Result<Self, SpecError> {
-        Ok(Self { axes: Axes::last(Self::NAME, shape, normalized_shape)?, eps: DEFAULT_EPS, heads: Heads::Alike })
+        Ok(Self {
+            axes: Axes::last(Self::NAME, shape, normalized_shape)?,
+            eps: DEFAULT_EPS,
+            heads: Heads::Alike,
+            rounding: Rounding::AtEnd,
+        })
     }
 
     /// Normalizes an `x` of `shape` over `axes`, in any order. A negative axis counts from the last. Where these are the last axes, it is
@@ -74,7 +80,12 @@ impl LayerNorm {
     /// [`SpecError`] if `shape` is empty or has more than 2^31 elements, if `axes` is empty or names an axis twice or one
     /// that does not exist, or if `axes` alternate with the other axes too often to be one [`Block`](crate::Block).
     pub fn over_axes(shape: &[usize], axes: &[isize]) -> Result<Self, SpecError> {
-        Ok(Self { axes: Axes::new(Self::NAME, shape, axes)?, eps: DEFAULT_EPS, heads: Heads::Alike })
+        Ok(Self {
+            axes: Axes::new(Self::NAME, shape, axes)?,
+            eps: DEFAULT_EPS,
+            heads: Heads::Alike,
+            rounding: Rounding::AtEnd,
+        })
     }
 
     /// Small number added to the variance. Default 1e-5. Must be finite and at least 0, which is checked when planning.
@@ -102,6 +113,14 @@ impl LayerNorm {
         self.heads = Heads::Segments(segments.to_vec());
         self
     }
+
+    /// When results of 16 bits are rounded. Default [`Rounding::AtEnd`]. [`Rounding::BeforeWeight`] is for an `x` of f16 or bf16 and
+    /// a norm over its last axes, which is checked when planning.
+    #[must_use]
+    pub fn rounding(mut self, rounding: Rounding) -> Self {
+        self.rounding = rounding;
+        self
+    }
 }
 
 impl Norm for LayerNorm {
@@ -126,6 +145,6 @@ impl Lower for LayerNorm {
     fn lower(&self) -> Result<Problem, SpecError> {
         let problem = problem(self, self.axes.block(), self.axes.index(), self.eps)?;
         let problem = self.heads.of(problem, &self.axes)?;
-        Ok(Problem { residual: true, ..problem })
+        Ok(Problem { residual: true, rounding: self.rounding, ..problem })
     }
 }

@@ -26,7 +26,7 @@ pub use strided::Strided;
 use crate::block::{AffineIndex, Block};
 use crate::element::Storage;
 use crate::error::SpecError;
-use crate::problem::{Centering, Problem, Scaling, Source, Task, check_shape, count};
+use crate::problem::{Centering, Problem, Rounding, Scaling, Source, Task, check_shape, count};
 use crate::strides::{Placement, Strides};
 
 /// The default `eps` of layer, RMS, group, instance and batch norm.
@@ -151,6 +151,7 @@ fn problem(norm: &dyn Norm, block: Block, index: AffineIndex, eps: f32) -> Resul
         eps: eps + 0.0,
         segments: Vec::new(),
         weight_offset: 0.0,
+        rounding: Rounding::AtEnd,
     })
 }
 

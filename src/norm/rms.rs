@@ -5,7 +5,7 @@ use super::heads::Heads;
 use super::sealed::Lower;
 use super::{DEFAULT_EPS, Norm, problem};
 use crate::error::SpecError;
-use crate::problem::{Centering, Problem};
+use crate::problem::{Centering, Problem, Rounding};
 
 /// Root mean square normalization: layer normalization without subtracting the mean.
 ///
@@ -36,6 +36,7 @@ pub struct RmsNorm {
     eps: f32,
     heads: Heads,
     weight_offset: f32,
+    rounding: Rounding,
 }
 
 impl RmsNorm {
@@ -62,7 +63,7 @@ impl RmsNorm {
     }
 
     fn over(axes: Axes) -> Self {
-        Self { axes, eps: DEFAULT_EPS, heads: Heads::Alike, weight_offset: 0.0 }
+        Self { axes, eps: DEFAULT_EPS, heads: Heads::Alike, rounding: Rounding::AtEnd, weight_offset: 0.0 }
     }
 
     /// Small number added to the mean square. Default 1e-5. Must be finite and at least 0, which is checked when planning.
@@ -116,6 +117,14 @@ impl RmsNorm {
         self.weight_offset = weight_offset;
         self
     }
+
+    /// When results of 16 bits are rounded. Default [`Rounding::AtEnd`]. [`Rounding::BeforeWeight`] is for an `x` of f16 or bf16 and
+    /// a norm over its last axes, which is checked when planning.
+    #[must_use]
+    pub fn rounding(mut self, rounding: Rounding) -> Self {
+        self.rounding = rounding;
+        self
+    }
 }
 
 impl Norm for RmsNorm {
@@ -148,6 +157,12 @@ impl Lower for RmsNorm {
         }
         let problem = problem(self, self.axes.block(), self.axes.index(), self.eps)?;
         let problem = self.heads.of(problem, &self.axes)?;
-        Ok(Problem { centering: Centering::None, residual: true, weight_offset: self.weight_offset, ..problem })
+        Ok(Problem {
+            centering: Centering::None,
+            residual: true,
+            rounding: self.rounding,
+            weight_offset: self.weight_offset,
+            ..problem
+        })
     }
 }

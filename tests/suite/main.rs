@@ -31,6 +31,7 @@ mod properties;
 mod range;
 mod recording;
 mod results;
+mod rounding;
 mod running;
 mod seed;
 mod shaders;

@@ -1,11 +1,11 @@
 // Normalizes two elements at a time with statistics that are known, where what is written is of 16 bits and rows begin or end within a
 // word.
-//# use shared/pairs, shared/statistics, <statistics>, <source>, <epilogue>
+//# use shared/pairs, shared/statistics, <statistics>, <source>, <epilogue>, <rounding>
 fn normalized(x: f32, index: u32) -> f32 {
     let place = place_at(index);
     let statistics = group_statistics(place.group);
     let e = centered(x * statistics.scale, center_of(statistics));
-    return epilogue(e * statistics.factor * weight_load(place.channel) + bias_load(place.channel));
+    return epilogue(before_weight(e * statistics.factor) * weight_load(place.channel) + bias_load(place.channel));
 }
 
 @compute @workgroup_size(workgroup_size)

@@ -1,5 +1,5 @@
 // Each element of a run of S has its own weight and bias.
-//# use <width>
+//# use <width>, <rounding>
 var<private> run_base: u32;
 var<private> run_factor: f32;
 
@@ -23,5 +23,5 @@ fn affine_bias(s: u32, j: u32) -> Pack {
 }
 
 fn affine_scaled(v: Pack, s: u32, j: u32) -> Pack {
-    return v * run_factor * weight_load(run_base + s);
+    return before_weight(v * run_factor) * weight_load(run_base + s);
 }

@@ -1,6 +1,6 @@
 // Each element of a run of S has its own weight and bias, and TOGETHER lanes go along as many runs side by side: each
 // loads one pack of both, and has the others' by shuffle. For adapters on which a load costs more than that.
-//# use <width>, <reduction>
+//# use <width>, <rounding>, <reduction>
 var<private> run_base: u32;
 var<private> run_factor: f32;
 var<private> weights: array<Pack, TOGETHER>;
@@ -34,5 +34,5 @@ fn affine_bias(s: u32, j: u32) -> Pack {
 }
 
 fn affine_scaled(v: Pack, s: u32, j: u32) -> Pack {
-    return v * run_factor * weights[j];
+    return before_weight(v * run_factor) * weights[j];
 }

@@ -51,7 +51,7 @@ const FILES: &[(&str, &str)] = files![
     "kernels/backward/sums_columns" "kernels/backward/sums_beside" "kernels/backward/merge_sums" "kernels/backward/apply_rows"
     "kernels/backward/apply_columns" "kernels/backward/apply_pairs"
     "slots/width/scalar" "slots/width/quad" "slots/value/group" "slots/value/groups"
-    "slots/source/x" "slots/source/x_plus_residual" "slots/sink/x" "slots/epilogue/none"
+    "slots/source/x" "slots/source/x_plus_residual" "slots/sink/x" "slots/epilogue/none" "slots/rounding/none" "slots/rounding/scalar" "slots/rounding/quad"
     "slots/reduction/alone" "slots/reduction/workgroup" "slots/reduction/subgroup"
     "slots/hold/registers" "slots/hold/chunks" "slots/hold/none"
     "slots/gradients/registers" "slots/gradients/chunks" "slots/gradients/none"

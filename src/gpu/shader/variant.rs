@@ -174,12 +174,13 @@ pub(crate) struct Constants {
     pub(crate) weights_by: u32,
     pub(crate) beside: u32,
     pub(crate) bfloat: bool,
+    pub(crate) round_before_weight: bool,
     pub(crate) placed_by: u32,
     pub(crate) segmented: bool,
 }
 
 impl Constants {
-    pub(crate) fn values(self) -> [(&'static str, f64); 17] {
+    pub(crate) fn values(self) -> [(&'static str, f64); 18] {
         [
             ("workgroup_size", f64::from(self.workgroup_size)),
             ("lanes", f64::from(self.lanes)),
@@ -196,6 +197,7 @@ impl Constants {
             ("weights_by", f64::from(self.weights_by)),
             ("beside", f64::from(self.beside)),
             ("bfloat", f64::from(u8::from(self.bfloat))),
+            ("round_before_weight", f64::from(u8::from(self.round_before_weight))),
             ("placed_by", f64::from(self.placed_by)),
             ("segmented", f64::from(u8::from(self.segmented))),
         ]
@@ -216,6 +218,11 @@ impl Choice {
             "source" => "slots/source/x",
             "sink" => "slots/sink/x",
             "epilogue" => "slots/epilogue/none",
+            "rounding" if !self.halves.any() => "slots/rounding/none",
+            "rounding" => match self.width {
+                Width::Scalar => "slots/rounding/scalar",
+                Width::Quad => "slots/rounding/quad",
+            },
             "reduction" => match self.reduction {
                 Reduction::Alone => "slots/reduction/alone",
                 Reduction::Workgroup => "slots/reduction/workgroup",
