@@ -114,6 +114,7 @@ fn layouts() -> Vec<(Kind, Vec<usize>, Vec<Vec<usize>>)> {
             vec![vec![3 * 256, 64, 1], vec![3 * 256, 3 * 64, 1], vec![64, 7 * 64, 1], vec![531, 65, 1]],
         ),
         (Kind::Layer { ndim: 2 }, vec![6, 5, 8], vec![vec![48, 8, 1], vec![60, 12, 1], vec![43, 8, 1]]),
+        (Kind::LayerOver { axes: &[1] }, vec![3, 12, 40], vec![vec![600, 44, 1], vec![500, 41, 1], vec![40, 120, 1]]),
         (Kind::Group { groups: 2, axis: 1 }, vec![3, 4, 9], vec![vec![36 + 9, 9, 1], vec![36 + 8, 9, 1]]),
         (Kind::Group { groups: 2, axis: 2 }, vec![3, 50, 8], vec![vec![800, 16, 1], vec![600, 11, 1]]),
         (Kind::Instance { axis: 1 }, vec![2, 3, 700], vec![vec![3000, 900, 1]]),
@@ -219,6 +220,35 @@ fn check_slices(kind: Kind, shape: &[usize], strides: &[usize], element: Element
         let got = engine.run_backward_blocking(&norm, Backward::new(), inputs).unwrap();
         let dx = ArrayD::from_shape_vec(shape, got.input.unwrap()).unwrap();
         close_to(element, &format!("dx of {what}"), &dx, &want.dx, &want.dx_scale);
+    }
+}
+
+/// x, residual and their sum, each with strides of its own.
+#[test]
+fn residuals() {
+    let shape = [6, 40];
+    let [x, residual] = [5, 6].map(|seed| Data::new(seed).normal(&shape, 1.0, 1.0));
+    let spread = |values: &ArrayD<f32>, strides: &[usize]| {
+        let mut all = vec![f32::NAN; extent(&shape, strides)];
+        values.indexed_iter().for_each(|(index, &v)| all[place(index.slice(), strides)] = v);
+        all
+    };
+    let sum = &x + &residual;
+    let alone = LayerNorm::new(&shape, &[40]).unwrap();
+    for [of_x, of_residual, of_sum] in
+        [[[44, 1], [40, 1], [48, 1]], [[41, 1], [43, 1], [40, 1]], [[40, 1], [1, 6], [44, 1]]]
+    {
+        let strides = Strides::new().x(&of_x).residual(&of_residual).residual_out(&of_sum);
+        let norm = LayerNorm::new(&shape, &[40]).unwrap().with_strides(strides);
+        let (x, residual) = (spread(&x, &of_x), spread(&residual, &of_residual));
+        for engine in [Engine::from(cpu().clone()), gpu().clone().into()] {
+            let inputs = Inputs::new(&x[..]).residual(&residual[..]).with_residual_out();
+            let out = engine.run_blocking(&norm, inputs).unwrap();
+            let got = out.residual_out.unwrap();
+            assert!(sum.indexed_iter().all(|(index, &v)| got[place(index.slice(), &of_sum)] == v), "{of_x:?}");
+            let want = engine.run_blocking(&alone, Inputs::new(sum.as_slice().unwrap())).unwrap().y;
+            assert!(out.y.iter().zip(&want).all(|(got, want)| (got - want).abs() < 1e-5), "{of_x:?}");
+        }
     }
 }
 
