@@ -85,6 +85,8 @@
 //! | norm | B | R | K | S | weight and bias of element (b, r, k, s) |
 //! |---|---|---|---|---|---|
 //! | layer, RMS | rows | 1 | 1 | features | `s` |
+//! | layer, RMS, over the channels of NCHW | N | C | positions | 1 | `r` |
+//! | layer, RMS, over other axes | any axes that fit this pattern | | | | `r * S + s` |
 //! | group, channels first | N | 1 | G | C/G * positions | `k * C/G + s / positions` |
 //! | group, channels last | N | positions | G | C/G | `k * C/G + s` |
 //! | instance, channels first | N | 1 | C | positions | `k` |

@@ -57,6 +57,7 @@ pub fn norms() -> Vec<(&'static str, Box<dyn Norm>, Option<Backward>)> {
         ("LayerNorm 1x4096", layer(1, 4096), None),
         ("LayerNorm 8x4096", layer(8, 4096), None),
         ("LayerNorm 16x8192", layer(16, 8192), None),
+        ("LayerNorm over channels 32x96x56x56", Box::new(LayerNorm::over_axes(&[32, 96, 56, 56], &[1]).unwrap()), all),
         ("RmsNorm 2048x4096", Box::new(RmsNorm::new(&[2048, 4096], &[4096]).unwrap()), all),
         ("GroupNorm(32) 8x256x32x32", Box::new(GroupNorm::channels_first(&[8, 256, 32, 32], 32).unwrap()), all),
         ("GroupNorm(32) 8x32x32x256", Box::new(GroupNorm::channels_last(&[8, 32, 32, 256], 32).unwrap()), all),

@@ -85,6 +85,31 @@ fn channels_of_an_image_by_hand() {
     }
 }
 
+/// By the definition: where all of a group is one value, y is the bias, or with `eps` 0 NaN; of an RMS norm, where all is 0. One channel is
+/// such a group. Without channels, or without pixels, there is nothing.
+#[test]
+fn groups_of_one_value() {
+    let constant = [3.0, 7.0, 3.0, 7.0];
+    let run = |norm: &dyn Norm, x: &[f32], bias: &[f32]| {
+        let inputs = || Inputs::new(x).bias(bias).with_rstd();
+        let (on_gpu, on_cpu) = (gpu().run_blocking(norm, inputs()).unwrap(), cpu().run(norm, inputs()).unwrap());
+        assert_eq!(
+            on_gpu.y.iter().map(|v| v.is_nan()).collect::<Vec<_>>(),
+            on_cpu.y.iter().map(|v| v.is_nan()).collect::<Vec<_>>()
+        );
+        on_gpu.y
+    };
+    let layer = |eps: f32, shape: &[usize]| LayerNorm::over_axes(shape, &[1]).unwrap().eps(eps);
+    assert_eq!(run(&layer(1e-5, &[1, 2, 2]), &constant, &[0.5, -1.0]), [0.5, 0.5, -1.0, -1.0]);
+    assert!(run(&layer(0.0, &[1, 2, 2]), &constant, &[0.5, -1.0]).iter().all(|v| v.is_nan()));
+    assert_eq!(run(&layer(1e-5, &[2, 1, 2]), &constant, &[0.25]), [0.25; 4]);
+    let rms = RmsNorm::over_axes(&[1, 2, 2], &[-2]).unwrap();
+    assert_eq!(run(&rms, &[0.0; 4], &[0.5, -1.0]), [0.5, 0.5, -1.0, -1.0]);
+    for shape in [[2, 0, 3], [2, 3, 0], [0, 3, 2]] {
+        assert!(run(&layer(1e-5, &shape), &[], &vec![0.0; shape[1]]).is_empty());
+    }
+}
+
 /// The last axes are those that `new` takes: the same plan, and the same bits.
 #[test]
 fn the_last_axes_are_those_of_new() {

@@ -25,6 +25,7 @@ fn norms() -> String {
         ("LayerNorm, RMSNorm", "rows", Box::new(LayerNorm::new(&[4096, 768], &[768]).unwrap())),
         ("", "short rows", Box::new(LayerNorm::new(&[65_536, 64], &[64]).unwrap())),
         ("", "rows that no workgroup holds", Box::new(RmsNorm::new(&[8, 3_000_000], &[3_000_000]).unwrap())),
+        ("", "over channels", Box::new(LayerNorm::over_axes(&[32, 96, 56, 56], &[1]).unwrap())),
         ("GroupNorm", "channels first", Box::new(GroupNorm::channels_first(&[8, 256, 32, 32], 32).unwrap())),
         ("", "channels first, larger groups", Box::new(GroupNorm::channels_first(&[1, 32, 512, 512], 32).unwrap())),
         ("", "channels last", Box::new(GroupNorm::channels_last(&[8, 32, 32, 256], 32).unwrap())),

@@ -10,7 +10,6 @@ fn main(invocation: Invocation) {
     var groups: array<PackGroups, SPAN>;
     var slope: array<Slope, SPAN>;
     var channels: array<array<u32, WIDTH>, SPAN>;
-    var roots: array<Pack, SPAN>;
     var weight: array<Pack, SPAN>;
     for (var q = 0u; q < SPAN; q++) {
         let numbers = numbers_of(columns, q);
@@ -27,7 +26,6 @@ fn main(invocation: Invocation) {
         }
         groups[q] = found;
         slope[q] = slope_of(found.factor, root, found.count, sum * root, product * root);
-        roots[q] = root;
         weight[q] = found.weight * root;
     }
     let base = columns_base(columns);
@@ -35,15 +33,16 @@ fn main(invocation: Invocation) {
         locate(base + row * params.pitch);
         let of_row = weights_of_row(columns, row);
         for (var q = 0u; q < SPAN; q++) {
+            let weights = weights_in_row(groups[q], of_row, channels[q], row);
+            var scale = weight[q];
             if weights_by != BY_COLUMN {
-                groups[q] = weighted(groups[q], weights_in_row(of_row, channels[q], row));
-                weight[q] = groups[q].weight * roots[q];
+                scale *= weights.weight;
             }
             let at = base + row * params.pitch + q * WIDTH;
             let e = centered_at(source_load(at), groups[q]);
             let xhat = e * groups[q].factor;
-            let dy = epilogue_gradient(grad_output_load(at), xhat, groups[q].weight, groups[q].bias);
-            sink_store(at, gradient(dy * weight[q], e, slope[q]));
+            let dy = epilogue_gradient(grad_output_load(at), xhat, weights.weight, weights.bias);
+            sink_store(at, gradient(dy * scale, e, slope[q]));
         }
     }
 }

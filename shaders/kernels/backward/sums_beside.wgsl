@@ -1,7 +1,8 @@
 // The sums of dy and of dy * xhat over the tiles of runs that lie side by side, where the statistics are known and change along a run: those
 // of a pack are taken once for all of the runs. Sums run in chains of 16 packs, chains of 16 chains, and so once more.
 //# use shared/rows, shared/pack_groups, shared/channel, shared/sum_lanes, <source>, <statistics>, <epilogue>
-const MOST: u32 = 4u;
+// As in src/gpu/plan/rows.rs.
+const MOST: u32 = 8u;
 
 @compute @workgroup_size(workgroup_size)
 fn main(invocation: Invocation) {

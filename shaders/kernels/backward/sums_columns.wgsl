@@ -47,13 +47,11 @@ fn main(invocation: Invocation) {
                 } else if statistics_by != BY_COLUMN {
                     groups[q] = of_groups(numbers[q], row / params.group_rows * params.group_r);
                 }
-                if weights_by != BY_COLUMN {
-                    groups[q] = weighted(groups[q], weights_in_row(of_row, channels[q], row));
-                }
+                let weights = weights_in_row(groups[q], of_row, channels[q], row);
                 let at = base + row * params.pitch + q * WIDTH;
                 let xhat = centered_at(source_load(at), groups[q]) * groups[q].factor;
-                let dy = epilogue_gradient(grad_output_load(at), xhat, groups[q].weight, groups[q].bias);
-                let g = dy * groups[q].weight;
+                let dy = epilogue_gradient(grad_output_load(at), xhat, weights.weight, weights.bias);
+                let g = dy * weights.weight;
                 run1[q] += g;
                 run2[q] += g * xhat;
             }

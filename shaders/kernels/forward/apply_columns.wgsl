@@ -20,14 +20,15 @@ fn main(invocation: Invocation) {
         locate(base + row * params.pitch);
         let of_row = weights_of_row(columns, row);
         for (var q = 0u; q < SPAN; q++) {
+            let weights = weights_in_row(groups[q], of_row, channels[q], row);
+            var scaled = factor[q];
             if weights_by != BY_COLUMN {
-                groups[q] = weighted(groups[q], weights_in_row(of_row, channels[q], row));
-                factor[q] = groups[q].factor * groups[q].weight;
+                scaled *= weights.weight;
             }
             let at = base + row * params.pitch + q * WIDTH;
             let x = source_load(at);
             residual_out_store(at, x);
-            y_store(at, epilogue(centered_at(x, groups[q]) * factor[q] + groups[q].bias));
+            y_store(at, epilogue(centered_at(x, groups[q]) * scaled + weights.bias));
         }
     }
 }

@@ -157,7 +157,8 @@ impl Planner<'_> {
         let Block { b, r, k, s } = self.mapping.block;
         let width = self.width_of_rows();
         let (tile_length, parts) = rows::tiles(s, self.capabilities);
-        let beside = rows::MOST_BESIDE.min(k).min(window::most_elements(self.capabilities) / s).max(1);
+        let beside =
+            rows::most_beside(self.capabilities).min(k).min(window::most_elements(self.capabilities) / s).max(1);
         let bundles = k.div_ceil(beside);
         let tiles = b * r * bundles * parts;
         let tiling =

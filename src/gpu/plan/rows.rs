@@ -54,8 +54,11 @@ const MOST_TOGETHER: u64 = 8;
 /// time that f32 takes, and 1.1 with 4.
 const MOST_TOGETHER_F16: u64 = 4;
 
-/// Runs side by side that a lane sums at a time, as in `shaders/kernels/backward/sums_beside.wgsl`.
-pub(super) const MOST_BESIDE: u64 = 4;
+/// Runs side by side that a lane sums at a time, at most as many as `shaders/kernels/backward/sums_beside.wgsl` has room for: on a GPU no more
+/// than registers hold.
+pub(super) fn most_beside(capabilities: &Capabilities) -> u64 {
+    if capabilities.software { 8 } else { 4 }
+}
 
 /// The longest row that statistics and normalization of one dispatch can hold.
 pub(super) fn longest_fused(groups: u64, capabilities: &Capabilities, tuning: Tuning) -> u64 {
