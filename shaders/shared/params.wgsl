@@ -86,8 +86,7 @@ struct Params {
     odd_inner: u32,
     own_piece: u32,
     own_pairs: u32,
-    // Segments of heads: see shared/segments.wgsl. `head_length` elements of weight each.
-    eps_0: f32,
+    // Segments of heads: see shared/segments.wgsl. `eps` is that of the first; `head_length` elements of weight each.
     eps_1: f32,
     eps_2: f32,
     eps_3: f32,
@@ -112,9 +111,8 @@ struct Params {
     grad_input_outer: u32,
     grad_input_inner: u32,
     grad_residual_outer: u32,
+    // To a multiple of 16 bytes, as OpenGL wants it: this field is the last of four.
     grad_residual_inner: u32,
-    // To a multiple of 16 bytes, as OpenGL wants it.
-    pad_0: u32,
 }
 
 @group(0) @binding(0) var<uniform> params: Params;

@@ -17,7 +17,7 @@ fn eps_of(group: u32) -> f32 {
         return params.eps;
     }
     let segment = segment_of(group % params.heads);
-    let two = select(params.eps_0, params.eps_1, segment == 1u);
+    let two = select(params.eps, params.eps_1, segment == 1u);
     let three = select(two, params.eps_2, segment == 2u);
     return select(three, params.eps_3, segment == 3u);
 }

@@ -150,8 +150,7 @@ const NUMBERS: &[(&str, Number)] = &[
     ("outer_stride", |t| narrow(t.pass.work.outer_stride)),
     ("b_stride", |t| narrow(t.pass.work.b_stride)),
     ("k_stride", |t| narrow(t.pass.work.k_stride)),
-    ("eps", |t| t.problem.eps.to_bits()),
-    ("eps_0", |t| t.segment(0).map_or(0, |segment| segment.eps.to_bits())),
+    ("eps", |t| t.segment(0).map_or(t.problem.eps, |segment| segment.eps).to_bits()),
     ("eps_1", |t| t.segment(1).map_or(0, |segment| segment.eps.to_bits())),
     ("eps_2", |t| t.segment(2).map_or(0, |segment| segment.eps.to_bits())),
     ("eps_3", |t| t.segment(3).map_or(0, |segment| segment.eps.to_bits())),
@@ -175,7 +174,6 @@ const NUMBERS: &[(&str, Number)] = &[
     ("own_pairs", |t| narrow(t.own_piece() / 2 + 1)),
     ("piece", |t| narrow(t.problem.placement.piece)),
     ("pieces", |t| narrow(t.problem.placement.pieces)),
-    ("pad_0", |_| 0),
 ];
 
 #[cfg(test)]
