@@ -4,18 +4,26 @@ use super::Norm;
 use super::sealed::Lower;
 use crate::element::{Element, Storage};
 use crate::error::SpecError;
-use crate::problem::Problem;
+use crate::problem::{Problem, Rounding};
 
 /// A norm whose tensors are not all f32: [`Norm::stored_as`] makes it.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Stored<N> {
     norm: N,
     storage: Storage,
+    /// Instead of that of the norm.
+    rounding: Option<Rounding>,
 }
 
 impl<N: Norm> Stored<N> {
     pub(super) fn new(norm: N, storage: Storage) -> Self {
-        Self { norm, storage }
+        Self { norm, storage, rounding: None }
+    }
+
+    /// The same for a norm chosen at run time.
+    #[cfg(feature = "ndarray")]
+    pub(crate) fn rounded(self, rounding: Rounding) -> Self {
+        Self { rounding: Some(rounding), ..self }
     }
 }
 
@@ -47,6 +55,7 @@ impl<N: Norm> Lower for Stored<N> {
                 return Err(SpecError::Storage { norm: self.name(), tensors, is, x });
             }
         }
-        Ok(Problem { storage: self.storage, ..self.norm.lower()? })
+        let problem = self.norm.lower()?;
+        Ok(Problem { storage: self.storage, rounding: self.rounding.unwrap_or(problem.rounding), ..problem })
     }
 }

@@ -4,12 +4,12 @@
 use ndarray::{ArrayD, ArrayViewD};
 
 use super::{Exact, Running, Views};
-use crate::SpecError;
 use crate::norm::{
     BatchNorm, DEFAULT_EPS, GroupNorm, InstanceNorm, LayerNorm, LpNorm, MeanVarianceNorm, Norm, RmsNorm,
 };
-use crate::problem::Momentum;
+use crate::problem::{Momentum, Rounding};
 use crate::reference::{self, Backward, Forward};
+use crate::{Element, SpecError};
 
 /// A norm by the arguments that the library and the oracle both take. Axes count from the last where they are negative.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -111,7 +111,7 @@ impl Kind {
                 label: "layer",
                 title: "LayerNorm".to_owned(),
                 help: "Mean and variance over the last axes, of each sample",
-                options: &[AFFINE, MEAN, "--normalized-shape --axes"],
+                options: &[AFFINE, MEAN, "--normalized-shape --axes --rounding"],
                 eps: DEFAULT_EPS,
                 groups: Groups::last(ndim),
                 with: Box::new(move |a| match a.axes {
@@ -159,7 +159,7 @@ impl Kind {
                 label: "rms",
                 title: "RmsNorm".to_owned(),
                 help: "Root mean square over the last axes, of each sample",
-                options: &[AFFINE, "--normalized-shape --axes --weight-offset"],
+                options: &[AFFINE, "--normalized-shape --axes --rounding --weight-offset"],
                 eps: DEFAULT_EPS,
                 groups: Groups::last(ndim),
                 with: Box::new(move |a| {
@@ -324,6 +324,18 @@ impl Kind {
     /// The specification, for `x` of this shape. Batch norm that trains updates running statistics if it is told how.
     pub fn norm(self, shape: &[usize], eps: f32, running: Option<Running>) -> Result<Box<dyn Norm>, SpecError> {
         (self.entry().norm)(shape, eps, running)
+    }
+
+    /// The same on tensors that are stored so, with results that are rounded so.
+    pub fn stored_norm(
+        self,
+        shape: &[usize],
+        eps: f32,
+        running: Option<Running>,
+        element: Element,
+        rounding: Rounding,
+    ) -> Result<impl Norm + use<>, SpecError> {
+        Ok(self.norm(shape, eps, running)?.stored_as(element).rounded(rounding))
     }
 
     /// The norm in float64. The arrays must be such as the library takes.

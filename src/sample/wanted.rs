@@ -1,6 +1,6 @@
 //! What a norm should give, by the names of its results.
 
-use ndarray::ArrayD;
+use ndarray::{ArrayD, Zip};
 
 use super::{Exact, Kind, Running};
 use crate::reference::{self, Backward, Deviation, Forward};
@@ -13,16 +13,32 @@ pub struct Wanted {
     pub scale: ArrayD<f64>,
     /// What it is stored as.
     pub element: Element,
+    /// What an earlier rounding may have changed.
+    slack: Option<ArrayD<f64>>,
 }
 
 impl Wanted {
     fn new(output: &'static str, value: ArrayD<f64>, scale: ArrayD<f64>, x: Element) -> Self {
-        Self { output, value, scale, element: stored(output, x) }
+        Self { output, value, scale, element: stored(output, x), slack: None }
+    }
+
+    /// Whether an earlier rounding is allowed for.
+    pub fn is_rounded_before(&self) -> bool {
+        self.slack.is_some()
     }
 
     /// The largest error of what there is instead, beyond the rounding of what it is stored as; none if there is nothing in it.
     pub fn worst(&self, got: &ArrayD<f32>) -> Option<Deviation> {
-        reference::largest_error_of(self.element, got.view(), self.value.view(), self.scale.view())
+        let Some(slack) = &self.slack else {
+            return reference::largest_error_of(self.element, got.view(), self.value.view(), self.scale.view());
+        };
+        let mut nearer = got.clone();
+        Zip::from(&mut nearer).and(&self.value).and(slack).for_each(|got, &value, &slack| {
+            *got -= (f64::from(*got) - value).clamp(-slack, slack) as f32;
+        });
+        let worst = reference::largest_error_of(self.element, nearer.view(), self.value.view(), self.scale.view())?;
+        let got = f64::from(got[&worst.index[..]]);
+        Some(Deviation { got, ..worst })
     }
 }
 
@@ -62,6 +78,20 @@ impl Kind {
                 wanted.push(new(output, value, scale));
             }
         }
+        wanted
+    }
+
+    /// [`Kind::outputs`] of a norm over the last axes whose normalized values are rounded before their weight.
+    pub fn outputs_rounded_before_weight(self, exact: &Exact) -> Vec<Wanted> {
+        let Forward { mean, rstd, .. } = self.oracle(exact);
+        let centred = mean.map_or_else(|| exact.x.clone(), |mean| &exact.x - &mean);
+        let mut slack = (centred * rstd).mapv(|xhat| exact.element.rounding(xhat));
+        let offset = if let Self::Rms { offset, .. } | Self::RmsOver { offset, .. } = self { offset } else { 0.0 };
+        if let Some(weight) = &exact.parameters.weight {
+            slack *= &weight.mapv(|weight| (weight + f64::from(offset)).abs());
+        }
+        let mut wanted = self.outputs(exact, None);
+        wanted.iter_mut().filter(|wanted| wanted.output == "y").for_each(|y| y.slack = Some(slack.clone()));
         wanted
     }
 

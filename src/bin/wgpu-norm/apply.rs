@@ -4,7 +4,7 @@ use std::time::Instant;
 
 use ndarray::{ArrayD, IxDyn};
 use wgpu_norm::sample::{Exact, output};
-use wgpu_norm::{Element, Error};
+use wgpu_norm::{Element, Error, Rounding};
 
 use crate::check::{Widen, check};
 use crate::cli::Apply;
@@ -26,7 +26,7 @@ pub(crate) fn run(apply: &Apply) -> Result<(), Failure> {
     let refused = |error: &Error| specify::refused(error, apply.norm.groups.is_some());
     let x = input.load(apply.run.check, dtype)?;
     let (kind, running) = (apply.kind(), apply.running());
-    let norm = specify::norm(&apply.norm, kind, x.values.shape(), apply.eps, running)
+    let norm = specify::norm(&apply.norm, kind, x.values.shape(), apply.eps, running, apply.rounding())
         .map_err(|error| refused(&error.into()))?;
     let mut parameters = parameters.try_map(|input| input.load(apply.run.check, Element::F32))?;
     if running.is_some() && parameters.running_mean.is_none() {
@@ -57,7 +57,10 @@ pub(crate) fn run(apply: &Apply) -> Result<(), Failure> {
         let want = |widen: Widen| {
             let eps = f64::from(apply.eps.unwrap_or_else(|| kind.entry().eps));
             let exact = Exact { x: widen(&x), parameters: parameters.map(widen), eps, element: dtype };
-            kind.outputs(&exact, running)
+            match apply.rounding() {
+                Rounding::BeforeWeight => kind.outputs_rounded_before_weight(&exact),
+                _ => kind.outputs(&exact, running),
+            }
         };
         check(parameters.iter().chain([&x]), want, |name| output(&outputs, name))
     });

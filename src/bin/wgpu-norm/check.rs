@@ -13,6 +13,8 @@ pub(crate) struct Checked {
     pub(crate) output: &'static str,
     /// What it is stored as.
     pub(crate) element: Element,
+    /// Whether an earlier rounding to that type is allowed for.
+    pub(crate) rounded_before: bool,
     /// None if the output is empty.
     pub(crate) worst: Option<Deviation>,
     /// How far float64 itself is off there, of the size of the terms too, if it is given the inputs in float32. None where
@@ -55,7 +57,8 @@ pub(crate) fn check<'a>(
                 let at = |array: &ArrayD<f64>| array.get(worst.index.as_slice()).copied().unwrap_or(f64::NAN);
                 off(at(&given.value), worst.want, at(&wanted.scale))
             });
-            Some(Checked { output: wanted.output, element: wanted.element, worst, by_conversion })
+            let (output, element, rounded_before) = (wanted.output, wanted.element, wanted.is_rounded_before());
+            Some(Checked { output, element, rounded_before, worst, by_conversion })
         })
         .collect()
 }

@@ -10,8 +10,8 @@ mod values;
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
-use wgpu_norm::VarianceEstimator;
 use wgpu_norm::sample::{Kind, Running};
+use wgpu_norm::{Rounding, VarianceEstimator};
 
 pub(crate) use bench::{Bench, Directions};
 pub(crate) use common::{ParameterOptions, Place, Run};
@@ -130,6 +130,15 @@ pub(crate) enum Estimator {
     Unbiased,
 }
 
+/// When results of 16 bits are rounded.
+#[derive(Clone, Copy, Debug, PartialEq, ValueEnum)]
+pub(crate) enum RoundingOption {
+    /// Once, at the end, as in Gemma's layers and PyTorch
+    AtEnd,
+    /// The normalized values before the weight, and the result once more, as in Llama's layers
+    BeforeWeight,
+}
+
 #[derive(Debug, Args)]
 #[command(after_help = APPLY_DETAILS)]
 pub(crate) struct Apply {
@@ -156,6 +165,10 @@ pub(crate) struct Apply {
     /// Also write what each group was multiplied by, 1 / sqrt(variance + eps)
     #[arg(long, value_name = "FILE")]
     pub(crate) save_rstd: Option<PathBuf>,
+
+    /// When results of 16 bits are rounded, of norms over the last axes [default: at-end]
+    #[arg(long, value_name = "WHEN", help_heading = "Layer and RMS norm")]
+    pub(crate) rounding: Option<RoundingOption>,
 
     /// How much of the running statistics the input replaces, 0 to 1 [default: 0.1]
     #[arg(
@@ -204,6 +217,13 @@ pub(crate) struct Doctor {
 impl Apply {
     pub(crate) fn kind(&self) -> Kind {
         self.norm.kind(self.parameters.weight_offset)
+    }
+
+    pub(crate) fn rounding(&self) -> Rounding {
+        match self.rounding {
+            None | Some(RoundingOption::AtEnd) => Rounding::AtEnd,
+            Some(RoundingOption::BeforeWeight) => Rounding::BeforeWeight,
+        }
     }
 
     /// How running statistics are updated, if they are: a norm that trains is given them, or asked for them.

@@ -3,7 +3,7 @@
 use std::time::Instant;
 
 use wgpu_norm::sample::{Exact, gradient};
-use wgpu_norm::{Backward, Element, Error};
+use wgpu_norm::{Backward, Element, Error, Rounding};
 
 use crate::check::{Widen, check};
 use crate::cli::Grad;
@@ -27,8 +27,8 @@ pub(crate) fn run(grad: &Grad) -> Result<(), Failure> {
     let x = input.load(grad.run.check, dtype)?;
     let kind = grad.kind();
     // A backward pass updates no running statistics.
-    let norm =
-        specify::norm(&grad.norm, kind, x.values.shape(), grad.eps, None).map_err(|error| refused(&error.into()))?;
+    let norm = specify::norm(&grad.norm, kind, x.values.shape(), grad.eps, None, Rounding::AtEnd)
+        .map_err(|error| refused(&error.into()))?;
     let dy = grad_output.load(grad.run.check, dtype)?;
     let parameters = parameters.try_map(|input| input.load(grad.run.check, Element::F32))?;
 

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 use wgpu_norm::sample::Running;
-use wgpu_norm::{Backward, Block, Gpu, Plan};
+use wgpu_norm::{Backward, Block, Gpu, Plan, Rounding};
 
 use crate::failure::{Failure, print};
 use crate::{adapters, cli, specify, usage};
@@ -14,8 +14,8 @@ pub(crate) fn run(options: &cli::Plan) -> Result<(), Failure> {
     let refused = |error: wgpu_norm::SpecError| {
         specify::refusal(specify::option(&error, options.norm.groups.is_some(), "--shape"), &error)
     };
-    let norm =
-        specify::norm(&options.norm, options.norm.kind(None), &options.shape.0, None, running).map_err(refused)?;
+    let norm = specify::norm(&options.norm, options.norm.kind(None), &options.shape.0, None, running, Rounding::AtEnd)
+        .map_err(refused)?;
     let gpu = adapters::start(options.adapter.as_deref())?;
     let plan = match (options.backward, options.saved_statistics) {
         (false, _) => gpu.context().plan(norm.as_ref()),

@@ -62,7 +62,7 @@ impl Report<'_> {
             "--check found more than rounding: {}, of the size of its terms{}, and {TOLERANCE:e} is the most that is \
              taken for rounding; the outputs were written",
             failed.join(", "),
-            beyond(self.dtype)
+            beyond(self.dtype, self.checked.iter().flatten().any(|checked| checked.rounded_before))
         )))
     }
 
@@ -82,7 +82,7 @@ impl Report<'_> {
                     "check: {output} is off by at most {:.1e} of the size of its terms{}{}, at {:?}: {:?}, and {:?} in \
                      float64\n",
                     worst.relative,
-                    beyond(checked.element),
+                    beyond(checked.element, checked.rounded_before),
                     self.by_conversion(checked),
                     worst.index,
                     worst.got as f32,
@@ -146,9 +146,10 @@ impl Report<'_> {
     }
 }
 
-/// That an error has been taken without the rounding of a 16-bit type.
-fn beyond(element: Element) -> String {
-    if element == Element::F32 { String::new() } else { format!(" beyond one rounding to {}", files::name(element)) }
+/// That an error has been taken without the roundings to a 16-bit type.
+fn beyond(element: Element, rounded_before: bool) -> String {
+    let roundings = if rounded_before { "two roundings" } else { "one rounding" };
+    if element == Element::F32 { String::new() } else { format!(" beyond {roundings} to {}", files::name(element)) }
 }
 
 /// The largest error of an output. An infinite one has no number in JSON, and becomes null.

@@ -4,7 +4,7 @@ use std::error::Error as StdError;
 use std::path::PathBuf;
 
 use wgpu_norm::sample::{Kind, Parameters, Running};
-use wgpu_norm::{BindError, Error, Norm, SpecError};
+use wgpu_norm::{BindError, Error, Norm, Rounding, SpecError};
 
 use crate::cli::{Lengths, NormOptions, ParameterOptions};
 use crate::failure::{Failure, chain};
@@ -29,8 +29,10 @@ pub(crate) fn norm(
     shape: &[usize],
     eps: Option<f32>,
     running: Option<Running>,
+    rounding: Rounding,
 ) -> Result<Box<dyn Norm>, SpecError> {
-    let norm = kind.norm(shape, eps.unwrap_or_else(|| kind.entry().eps), running)?.stored_as(options.dtype);
+    let eps = eps.unwrap_or_else(|| kind.entry().eps);
+    let norm = kind.stored_norm(shape, eps, running, options.dtype, rounding)?;
     match &options.normalized_shape {
         Some(Lengths(given)) if *given != norm.parameter_shape() => Err(SpecError::NormalizedShape {
             norm: norm.name(),
@@ -48,6 +50,7 @@ pub(crate) fn option(error: &SpecError, groups_given: bool, shape: &'static str)
         SpecError::NormalizedShape { .. } | SpecError::EmptyNormalizedShape { .. } => Some("--normalized-shape"),
         SpecError::Axes { .. } | SpecError::AlternatingAxes { .. } => Some("--axes"),
         SpecError::ChannelAxis { .. } => Some("--channel-axis"),
+        SpecError::Rounding { .. } => Some("--rounding"),
         SpecError::NumGroups { .. } if groups_given => Some("--groups"),
         SpecError::NumGroups { .. } => Some("--groups, of which 32 is the default"),
         _ => None,

@@ -134,9 +134,10 @@ fn of_parameters(parameters: &ParameterOptions) -> [Asked; 4] {
     ]
 }
 
-fn of_apply(apply: &Apply) -> [Asked; 6] {
+fn of_apply(apply: &Apply) -> [Asked; 7] {
     [
         ("--bias", apply.bias.is_some()),
+        ("--rounding", apply.rounding.is_some()),
         ("--momentum", apply.momentum.is_some()),
         ("--running-var-estimator", apply.running_var_estimator.is_some()),
         ("--save-running-mean", apply.save_running_mean.is_some()),

@@ -6,7 +6,7 @@ use half::{bf16, f16};
 use safetensors::{Dtype, SafeTensors};
 use serde_json::json;
 use wgpu_norm::Element::{self, Bf16, F16};
-use wgpu_norm::{Backward, Cpu, Inputs, LayerNorm, Norm};
+use wgpu_norm::{Backward, Cpu, Inputs, LayerNorm, Norm, Rounding};
 
 use crate::command::{Folder, values};
 use crate::support::gpu;
@@ -107,6 +107,29 @@ fn results_are_those_of_the_library_in_their_type() {
             assert!(ended.stderr.contains(&conversion), "{}", ended.stderr);
         }
     }
+}
+
+/// In Llama's order, which --check allows for; in the type's own, and of the norms that have it.
+#[test]
+fn normalized_values_can_be_rounded_before_the_weight() {
+    let folder = folder();
+    let (x, weight) = (x(), values(5));
+    let stored = |rounding| LayerNorm::new(&[3, 5], &[5]).unwrap().rounding(rounding).stored_as(Bf16);
+    for device in ["gpu", "cpu"] {
+        let line =
+            format!("apply layer --device {device} --dtype bf16 --weight w.npy --input x.npy --output y.npy --check");
+        let ended = folder.succeed(&format!("{line} --rounding before-weight"));
+        assert!(ended.stdout.contains("beyond two roundings to bfloat16"), "{}", ended.stdout);
+        let before = bits(&folder, "y.npy").1;
+        folder.succeed(&format!("{line} --rounding at-end"));
+        for (rounding, got) in [(Rounding::BeforeWeight, before), (Rounding::AtEnd, bits(&folder, "y.npy").1)] {
+            let want = Cpu::new().run(&stored(rounding), Inputs::new(&x[..]).weight(&weight)).unwrap();
+            assert_eq!(got, bits_of(Bf16, &want.y), "{rounding:?}");
+        }
+    }
+    let line = "--rounding before-weight --input x.npy --output z.npy";
+    folder.refuse(1, &format!("apply rms {line}"), &["--rounding", "x is f32"]);
+    folder.refuse(2, &format!("apply lp --dtype f16 {line}"), &["--rounding", "layer and rms"]);
 }
 
 /// float32 that the type rounds is off by that, as float64 is that float32 rounds.
