@@ -92,12 +92,16 @@ fn layer(gpu: &Gpu, case: &Case) -> AnyLayer {
         }
         Kind::LayerOver { axes } => {
             let norm = case.norm();
-            let options = LayerNormOptions::new(&norm.parameter_shape()).axes(axes).eps(eps).elementwise_affine(affine);
+            let options = LayerNormOptions::new(&norm.parameter_shape())
+                .axes(axes)
+                .eps(eps)
+                .elementwise_affine(affine)
+                .stored_as(case.storage);
             LayerNormLayer::new_blocking(gpu, options).unwrap().into_any()
         }
         Kind::RmsOver { axes, offset } => {
             let options = RmsNormOptions::new(&case.norm().parameter_shape()).axes(axes).eps(eps).weight_offset(offset);
-            let options = options.elementwise_affine(affine).bias(case.bias.is_some());
+            let options = options.elementwise_affine(affine).bias(case.bias.is_some()).stored_as(case.storage);
             RmsNormLayer::new_blocking(gpu, options).unwrap().into_any()
         }
         Kind::Rms { ndim, offset } => {
