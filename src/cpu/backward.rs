@@ -9,9 +9,9 @@ use super::layout::{Affine, BATCH, Layout, Run, Shape};
 use super::operands::Operands;
 use super::parallel::{Memory, Units, each, threads};
 use super::simd::{
-    CHAIN, Center, SEGMENT, Slope, Source, Sums, carry, column_dots, columns_of_row_dots, gradient_columns,
-    gradient_columns_of_row, gradient_row, gradient_rows, gradient_run, row_dots, row_gradients, rows_dots,
-    rows_parameters, scale_columns, scale_run,
+    CHAIN, Center, Centers, SEGMENT, Slope, Slopes, Source, Sums, carry, column_dots, columns_of_row_dots,
+    gradient_columns, gradient_columns_of_row, gradient_row, gradient_rows, gradient_run, row_dots, row_gradients,
+    rows_dots, rows_parameters, scale_columns, scale_run,
 };
 use super::sink::{Flow, Piece, Sink};
 use super::statistics::{PARTS, Rules};
@@ -148,6 +148,31 @@ fn slope(statistics: &Statistics, [sum, product]: Pair, centered: bool) -> Slope
     }
 }
 
+/// The sums of `dy` and of `dy * xhat` of each weight of a short row, the first column being of weight `first`; `g` and `g * xhat` are added to
+/// those down each column. In float64 from the first, as there is little of each.
+fn short_row_dots(
+    [x, dy]: [&[f32]; 2],
+    centers: Centers<'_>,
+    first: usize,
+    weights: &[f32],
+    [sum, product]: [&mut [f64]; 2],
+    of_row: &mut [f64],
+) {
+    let Centers { scale, shift, delta, factor } = centers;
+    let mut s = first;
+    let down = sum.iter_mut().zip(product).zip(x.iter().zip(dy));
+    for (column, ((sum, product), (&x, &dy))) in down.enumerate() {
+        let x = x * scale.map_or(1.0, |scale| scale[column]);
+        let xhat = ((x - shift[column]) - delta[column]) * factor[column];
+        let (weight, of_bias, of_weight) = (f64::from(weights[s]), f64::from(dy), f64::from(dy) * f64::from(xhat));
+        *sum += weight * of_bias;
+        *product += weight * of_weight;
+        of_row[2 * s] += of_bias;
+        of_row[2 * s + 1] += of_weight;
+        s = if s + 1 == weights.len() { 0 } else { s + 1 };
+    }
+}
+
 /// `x`, `dy` and what is added to `dx`, in f32.
 struct Readers<'a> {
     x: Reader<'a>,
@@ -197,7 +222,7 @@ impl Gradients<'_> {
         self.through && self.affine.is_by_row(&self.layout)
     }
 
-    /// Rows of columns that each have a weight.
+    /// Rows of columns that each have weights of their own.
     fn weighs_rows(&self) -> bool {
         self.affine.goes_down() && self.layout.shape == Shape::Columns
     }
@@ -210,8 +235,8 @@ impl Gradients<'_> {
 
     /// Numbers that a strip of a part leaves: two sums for each of its lanes, and where rows have weights, for each of its rows.
     fn sums_of_strip(&self, strip: usize) -> usize {
-        let rows = if self.weighs_rows() { self.layout.part() } else { 0 };
-        2 * (strip * self.lanes() / self.layout.lanes() + rows)
+        let rows = if self.weighs_rows() { self.layout.part().min(self.layout.r) } else { 0 };
+        2 * (strip * self.lanes() / self.layout.lanes() + rows * self.layout.s)
     }
 
     /// Runs of one weight in a slab, or columns: each has sums of its own.
@@ -540,7 +565,7 @@ impl Gradients<'_> {
                 let (memory, runs) = memory.split_at_mut(2 * own.len());
                 let runs: &mut [f32] = bytemuck::cast_slice_mut(runs);
                 let first_row = part * layout.part();
-                let (mut row, mut rows) = (first_row, of_rows.chunks_exact_mut(2));
+                let (mut row, mut rows) = (first_row, of_rows.chunks_exact_mut(2 * layout.s));
                 let mut columns = Columns::<4>::new(bytemuck::cast_slice_mut(memory), own.len(), layout);
                 columns.fill(layout, &self.affine, b, own.start, |k, _| {
                     let center = center_of(&statistics[k]);
@@ -552,7 +577,17 @@ impl Gradients<'_> {
                     if !self.weighs_rows() {
                         return column_dots(level, x, dy, pitch, columns.centers(), sum, product);
                     }
-                    for ((x, dy), of_row) in x.chunks(pitch).zip(dy.chunks(pitch)).zip(&mut rows) {
+                    let rows_of = x.chunks(pitch).zip(dy.chunks(pitch)).zip(&mut rows);
+                    if !self.affine.weighs_long_rows(layout) {
+                        for ((x, dy), of_row) in rows_of {
+                            let weights = &self.weight[row * layout.s..(row + 1) * layout.s];
+                            let down = [&mut *sum, &mut *product];
+                            short_row_dots([x, dy], columns.centers(), own.start % layout.s, weights, down, of_row);
+                            row += 1;
+                        }
+                        return;
+                    }
+                    for ((x, dy), of_row) in rows_of {
                         let (bias, weight) = runs.split_at_mut(own.len());
                         let (x, dy) = (&x[..own.len()], &dy[..own.len()]);
                         let found =
@@ -596,10 +631,10 @@ impl Gradients<'_> {
             of[own.clone()].iter_mut().zip(found).for_each(|(of, found)| *of += found);
         }
         if self.weighs_rows() && !parameters.is_empty() {
-            let first = part * self.layout.part();
+            let (first, most) = (part * self.layout.part() * self.layout.s, self.layout.part() * self.layout.s);
             let (bias, weight) = parameters.split_at_mut(self.affine.length);
             let of = bias[first..].iter_mut().zip(&mut weight[first..]).zip(of_rows.chunks_exact(2));
-            for ((bias, weight), found) in of.take(self.layout.part()) {
+            for ((bias, weight), found) in of.take(most) {
                 *bias += found[0];
                 *weight += found[1];
             }
@@ -614,8 +649,9 @@ impl Gradients<'_> {
         let (sum, product) = raw.split_at(lanes);
         if self.weighs_rows() {
             // They are weighted, and parameters have what is theirs.
-            for ((sums, sum), product) in sums.iter_mut().zip(sum).zip(product) {
-                (sums[0], sums[1]) = (sums[0] + sum, sums[1] + product);
+            for ((sums, sum), product) in sums.iter_mut().zip(sum.chunks(of_group)).zip(product.chunks(of_group)) {
+                sums[0] += sum.iter().sum::<f64>();
+                sums[1] += product.iter().sum::<f64>();
             }
             return;
         }
@@ -930,8 +966,8 @@ impl Gradients<'_> {
     ) {
         let level = self.rules.level;
         let (centers, slopes) = columns.gradients();
-        if self.weighs_rows() {
-            let width = self.layout.width();
+        let (width, wide) = (self.layout.width(), slopes.rstd.len());
+        if self.affine.weighs_long_rows(&self.layout) {
             for row in elements.clone().step_by(width) {
                 let weight = self.weight[row / width % self.layout.r];
                 sink.put(width, |done, _, dx| {
@@ -942,7 +978,23 @@ impl Gradients<'_> {
             }
             return;
         }
-        let wide = slopes.rstd.len();
+        if self.affine.goes_down() {
+            return self.cpu.scratch.with(wide.div_ceil(2), |memory| {
+                let weights: &mut [f32] = &mut bytemuck::cast_slice_mut(memory)[..wide];
+                for at in elements.clone().step_by(wide) {
+                    let end = elements.end.min(at + wide);
+                    let row = at / width % self.layout.r;
+                    let given = self.affine.of_rows(&self.layout, row..row + (end - at) / width, self.weight);
+                    let given = given.zip(slopes.weight);
+                    weights.iter_mut().zip(given).for_each(|(of, (weight, root))| *of = weight * root);
+                    sink.put(end - at, |done, _, dx| {
+                        let (x, dy, more) = readers.get(at + done..at + done + dx.len());
+                        let slopes = Slopes { weight: &weights[done..], ..slopes.from(done) };
+                        gradient_columns(level, x, dy, more, dx, centers.from(done), slopes);
+                    });
+                }
+            });
+        }
         for at in elements.clone().step_by(wide) {
             sink.put(wide.min(elements.end - at), |done, _, dx| {
                 let (x, dy, more) = readers.get(at + done..at + done + dx.len());

@@ -8,8 +8,8 @@ use super::layout::{Affine, BATCH, Layout, Shape};
 use super::operands::Operands;
 use super::parallel::{Cut, Memory, Units, each, threads};
 use super::simd::{
-    Center, Level, Sums, normalize_columns, normalize_columns_of_row, normalize_row, normalize_rows, normalize_run,
-    normalize_runs,
+    Center, Centers, Level, Sums, normalize_columns, normalize_columns_of_row, normalize_row, normalize_rows,
+    normalize_run, normalize_runs,
 };
 use super::sink::{Flow, Piece, Sink};
 use super::statistics::Rules;
@@ -503,8 +503,8 @@ impl Forward<'_> {
     /// The same of elements of one slab, whose columns are filled.
     fn normalize_slab(&self, elements: Range<usize>, sink: &mut Sink<'_, '_>, columns: &Columns<'_, 5>) {
         let (centers, bias) = columns.centers();
-        if self.affine.goes_down() {
-            let width = self.layout.width();
+        let width = self.layout.width();
+        if self.affine.weighs_long_rows(&self.layout) {
             for row in elements.start / width..elements.end / width {
                 let (weight, bias) = (self.weight[row], self.bias[row]);
                 sink.put(width, |done, x, y| {
@@ -514,6 +514,23 @@ impl Forward<'_> {
             return;
         }
         let wide = bias.len();
+        if self.affine.goes_down() {
+            return self.cpu.scratch.with(wide, |memory| {
+                let (factors, biases) = bytemuck::cast_slice_mut(memory).split_at_mut(wide);
+                for at in elements.clone().step_by(wide) {
+                    let end = elements.end.min(at + wide);
+                    let rows = at / width..end / width;
+                    let weights = self.affine.of_rows(&self.layout, rows.clone(), self.weight).zip(centers.factor);
+                    factors.iter_mut().zip(weights).for_each(|(of, (weight, factor))| *of = factor * weight);
+                    let given = self.affine.of_rows(&self.layout, rows, self.bias);
+                    biases.iter_mut().zip(given).for_each(|(of, bias)| *of = bias);
+                    sink.put(end - at, |done, x, y| {
+                        let centers = Centers { factor: &factors[done..], ..centers.from(done) };
+                        normalize_columns(self.rules.level, x, y, centers, &biases[done..]);
+                    });
+                }
+            });
+        }
         for at in elements.clone().step_by(wide) {
             sink.put(wide.min(elements.end - at), |done, x, y| {
                 normalize_columns(self.rules.level, x, y, centers.from(done), &bias[done..]);

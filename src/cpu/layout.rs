@@ -45,8 +45,7 @@ impl Layout {
         let [b, r, k, s] = [b, r, k, s].map(|n| n as usize);
         let shape = match (r, k) {
             (1, 1) => Shape::Row,
-            // Of rows that have weights of their own, columns are single elements.
-            _ if s >= SHORT || (s > 1 && problem.index.r_mul > 0) => Shape::Rows,
+            _ if s >= SHORT => Shape::Rows,
             _ => Shape::Columns,
         };
         let cost = if problem.gradients().is_none() { 1 } else { 3 };
@@ -260,6 +259,9 @@ pub(super) struct Affine {
 /// Elements of neighbouring slabs whose statistics are taken together.
 pub(super) const BATCH: usize = 1 << 12;
 
+/// Columns of a row that has a weight of its own: shorter rows go several at a time.
+const LONG_ROW: usize = 64;
+
 /// Fewer neighbours than this share no weight: it is repeated for each.
 const LEAST_RUN: usize = 16;
 
@@ -300,9 +302,25 @@ impl Affine {
         (of_b + r as u64 * r_mul + k as u64 * k_mul) as usize * self.repeat
     }
 
-    /// Whether each `r` has weights of its own: of columns, one a row.
+    /// Whether each `r` has weights of its own.
     pub(super) fn goes_down(&self) -> bool {
         self.index.r_mul > 0
+    }
+
+    /// Whether these are one for each row of columns that is long enough to be taken for itself.
+    pub(super) fn weighs_long_rows(&self, layout: &Layout) -> bool {
+        self.goes_down() && layout.shape == Shape::Columns && layout.s == 1 && layout.k >= LONG_ROW
+    }
+
+    /// Of those that go down the rows, what is `given` of some rows, for each of their elements.
+    pub(super) fn of_rows<'a>(
+        &self,
+        layout: &Layout,
+        rows: Range<usize>,
+        given: &'a [f32],
+    ) -> impl Iterator<Item = f32> + 'a {
+        let (s, k) = (layout.s, layout.k);
+        rows.flat_map(move |row| std::iter::repeat_n(&given[row * s..(row + 1) * s], k)).flatten().copied()
     }
 
     /// Whether each slab is a short row with a weight of its own, as in instance norm.

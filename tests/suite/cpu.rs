@@ -29,6 +29,7 @@ fn layouts() -> Vec<(Kind, Vec<usize>)> {
         (Kind::RmsOver { axes: &[1], offset: 1.0 }, vec![3, 600, 49]),
         (Kind::LayerOver { axes: &[1, 3] }, vec![20, 6, 40, 33]),
         (Kind::LayerOver { axes: &[0, 2] }, vec![60, 70, 5]),
+        (Kind::LayerOver { axes: &[1, 3] }, vec![50, 20, 70, 6]),
         (Kind::Group { groups: 4, axis: 1 }, vec![40, 8, 300]),
         (Kind::Group { groups: 4, axis: 1 }, vec![700, 64, 2]),
         (Kind::Group { groups: 4, axis: 1 }, vec![3, 16, 3, 1]),
