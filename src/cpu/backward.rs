@@ -9,9 +9,9 @@ use super::layout::{Affine, BATCH, Layout, Run, Shape};
 use super::operands::Operands;
 use super::parallel::{Memory, Units, each, threads};
 use super::simd::{
-    CHAIN, Center, Centers, SEGMENT, Slope, Slopes, Source, Sums, carry, column_dots, columns_of_row_dots,
-    gradient_columns, gradient_columns_of_row, gradient_row, gradient_rows, gradient_run, row_dots, row_gradients,
-    rows_dots, rows_parameters, scale_columns, scale_run,
+    CHAIN, Center, SEGMENT, Slope, Slopes, Source, Sums, carry, column_dots, columns_of_row_dots, gradient_columns,
+    gradient_columns_of_row, gradient_row, gradient_rows, gradient_run, row_dots, row_gradients, rows_dots,
+    rows_parameters, scale_columns, scale_run, short_row_dots,
 };
 use super::sink::{Flow, Piece, Sink};
 use super::statistics::{PARTS, Rules};
@@ -145,31 +145,6 @@ fn slope(statistics: &Statistics, [sum, product]: Pair, centered: bool) -> Slope
         mean: mean as f32,
         along: (factor * (product * root / statistics.count)) as f32,
         root: root as f32,
-    }
-}
-
-/// The sums of `dy` and of `dy * xhat` of each weight of a short row, the first column being of weight `first`; `g` and `g * xhat` are added to
-/// those down each column. In float64 from the first, as there is little of each.
-fn short_row_dots(
-    [x, dy]: [&[f32]; 2],
-    centers: Centers<'_>,
-    first: usize,
-    weights: &[f32],
-    [sum, product]: [&mut [f64]; 2],
-    of_row: &mut [f64],
-) {
-    let Centers { scale, shift, delta, factor } = centers;
-    let mut s = first;
-    let down = sum.iter_mut().zip(product).zip(x.iter().zip(dy));
-    for (column, ((sum, product), (&x, &dy))) in down.enumerate() {
-        let x = x * scale.map_or(1.0, |scale| scale[column]);
-        let xhat = ((x - shift[column]) - delta[column]) * factor[column];
-        let (weight, of_bias, of_weight) = (f64::from(weights[s]), f64::from(dy), f64::from(dy) * f64::from(xhat));
-        *sum += weight * of_bias;
-        *product += weight * of_weight;
-        of_row[2 * s] += of_bias;
-        of_row[2 * s + 1] += of_weight;
-        s = if s + 1 == weights.len() { 0 } else { s + 1 };
     }
 }
 
@@ -581,8 +556,10 @@ impl Gradients<'_> {
                     if !self.affine.weighs_long_rows(layout) {
                         for ((x, dy), of_row) in rows_of {
                             let weights = &self.weight[row * layout.s..(row + 1) * layout.s];
-                            let down = [&mut *sum, &mut *product];
-                            short_row_dots([x, dy], columns.centers(), own.start % layout.s, weights, down, of_row);
+                            let (bias, weight) = of_row.split_at_mut(layout.s);
+                            let first = own.start % layout.s;
+                            let (x, dy) = (&x[..own.len()], &dy[..own.len()]);
+                            short_row_dots(level, x, dy, columns.centers(), first, weights, sum, product, bias, weight);
                             row += 1;
                         }
                         return;
@@ -631,12 +608,13 @@ impl Gradients<'_> {
             of[own.clone()].iter_mut().zip(found).for_each(|(of, found)| *of += found);
         }
         if self.weighs_rows() && !parameters.is_empty() {
-            let (first, most) = (part * self.layout.part() * self.layout.s, self.layout.part() * self.layout.s);
+            let s = self.layout.s;
             let (bias, weight) = parameters.split_at_mut(self.affine.length);
-            let of = bias[first..].iter_mut().zip(&mut weight[first..]).zip(of_rows.chunks_exact(2));
-            for ((bias, weight), found) in of.take(most) {
-                *bias += found[0];
-                *weight += found[1];
+            let of = bias.chunks_mut(s).zip(weight.chunks_mut(s)).skip(part * self.layout.part());
+            for ((bias, weight), found) in of.take(self.layout.part()).zip(of_rows.chunks_exact(2 * s)) {
+                let (of_bias, of_weight) = found.split_at(s);
+                bias.iter_mut().zip(of_bias).for_each(|(of, found)| *of += found);
+                weight.iter_mut().zip(of_weight).for_each(|(of, found)| *of += found);
             }
         }
     }
@@ -984,9 +962,8 @@ impl Gradients<'_> {
                 for at in elements.clone().step_by(wide) {
                     let end = elements.end.min(at + wide);
                     let row = at / width % self.layout.r;
-                    let given = self.affine.of_rows(&self.layout, row..row + (end - at) / width, self.weight);
-                    let given = given.zip(slopes.weight);
-                    weights.iter_mut().zip(given).for_each(|(of, (weight, root))| *of = weight * root);
+                    self.affine.fill_rows(&self.layout, row..row + (end - at) / width, self.weight, weights);
+                    weights.iter_mut().zip(slopes.weight).for_each(|(of, root)| *of *= root);
                     sink.put(end - at, |done, _, dx| {
                         let (x, dy, more) = readers.get(at + done..at + done + dx.len());
                         let slopes = Slopes { weight: &weights[done..], ..slopes.from(done) };

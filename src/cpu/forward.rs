@@ -520,10 +520,9 @@ impl Forward<'_> {
                 for at in elements.clone().step_by(wide) {
                     let end = elements.end.min(at + wide);
                     let rows = at / width..end / width;
-                    let weights = self.affine.of_rows(&self.layout, rows.clone(), self.weight).zip(centers.factor);
-                    factors.iter_mut().zip(weights).for_each(|(of, (weight, factor))| *of = factor * weight);
-                    let given = self.affine.of_rows(&self.layout, rows, self.bias);
-                    biases.iter_mut().zip(given).for_each(|(of, bias)| *of = bias);
+                    self.affine.fill_rows(&self.layout, rows.clone(), self.weight, factors);
+                    self.affine.fill_rows(&self.layout, rows, self.bias, biases);
+                    factors.iter_mut().zip(centers.factor).for_each(|(of, factor)| *of *= factor);
                     sink.put(end - at, |done, x, y| {
                         let centers = Centers { factor: &factors[done..], ..centers.from(done) };
                         normalize_columns(self.rules.level, x, y, centers, &biases[done..]);

@@ -260,7 +260,7 @@ pub(super) struct Affine {
 pub(super) const BATCH: usize = 1 << 12;
 
 /// Columns of a row that has a weight of its own: shorter rows go several at a time.
-const LONG_ROW: usize = 64;
+const LONG_ROW: usize = 32;
 
 /// Fewer neighbours than this share no weight: it is repeated for each.
 const LEAST_RUN: usize = 16;
@@ -312,15 +312,15 @@ impl Affine {
         self.goes_down() && layout.shape == Shape::Columns && layout.s == 1 && layout.k >= LONG_ROW
     }
 
-    /// Of those that go down the rows, what is `given` of some rows, for each of their elements.
-    pub(super) fn of_rows<'a>(
-        &self,
-        layout: &Layout,
-        rows: Range<usize>,
-        given: &'a [f32],
-    ) -> impl Iterator<Item = f32> + 'a {
-        let (s, k) = (layout.s, layout.k);
-        rows.flat_map(move |row| std::iter::repeat_n(&given[row * s..(row + 1) * s], k)).flatten().copied()
+    /// Of those that go down the rows, sets what is `given` of some rows for each of their elements.
+    pub(super) fn fill_rows(&self, layout: &Layout, rows: Range<usize>, given: &[f32], out: &mut [f32]) {
+        for (row, out) in rows.zip(out.chunks_mut(layout.width())) {
+            let given = &given[row * layout.s..(row + 1) * layout.s];
+            match given {
+                [one] => out.fill(*one),
+                _ => out.chunks_mut(given.len()).for_each(|out| out.iter_mut().zip(given).for_each(|(of, v)| *of = *v)),
+            }
+        }
     }
 
     /// Whether each slab is a short row with a weight of its own, as in instance norm.

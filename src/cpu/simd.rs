@@ -908,7 +908,51 @@ fn column_dot_strip<const W: usize>(
     }
 }
 
+/// See `short_row_dots`.
+#[inline(always)]
+fn short_row<S: Lane>(
+    (x, dy): (&[f32], &[f32]),
+    (scale, shift, delta, factor): (S, &[f32], &[f32], &[f32]),
+    first: usize,
+    weights: &[f32],
+    [sum, product]: [&mut [f64]; 2],
+    [bias, weight]: [&mut [f64]; 2],
+) {
+    let (mut at, mut s) = (0, first);
+    while at < dy.len() {
+        let n = (weights.len() - s).min(dy.len() - at);
+        let (x, dy, scale) = (&x[at..at + n], &dy[at..at + n], scale.part(at, n));
+        let (shift, delta, factor) = (&shift[at..at + n], &delta[at..at + n], &factor[at..at + n]);
+        let (sum, product) = (&mut sum[at..at + n], &mut product[at..at + n]);
+        let (weights, bias, weight) = (&weights[s..s + n], &mut bias[s..s + n], &mut weight[s..s + n]);
+        for i in 0..n {
+            let xhat = (((x[i] * scale.at(i)) - shift[i]) - delta[i]) * factor[i];
+            let (of_bias, of_weight) = (f64::from(dy[i]), f64::from(dy[i]) * f64::from(xhat));
+            sum[i] += f64::from(weights[i]) * of_bias;
+            product[i] += f64::from(weights[i]) * of_weight;
+            bias[i] += of_bias;
+            weight[i] += of_weight;
+        }
+        (at, s) = (at + n, 0);
+    }
+}
+
 for_every_set! {
+    /// The sums of `dy` and of `dy * xhat` of each weight of a row of columns that is short, or has several weights, of which that of the first
+    /// column is number `first`; `g` and `g * xhat` are added to those down each column. In float64 from the first, as there is little of
+    /// each.
+    fn short_row_dots(
+        x: &[f32], dy: &[f32], centers: Centers<'_>, first: usize, weights: &[f32], sum: &mut [f64], product: &mut [f64], bias: &mut [f64],
+        weight: &mut [f64],
+    ) {
+        let Centers { scale, shift, delta, factor } = centers;
+        let (down, along) = ([sum, product], [bias, weight]);
+        match scale {
+            None => short_row((x, dy), (Unit, shift, delta, factor), first, weights, down, along),
+            Some(scale) => short_row((x, dy), (Each(scale), shift, delta, factor), first, weights, down, along),
+        }
+    }
+
     /// The sums of rows of `s` elements: of distances from the mean of their first elements and of squares of those, or of what
     /// else is measured.
     fn row_sums(x: &[f32], s: usize, measure: Measure, out: &mut [Sums]) {
