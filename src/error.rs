@@ -3,6 +3,7 @@
 use std::fmt;
 
 use crate::element::Element;
+use crate::epilogue::Activation;
 
 /// A specification is invalid, or cannot run with the capabilities of the device.
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
@@ -81,6 +82,16 @@ pub enum SpecError {
         norm: &'static str,
         /// What it must be.
         must: &'static str,
+    },
+    /// A second activation is to follow.
+    #[error("{norm}: {second} follows {first}, but a norm has one activation at most")]
+    Activations {
+        /// The norm.
+        norm: &'static str,
+        /// The activation that it has.
+        first: Activation,
+        /// The one that was added.
+        second: Activation,
     },
     /// The channel axis is not an axis of the input.
     #[error("{norm}: channel_axis is {channel_axis} but must be in -{rank} to {last} for shape {}", Dims(.shape), rank = .shape.len(), last = .shape.len().saturating_sub(1))]

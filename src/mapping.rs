@@ -46,19 +46,21 @@ impl Mapping {
         if index.r_mul > 0 {
             // Weights go down what groups are reduced over, so that statistics change along what weights are.
             let groups = GroupIndex::by_lines(k, 1, u64::MAX);
-            let (block, groups) = if s == 1 {
-                (Block { b: 1, r: b, k: r, s: k }, GroupIndex { s_step: 1, ..groups })
+            return if s == 1 {
+                let block = Block { b: 1, r: b, k: r, s: k };
+                Self { block, index: AffineIndex::PER_K, groups: GroupIndex { s_step: 1, ..groups } }
             } else {
-                (Block { b: b * r, r: k, k: s, s: 1 }, GroupIndex { b_div: r.max(1), r_step: 1, ..groups })
+                let block = Block { b: b * r, r: k, k: s, s: 1 };
+                let index = AffineIndex { b_mod: r.max(1), b_mul: s, ..AffineIndex::PER_K };
+                Self { block, index, groups: GroupIndex { b_div: r.max(1), r_step: 1, ..groups } }
             };
-            return Self { block, index: AffineIndex::NONE, groups };
         }
         let weights_of_b = if index.b_mul > 0 { index.b_mod } else { 1 };
         let run = index.s_div.min(s).max(1);
         let runs = s / run;
         Self {
             block: Block { b: b / weights_of_b, r, k: weights_of_b * k * runs, s: run },
-            index: AffineIndex::NONE,
+            index: AffineIndex::PER_K,
             groups: GroupIndex::by_lines(weights_of_b * k, r, runs),
         }
     }

@@ -4,6 +4,7 @@
 use crate::backward::Backward;
 use crate::block::{AffineIndex, Block};
 use crate::element::Storage;
+use crate::epilogue::Activation;
 use crate::error::SpecError;
 use crate::strides::Placement;
 
@@ -85,9 +86,9 @@ pub struct Problem {
     pub(crate) scaling: Scaling,
     /// Whether it can have weight and bias.
     pub(crate) affine: bool,
-    /// Whether a residual can be added to `x` first.
-    pub(crate) residual: bool,
     pub(crate) source: Source,
+    /// What follows weight and bias.
+    pub(crate) activation: Option<Activation>,
     pub(crate) storage: Storage,
     pub(crate) placement: Placement,
     /// The least of all, where segments have their own.

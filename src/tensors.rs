@@ -158,7 +158,9 @@ fn wanted(problem: &Problem, role: Role) -> Wanted {
             Wanted::Needed("plans for parts of a batch go by those of the whole")
         }
         (Task::FromStatistics, Role::Stats) => Wanted::Needed("the plan reads them"),
-        (Task::FromStatistics, Role::Residual | Role::ResidualOut) => Wanted::No("the statistics are those of x alone"),
+        (Task::FromMoments { .. } | Task::FromStatistics, Role::Residual | Role::ResidualOut) => {
+            Wanted::No("the statistics are those of x alone")
+        }
         (Task::FromStatistics, Role::Mean | Role::Rstd) => {
             Wanted::No("the statistics are given; nothing is computed to write")
         }
@@ -192,9 +194,6 @@ fn wanted_forward(problem: &Problem, role: Role) -> Wanted {
         (Role::RunningMean | Role::RunningVar | Role::Batches, Source::Batch) => {
             Wanted::No("only BatchNorm, unless made without_tracking(), and InstanceNorm in eval mode take it")
         }
-        (Role::Residual | Role::ResidualOut, _) if !problem.residual => {
-            Wanted::No("only LayerNorm and RmsNorm add a residual")
-        }
         (Role::GradOutput | Role::GradInput | Role::GradWeight | Role::GradBias | Role::GradResidual, _) => {
             Wanted::No("gradients are of a backward pass: plan_backward, run_backward")
         }
@@ -209,8 +208,9 @@ fn wanted_backward(problem: &Problem, gradients: Backward, role: Role) -> Wanted
     let running = problem.source == Source::Running;
     match role {
         Role::X | Role::GradOutput => Wanted::Needed("every backward pass reads it"),
-        Role::Weight if !problem.affine => Wanted::No("this norm has no weight and no bias"),
+        Role::Weight | Role::Bias if !problem.affine => Wanted::No("this norm has no weight and no bias"),
         Role::Weight => Wanted::Optional,
+        Role::Bias if problem.activation.is_some() => Wanted::Optional,
         Role::RunningMean | Role::RunningVar if running => Wanted::Needed("in eval mode it is what was normalized by"),
         Role::RunningMean | Role::RunningVar => Wanted::No("a backward pass uses the statistics of x"),
         Role::Stats => planned(

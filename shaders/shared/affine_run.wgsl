@@ -12,8 +12,8 @@ fn run_take(index: u32, factor: f32) {
     run_bias = bias_load(index);
 }
 
-fn affine_weight(s: u32, j: u32) -> Pack {
-    return Pack(run_weight);
+fn affine_value(e: Pack, factor: f32, s: u32, j: u32) -> Pack {
+    return e * (factor * run_weight) + run_bias;
 }
 
 fn affine_bias(s: u32, j: u32) -> Pack {

@@ -14,10 +14,14 @@ fn known_sums(base: u32, s: u32, length: u32, statistics: Statistics) -> vec2<f3
         for (var j = 0u; j < TOGETHER; j++) {
             let at = item_at(i + j);
             if whole || at < length {
-                let xhat = centered(item(i + j, base, statistics.scale), center) * statistics.factor;
+                let e = centered(item(i + j, base, statistics.scale), center);
+                let xhat = e * statistics.factor;
                 affine_at(s + at);
-                let beneath = upstream(grad_output_load(base + at), xhat, s + at, j);
-                let g = affine_scaled(beneath, s + at, j);
+                let beneath = upstream(grad_output_load(base + at), e, statistics.factor, s + at, j);
+                var g = beneath;
+                if weighted_sums {
+                    g = affine_scaled(beneath, s + at, j);
+                }
                 gradient_keep(i + j, beneath, g);
                 run1 += g;
                 run2 += g * xhat;

@@ -1,6 +1,6 @@
 // Normalizes a tile that starts `s` elements into its run of S, TOGETHER packs at a time, so that nothing is asked for each.
 // Lanes that are not `live` take part and store nothing.
-//# use shared/statistics, shared/rows, <hold>, <affine>, <epilogue>
+//# use shared/statistics, shared/rows, <hold>, <affine>, shared/epilogue
 fn normalize(base: u32, s: u32, length: u32, scale: f32, center: Center, live: bool) {
     // Asked once where lanes share nothing: compilers ask again for every store.
     if !live && TOGETHER == 1u {

@@ -149,6 +149,10 @@ override same_parameters: bool = false;
 override through_statistics: bool = true;
 // Merges: false where the partials of a group all lie apart, so that inner_count is 1.
 override neighbours: bool = true;
+// What follows the norm: see shared/epilogue.wgsl.
+override activation: u32 = 0u;
+// Sums of gradients: false where they are for weight and bias, which then take part in an activation alone.
+override weighted_sums: bool = true;
 // By columns: whether statistics, and weight and bias, go by column, by row, or by element.
 override statistics_by: u32 = 0u;
 override weights_by: u32 = 0u;

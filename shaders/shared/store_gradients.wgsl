@@ -13,7 +13,7 @@ fn store_gradients(base: u32, s: u32, length: u32, statistics: Statistics, slope
                 let at = item_at(i + j);
                 if whole || at < length {
                     let e = centered(item(i + j, base, statistics.scale), center);
-                    let g = gradient_item(i + j, j, base + at, s + at, e * statistics.factor);
+                    let g = gradient_item(i + j, j, base + at, s + at, e, statistics.factor);
                     sink_store(base + at, gradient(g, e, slope));
                 }
             }

@@ -139,7 +139,7 @@ impl<T: Tensor> Inputs<T> {
         self.ask(Role::Stats)
     }
 
-    /// Tensor to add to `x` before normalizing, of the shape of `x`. Layer and RMS norm only.
+    /// Tensor to add to `x` before normalizing, of the shape of `x`.
     #[must_use]
     pub fn residual(self, residual: T) -> Self {
         self.with(Role::Residual, residual.any())

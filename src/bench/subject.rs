@@ -101,7 +101,7 @@ impl Subject {
             true => Some(self.save_statistics(device, norm.as_ref(), uploaded)?),
             false => None,
         };
-        let going_back = uploaded.clone().going_back(case.kind);
+        let going_back = uploaded.clone().going_back(case.kind, None);
         let mut bound = Vec::new();
         for turn in 0..self.ring.turns {
             let at = self.ring.offset(turn);

@@ -4,19 +4,20 @@ use std::ops::Range;
 
 use super::Cpu;
 use super::columns::{Columns, center_of, wide};
-use super::forward::FUSED;
+use super::forward::{FUSED, Forward};
 use super::layout::{Affine, BATCH, Layout, Run, Shape};
 use super::operands::Operands;
 use super::parallel::{Memory, Units, each, threads};
 use super::simd::{
     CHAIN, Center, SEGMENT, Slope, Slopes, Source, Sums, carry, column_dots, columns_of_row_dots, gradient_columns,
-    gradient_columns_of_row, gradient_row, gradient_rows, gradient_run, row_dots, row_gradients, rows_dots,
+    gradient_columns_of_row, gradient_row, gradient_rows, gradient_run, pass_back, row_dots, row_gradients, rows_dots,
     rows_parameters, scale_columns, scale_run, short_row_dots,
 };
 use super::sink::{Flow, Piece, Sink};
 use super::statistics::{PARTS, Rules};
-use super::values::{Input, PIECE, Reader, Values, ValuesMut, each_rows};
+use super::values::{Input, PIECE, Reader, Through, Values, ValuesMut, each_rows};
 use crate::backward::Backward;
+use crate::epilogue::Activation;
 use crate::moments::Spread;
 use crate::problem::{Centering, Problem, Task};
 use crate::statistics::Statistics;
@@ -47,6 +48,8 @@ struct Gradients<'a> {
     layout: Layout,
     affine: Affine,
     weight: &'a [f32],
+    /// What `dy` goes back through, and the norm that it follows.
+    activation: Option<(Activation, Forward<'a>)>,
     x: Values<'a>,
     /// None where `dx` is written over it.
     dy: Option<Values<'a>>,
@@ -71,8 +74,9 @@ pub(super) fn run(cpu: &Cpu, problem: &Problem, wanted: Backward, mut operands: 
     let affine = if problem.affine { Affine::new(problem, &layout) } else { Affine::none(&layout) };
     let rules = Rules::new(problem, layout.level(cpu.level));
     let groups = layout.b * layout.k;
-    let mut of_weight = Memory::new(&cpu.scratch);
+    let (mut of_weight, mut of_bias) = (Memory::new(&cpu.scratch), Memory::new(&cpu.scratch));
     let weight = operands.take_in_f32(Role::Weight, cpu.level, &mut of_weight);
+    let bias = operands.take_in_f32(Role::Bias, cpu.level, &mut of_bias);
     let more_under = operands.is_under(Role::GradResidual);
     let (x, dy) = (operands.take_values(Role::X).unwrap_or_default(), operands.take_values(Role::GradOutput));
     let more = operands.take_values(Role::GradResidual);
@@ -92,7 +96,8 @@ pub(super) fn run(cpu: &Cpu, problem: &Problem, wanted: Backward, mut operands: 
         return;
     }
     let known = running || saved.is_some();
-    cpu.scratch.with(affine.length.div_ceil(2) + if known { 3 * groups } else { 0 }, |memory| {
+    let biases = if problem.activation.is_some() { affine.length } else { 0 };
+    cpu.scratch.with((affine.length + biases).div_ceil(2) + if known { 3 * groups } else { 0 }, |memory| {
         let (memory, expanded) = memory.split_at_mut(if known { 3 * groups } else { 0 });
         let statistics: &mut [Statistics] = bytemuck::cast_slice_mut(memory);
         if let Some(saved) = saved {
@@ -102,7 +107,8 @@ pub(super) fn run(cpu: &Cpu, problem: &Problem, wanted: Backward, mut operands: 
                 *statistics = rules.running(*mean, *var);
             }
         }
-        let expanded: &mut [f32] = &mut bytemuck::cast_slice_mut(expanded)[..affine.length];
+        let expanded: &mut [f32] = &mut bytemuck::cast_slice_mut(expanded)[..affine.length + biases];
+        let (expanded, biases) = expanded.split_at_mut(affine.length);
         let weight = match weight {
             Some(weight) if affine.repeat == 1 && problem.weight_offset == 0.0 => weight,
             weight => {
@@ -110,6 +116,25 @@ pub(super) fn run(cpu: &Cpu, problem: &Problem, wanted: Backward, mut operands: 
                 expanded
             }
         };
+        let activation = problem.activation.map(|activation| {
+            affine.expand(bias, 0.0, 0.0, biases);
+            let (update, bias) = (None, &*biases);
+            (
+                activation,
+                Forward {
+                    cpu,
+                    rules,
+                    layout,
+                    affine,
+                    weight,
+                    bias,
+                    update,
+                    activation: None,
+                    stream: false,
+                    rounding: None,
+                },
+            )
+        });
         let apart = dy.is_some() && !more_under;
         let [of_x, of_dy] = [Role::X, Role::GradOutput].map(|role| element(problem, role));
         let gradients = Gradients {
@@ -118,6 +143,7 @@ pub(super) fn run(cpu: &Cpu, problem: &Problem, wanted: Backward, mut operands: 
             layout,
             affine,
             weight,
+            activation,
             x,
             dy,
             more,
@@ -156,11 +182,16 @@ struct Readers<'a> {
     dy: Option<Reader<'a>>,
     more: Option<Reader<'a>>,
     more_under: bool,
+    /// What becomes of `dy`, also where it is read elsewhere.
+    back: Option<Through<'a>>,
 }
 
 impl Readers<'_> {
-    /// Those of some elements, as far as `dx` depends on them.
-    fn get(&mut self, elements: Range<usize>) -> (&[f32], Source<'_>, Option<Source<'_>>) {
+    /// Those of some elements, as far as `dx`, which is written next, depends on them.
+    fn get(&mut self, elements: Range<usize>, dx: &mut [f32]) -> (&[f32], Source<'_>, Option<Source<'_>>) {
+        if let (None, Some(back)) = (&self.dy, self.back) {
+            back(elements.clone(), dx);
+        }
         let dy = self.dy.as_mut().map_or(Source::Here, |dy| Source::Apart(dy.get(elements.clone())));
         let more = match &mut self.more {
             Some(more) => Some(Source::Apart(more.get(elements.clone()))),
@@ -205,7 +236,12 @@ impl Gradients<'_> {
     /// How many statistics of a part are added up at a time. Where sums go along rows as well, their order follows from it, and so it from
     /// lengths alone.
     fn strip(&self) -> usize {
-        if self.weighs_rows() { STRIP.min(self.layout.lanes()) } else { self.layout.strip() }
+        match self.weighs_rows() {
+            // Whole rows of `dy` go back through it.
+            _ if self.activation.is_some() => self.layout.lanes(),
+            true => STRIP.min(self.layout.lanes()),
+            false => self.layout.strip(),
+        }
     }
 
     /// Numbers that a strip of a part leaves: two sums for each of its lanes, and where rows have weights, for each of its rows.
@@ -299,7 +335,7 @@ impl Gradients<'_> {
     fn rows(&self, rows: Range<usize>, mut dx: ValuesMut<'_>, sums_out: &mut [f32], parameters: &mut [f64]) {
         let (s, level) = (self.layout.s, self.rules.level);
         let batch = (BATCH / s).clamp(1, MANY);
-        let (mut piece, mut readers) = (self.piece(&dx), self.readers());
+        let (mut piece, mut readers) = (self.piece(&dx), self.readers(None));
         let by_row = self.by_row();
         let of_runs = if by_row { 0 } else { parameters.len() };
         let numbers = 3 * batch + 3 * batch + 3 * batch + 2 * batch + 2 * batch + 2 * batch;
@@ -326,7 +362,7 @@ impl Gradients<'_> {
                 let own_dx =
                     if dx.is_empty() { 0..0 } else { elements.start - rows.start * s..elements.end - rows.start * s };
                 let mut sink = self.sink(dx.part(own_dx), BATCH, piece.as_mut());
-                let (x, dy, more) = readers.get(elements);
+                let (x, dy, more) = readers.get(elements.clone(), &mut []);
                 let statistics = match self.known {
                     Some(known) => &known[first..first + count],
                     None => {
@@ -343,6 +379,14 @@ impl Gradients<'_> {
                     *center = center_of(statistics);
                 }
                 let sums = &mut sums[..count];
+                let mut held = self.activation.is_some().then(|| {
+                    let dy = match dy {
+                        Source::Apart(dy) => dy,
+                        Source::Here => sink.source(),
+                    };
+                    self.holding(Values::new(dy), elements.clone(), statistics)
+                });
+                let dy = held.as_mut().map_or(dy, |held| Source::Apart(held.get(elements)));
                 let dy_of = match dy {
                     Source::Apart(dy) => dy,
                     Source::Here => sink.source(),
@@ -398,7 +442,7 @@ impl Gradients<'_> {
     fn slabs(&self, slabs: Range<usize>, mut dx: ValuesMut<'_>, sums_out: &mut [f32], parameters: &mut [f64]) {
         let layout = &self.layout;
         let (slab, k) = (layout.slab(), layout.k);
-        let (mut piece, mut readers) = (self.piece(&dx), self.readers());
+        let (mut piece, mut readers) = (self.piece(&dx), self.readers(None));
         let by_element = self.by_element();
         let runs = if by_element && !parameters.is_empty() { parameters.len() } else { 0 };
         let lanes = if by_element { 0 } else { 2 * self.lanes() };
@@ -429,6 +473,10 @@ impl Gradients<'_> {
                 };
                 let own_dx = if dx.is_empty() { 0..0 } else { number * slab..(number + 1) * slab };
                 let dx = dx.part(own_dx);
+                if self.activation.is_some() {
+                    let dy = self.dy.map_or_else(|| dx.read(), |dy| dy.part(elements.clone()));
+                    readers.dy = Some(self.holding(dy, elements.clone(), statistics));
+                }
                 sums.fill([0.0; 2]);
                 let mut add = |x: &mut Reader<'_>, dy: &mut Reader<'_>| {
                     if by_element && self.affine.goes_down() {
@@ -546,9 +594,7 @@ impl Gradients<'_> {
                     let center = center_of(&statistics[k]);
                     [center.scale, center.shift, center.delta, center.factor]
                 });
-                let own_elements = range.start + own.start..range.end;
-                let of = [x.part(own_elements.clone()), dy.part(own_elements)];
-                each_rows(of, (layout.width(), own.len()), level, &self.cpu.scratch, |[x, dy], pitch| {
+                let mut work = |[x, dy]: [&[f32]; 2], pitch: usize| {
                     if !self.weighs_rows() {
                         return column_dots(level, x, dy, pitch, columns.centers(), sum, product);
                     }
@@ -576,7 +622,18 @@ impl Gradients<'_> {
                             carry(level, weight, product);
                         }
                     }
-                });
+                };
+                let width = layout.width();
+                if self.activation.is_none() {
+                    let own_elements = range.start + own.start..range.end;
+                    let of = [x.part(own_elements.clone()), dy.part(own_elements)];
+                    return each_rows(of, (width, own.len()), level, &self.cpu.scratch, work);
+                }
+                // Whole rows: `dy` is made as it is read.
+                for first in range.clone().step_by(CHAIN * width) {
+                    let rows = first..range.end.min(first + CHAIN * width);
+                    work([x.get(rows.clone()), dy.get(rows)], width);
+                }
             });
             return;
         }
@@ -674,11 +731,15 @@ impl Gradients<'_> {
             };
             scratch.with(2 * groups, |found| {
                 let sums: &mut [Pair] = bytemuck::cast_slice_mut(found);
-                let dy = self.dy.unwrap_or_else(|| dx.read());
+                let back = |elements: Range<usize>, dy: &mut [f32]| self.pass_back(elements, dy, statistics, 0);
+                let dy = || {
+                    let dy = self.reader(self.dy.unwrap_or_else(|| dx.read()), 0);
+                    dy.through(self.activation.as_ref().map(|_| &back as Through<'_>), self.going_back())
+                };
                 if self.by_element() {
-                    self.long_rows(dy, statistics, sums, parameters);
+                    self.long_rows(&dy, statistics, sums, parameters);
                 } else if self.sums || !memory.is_empty() {
-                    self.all_parts(dy, statistics, sums, memory, chunk);
+                    self.all_parts(&dy, statistics, sums, memory, chunk);
                 }
                 for (out, sum) in sums_out.chunks_mut(2).zip(&*sums) {
                     (out[0], out[1]) = (sum[0] as f32, sum[1] as f32);
@@ -689,9 +750,9 @@ impl Gradients<'_> {
     }
 
     /// The sums of all parts at once.
-    fn all_parts(
+    fn all_parts<'b>(
         &self,
-        dy: Values<'_>,
+        dy: &(dyn Fn() -> Reader<'b> + Sync),
         statistics: &[Statistics],
         sums: &mut [Pair],
         parameters: &mut [f64],
@@ -708,7 +769,7 @@ impl Gradients<'_> {
             let units = Units { of: &mut *partials, per };
             let grain = layout.grain(slab.div_ceil(parts * strips));
             each(0..layout.b * parts * strips, grain, units, &|range: Range<usize>, units| {
-                let [mut x, mut dy] = [self.x, dy].map(|of| self.reader(of, 0));
+                let (mut x, mut dy) = (self.reader(self.x, 0), dy());
                 for (number, out) in range.zip(units.of.chunks_mut(per)) {
                     let (b, part, first) = (number / strips / parts, number / strips % parts, number % strips * strip);
                     let own = first..layout.lanes().min(first + strip);
@@ -729,7 +790,13 @@ impl Gradients<'_> {
     }
 
     /// Few rows, or long ones, whose elements each have a weight: pieces of all rows, one after the other.
-    fn long_rows(&self, dy: Values<'_>, statistics: &[Statistics], sums: &mut [Pair], parameters: [&mut [f32]; 2]) {
+    fn long_rows<'b>(
+        &self,
+        dy: &(dyn Fn() -> Reader<'b> + Sync),
+        statistics: &[Statistics],
+        sums: &mut [Pair],
+        parameters: [&mut [f32]; 2],
+    ) {
         let Layout { b: rows, s, .. } = self.layout;
         let level = self.rules.level;
         // The sums of rows are then those of whole rows.
@@ -743,7 +810,7 @@ impl Gradients<'_> {
             let units = (Units { of: &mut *partials, per: rows }, (bias, weight));
             each(0..pieces, 1, units, &|range: Range<usize>, (partials, (bias, weight))| {
                 let columns = range.start * length..s.min(range.end * length);
-                let [mut x, mut dy] = [self.x, dy].map(|of| self.reader(of, 0));
+                let (mut x, mut dy) = (self.reader(self.x, 0), dy());
                 scratch.with(3 * length, |memory| {
                     let (added, runs) = memory.split_at_mut(2 * length);
                     let runs: &mut [f32] = bytemuck::cast_slice_mut(runs);
@@ -808,6 +875,7 @@ impl Gradients<'_> {
                 *slope_of = slope(statistics, *sums, self.centered);
             }
             let slopes = &*slopes;
+            let back = |elements: Range<usize>, dy: &mut [f32]| self.pass_back(elements, dy, statistics, 0);
             let by_column = layout.shape == Shape::Columns;
             let unit = if by_column { layout.width() } else { 1 };
             let flow = Flow { y: dx, per: unit, ..Flow::default() };
@@ -821,7 +889,7 @@ impl Gradients<'_> {
                 });
                 each(0..layout.elements() / unit, layout.grain(unit), flow, &|range: Range<usize>, flow| {
                     let elements = range.start * unit..range.end * unit;
-                    let (mut piece, mut readers) = (self.piece(&flow.y), self.readers());
+                    let (mut piece, mut readers) = (self.piece(&flow.y), self.readers(Some(&back)));
                     let mut sink = self.sink(flow.y, PIECE, piece.as_mut());
                     match &columns {
                         Some(columns) => self.gradient_of_slab(elements, &mut readers, &mut sink, columns),
@@ -866,7 +934,7 @@ impl Gradients<'_> {
             if self.affine.run == 1 && self.through {
                 let (start, first) = (run.elements.start, self.affine.base(run.b, run.r, run.k) + run.within);
                 sink.put(run.elements.len(), |done, _, dx| {
-                    let (x, dy, more) = readers.get(start + done..start + done + dx.len());
+                    let (x, dy, more) = readers.get(start + done..start + done + dx.len(), dx);
                     gradient_row(level, x, dy, more, dx, center, &self.weight[first + done..], slope);
                 });
                 return;
@@ -875,7 +943,7 @@ impl Gradients<'_> {
                 let weight = self.weight[number];
                 sink.put(elements.len(), |done, _, dx| {
                     let at = elements.start + done;
-                    let (x, dy, more) = readers.get(at..at + dx.len());
+                    let (x, dy, more) = readers.get(at..at + dx.len(), dx);
                     if self.through {
                         gradient_run(level, x, dy, more, dx, center, weight * slope.root, slope);
                     } else {
@@ -886,11 +954,43 @@ impl Gradients<'_> {
         });
     }
 
-    /// Readers of `x`, `dy` and what is added to `dx`.
-    fn readers(&self) -> Readers<'_> {
+    /// Readers of `x`, `dy` and what is added to `dx`; `back` is what becomes of `dy` after an activation.
+    fn readers<'b>(&'b self, back: Option<Through<'b>>) -> Readers<'b> {
+        let back = back.filter(|_| self.activation.is_some());
         let reader = |of| self.reader(of, 0);
-        let (dy, more) = (self.dy.map(reader), self.more.map(reader));
-        Readers { x: reader(self.x), through: self.through, dy, more, more_under: self.more_under }
+        let (dy, more) = (self.dy.map(|dy| reader(dy).through(back, self.going_back())), self.more.map(reader));
+        Readers { x: reader(self.x), through: self.through, dy, more, more_under: self.more_under, back }
+    }
+
+    /// The gradient of what the norm gives of some elements, from that of what the activation made of it. The statistics are
+    /// those of slabs from the `first` on.
+    fn pass_back(&self, elements: Range<usize>, dy: &mut [f32], statistics: &[Statistics], first: usize) {
+        let Some((activation, norm)) = &self.activation else { return };
+        let (level, slab) = (self.rules.level, self.layout.slab());
+        let mut memory = Memory::new(&self.cpu.scratch);
+        let piece = self.going_back();
+        for (at, dy) in elements.step_by(piece).zip(dy.chunks_mut(piece)) {
+            let (own, y) = (at..at + dy.len(), memory.of(dy.len()));
+            let flow =
+                Flow { x: Some(self.x.part(own.clone())), y: ValuesMut::new(&mut *y), per: 1, ..Flow::default() };
+            let loads = flow.loads();
+            let mut sink = Sink::new(flow, PIECE, loads, level, None);
+            norm.normalize(own, &mut sink, &statistics[(at / slab - first) * self.layout.k..]);
+            pass_back(level, *activation, dy, y);
+        }
+    }
+
+    /// Elements that go back at a time: what is filled in for columns lasts for many rows.
+    fn going_back(&self) -> usize {
+        BATCH.max(CHAIN * self.layout.width())
+    }
+
+    /// A reader of what `pass_back` makes of `dy`, for all of these elements at once.
+    fn holding(&self, dy: Values<'_>, elements: Range<usize>, statistics: &[Statistics]) -> Reader<'_> {
+        let (own, first) = (elements.clone(), elements.start / self.layout.slab());
+        Reader::holding(dy, elements, self.rules.level, &self.cpu.scratch, |dy| {
+            self.pass_back(own, dy, statistics, first);
+        })
     }
 
     /// A reader of elements that are counted from `start` on.
@@ -949,7 +1049,7 @@ impl Gradients<'_> {
             for row in elements.clone().step_by(width) {
                 let weight = self.weight[row / width % self.layout.r];
                 sink.put(width, |done, _, dx| {
-                    let (x, dy, more) = readers.get(row + done..row + done + dx.len());
+                    let (x, dy, more) = readers.get(row + done..row + done + dx.len(), dx);
                     let (centers, slopes) = (centers.from(done), slopes.from(done));
                     gradient_columns_of_row(level, x, dy, more, dx, centers, slopes, weight);
                 });
@@ -965,7 +1065,7 @@ impl Gradients<'_> {
                     self.affine.fill_rows(&self.layout, row..row + (end - at) / width, self.weight, weights);
                     weights.iter_mut().zip(slopes.weight).for_each(|(of, root)| *of *= root);
                     sink.put(end - at, |done, _, dx| {
-                        let (x, dy, more) = readers.get(at + done..at + done + dx.len());
+                        let (x, dy, more) = readers.get(at + done..at + done + dx.len(), dx);
                         let slopes = Slopes { weight: &weights[done..], ..slopes.from(done) };
                         gradient_columns(level, x, dy, more, dx, centers.from(done), slopes);
                     });
@@ -974,7 +1074,7 @@ impl Gradients<'_> {
         }
         for at in elements.clone().step_by(wide) {
             sink.put(wide.min(elements.end - at), |done, _, dx| {
-                let (x, dy, more) = readers.get(at + done..at + done + dx.len());
+                let (x, dy, more) = readers.get(at + done..at + done + dx.len(), dx);
                 if self.through {
                     gradient_columns(level, x, dy, more, dx, centers.from(done), slopes.from(done));
                 } else {

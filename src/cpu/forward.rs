@@ -8,13 +8,14 @@ use super::layout::{Affine, BATCH, Layout, Shape};
 use super::operands::Operands;
 use super::parallel::{Cut, Memory, Units, each, threads};
 use super::simd::{
-    Center, Centers, Level, Sums, normalize_columns, normalize_columns_of_row, normalize_row, normalize_rows,
+    Center, Centers, Level, Sums, activate, normalize_columns, normalize_columns_of_row, normalize_row, normalize_rows,
     normalize_run, normalize_runs,
 };
 use super::sink::{Flow, Piece, Sink};
 use super::statistics::Rules;
 use super::values::{PIECE, Reader, Values, ValuesMut};
 use crate::element::Element;
+use crate::epilogue::Activation;
 use crate::moments::{Moments, Spread};
 use crate::problem::{Problem, Source, Task};
 use crate::statistics::{Statistics, Update, merged};
@@ -95,18 +96,19 @@ impl Groups<'_> {
 }
 
 /// What every part of a forward pass knows.
-struct Forward<'a> {
-    cpu: &'a Cpu,
-    rules: Rules,
-    layout: Layout,
-    affine: Affine,
-    weight: &'a [f32],
-    bias: &'a [f32],
-    update: Option<Update>,
+pub(super) struct Forward<'a> {
+    pub(super) cpu: &'a Cpu,
+    pub(super) rules: Rules,
+    pub(super) layout: Layout,
+    pub(super) affine: Affine,
+    pub(super) weight: &'a [f32],
+    pub(super) bias: &'a [f32],
+    pub(super) update: Option<Update>,
+    pub(super) activation: Option<Activation>,
     /// Whether results are past the cache.
-    stream: bool,
+    pub(super) stream: bool,
     /// What normalized values are rounded to before their weight, if to anything.
-    rounding: Option<Element>,
+    pub(super) rounding: Option<Element>,
 }
 
 /// Runs a forward pass, or takes moments.
@@ -136,7 +138,8 @@ pub(super) fn run(cpu: &Cpu, problem: &Problem, mut operands: Operands<'_>) {
         let stream = cpu.streams(&layout, &[element(problem, Role::X), element(problem, Role::Y)]);
         let rules = Rules::new(problem, layout.level(cpu.level));
         let rounding = problem.storage.short().filter(|_| problem.rounds_before_weight());
-        let forward = Forward { cpu, rules, layout, affine, weight, bias, update, stream, rounding };
+        let activation = problem.activation;
+        let forward = Forward { cpu, rules, layout, affine, weight, bias, update, activation, stream, rounding };
         let counted = forward.run(problem, operands);
         if let Some(batches) = batches.filter(|_| counted) {
             *batches = batches.saturating_add(1);
@@ -301,7 +304,7 @@ impl Forward<'_> {
 
     fn sink<'b, 'p>(&self, flow: Flow<'b>, window: usize, piece: Option<&'b mut Piece<'p>>) -> Sink<'b, 'p> {
         let loads = flow.loads();
-        Sink::new(flow, window, loads, self.rules.level, piece)
+        Sink::new(flow, window, loads, self.rules.level, piece).then(self.activation)
     }
 
     /// Short rows from `first` on, all at once: they are no more than a piece. They share weights, or have one each, for which there is
@@ -375,6 +378,13 @@ impl Forward<'_> {
                     sums = next.map(|next| self.rules.sums(next)).unwrap_or_default();
                 }
             }
+            self.activate(y);
+        }
+    }
+
+    fn activate(&self, y: &mut [f32]) {
+        if let Some(activation) = self.activation {
+            activate(self.rules.level, activation, y);
         }
     }
 
@@ -402,6 +412,7 @@ impl Forward<'_> {
                     flow.sum.part(elements.clone()).store(level, this);
                 }
                 self.normalize_row(None, this, center, &self.weight[own.clone()], &self.bias[own]);
+                self.activate(this);
                 flow.y.part(elements).store(level, this);
             }
             std::mem::swap(&mut this, &mut next);
@@ -460,7 +471,7 @@ impl Forward<'_> {
     }
 
     /// Normalizes neighbouring elements, whose first is of the slab that `statistics` begin with.
-    fn normalize(&self, elements: Range<usize>, sink: &mut Sink<'_, '_>, statistics: &[Statistics]) {
+    pub(super) fn normalize(&self, elements: Range<usize>, sink: &mut Sink<'_, '_>, statistics: &[Statistics]) {
         let layout = &self.layout;
         if layout.shape == Shape::Columns {
             return self.normalize_columns(elements, sink, statistics);
@@ -500,40 +511,42 @@ impl Forward<'_> {
         });
     }
 
-    /// The same of elements of one slab, whose columns are filled.
+    /// The same of elements of one slab, counted from its start, whose columns are filled.
     fn normalize_slab(&self, elements: Range<usize>, sink: &mut Sink<'_, '_>, columns: &Columns<'_, 5>) {
-        let (centers, bias) = columns.centers();
-        let width = self.layout.width();
-        if self.affine.weighs_long_rows(&self.layout) {
-            for row in elements.start / width..elements.end / width {
-                let (weight, bias) = (self.weight[row], self.bias[row]);
-                sink.put(width, |done, x, y| {
-                    normalize_columns_of_row(self.rules.level, x, y, centers.from(done), weight, bias);
-                });
-            }
-            return;
-        }
-        let wide = bias.len();
-        if self.affine.goes_down() {
+        let ((centers, bias), level, width) = (columns.centers(), self.rules.level, self.layout.width());
+        let by_row = self.affine.weighs_long_rows(&self.layout);
+        let (mut at, wide) = (elements.start, if by_row { width } else { bias.len() });
+        if self.affine.goes_down() && !by_row {
             return self.cpu.scratch.with(wide, |memory| {
                 let (factors, biases) = bytemuck::cast_slice_mut(memory).split_at_mut(wide);
-                for at in elements.clone().step_by(wide) {
-                    let end = elements.end.min(at + wide);
-                    let rows = at / width..end / width;
+                while at < elements.end {
+                    let (row, first) = (at / width, at % width);
+                    let end = elements.end.min(at - first + wide);
+                    let rows = row..end.div_ceil(width);
                     self.affine.fill_rows(&self.layout, rows.clone(), self.weight, factors);
                     self.affine.fill_rows(&self.layout, rows, self.bias, biases);
                     factors.iter_mut().zip(centers.factor).for_each(|(of, factor)| *of *= factor);
                     sink.put(end - at, |done, x, y| {
-                        let centers = Centers { factor: &factors[done..], ..centers.from(done) };
-                        normalize_columns(self.rules.level, x, y, centers, &biases[done..]);
+                        let first = first + done;
+                        let centers = Centers { factor: &factors[first..], ..centers.from(first) };
+                        normalize_columns(level, x, y, centers, &biases[first..]);
                     });
+                    at = end;
                 }
             });
         }
-        for at in elements.clone().step_by(wide) {
-            sink.put(wide.min(elements.end - at), |done, x, y| {
-                normalize_columns(self.rules.level, x, y, centers.from(done), &bias[done..]);
+        while at < elements.end {
+            let (row, first, end) = (at / width, at % wide, elements.end.min(at - at % wide + wide));
+            sink.put(end - at, |done, x, y| {
+                let first = first + done;
+                let centers = centers.from(first);
+                if by_row {
+                    normalize_columns_of_row(level, x, y, centers, self.weight[row], self.bias[row]);
+                } else {
+                    normalize_columns(level, x, y, centers, &bias[first..]);
+                }
             });
+            at = end;
         }
     }
 }

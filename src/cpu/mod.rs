@@ -24,6 +24,7 @@
 //!
 //! The bits of a result depend on neither the number of threads, nor on other groups, nor on the instructions that a processor has.
 
+mod activation;
 mod backward;
 mod columns;
 mod forward;

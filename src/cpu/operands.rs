@@ -126,7 +126,7 @@ impl<'a> Operands<'a> {
         self
     }
 
-    /// Tensor to add to `x` before normalizing. Layer and RMS norm only.
+    /// Tensor to add to `x` before normalizing.
     #[must_use]
     pub fn residual(self, residual: &'a (impl Slice + ?Sized)) -> Self {
         self.read(Role::Residual, residual)

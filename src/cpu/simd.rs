@@ -11,6 +11,9 @@
 
 use std::ops::Range;
 
+use super::activation::{Function, Gelu, GeluTanh, Relu, Silu};
+use crate::epilogue::Activation;
+
 /// Lanes of a sum: the element at place `i` of a row goes to lane `i % LANES`.
 pub(super) const LANES: usize = 32;
 
@@ -834,6 +837,18 @@ macro_rules! strips {
     };
 }
 
+/// Calls `$call::<$function>`.
+macro_rules! for_each_activation {
+    ($activation:expr, $call:ident, ($($arg:expr),*)) => {
+        match $activation {
+            Activation::Relu => $call::<Relu>($($arg),*),
+            Activation::Silu => $call::<Silu>($($arg),*),
+            Activation::Gelu => $call::<Gelu>($($arg),*),
+            Activation::GeluTanh => $call::<GeluTanh>($($arg),*),
+        }
+    };
+}
+
 /// The sums of one strip of columns over at most `CHAIN` rows.
 #[inline(always)]
 fn column_strip<const W: usize>(
@@ -1100,6 +1115,28 @@ for_every_set! {
             None => normalize(x, y, (Unit, Each(shift), Each(delta), Each(factor)), affine),
             Some(scale) => normalize(x, y, (Each(scale), Each(shift), Each(delta), Each(factor)), affine),
         }
+    }
+
+    /// What an activation makes of `y`.
+    fn activate(activation: Activation, y: &mut [f32]) {
+        #[inline(always)]
+        fn each<F: Function>(y: &mut [f32]) {
+            for y in y {
+                *y = F::value(*y);
+            }
+        }
+        for_each_activation!(activation, each, (y));
+    }
+
+    /// The gradient of `y`, from that of what an activation made of it.
+    fn pass_back(activation: Activation, dy: &mut [f32], y: &[f32]) {
+        #[inline(always)]
+        fn each<F: Function>(dy: &mut [f32], y: &[f32]) {
+            for (dy, y) in dy.iter_mut().zip(y) {
+                *dy = F::gradient(*dy, *y);
+            }
+        }
+        for_each_activation!(activation, each, (dy, y));
     }
 
     /// Takes bf16 to f32.

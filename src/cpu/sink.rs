@@ -2,8 +2,9 @@
 
 use super::layout::BATCH;
 use super::parallel::{Cut, Memory, Scratch};
-use super::simd::{Level, fence};
+use super::simd::{Level, activate, fence};
 use super::values::{Input, Values, ValuesMut};
+use crate::epilogue::Activation;
 
 /// What a pass reads and writes, or what belongs to some of its units.
 #[derive(Default)]
@@ -82,6 +83,8 @@ pub(super) struct Sink<'a, 'p> {
     level: Level,
     piece: Option<&'a mut Piece<'p>>,
     loads: bool,
+    /// What follows what is written.
+    activation: Option<Activation>,
     /// Elements that are in their place.
     done: usize,
     /// Elements that are ready, of those that were loaded.
@@ -99,7 +102,12 @@ impl<'a, 'p> Sink<'a, 'p> {
         piece: Option<&'a mut Piece<'p>>,
     ) -> Self {
         let window = if piece.as_ref().is_some_and(|piece| piece.stream) { BATCH } else { window };
-        Self { flow, window, level, piece, loads, done: 0, ready: 0, loaded: 0 }
+        Self { flow, window, level, piece, loads, activation: None, done: 0, ready: 0, loaded: 0 }
+    }
+
+    /// With this after what is written.
+    pub(super) fn then(self, activation: Option<Activation>) -> Self {
+        Self { activation, ..self }
     }
 
     /// What is normalized, of all elements.
@@ -123,10 +131,19 @@ impl<'a, 'p> Sink<'a, 'p> {
         let mut at = 0;
         while at < elements {
             self.load();
-            let part = (elements - at).min(self.loaded - self.ready);
+            let mut part = (elements - at).min(self.loaded - self.ready);
+            if self.activation.is_some() {
+                // What is written is still in the nearest cache.
+                part = part.min(BATCH);
+            }
             let own = self.ready..self.ready + part;
             let x = self.x().map(|x| &x[own.clone()]);
-            write(at, x, &mut self.window()[own]);
+            let (level, activation) = (self.level, self.activation);
+            let y = &mut self.window()[own];
+            write(at, x, y);
+            if let Some(activation) = activation {
+                activate(level, activation, y);
+            }
             at += part;
             self.ready += part;
             if self.ready == self.loaded {

@@ -184,18 +184,57 @@ impl<'a> Input<'a> {
 /// Reads some elements after the others, in f32.
 pub(super) struct Reader<'a> {
     input: Input<'a>,
+    /// All of it, if it is read as it is.
+    direct: Option<&'a [f32]>,
     /// What the first element counts as.
     start: usize,
     level: Level,
     memory: Memory<'a>,
     /// The elements that are in memory.
     window: Range<usize>,
+    /// Elements that are taken there at a time.
+    piece: usize,
+    through: Option<Through<'a>>,
 }
+
+/// What is made of some elements.
+pub(super) type Through<'a> = &'a (dyn Fn(Range<usize>, &mut [f32]) + Sync);
 
 impl<'a> Reader<'a> {
     /// Of elements that are counted from `start` on.
     pub(super) fn new(input: Input<'a>, start: usize, level: Level, scratch: &'a Scratch) -> Self {
-        Self { input, start, level, memory: Memory::new(scratch), window: 0..0 }
+        let direct = input.direct();
+        Self { input, direct, start, level, memory: Memory::new(scratch), window: 0..0, piece: PIECE, through: None }
+    }
+
+    /// Of what is made of elements of `input`, so many at a time, if anything is.
+    pub(super) fn through(self, through: Option<Through<'a>>, piece: usize) -> Self {
+        if through.is_some() { Self { direct: None, through, piece, ..self } } else { self }
+    }
+
+    /// Of what is made of some elements, all at once.
+    pub(super) fn holding(
+        values: Values<'_>,
+        elements: Range<usize>,
+        level: Level,
+        scratch: &'a Scratch,
+        through: impl FnOnce(&mut [f32]),
+    ) -> Self {
+        let mut memory = Memory::new(scratch);
+        let held = memory.of(elements.len());
+        values.load(level, held);
+        through(held);
+        let input = Input::of(Values::default());
+        Self {
+            input,
+            direct: None,
+            start: elements.start,
+            level,
+            memory,
+            window: elements,
+            piece: PIECE,
+            through: None,
+        }
     }
 
     /// Some elements, as they are stored.
@@ -205,7 +244,7 @@ impl<'a> Reader<'a> {
 
     #[inline]
     pub(super) fn get(&mut self, elements: Range<usize>) -> &[f32] {
-        match self.input.direct() {
+        match self.direct {
             Some(direct) => &direct[elements.start - self.start..elements.end - self.start],
             None => self.loaded(elements),
         }
@@ -214,10 +253,14 @@ impl<'a> Reader<'a> {
     fn loaded(&mut self, elements: Range<usize>) -> &[f32] {
         let Range { start, end } = elements;
         if start < self.window.start || end > self.window.end {
-            self.window = start..end.max((self.start + self.input.len()).min(start + PIECE));
-            self.part(self.window.clone()).load(self.level, self.memory.of(self.window.len()));
+            self.window = start..end.max((self.start + self.input.len()).min(start + self.piece));
+            let memory = self.memory.of(self.window.len());
+            self.input.part(start - self.start..self.window.end - self.start).load(self.level, memory);
+            if let Some(through) = self.through {
+                through(self.window.clone(), memory);
+            }
             let next = self.window.end - self.start;
-            self.input.x.prefetch(next..next + PIECE);
+            self.input.x.prefetch(next..next + self.piece);
         }
         &self.memory.of(self.window.len())[start - self.window.start..end - self.window.start]
     }

@@ -49,7 +49,7 @@ pub(super) async fn gradients(
         statistics = Some(saved);
     }
     let dx = large(gpu, dy, prepared, way).await?;
-    let parameters = parameters.going_back(prepared.case.kind);
+    let parameters = parameters.going_back(prepared.case.kind, None);
     let mut operands = parameters.among(Operands::backward(&dx, &x)).grad_input(&dx);
     let mut results = vec![("grad_input", &dx)];
     if prepared.case.kind.is_affine() {

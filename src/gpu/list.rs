@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use crate::backward::Backward;
 use crate::element::{Element, Storage};
+use crate::epilogue::Activation;
 use crate::error::SpecError;
 use crate::gpu::bind::{Expected, shaders};
 use crate::gpu::plan::{Capabilities, Plan, Tuning};
@@ -70,10 +71,10 @@ pub fn expect_listed() {
 /// Holds a shader that is about to be compiled against the list, if that was asked for.
 pub(crate) fn check_listed(choice: &Choice) {
     static CHOICES: LazyLock<BTreeSet<Choice>> = LazyLock::new(|| {
-        let listed = LISTED.values().map(|(variant, _)| variant.choice.in_f32());
+        let listed = LISTED.values().map(|(variant, _)| variant.choice.in_f32().of_x());
         listed.flat_map(|choice| [choice, choice.one_at_a_time()]).collect()
     });
-    let choice = choice.in_f32();
+    let choice = choice.in_f32().of_x();
     assert!(!EXPECT_LISTED.load(Ordering::Relaxed) || CHOICES.contains(&choice), "no listed shader is {choice:?}");
 }
 
@@ -180,17 +181,21 @@ fn problems(norm: &dyn Norm) -> Vec<Problem> {
         problem.clone().backward_sums(all.without_weight().without_bias()),
         problem.by_sums(2),
     ];
-    let ways: Vec<Problem> = ways.into_iter().flatten().collect();
+    let mut ways: Vec<Problem> = ways.into_iter().flatten().collect();
+    // On the way back an activation takes the bias besides: one shader of each kind. Which it is a constant says.
+    let activation = Some(Activation::Silu);
+    let back = ways.iter().filter(|problem| problem.gradients().is_some());
+    ways.extend(back.map(|problem| Problem { activation, ..problem.clone() }).collect::<Vec<_>>());
     let overwriting: Vec<Problem> = ways.iter().filter_map(|problem| problem.overwriting(true)).collect();
     ways.into_iter().chain(overwriting).collect()
 }
 
 /// Which tensors are bound: as many as can be, and other sets, some of which are held against few shaders.
-fn tensors(problem: &Problem, every_set: bool) -> Vec<Expected> {
+fn tensors(problem: &Problem, new_kind: bool, every_set: bool) -> Vec<Expected> {
     let affine = Expected::new().weight().bias();
     let all = affine.mean().rstd().statistics().num_batches_tracked().grad_residual();
     let mut sets = vec![all];
-    if takes(problem, Role::Residual) {
+    if new_kind && takes(problem, Role::Residual) {
         sets.push(affine.residual().residual_out());
     }
     if every_set {
@@ -200,7 +205,7 @@ fn tensors(problem: &Problem, every_set: bool) -> Vec<Expected> {
 }
 
 /// Which sets of tensors are bound decides accessors, and so does how they are stored; how much a lane holds is other text: every set,
-/// and every storage, is held against the first shader of each kind alone.
+/// a residual among them, and every storage, is held against the first shader of each kind alone.
 fn list() -> BTreeMap<String, (Variant, Constants)> {
     let (devices, norms) = (devices(), norms().unwrap_or_default());
     let (mut choices, mut texts, mut kinds) = (BTreeSet::new(), BTreeSet::new(), BTreeSet::new());
@@ -208,21 +213,23 @@ fn list() -> BTreeMap<String, (Variant, Constants)> {
     let problems: Vec<Problem> = norms.iter().flat_map(|norm| problems(norm.as_ref())).collect();
     let stored = |&storage: &Storage| problems.iter().map(move |problem| Problem { storage, ..problem.clone() });
     for problem in STORED.iter().flat_map(stored) {
-        let plain = problem.storage.short().is_none();
+        let (plain, activated) = (problem.storage.short().is_none(), problem.activation.is_some());
+        if activated && !plain {
+            continue;
+        }
         for (capabilities, tuning, quads) in &devices {
             let Ok(plan) = Plan::aligned(problem.clone(), capabilities, *tuning, *quads) else { continue };
-            let residual = takes(&problem, Role::Residual);
             let [mut new_choice, mut new_kind] = [false; 2];
             for pass in plan.passes() {
-                let choice = pass.choice(residual);
+                let choice = pass.choice(false);
                 let kind = Choice { hold: Hold::None, reduction: Reduction::Alone, together: 1, ..choice };
                 // Those of f32 as they are; of 16 bits only what none in f32 is like.
                 let alike = texts.insert((choice.in_f32().one_at_a_time(), pass.without));
-                new_choice |= if plain { choices.insert((choice, pass.without)) } else { alike };
-                new_kind |= kinds.insert((kind, pass.without, pass.in_place_of));
+                new_choice |= !activated && if plain { choices.insert((choice, pass.without)) } else { alike };
+                new_kind |= kinds.insert((kind, pass.without, pass.in_place_of, activated));
             }
             if new_choice || new_kind {
-                for expected in tensors(&problem, new_kind && plain) {
+                for expected in tensors(&problem, new_kind, new_kind && plain && !activated) {
                     let most = capabilities.max_storage_buffers as usize;
                     let shaders = shaders(&plan, expected).filter(|(variant, _)| variant.tensors.len() <= most);
                     listed.extend(shaders.map(|(variant, constants)| (variant.name(), (variant, constants))));
@@ -310,9 +317,8 @@ mod tests {
             };
             let tuning = if next(4) == 1 { Tuning::BatchInvariant } else { Tuning::Heuristic };
             for problem in problems(norm.as_ref()) {
-                let residual = takes(&problem, Role::Residual);
                 let Ok(plan) = Plan::aligned(problem, &capabilities, tuning, next(3) > 1) else { continue };
-                for choice in plan.passes().iter().map(|pass| pass.choice(residual)) {
+                for choice in plan.passes().iter().map(|pass| pass.choice(false)) {
                     assert!(listed.contains(&choice), "{choice:?} of {plan} on {capabilities:?}");
                 }
             }

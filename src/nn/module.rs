@@ -9,7 +9,7 @@ use crate::element::Element;
 use crate::error::{Error, LayerError};
 use crate::gpu::Gpu;
 use crate::norm::sealed::Lower;
-use crate::norm::{BatchNorm, Norm, Stored};
+use crate::norm::{Adapted, BatchNorm, Norm};
 use crate::problem::count;
 
 /// A norm that owns its parameters, their gradients and its running statistics on the GPU. `K` is the type of its options.
@@ -102,13 +102,13 @@ impl<K: LayerOptions> Layer<K> {
     /// # Errors
     ///
     /// [`Error::Spec`] or [`Error::Layer`] if the layer does not accept this shape.
-    pub fn batch_norm(&self, shape: &[usize]) -> Result<Option<Stored<BatchNorm>>, Error> {
+    pub fn batch_norm(&self, shape: &[usize]) -> Result<Option<Adapted<BatchNorm>>, Error> {
         let norm = if self.own_statistics() { self.options.batch_norm(shape)? } else { None };
         Ok(norm.map(|norm| norm.stored_as(self.options.storage())))
     }
 
     /// The norm of an input of this shape, by the statistics of the input or by running ones.
-    pub(super) fn norm(&self, shape: &[usize], own_statistics: bool) -> Result<Stored<Box<dyn Norm>>, Error> {
+    pub(super) fn norm(&self, shape: &[usize], own_statistics: bool) -> Result<Adapted<Box<dyn Norm>>, Error> {
         Ok(self.options.norm(shape, own_statistics)?.stored_as(self.options.storage()))
     }
 

@@ -144,7 +144,6 @@ impl Norm for LayerNorm {
 impl Lower for LayerNorm {
     fn lower(&self) -> Result<Problem, SpecError> {
         let problem = problem(self, self.axes.block(), self.axes.index(), self.eps)?;
-        let problem = self.heads.of(problem, &self.axes)?;
-        Ok(Problem { residual: true, rounding: self.rounding, ..problem })
+        Ok(Problem { rounding: self.rounding, ..self.heads.of(problem, &self.axes)? })
     }
 }

@@ -1,6 +1,7 @@
 //! What to compute: one file per norm, each a specification that checks its shapes and maps itself to a
 //! [`Block`]. Everything below this module knows blocks only.
 
+mod adapted;
 mod axes;
 mod batch;
 mod group;
@@ -10,9 +11,9 @@ mod layer;
 mod lp;
 mod mvn;
 mod rms;
-mod stored;
-mod strided;
 
+pub use adapted::Adapted;
+use adapted::Change;
 pub use batch::BatchNorm;
 pub use group::GroupNorm;
 pub use instance::InstanceNorm;
@@ -20,11 +21,10 @@ pub use layer::LayerNorm;
 pub use lp::LpNorm;
 pub use mvn::MeanVarianceNorm;
 pub use rms::RmsNorm;
-pub use stored::Stored;
-pub use strided::Strided;
 
 use crate::block::{AffineIndex, Block};
 use crate::element::Storage;
+use crate::epilogue::Activation;
 use crate::error::SpecError;
 use crate::problem::{Centering, Problem, Rounding, Scaling, Source, Task, check_shape, count};
 use crate::strides::{Placement, Strides};
@@ -66,19 +66,42 @@ pub trait Norm: sealed::Lower + Send + Sync {
     /// # Ok(())
     /// # }
     /// ```
-    fn stored_as(self, storage: impl Into<Storage>) -> Stored<Self>
+    fn stored_as(self, storage: impl Into<Storage>) -> Adapted<Self>
     where
         Self: Sized,
     {
-        Stored::new(self, storage.into())
+        Adapted::new(self, Change::Storage(storage.into()))
+    }
+
+    /// This norm with an activation after weight and bias, in the same pass: `y = activation(norm(x))`. A norm has one at most, which
+    /// is checked when planning.
+    ///
+    /// Backward, `dy` is the gradient of what the activation gives, and [`bias`](crate::Operands::bias) is read where there is one.
+    ///
+    /// ```
+    /// # fn main() -> Result<(), wgpu_norm::Error> {
+    /// use wgpu_norm::{Activation, Gpu, Inputs, LayerNorm, Norm};
+    ///
+    /// let gpu = Gpu::new_blocking()?;
+    /// let norm = LayerNorm::new(&[1, 4], &[4])?.then(Activation::Relu);
+    /// let out = gpu.run_blocking(&norm, Inputs::new(&[1.0, 2.0, 3.0, 4.0][..]))?;
+    /// assert_eq!(out.y[..2], [0.0, 0.0]);
+    /// # Ok(())
+    /// # }
+    /// ```
+    fn then(self, activation: Activation) -> Adapted<Self>
+    where
+        Self: Sized,
+    {
+        Adapted::new(self, Change::Activation(activation))
     }
 
     /// This norm on tensors that are parts of larger ones, with [`Strides`] of their own.
-    fn with_strides(self, strides: Strides) -> Strided<Self>
+    fn with_strides(self, strides: Strides) -> Adapted<Self>
     where
         Self: Sized,
     {
-        Strided::new(self, strides)
+        Adapted::new(self, Change::Strides(strides))
     }
 }
 
@@ -143,8 +166,8 @@ fn problem(norm: &dyn Norm, block: Block, index: AffineIndex, eps: f32) -> Resul
         centering: Centering::Mean,
         scaling: Scaling::Variance,
         affine: true,
-        residual: false,
         source: Source::Batch,
+        activation: None,
         storage: Storage::default(),
         placement: Placement::contiguous(block.elements()),
         // -0 becomes 0: shaders compare its bits.

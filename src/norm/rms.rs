@@ -159,7 +159,6 @@ impl Lower for RmsNorm {
         let problem = self.heads.of(problem, &self.axes)?;
         Ok(Problem {
             centering: Centering::None,
-            residual: true,
             rounding: self.rounding,
             weight_offset: self.weight_offset,
             ..problem

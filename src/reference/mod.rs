@@ -19,6 +19,7 @@
 //! | [`batch_norm_train`] | [`batch_norm_train_backward`] | one channel | Ioffe & Szegedy 2015 |
 //! | [`batch_norm_eval`] | [`batch_norm_eval_backward`] | one channel | as for `batch_norm_train` |
 //! | [`mean_variance_norm`], [`lp_norm`] | | any axes | the operators of ONNX |
+//! | [`activated`], of any of them | [`activated_backward`] | as for the norm | |
 //! | `norm(z)` of `z = x + residual` | `norm_backward` of `z`, see below | as for `norm` | |
 //!
 //! Every gradient is one formula, given at [`Backward`]; the norms differ in the group and in what they
@@ -55,6 +56,7 @@
 //! assert!(worst.relative < 1e-7);
 //! ```
 
+mod activation;
 mod backward;
 #[cfg(test)]
 mod backward_tests;
@@ -68,6 +70,7 @@ mod rms;
 #[cfg(test)]
 mod tests;
 
+pub use activation::{activated, activated_backward};
 pub use backward::Backward;
 pub use batch::{
     batch_norm_eval, batch_norm_eval_backward, batch_norm_train, batch_norm_train_backward, unbiased, update_running,

@@ -13,7 +13,7 @@ pub use wanted::{Wanted, gradient, output, stored};
 
 use ndarray::{ArrayD, ArrayViewD};
 
-use crate::{Element, Inputs, Operands, Parameter, Tensor, VarianceEstimator};
+use crate::{Activation, Element, Inputs, Operands, Parameter, Tensor, VarianceEstimator};
 
 /// The storage type of this word.
 pub fn element(word: &str) -> Option<Element> {
@@ -68,11 +68,12 @@ impl<A> Parameters<A> {
         [weight, bias, running_mean, running_var].into_iter().flatten()
     }
 
-    /// Those that the gradients go by.
-    pub fn going_back(self, kind: Kind) -> Self {
+    /// Those that the gradients go by, which an activation after the norm adds the bias to.
+    pub fn going_back(self, kind: Kind, activation: Option<Activation>) -> Self {
         let running = |array: Option<A>| array.filter(|_| kind.is_eval());
-        let Self { weight, running_mean, running_var, .. } = self;
-        Self { weight, bias: None, running_mean: running(running_mean), running_var: running(running_var) }
+        let Self { weight, bias, running_mean, running_var } = self;
+        let bias = bias.filter(|_| activation.is_some());
+        Self { weight, bias, running_mean: running(running_mean), running_var: running(running_var) }
     }
 
     /// `x` with all of them.
@@ -136,12 +137,14 @@ pub struct Exact {
     pub eps: f64,
     /// What `x` and all of its size are stored as.
     pub element: Element,
+    pub activation: Option<Activation>,
 }
 
 impl Exact {
     /// The same numbers as the library is given, stored as f32.
     pub fn of(x: &ArrayD<f32>, parameters: &Parameters<ArrayD<f32>>, eps: f32) -> Self {
-        Self { x: wide(x), parameters: parameters.map(wide), eps: f64::from(eps), element: Element::F32 }
+        let (x, parameters) = (wide(x), parameters.map(wide));
+        Self { x, parameters, eps: f64::from(eps), element: Element::F32, activation: None }
     }
 
     fn views(&self) -> Views<'_> {

@@ -340,12 +340,22 @@ impl Kind {
 
     /// The norm in float64. The arrays must be such as the library takes.
     pub fn oracle(self, exact: &Exact) -> Forward {
-        (self.entry().forward)(exact.views())
+        let out = (self.entry().forward)(exact.views());
+        match exact.activation {
+            Some(activation) => reference::activated(out, activation),
+            None => out,
+        }
     }
 
     /// Its gradients in float64 for this gradient of `y`, if it has some. The arrays must be such as the library takes.
     pub fn gradients(self, exact: &Exact, dy: &ArrayD<f64>) -> Option<Backward> {
-        Some(self.entry().backward?(exact.views(), dy.view()))
+        let Entry { forward, backward, .. } = self.entry();
+        let backward = backward?;
+        let back = |dy: ArrayViewD<'_, f64>| backward(exact.views(), dy);
+        Some(match exact.activation {
+            Some(activation) => reference::activated_backward(&forward(exact.views()), dy.view(), activation, back),
+            None => back(dy.view()),
+        })
     }
 }
 

@@ -72,7 +72,7 @@ fn views_of<T: Short>(kind: Kind, shape: &[usize], parameters: Element) {
             continue;
         }
         let got = engine.run_backward_array_blocking(&norm, Backward::new(), backward).unwrap();
-        let going_back = case.parameters().going_back(kind).map(|array| array.view()).beside(case.x.view());
+        let going_back = case.parameters().going_back(kind, None).map(|array| array.view()).beside(case.x.view());
         let inputs = going_back.grad_output(dy.view());
         let want = engine.run_backward_array_blocking(&case.norm(), Backward::new(), inputs).unwrap();
         assert_eq!(got.input, want.input.map(|array| short(&array)), "{what}");

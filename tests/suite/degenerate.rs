@@ -93,6 +93,7 @@ fn cases(norm: &str, line: &Line) -> Vec<(Case, usize)> {
         let eval = norm == "Eval";
         let case = Case {
             storage: Storage::default(),
+            activation: None,
             kind,
             eps,
             x: ArrayD::from_shape_fn(&shape[..], |index| x[index[along]] as f32),

@@ -2,6 +2,7 @@
 #![cfg(feature = "ndarray")]
 
 mod accuracy;
+mod activation;
 mod arrays;
 mod axes;
 mod backward;
@@ -30,6 +31,7 @@ mod probe;
 mod properties;
 mod range;
 mod recording;
+mod residuals;
 mod results;
 mod rounding;
 mod running;

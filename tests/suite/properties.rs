@@ -13,7 +13,7 @@ use proptest::test_runner::{TestError, TestRunner};
 use wgpu_norm::ndarray::{ArrayD, ArrayViewD, Axis, Dimension, IxDyn, Slice};
 use wgpu_norm::reference::{self, Forward};
 use wgpu_norm::{
-    BatchNorm, Gpu, Inputs, LpNorm, MeanVarianceNorm, Momentum, Norm, SpecError, Storage, VarianceEstimator,
+    Activation, BatchNorm, Gpu, Inputs, LpNorm, MeanVarianceNorm, Momentum, Norm, SpecError, Storage, VarianceEstimator,
 };
 
 use crate::buffers::{Arena, Call, Layout, Slot, UNWRITTEN, bits, run};
@@ -291,8 +291,17 @@ impl<'a> Trial<'a> {
             let std = data.normal(&parameter_shape, 0.0, spec.x.std);
             std.mapv(|v| if v.abs() < 0.02 * spec.x.std { 0.0 } else { v * v })
         });
-        let case =
-            Case { kind: *kind, eps: *eps, x, weight, bias, running_mean, running_var, storage: Storage::default() };
+        let case = Case {
+            kind: *kind,
+            eps: *eps,
+            x,
+            weight,
+            bias,
+            running_mean,
+            running_var,
+            storage: Storage::default(),
+            activation: spec.activation(),
+        };
         let want = case.oracle();
         Some(Self { spec, norm: spec.norm(), case, x_once, want })
     }
@@ -466,7 +475,19 @@ impl Tracking {
 }
 
 impl Spec {
+    /// What follows a third of the norms.
+    fn activation(&self) -> Option<Activation> {
+        Activation::ALL.get(self.seed as usize % 12).copied()
+    }
+
     fn norm(&self) -> Box<dyn Norm> {
+        match self.activation() {
+            Some(activation) => Box::new(self.bare().then(activation)),
+            None => self.bare(),
+        }
+    }
+
+    fn bare(&self) -> Box<dyn Norm> {
         let (Kind::BatchTrain { axis }, Some(tracking)) = (self.kind, self.tracking) else {
             return self.kind.norm(&self.shape, self.eps, None).unwrap();
         };

@@ -17,8 +17,8 @@ const STORAGE_BUFFERS: usize = 8;
 /// The bytes of workgroup memory that every WebGPU device has.
 const WORKGROUP_BYTES: u32 = 16_384;
 
-/// Shaders there are: some 1040 of f32, of which 120 add a residual by columns, and one of each kind for each way to store tensors in 16
-/// bits.
+/// Shaders there are: most of f32, one of each kind for each way to store tensors in 16 bits and for a residual, and one of each kind of
+/// gradient that takes the bias, after an activation.
 const MOST_SHADERS: usize = 1290;
 
 fn shuffles(variant: &ShaderVariant) -> bool {

@@ -1,5 +1,5 @@
 // The gradient of the columns of one row tile, where statistics and sums are known.
-//# use shared/column_groups, shared/gradient, <source>, <sink>, <epilogue>
+//# use shared/column_groups, shared/gradient, <source>, <sink>, shared/epilogue
 @compute @workgroup_size(workgroup_size)
 fn main(invocation: Invocation) {
     enter(invocation);
@@ -11,6 +11,7 @@ fn main(invocation: Invocation) {
     var slope: array<Slope, SPAN>;
     var channels: array<array<u32, WIDTH>, SPAN>;
     var weight: array<Pack, SPAN>;
+    var factor: array<Pack, SPAN>;
     for (var q = 0u; q < SPAN; q++) {
         let numbers = numbers_of(columns, q);
         channels[q] = channels_of(columns, q);
@@ -27,6 +28,7 @@ fn main(invocation: Invocation) {
         groups[q] = found;
         slope[q] = slope_of(found.factor, root, found.count, sum * root, product * root);
         weight[q] = found.weight * root;
+        factor[q] = found.factor * found.weight;
     }
     let base = columns_base(columns);
     for (var row = columns.row; row < columns.row_end; row += params.row_lanes) {
@@ -35,13 +37,14 @@ fn main(invocation: Invocation) {
         for (var q = 0u; q < SPAN; q++) {
             let weights = weights_in_row(groups[q], of_row, channels[q], row);
             var scale = weight[q];
+            var scaled = factor[q];
             if weights_by != BY_COLUMN {
                 scale *= weights.weight;
+                scaled *= weights.weight;
             }
             let at = base + row * params.pitch + q * WIDTH;
             let e = centered_at(source_load(at), groups[q]);
-            let xhat = e * groups[q].factor;
-            let dy = epilogue_gradient(grad_output_load(at), xhat, weights.weight, weights.bias);
+            let dy = epilogue_gradient(grad_output_load(at), e * scaled + weights.bias);
             sink_store(at, gradient(dy * scale, e, slope[q]));
         }
     }

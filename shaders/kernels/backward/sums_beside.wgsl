@@ -1,6 +1,6 @@
 // The sums of dy and of dy * xhat over the tiles of runs that lie side by side, where the statistics are known and change along a run: those
 // of a pack are taken once for all of the runs. Sums run in chains of 16 packs, chains of 16 chains, and so once more.
-//# use shared/rows, shared/pack_groups, shared/channel, shared/sum_lanes, <source>, <statistics>, <epilogue>
+//# use shared/rows, shared/pack_groups, shared/channel, shared/sum_lanes, <source>, <statistics>, shared/epilogue
 // As in src/gpu/plan/rows.rs.
 const MOST: u32 = 8u;
 
@@ -39,10 +39,15 @@ fn main(invocation: Invocation) {
             let groups = of_groups(numbers, 0u);
             for (var j = 0u; j < beside; j++) {
                 let place = base + min(j, last) * params.s_count + at;
-                let xhat = centered_at(source_load(place), groups) * groups.factor;
-                let g = epilogue_gradient(grad_output_load(place), xhat, groups.weight, groups.bias);
+                let e = centered_at(source_load(place), groups);
+                var y = e;
+                if activation != 0u {
+                    let channel = channel_base(0u, row, first + min(j, last));
+                    y = e * (groups.factor * weight_load(channel)) + bias_load(channel);
+                }
+                let g = epilogue_gradient(grad_output_load(place), y);
                 run1[j] += g;
-                run2[j] += g * xhat;
+                run2[j] += g * (e * groups.factor);
             }
         }
         if (i & 15u) == 15u || i + 1u == params.items {

@@ -1,6 +1,6 @@
 // The sums of g and of g * xhat down each column of a row tile, where the statistics are known; without a weight, of dy and dy * xhat. Sums
 // run in chains of 16 rows, and then of chains.
-//# use shared/column_groups, <source>, <statistics>, <epilogue>
+//# use shared/column_groups, <source>, <statistics>, shared/epilogue
 @compute @workgroup_size(workgroup_size)
 fn main(invocation: Invocation) {
     enter(invocation);
@@ -12,12 +12,19 @@ fn main(invocation: Invocation) {
     var groups: array<PackGroups, SPAN>;
     var numbers: array<array<u32, WIDTH>, SPAN>;
     var channels: array<array<u32, WIDTH>, SPAN>;
-    if statistics_by != BY_ROW {
-        for (var q = 0u; q < SPAN; q++) {
-            // Here, as each takes divisions.
-            numbers[q] = numbers_of(columns, q);
+    // Where they go by column, and statistics do not.
+    var own: array<Weights, SPAN>;
+    for (var q = 0u; q < SPAN; q++) {
+        // Here, as each takes divisions.
+        if statistics_by != BY_ROW || activation != 0u {
             channels[q] = channels_of(columns, q);
+        }
+        if statistics_by != BY_ROW {
+            numbers[q] = numbers_of(columns, q);
             groups[q] = groups_at(numbers[q], channels[q]);
+        }
+        if activation != 0u && statistics_by != BY_COLUMN && weights_by == BY_COLUMN {
+            own[q] = weights_of(channels[q], 0u);
         }
     }
     var sum1: array<Pack, SPAN>;
@@ -47,13 +54,18 @@ fn main(invocation: Invocation) {
                 } else if statistics_by != BY_COLUMN {
                     groups[q] = of_groups(numbers[q], row / params.group_rows * params.group_r);
                 }
-                let weights = weights_in_row(groups[q], of_row, channels[q], row);
+                var weights = weights_in_row(groups[q], of_row, channels[q], row);
+                if activation != 0u && statistics_by != BY_COLUMN && weights_by == BY_COLUMN {
+                    weights = own[q];
+                }
                 let at = base + row * params.pitch + q * WIDTH;
-                let xhat = centered_at(source_load(at), groups[q]) * groups[q].factor;
-                let dy = epilogue_gradient(grad_output_load(at), xhat, weights.weight, weights.bias);
-                let g = dy * weights.weight;
+                let e = centered_at(source_load(at), groups[q]);
+                var g = epilogue_gradient(grad_output_load(at), e * (groups[q].factor * weights.weight) + weights.bias);
+                if weighted_sums {
+                    g *= weights.weight;
+                }
                 run1[q] += g;
-                run2[q] += g * xhat;
+                run2[q] += g * (e * groups[q].factor);
             }
         }
         for (var q = 0u; q < SPAN; q++) {

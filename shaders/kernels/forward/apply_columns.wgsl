@@ -1,5 +1,5 @@
 // Normalizes the columns of one row tile with statistics that are known.
-//# use shared/column_groups, <source>, <epilogue>
+//# use shared/column_groups, <source>, shared/epilogue
 @compute @workgroup_size(workgroup_size)
 fn main(invocation: Invocation) {
     enter(invocation);

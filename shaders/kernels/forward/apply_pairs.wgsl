@@ -1,6 +1,6 @@
 // Normalizes two elements at a time with statistics that are known, where what is written is of 16 bits and rows begin or end within a
 // word.
-//# use shared/pairs, shared/statistics, <statistics>, <source>, <epilogue>, <rounding>
+//# use shared/pairs, shared/statistics, <statistics>, <source>, shared/epilogue, <rounding>
 fn normalized(x: f32, index: u32) -> f32 {
     let place = place_at(index);
     let statistics = group_statistics(place.group);

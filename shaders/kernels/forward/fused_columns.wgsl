@@ -1,5 +1,5 @@
 // Columns that are a group each, and short: all of their rows are held, x read and y written once, with no scratch.
-//# use shared/columns, shared/chunk_statistics, shared/group_statistics, shared/channel, shared/keep_statistics, <source>, <epilogue>
+//# use shared/columns, shared/chunk_statistics, shared/group_statistics, shared/channel, shared/keep_statistics, <source>, shared/epilogue
 @compute @workgroup_size(workgroup_size)
 fn main(invocation: Invocation) {
     enter(invocation);

@@ -25,8 +25,8 @@ fn affine_take(i: u32, length: u32) {
 fn affine_at(s: u32) {
 }
 
-fn affine_weight(s: u32, j: u32) -> Pack {
-    return weights[j];
+fn affine_value(e: Pack, factor: f32, s: u32, j: u32) -> Pack {
+    return e * factor * weights[j] + biases[j];
 }
 
 fn affine_bias(s: u32, j: u32) -> Pack {

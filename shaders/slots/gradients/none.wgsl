@@ -7,7 +7,7 @@ fn gradient_take(i: u32, length: u32) {
     affine_take(i, length);
 }
 
-fn gradient_item(i: u32, j: u32, at: u32, s: u32, xhat: Pack) -> Pack {
+fn gradient_item(i: u32, j: u32, at: u32, s: u32, e: Pack, factor: f32) -> Pack {
     affine_at(s);
-    return affine_scaled(upstream(grad_output_load(at), xhat, s, j), s, j);
+    return affine_scaled(upstream(grad_output_load(at), e, factor, s, j), s, j);
 }

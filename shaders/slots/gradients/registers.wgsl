@@ -9,7 +9,7 @@ fn gradient_take(i: u32, length: u32) {
     }
 }
 
-fn gradient_item(i: u32, j: u32, at: u32, s: u32, xhat: Pack) -> Pack {
+fn gradient_item(i: u32, j: u32, at: u32, s: u32, e: Pack, factor: f32) -> Pack {
     if KEEPS_DY {
         affine_at(s);
         return affine_scaled(held_g[i], s, j);

@@ -56,7 +56,13 @@ pub(crate) fn run(apply: &Apply) -> Result<(), Failure> {
         let _progress = Progress::spinner("checking in float64".to_owned());
         let want = |widen: Widen| {
             let eps = f64::from(apply.eps.unwrap_or_else(|| kind.entry().eps));
-            let exact = Exact { x: widen(&x), parameters: parameters.map(widen), eps, element: dtype };
+            let exact = Exact {
+                x: widen(&x),
+                parameters: parameters.map(widen),
+                eps,
+                element: dtype,
+                activation: apply.norm.activation,
+            };
             match apply.rounding() {
                 Rounding::BeforeWeight => kind.outputs_rounded_before_weight(&exact),
                 _ => kind.outputs(&exact, running),
@@ -67,8 +73,9 @@ pub(crate) fn run(apply: &Apply) -> Result<(), Failure> {
     let outputs = files::write(&wanted, targets, dtype, |name| output(&outputs, name))?;
 
     let report = Report {
-        what: format!("{name} norm"),
+        what: format!("{name} norm{}", apply.norm.then()),
         norm: name,
+        activation: apply.norm.activation,
         direction: "forward",
         dtype,
         inputs: vec![Read { name: "input", path: &apply.input, array: &x }],

@@ -18,7 +18,7 @@ pub(crate) use common::{ParameterOptions, Place, Run};
 pub(crate) use grad::Grad;
 pub(crate) use norm::NormOptions;
 pub(crate) use plan::Plan;
-pub(crate) use values::{Dims, Lengths};
+pub(crate) use values::{Dims, Lengths, word};
 use values::{eps, momentum};
 
 use crate::files::ToWrite;

@@ -18,7 +18,7 @@ pub(crate) fn run(grad: &Grad) -> Result<(), Failure> {
     // All paths first, as for the forward pass.
     let input = Input::locate("--input", &grad.input)?;
     let grad_output = Input::locate("--grad-output", &grad.grad_output)?;
-    let parameters = specify::parameters(&grad.parameters, None)?;
+    let parameters = specify::parameters(&grad.parameters, grad.bias.as_ref())?;
     let asked = grad.wanted();
     let targets = files::targets(&asked)?;
     let dtype = grad.norm.dtype;
@@ -49,7 +49,13 @@ pub(crate) fn run(grad: &Grad) -> Result<(), Failure> {
         let _progress = Progress::spinner("checking in float64".to_owned());
         let want = |widen: Widen| {
             let eps = f64::from(grad.eps.unwrap_or_else(|| kind.entry().eps));
-            let exact = Exact { x: widen(&x), parameters: parameters.map(widen), eps, element: dtype };
+            let exact = Exact {
+                x: widen(&x),
+                parameters: parameters.map(widen),
+                eps,
+                element: dtype,
+                activation: grad.norm.activation,
+            };
             kind.gradients_wanted(&exact, &widen(&dy))
         };
         check(parameters.iter().chain([&x, &dy]), want, |name| gradient(&gradients, name))
@@ -57,8 +63,9 @@ pub(crate) fn run(grad: &Grad) -> Result<(), Failure> {
     let outputs = files::write(&asked, targets, dtype, |name| gradient(&gradients, name))?;
 
     let report = Report {
-        what: format!("gradients of {name} norm"),
+        what: format!("gradients of {name} norm{}", grad.norm.then()),
         norm: name,
+        activation: grad.norm.activation,
         direction: "backward",
         dtype,
         inputs: vec![

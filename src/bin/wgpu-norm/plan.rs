@@ -73,6 +73,7 @@ fn json_of(options: &cli::Plan, gpu: &Gpu, plan: &Plan) -> String {
         "norm": plan.norm(),
         "direction": if options.backward { "backward" } else { "forward" },
         "shape": plan.shape(),
+        "activation": options.norm.activation.map(cli::word),
         "dtype": options.norm.dtype.to_string(),
         "block": [b, r, k, s],
         "passes": passes,

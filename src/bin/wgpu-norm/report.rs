@@ -5,10 +5,11 @@ use std::time::Duration;
 
 use serde_json::{Map, Value, json};
 use wgpu_norm::sample::time;
-use wgpu_norm::{Cpu, Element, Engine, Plan};
+use wgpu_norm::{Activation, Cpu, Element, Engine, Plan};
 
 use crate::adapters;
 use crate::check::{Checked, TOLERANCE};
+use crate::cli::word;
 use crate::failure::{Failure, print};
 use crate::files::{self, Loaded, Written};
 
@@ -16,6 +17,7 @@ pub(crate) struct Report<'a> {
     /// What was computed, as in `layer norm`.
     pub(crate) what: String,
     pub(crate) norm: &'static str,
+    pub(crate) activation: Option<Activation>,
     pub(crate) direction: &'static str,
     /// What the input and all tensors of its size are stored as.
     pub(crate) dtype: Element,
@@ -122,6 +124,7 @@ impl Report<'_> {
             .collect();
         let mut object = json!({
             "norm": self.norm,
+            "activation": self.activation.map(word),
             "direction": self.direction,
             "dtype": self.dtype.to_string(),
             "device": adapters::device(self.engine),

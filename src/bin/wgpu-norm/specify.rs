@@ -39,7 +39,10 @@ pub(crate) fn norm(
             shape: shape.to_vec(),
             normalized_shape: given.clone(),
         }),
-        _ => Ok(Box::new(norm)),
+        _ => Ok(match options.activation {
+            Some(activation) => Box::new(norm.then(activation)),
+            None => Box::new(norm),
+        }),
     }
 }
 

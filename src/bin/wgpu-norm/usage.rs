@@ -32,6 +32,9 @@ pub(crate) fn check_grad(grad: &Grad) -> Result<(), Failure> {
         );
     }
     outputs(&wanted)?;
+    if grad.bias.is_some() && grad.norm.activation.is_none() {
+        return usage("--bias has a part in gradients only where --activation follows it");
+    }
     if kind.takes("--train") {
         batch_grad(grad)?;
     }

@@ -64,7 +64,7 @@ impl<'a> From<wgpu::BufferSlice<'a>> for View<'a> {
 /// | `mean`, `rstd` | its [`statistics_shape`](crate::Norm::statistics_shape) | all norms except in eval mode, each optional, written; RMS and Lp norms have no `mean` |
 /// | `running_mean`, `running_var` | `[C]` | batch norm, updated in training; instance norm in eval mode |
 /// | `num_batches_tracked` | one `u32` | batch norm in training, incremented; required by the cumulative average |
-/// | `residual`, `residual_out` | that of `x` | layer and RMS norm, each optional; `residual_out` is written |
+/// | `residual`, `residual_out` | that of `x` | all norms, each optional; `residual_out` is written; no plan for one part of a batch takes them |
 /// | `statistics` | that of `rstd` with a last axis of 4 | all norms except in eval mode, optional, written |
 ///
 /// A [backward plan](crate::Context::plan_backward) takes:
@@ -73,6 +73,7 @@ impl<'a> From<wgpu::BufferSlice<'a>> for View<'a> {
 /// |---|---|---|
 /// | `grad_output`, `x` | that of `x` | read |
 /// | `weight` | its `parameter_shape` | the one of the forward pass |
+/// | `bias` | its `parameter_shape` | the one of the forward pass, read by norms with an [activation](crate::Norm::then) |
 /// | `running_mean`, `running_var` | `[C]` | read, by batch and instance norm in eval mode |
 /// | `statistics` | that of `rstd` with a last axis of 4 | read, with [`saved_statistics`](crate::Backward::saved_statistics) |
 /// | `grad_input` | that of `x` | written, if planned |
@@ -163,7 +164,7 @@ impl<'a> Operands<'a> {
         self.with(Role::Batches, view.into())
     }
 
-    /// Tensor to add to `x` before normalizing, of the shape of `x`. Layer and RMS norm only.
+    /// Tensor to add to `x` before normalizing, of the shape of `x`.
     #[must_use]
     pub fn residual(self, view: impl Into<View<'a>>) -> Self {
         self.with(Role::Residual, view.into())

@@ -58,11 +58,12 @@ impl<'a> Chooser<'a> {
         Self { problem, capabilities, schedule, given: Presence::Later(expected) }
     }
 
-    /// The passes to run: batches are counted only where there is a count, a bias is added where there is one.
+    /// The passes to run: batches are counted only where there is a count, a bias is added where there is one,
+    /// and an activation follows in any case.
     pub(super) fn passes(self) -> impl Iterator<Item = &'a Pass> {
         self.schedule.passes.iter().filter(move |pass| match (pass.kernel, pass.statistics) {
             (Kernel::CountBatch, _) => self.has(Role::Batches),
-            (_, Statistics::None) => self.has(Role::Bias),
+            (_, Statistics::None) => self.has(Role::Bias) || pass.activation.is_some(),
             _ => true,
         })
     }
@@ -125,6 +126,8 @@ impl<'a> Chooser<'a> {
                 same_parameters: pass.mapping.has_same_parameters(),
                 neighbours: pass.work.inner_count != 1,
                 through_statistics: self.problem.source != Source::Running,
+                activation: pass.activation.map_or(0, |activation| activation as u32),
+                weighted_sums: pass.weighted,
                 statistics_by: pass.statistics_by as u32,
                 weights_by: pass.weights_by() as u32,
                 beside: pass.work.beside as u32,

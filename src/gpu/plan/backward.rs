@@ -51,9 +51,6 @@ impl SumsTo {
     }
 }
 
-/// Sums that share a weight go without it.
-const PARAMETERS: &[Role] = &[Role::Weight, Role::Bias];
-
 /// Where a pass that could compute them takes statistics from.
 fn statistics_of(wanted: Backward) -> Statistics {
     if wanted.saved { Statistics::Stored } else { Statistics::Computed }
@@ -80,8 +77,9 @@ impl Planner<'_> {
             return self.by_slabs(wanted);
         }
         let group_sums = wanted.input && !running && !fused;
-        let first = !running && !wanted.saved && (group_sums || (parameters && (!wanted.input || wanted.overwrites)));
-        let mut schedule = Schedule::empty(self.why_backward(wanted, fused, first));
+        let ahead = group_sums || (fused && self.chunks_need_statistics()?);
+        let first = !running && !wanted.saved && (ahead || (parameters && (!wanted.input || wanted.overwrites)));
+        let mut schedule = Schedule::empty(self.why_backward(wanted, fused && !ahead, first));
         if running {
             schedule.passes.push(self.running_statistics()?);
         } else if first {
@@ -99,7 +97,8 @@ impl Planner<'_> {
         self.sums(&mut schedule, parameters, group_sums.then_some(SumsTo::Scratch))?;
         if fused && known {
             // Where it overwrites dy, as where it does not, to the same bits.
-            schedule.passes.push(self.fused_rows(statistics_of(wanted))?);
+            let saved = Backward { saved: wanted.saved || ahead, ..wanted };
+            schedule.passes.push(self.fused_rows(statistics_of(saved))?);
         } else if wanted.input && !fused {
             schedule.passes.push(self.backward_apply(running)?);
         }
@@ -127,6 +126,12 @@ impl Planner<'_> {
 
     fn fused_rows(&self, statistics: Statistics) -> Result<Pass, SpecError> {
         Ok(Pass { statistics, ..self.fused(Kernel::BackwardFusedRows)? })
+    }
+
+    /// Whether rows that are held in chunks have an activation after them, whose gradient takes statistics that are known.
+    fn chunks_need_statistics(&self) -> Result<bool, SpecError> {
+        let chunks = matches!(self.fused(Kernel::BackwardFusedRows)?.hold, Hold::Chunks(_));
+        Ok(chunks && self.problem.activation.is_some())
     }
 
     fn in_rounds(&self, pass: Pass, wanted: Backward) -> Result<Schedule, SpecError> {
@@ -158,9 +163,10 @@ impl Planner<'_> {
         let Block { b, r, s, .. } = weights.mapping.block;
         let sums = weights.sums_of_rows((SLAB / groups_of_row).max((b * r * s / 2).isqrt()).max(1))?;
         // The gradient of x first, which leaves the statistics; or last, where it overwrites what the sums read.
-        let ahead = wanted.input && !wanted.overwrites;
+        let known = self.chunks_need_statistics()?;
+        let ahead = wanted.input && !wanted.overwrites && !known;
         let mut schedule = Schedule::empty(self.why_backward(wanted, wanted.input, !ahead));
-        let fused = self.fused_rows(Statistics::Computed)?;
+        let fused = self.fused_rows(statistics_of(Backward { saved: known, ..wanted }))?;
         let (stats, merge) = self.statistics()?;
         let Block { r: rows, k, s, .. } = sums.mapping.block;
         let (line, across) = (k * s, sums.work.column_blocks);
@@ -193,7 +199,7 @@ impl Planner<'_> {
             }
             let windows = window(row / rows_of_tile * across, count.div_ceil(rows_of_tile) * across, 1, first)?;
             schedule.passes.push(Pass { windows, ..sums.clone() });
-            if wanted.overwrites {
+            if wanted.input && !ahead {
                 schedule.passes.push(fused);
             }
         }
@@ -277,7 +283,7 @@ impl Planner<'_> {
             Traversal::Rows => self.rows(Kernel::SumsRows)?,
             Traversal::Columns => self.columns(Kernel::SumsColumns)?,
         };
-        Ok(Pass { affine: Affine::Constant, without: PARAMETERS, ..pass })
+        Ok(Pass { affine: Affine::Constant, ..self.unweighted(pass) })
     }
 
     /// By columns, tiles of no more rows than `most_rows`. `self` maps by weight.
@@ -286,7 +292,14 @@ impl Planner<'_> {
         let by = if make.mapping.groups.b_step == 1 { By::Row } else { By::Element };
         let block = &make.mapping.block;
         let tiling = columns::Tiling::unfolded(block, self.capabilities, self.width, self.tuning, most_rows);
-        Ok(Pass { statistics_by: by, without: PARAMETERS, ..make.columns_by(Kernel::SumsColumns, &tiling)? })
+        let pass = make.columns_by(Kernel::SumsColumns, &tiling)?;
+        Ok(Pass { statistics_by: by, ..self.unweighted(pass) })
+    }
+
+    /// Sums that share a weight go without it, which an activation alone takes.
+    fn unweighted(&self, pass: Pass) -> Pass {
+        let without = if self.problem.activation.is_some() { &[][..] } else { &[Role::Weight, Role::Bias] };
+        Pass { weighted: false, without, ..pass }
     }
 
     /// By columns of which each row has statistics of its own. `self` maps by weight.
@@ -339,7 +352,12 @@ impl Planner<'_> {
             Traversal::Columns => self.columns(Kernel::BackwardApplyColumns)?,
         };
         // With given statistics dx is dy times a factor.
-        let without = if running { &[Role::X, Role::GroupSums][..] } else { &[] };
+        // An activation takes x besides.
+        let without = match self.problem.activation {
+            _ if !running => &[][..],
+            None => &[Role::X, Role::GroupSums],
+            Some(_) => &[Role::GroupSums],
+        };
         if self.splits_words(pass.width) {
             return Ok(Pass { without, ..self.pairs(Kernel::BackwardApplyPairs, pass.statistics)? });
         }

@@ -114,6 +114,9 @@ impl fmt::Display for Plan {
         if let Some(element) = self.problem.storage.short() {
             write!(f, " of {element}")?;
         }
+        if let Some(activation) = self.problem.activation {
+            write!(f, ", then {activation},")?;
+        }
         write!(f, " as block [{b}, {r}, {k}, {s}]: {}", self.why())?;
         for pass in self.passes() {
             write!(f, "\n  {pass}")?;

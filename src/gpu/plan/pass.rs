@@ -3,6 +3,7 @@
 use std::fmt;
 
 use super::Window;
+use crate::epilogue::Activation;
 use crate::gpu::shader::{Affine, Choice, Halves, Hold, Keep, Kernel, Reduction, Statistics, Width};
 use crate::mapping::Mapping;
 use crate::tensors::Role;
@@ -24,6 +25,9 @@ pub struct Pass {
     pub(crate) team: Team,
     pub(crate) turns: Turns,
     pub(crate) mapping: Mapping,
+    pub(crate) activation: Option<Activation>,
+    /// Sums of gradients: whether weights are factors of them.
+    pub(crate) weighted: bool,
     pub(crate) statistics_by: By,
     pub(crate) placed: Placed,
     pub(crate) work: Work,

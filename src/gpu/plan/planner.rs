@@ -52,6 +52,8 @@ impl Planner<'_> {
             team,
             turns: Turns { span: 1, together: 1, whole: false },
             mapping: self.mapping,
+            activation: self.problem.activation,
+            weighted: true,
             statistics_by: By::Column,
             placed: self.placed(kernel, &work),
             work,

@@ -6,6 +6,7 @@ use std::sync::{Arc, LazyLock, Mutex, PoisonError};
 use super::fragment::{self, Fragment, Use};
 use super::{Kernel, TensorBinding, tensor};
 use crate::element::{Element, Storage};
+use crate::epilogue::COEFFICIENTS;
 use crate::tensors::Role;
 
 /// Elements of one load.
@@ -170,6 +171,8 @@ pub(crate) struct Constants {
     pub(crate) same_parameters: bool,
     pub(crate) neighbours: bool,
     pub(crate) through_statistics: bool,
+    pub(crate) activation: u32,
+    pub(crate) weighted_sums: bool,
     pub(crate) statistics_by: u32,
     pub(crate) weights_by: u32,
     pub(crate) beside: u32,
@@ -180,7 +183,7 @@ pub(crate) struct Constants {
 }
 
 impl Constants {
-    pub(crate) fn values(self) -> [(&'static str, f64); 18] {
+    pub(crate) fn values(self) -> [(&'static str, f64); 20] {
         [
             ("workgroup_size", f64::from(self.workgroup_size)),
             ("lanes", f64::from(self.lanes)),
@@ -193,6 +196,8 @@ impl Constants {
             ("same_parameters", f64::from(u8::from(self.same_parameters))),
             ("neighbours", f64::from(u8::from(self.neighbours))),
             ("through_statistics", f64::from(u8::from(self.through_statistics))),
+            ("activation", f64::from(self.activation)),
+            ("weighted_sums", f64::from(u8::from(self.weighted_sums))),
             ("statistics_by", f64::from(self.statistics_by)),
             ("weights_by", f64::from(self.weights_by)),
             ("beside", f64::from(self.beside)),
@@ -217,7 +222,6 @@ impl Choice {
             "source" if self.residual => "slots/source/x_plus_residual",
             "source" => "slots/source/x",
             "sink" => "slots/sink/x",
-            "epilogue" => "slots/epilogue/none",
             "rounding" if !self.halves.any() => "slots/rounding/none",
             "rounding" => match self.width {
                 Width::Scalar => "slots/rounding/scalar",
@@ -269,6 +273,11 @@ impl Choice {
     /// Itself, or where tensors are of 16 bits the same in f32, a pack at a time: how many are taken at once differs there.
     pub(crate) fn in_f32(self) -> Self {
         if self.halves.any() { Self { halves: Halves::default(), ..self }.one_at_a_time() } else { self }
+    }
+
+    /// Itself, or where a residual is added the same without.
+    pub(crate) fn of_x(self) -> Self {
+        Self { residual: false, ..self }
     }
 
     pub(crate) fn one_at_a_time(self) -> Self {
@@ -328,13 +337,16 @@ impl Choice {
         self.kernel.by_rows() && matches!(self.affine, Affine::Element | Affine::Shared)
     }
 
-    /// The numbers that types need.
+    /// The numbers that types need, and those that are shared with the CPU.
     fn sizes(&self) -> String {
         let mut sizes = match self.hold {
             Hold::Registers(items) | Hold::Chunks(items) => format!("const ITEMS: u32 = {items}u;\n"),
             Hold::Columns { rows, span } => format!("const CHUNK: u32 = {rows}u;\nconst SPAN: u32 = {span}u;\n"),
             Hold::None => String::new(),
         };
+        if self.files().iter().any(|file| file.path == "shared/epilogue") {
+            sizes.extend(COEFFICIENTS.iter().map(|(name, value)| format!("const {name} = {value:e}f;\n")));
+        }
         if self.kernel.by_rows() {
             sizes.push_str(&format!("const TOGETHER: u32 = {}u;\n", self.together));
         }

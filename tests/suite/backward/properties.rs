@@ -6,7 +6,7 @@ use proptest::prelude::*;
 use proptest::sample::select;
 use proptest::test_runner::{TestError, TestRunner};
 use wgpu_norm::ndarray::ArrayD;
-use wgpu_norm::{Backward, Gradients, Moments};
+use wgpu_norm::{Activation, Backward, Gradients, Moments};
 
 use crate::support::random::{Device, config, devices, kind, refused, shapes};
 use crate::support::{Data, Gradient, close};
@@ -48,7 +48,12 @@ fn specs() -> impl Strategy<Value = Spec> {
 impl Spec {
     fn gradient(&self) -> Gradient {
         let gradient = Gradient::new(kind(&self.shape, self.kind, self.offset), &self.shape, self.mean);
-        if self.plain { gradient.plain() } else { gradient }
+        let gradient = if self.plain { gradient.plain() } else { gradient };
+        // After a third of the norms.
+        match Activation::ALL.get(usize::from(self.kind[2]) / 4 % 12) {
+            Some(activation) => gradient.then(*activation),
+            None => gradient,
+        }
     }
 
     fn wanted(&self) -> Backward {

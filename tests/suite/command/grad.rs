@@ -80,6 +80,30 @@ fn only_what_is_saved_is_computed() {
     assert_eq!(folder.files(), ["db.npy", "dw.npy", "dx.npy", "dy.npy", "one.npy", "w.npy", "x.npy"]);
 }
 
+/// Forward and back, with the oracle beside.
+#[test]
+fn of_a_norm_with_an_activation() {
+    let folder = small();
+    folder.npy("b.npy", &[4], &[0.5_f32, -0.5, 0.25, 1.0]);
+    for word in ["relu", "silu", "gelu", "gelu-tanh"] {
+        let line = format!("layer --activation {word} --input x.npy --weight w.npy --bias b.npy --check --json");
+        let report = folder.succeed(&format!("apply {line} --output y.npy")).json();
+        assert_eq!(report["activation"], word);
+        let outputs = "--save-grad-input dx.npy --save-grad-weight dw.npy --save-grad-bias db.npy";
+        folder.succeed(&format!("grad {line} --grad-output dy.npy {outputs}"));
+    }
+    let line = "layer --activation silu --input x.npy";
+    let ended = folder.succeed(&format!("apply {line} --output y.npy"));
+    assert!(ended.stdout.starts_with("layer norm and SiLU of [2, 3, 4] in "), "{}", ended.stdout);
+    let plan = folder.succeed("plan layer --activation gelu --shape 2x3x4").stdout;
+    assert!(plan.starts_with("LayerNorm [2, 3, 4], then GELU, as block [6, 1, 1, 4]: "), "{plan}");
+    folder.refuse(
+        2,
+        "apply layer --activation tanh --input x.npy --output y.npy",
+        &["must be relu, silu, gelu or gelu-tanh"],
+    );
+}
+
 #[test]
 fn it_tells_what_it_did() {
     let folder = small();
@@ -196,7 +220,7 @@ fn options_that_have_no_place_are_refused() {
         ("batch --running-var w.npy --save-grad-input dx.npy", &["--running-var needs --running-mean"]),
         ("batch --train --running-mean w.npy --save-grad-input dx.npy", &["--running-mean", "--train"]),
         ("batch --train --running-var w.npy --save-grad-input dx.npy", &["--running-var", "--train"]),
-        ("layer --bias w.npy --save-grad-input dx.npy", &["--bias", "unexpected"]),
+        ("layer --bias w.npy --save-grad-input dx.npy", &["--bias", "--activation"]),
         ("layer --save-grad-input -", &["--save-grad-input", "-"]),
         ("layer --save-grad-weight m.safetensors", &["--save-grad-weight", "m.safetensors:NAME"]),
         ("layer --save-grad-input d.npy --save-grad-bias ./d.npy", &["--save-grad-input", "--save-grad-bias", "same"]),

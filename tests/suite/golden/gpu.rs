@@ -75,7 +75,7 @@ fn golden_gradients() {
         let Some(dy) = &case.grad_output else { continue };
         let scales = crate::golden::oracle::backward(&case, dy);
         for (label, gpu) in engines() {
-            let given = case.parameters().going_back(case.kind());
+            let given = case.parameters().going_back(case.kind(), None);
             let inputs = given.map(|array| array.view()).beside(case.x.view()).grad_output(dy.view());
             let out = gpu.run_backward_array_blocking(norm(&case).as_ref(), Backward::new(), inputs).unwrap();
             for (name, got, want, scale) in [

@@ -83,7 +83,7 @@ impl Case {
 
     pub fn exact(&self) -> Exact {
         let parameters = self.parameters().map(|array| array.mapv(f64::from));
-        Exact { x: self.x.mapv(f64::from), parameters, eps: self.eps, element: Element::F32 }
+        Exact { x: self.x.mapv(f64::from), parameters, eps: self.eps, element: Element::F32, activation: None }
     }
 
     /// How much of the running statistics stays, and how much of the batch's is taken.

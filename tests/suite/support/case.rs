@@ -4,7 +4,7 @@ use wgpu_norm::ndarray::{ArrayD, ArrayViewD, Dimension};
 use wgpu_norm::reference::Forward;
 pub use wgpu_norm::sample::Kind;
 use wgpu_norm::sample::{Exact, Parameters, wide};
-use wgpu_norm::{Element, Gpu, Inputs, Norm, Storage};
+use wgpu_norm::{Activation, Element, Gpu, Inputs, Norm, Storage};
 
 use super::{Data, Runs, close, close_to, cpu, gpus, largest};
 
@@ -19,6 +19,7 @@ pub struct Case {
     pub running_mean: Option<ArrayD<f32>>,
     pub running_var: Option<ArrayD<f32>>,
     pub storage: Storage,
+    pub activation: Option<Activation>,
 }
 
 impl Case {
@@ -31,7 +32,17 @@ impl Case {
         let running = |array: Option<_>| array.filter(|_| kind.is_eval());
         let Parameters { weight, bias, running_mean, running_var } = given;
         let (running_mean, running_var) = (running(running_mean), running(running_var));
-        Self { kind, eps: 1e-5, x, weight, bias, running_mean, running_var, storage: Storage::default() }
+        Self {
+            kind,
+            eps: 1e-5,
+            x,
+            weight,
+            bias,
+            running_mean,
+            running_var,
+            storage: Storage::default(),
+            activation: None,
+        }
     }
 
     /// With `x` and all of its size as this type, and weight and bias as that.
@@ -44,13 +55,22 @@ impl Case {
         self
     }
 
+    /// With this after it.
+    pub fn then(self, activation: Activation) -> Self {
+        Self { activation: Some(activation), ..self }
+    }
+
     pub fn plain(mut self) -> Self {
         (self.weight, self.bias) = (None, None);
         self
     }
 
     pub fn norm(&self) -> Box<dyn Norm> {
-        Box::new(self.kind.norm(self.x.shape(), self.eps, None).unwrap().stored_as(self.storage))
+        let norm = self.kind.norm(self.x.shape(), self.eps, None).unwrap().stored_as(self.storage);
+        match self.activation {
+            Some(activation) => Box::new(norm.then(activation)),
+            None => Box::new(norm),
+        }
     }
 
     pub fn parameters(&self) -> Parameters<&ArrayD<f32>> {
@@ -66,7 +86,8 @@ impl Case {
 
     pub fn exact(&self) -> Exact {
         let parameters = self.parameters().map(|array| wide(array));
-        Exact { x: wide(&self.x), parameters, eps: f64::from(self.eps), element: self.storage.of_output() }
+        let (element, activation) = (self.storage.of_output(), self.activation);
+        Exact { x: wide(&self.x), parameters, eps: f64::from(self.eps), element, activation }
     }
 
     pub fn oracle(&self) -> Forward {

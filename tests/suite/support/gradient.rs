@@ -1,10 +1,10 @@
 //! Gradients of one call, held to the oracle.
 
-use wgpu_norm::ndarray::ArrayD;
+use wgpu_norm::ndarray::{ArrayD, Zip};
 use wgpu_norm::sample::wide;
-use wgpu_norm::{Backward, Element, Error, Gpu, Gradients, Inputs, reference};
+use wgpu_norm::{Activation, Backward, Element, Error, Gpu, Gradients, Inputs, reference};
 
-use super::{Case, Data, Kind, Runs, close, close_to, cpu};
+use super::{Case, Data, Kind, Runs, TOLERANCE, close, close_to, cpu};
 
 /// A case with the gradient of its y.
 pub struct Gradient {
@@ -22,6 +22,20 @@ impl Gradient {
     pub fn stored_as(mut self, element: Element, parameters: Element) -> Self {
         self.case = self.case.stored_as(element, parameters);
         self.dy.mapv_inplace(|v| element.rounded(v));
+        self
+    }
+
+    /// As [`Case::then`]. Where it has a kink, no gradient comes in closer to it than the error.
+    pub fn then(mut self, activation: Activation) -> Self {
+        if activation == Activation::Relu {
+            let bare = self.case.oracle();
+            Zip::from(&mut self.dy).and(&bare.y).and(&bare.scale).for_each(|dy, y, scale| {
+                if y.abs() <= TOLERANCE * scale {
+                    *dy = 0.0;
+                }
+            });
+        }
+        self.case = self.case.then(activation);
         self
     }
 
@@ -63,7 +77,7 @@ impl Gradient {
         want: &reference::Backward,
     ) -> Result<Gradients<ArrayD<f32>>, Error> {
         let norm = self.case.norm();
-        let given = self.case.parameters().going_back(self.case.kind);
+        let given = self.case.parameters().going_back(self.case.kind, self.case.activation);
         let mut inputs = given.map(|array| array.view()).beside(self.case.x.view()).grad_output(self.dy.view());
         let saved;
         if wanted == wanted.saved_statistics() {

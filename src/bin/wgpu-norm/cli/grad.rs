@@ -21,7 +21,7 @@ wgpu-norm apply. Of the type that --dtype says are --input, --grad-output and --
 Shapes:
   --grad-output has the shape of the input, and so has --save-grad-input. --weight has the normalized \
 shape (layer, rms) or one value per channel (group, instance, batch), and so have the running \
-statistics, --save-grad-weight and --save-grad-bias. Without --weight, the gradient of the weight is \
+statistics, --bias, --save-grad-weight and --save-grad-bias. Without --weight, the gradient of the weight is \
 that of a factor of 1.
 
 Batch norm:
@@ -52,6 +52,9 @@ pub(crate) struct Grad {
     pub(crate) grad_output: PathBuf,
     #[command(flatten)]
     pub(crate) parameters: ParameterOptions,
+    /// The bias of the forward pass, for --activation
+    #[arg(long, value_name = "FILE")]
+    pub(crate) bias: Option<PathBuf>,
     /// What was added to the variance [default: 1e-5]
     #[arg(long, value_parser = eps, allow_hyphen_values = true)]
     pub(crate) eps: Option<f32>,

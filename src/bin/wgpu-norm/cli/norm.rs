@@ -3,10 +3,10 @@
 use std::num::NonZeroUsize;
 
 use clap::Args;
-use wgpu_norm::Element;
 use wgpu_norm::sample::{Arguments, Kind};
+use wgpu_norm::{Activation, Element};
 
-use super::values::{AxisList, Lengths, axes, axis, element, groups, lengths, norm, power};
+use super::values::{AxisList, Lengths, activation, axes, axis, element, groups, lengths, norm, power};
 
 #[derive(Debug, Args)]
 pub(crate) struct NormOptions {
@@ -17,6 +17,10 @@ pub(crate) struct NormOptions {
     /// What the input and all tensors of its size are stored as: f32, f16 or bf16
     #[arg(long, value_name = "TYPE", default_value = "f32", value_parser = element)]
     pub(crate) dtype: Element,
+
+    /// What follows the norm in the same pass: relu, silu, gelu or gelu-tanh
+    #[arg(long, value_name = "FUNCTION", value_parser = activation)]
+    pub(crate) activation: Option<Activation>,
 
     /// The lengths of the last axes, over which is normalized, as in 8,64 [default: the last one]; others by --axes
     #[arg(
@@ -72,6 +76,11 @@ pub(crate) struct NormOptions {
 }
 
 impl NormOptions {
+    /// What follows the norm, in words.
+    pub(crate) fn then(&self) -> String {
+        self.activation.map(|activation| format!(" and {activation}")).unwrap_or_default()
+    }
+
     /// The norm with its arguments; `offset` is that of the weights.
     pub(crate) fn kind(&self, offset: Option<f32>) -> Kind {
         self.norm.with(&Arguments {

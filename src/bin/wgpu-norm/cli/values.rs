@@ -3,8 +3,8 @@
 use std::num::NonZeroUsize;
 
 use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
-use wgpu_norm::Element;
 use wgpu_norm::sample::{self, Kind};
+use wgpu_norm::{Activation, Element};
 
 use super::Device;
 
@@ -17,6 +17,22 @@ pub(super) fn norm() -> impl TypedValueParser<Value = Kind> {
 /// A storage type, by its word.
 pub(super) fn element(text: &str) -> Result<Element, String> {
     sample::element(text).ok_or_else(|| "must be f32, f16 or bf16".to_owned())
+}
+
+/// The word of an activation.
+pub(crate) fn word(activation: Activation) -> &'static str {
+    match activation {
+        Activation::Relu => "relu",
+        Activation::Silu => "silu",
+        Activation::Gelu => "gelu",
+        _ => "gelu-tanh",
+    }
+}
+
+/// An activation, by its word.
+pub(super) fn activation(text: &str) -> Result<Activation, String> {
+    let named = Activation::ALL.into_iter().find(|&activation| word(activation) == text);
+    named.ok_or_else(|| "must be relu, silu, gelu or gelu-tanh".to_owned())
 }
 
 /// The lengths of some axes. A type of its own, because clap takes a `Vec` for several values.
