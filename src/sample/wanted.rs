@@ -91,7 +91,13 @@ impl Kind {
             slack *= &weight.mapv(|weight| (weight + f64::from(offset)).abs());
         }
         let mut wanted = self.outputs(exact, None);
-        wanted.iter_mut().filter(|wanted| wanted.output == "y").for_each(|y| y.slack = Some(slack.clone()));
+        for y in wanted.iter_mut().filter(|wanted| wanted.output == "y") {
+            let mut slack = slack.clone();
+            // Numbers beyond the next power of two, where that may have led, lie further apart.
+            let rounding = |value: f64| exact.element.rounding(value);
+            slack.zip_mut_with(&y.value, |slack, y| *slack += rounding(y.abs() + *slack) - rounding(*y));
+            y.slack = Some(slack);
+        }
         wanted
     }
 

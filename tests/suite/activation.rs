@@ -122,7 +122,7 @@ fn of_many_rows() {
 fn over_their_whole_range() {
     let x: Vec<f32> = (-4000..=4000)
         .map(|i| i as f32 / 100.0)
-        .chain((-38..=37).flat_map(|power| [1.0, -1.0, 5.5, -5.5].map(|v: f32| v * 10f32.powi(power))))
+        .chain((-37..=37).flat_map(|power| [1.0, -1.0, 5.5, -5.5].map(|v: f32| v * 10f32.powi(power))))
         .chain([0.0, -0.0, f32::MAX, f32::MIN])
         .collect();
     let channels = x.len();
