@@ -4,7 +4,7 @@ use std::fmt;
 use std::rc::Rc;
 
 use wgpu_norm::nn::{self, AnyLayer, BatchNormOptions, GradOutput, Layer, LayerOptions};
-use wgpu_norm::{Backward, BatchNorm, Bound, LayerError, Merged, Moments, Norm, Operands, Stored, View, wgpu};
+use wgpu_norm::{Adapted, Backward, BatchNorm, Bound, LayerError, Merged, Moments, Norm, Operands, View, wgpu};
 
 use crate::error::{Call, Error};
 use crate::ranks::Ranks;
@@ -35,7 +35,7 @@ enum Kept {
     Alone(nn::Saved),
     Together {
         of: Rc<()>,
-        norm: Stored<BatchNorm>,
+        norm: Adapted<BatchNorm>,
         x: (wgpu::Buffer, u64),
         overwritten: bool,
         statistics: wgpu::Buffer,

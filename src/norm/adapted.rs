@@ -22,7 +22,7 @@ pub struct Adapted<N> {
 #[derive(Debug, Clone, PartialEq)]
 pub(super) enum Change {
     Storage(Storage),
-    Strides(Strides),
+    Strides(Box<Strides>),
     Activation(Activation),
     #[cfg(feature = "ndarray")]
     Rounding(Rounding),

@@ -101,7 +101,7 @@ pub trait Norm: sealed::Lower + Send + Sync {
     where
         Self: Sized,
     {
-        Adapted::new(self, Change::Strides(strides))
+        Adapted::new(self, Change::Strides(Box::new(strides)))
     }
 }
 
