@@ -5,7 +5,7 @@ use wgpu_norm::ndarray::{Array1, ArrayD, ArrayViewD, Axis, Slice};
 use wgpu_norm::sample::wide;
 use wgpu_norm::{Backward, Gpu, Inputs, LayerNorm, Norm, RmsNorm, SpecError, Strides, reference};
 
-use crate::support::{Data, Runs, close, close_to, cpu, gpu, gpus};
+use crate::support::{Data, Runs, close, close_to, cpu, gpu, gpus, part};
 
 /// Which heads have which weights.
 #[derive(Debug, Clone)]
@@ -127,7 +127,7 @@ fn some() -> Vec<(&'static str, Gpu)> {
 
 #[test]
 fn every_head_has_its_weights() {
-    for shape in [[1, 3, 64], [5, 2, 128], [40, 4, 80], [3, 5, 33], [300, 2, 8]] {
+    for &shape in part(&[[40, 4, 80], [3, 5, 33], [1, 3, 64], [5, 2, 128], [300, 2, 8]], 2) {
         check(&Weights::PerHead, shape, true, F32, &some());
         check(&Weights::PerHead, shape, false, F16, &some()[..1]);
     }
@@ -136,8 +136,8 @@ fn every_head_has_its_weights() {
 #[test]
 fn segments_share_weights_and_eps() {
     let segments = |segments: &[(usize, f32)]| Weights::Segments(segments.to_vec());
-    for shape in [[1, 3, 64], [5, 3, 96], [40, 3, 80], [9, 3, 256], [130, 3, 33]] {
-        check(&segments(&[(2, 1e-6), (1, 0.5)]), shape, false, F32, gpus());
+    for &shape in part(&[[40, 3, 80], [130, 3, 33], [1, 3, 64], [5, 3, 96], [9, 3, 256]], 2) {
+        check(&segments(&[(2, 1e-6), (1, 0.5)]), shape, false, F32, &some());
         check(&segments(&[(1, 1e-2), (2, 2.0)]), shape, true, Bf16, &some()[..1]);
     }
     check(&segments(&[(1, 1e-6), (3, 0.1), (1, 1.0), (2, 3.0)]), [7, 7, 16], true, F32, &some());
