@@ -7,7 +7,9 @@ use super::*;
 #[derive(Debug, Clone, Copy)]
 enum Kind {
     Layer(usize),
+    LayerOver(&'static [usize]),
     Rms(usize, f64),
+    RmsOver(&'static [usize], f64),
     Group(usize, usize),
     Instance(usize),
     BatchTrain(usize),
@@ -25,7 +27,9 @@ impl Kind {
         let (w, b) = (w.map(|w| w.view()), b.map(|b| b.view()));
         let out = match self {
             Layer(ndim) => layer_norm(x, ndim, w, b, EPS),
+            LayerOver(axes) => layer_norm_over_axes(x, axes, w, b, EPS),
             Rms(ndim, offset) => rms_norm(x, ndim, w, b, EPS, offset),
+            RmsOver(axes, offset) => rms_norm_over_axes(x, axes, w, b, EPS, offset),
             Group(axis, groups) => group_norm(x, axis, groups, w, b, EPS),
             Instance(axis) => instance_norm(x, axis, w, b, EPS),
             BatchTrain(axis) => batch_norm_train(x, axis, w, b, EPS),
@@ -41,7 +45,9 @@ impl Kind {
         let (shape, x, dy, w) = (x.shape(), x.view(), dy.view(), w.map(|w| w.view()));
         match self {
             Layer(ndim) => layer_norm_backward(x, dy, ndim, w, EPS),
+            LayerOver(axes) => layer_norm_over_axes_backward(x, dy, axes, w, EPS),
             Rms(ndim, offset) => rms_norm_backward(x, dy, ndim, w, EPS, offset),
+            RmsOver(axes, offset) => rms_norm_over_axes_backward(x, dy, axes, w, EPS, offset),
             Group(axis, groups) => group_norm_backward(x, dy, axis, groups, w, EPS),
             Instance(axis) => instance_norm_backward(x, dy, axis, w, EPS),
             BatchTrain(axis) => batch_norm_train_backward(x, dy, axis, w, EPS),
@@ -55,6 +61,9 @@ impl Kind {
     fn parameter_shape(self, shape: &[usize]) -> Vec<usize> {
         match self {
             Layer(ndim) | Rms(ndim, _) => shape[shape.len() - ndim..].to_vec(),
+            LayerOver(axes) | RmsOver(axes, _) => {
+                (0..shape.len()).filter(|axis| axes.contains(axis)).map(|axis| shape[axis]).collect()
+            }
             Group(axis, _) | Instance(axis) | BatchTrain(axis) | BatchEval(axis) => vec![shape[axis]],
         }
     }
@@ -67,7 +76,7 @@ impl Kind {
 
     /// The weight that multiplies by 1.
     fn weight_of_one(self, shape: &[usize]) -> ArrayD<f64> {
-        let offset = if let Rms(_, offset) = self { offset } else { 0.0 };
+        let offset = if let Rms(_, offset) | RmsOver(_, offset) = self { offset } else { 0.0 };
         ArrayD::from_elem(self.parameter_shape(shape), 1.0 - offset)
     }
 }
@@ -80,6 +89,9 @@ fn norms() -> Vec<(Kind, &'static [usize])> {
         (Layer(2), &[2, 3, 4]),
         (Layer(3), &[2, 3, 4]),
         (Layer(2), &[2, 2, 3, 1]),
+        (LayerOver(&[1]), &[2, 4, 3]),
+        (LayerOver(&[3, 1]), &[2, 3, 2, 4]),
+        (RmsOver(&[0, 2], 0.5), &[2, 3, 4]),
         (Rms(1, 0.0), &[3, 5]),
         (Rms(1, 1.0), &[2, 2, 4]),
         (Rms(2, 1.0), &[2, 3, 4]),

@@ -66,6 +66,38 @@ fn layer_of_the_worked_example() {
 }
 
 #[test]
+fn layer_over_axes_by_hand() {
+    // Along axis 1 the elements are 2 apart, along axes 0 and 2 together 4 and 1: [1, 2, 5, 6] and [3, 4, 7, 8].
+    let weight = array![1.0, 10.0].into_dyn();
+    let bias = array![0.5, -1.0].into_dyn();
+    let out = layer_norm_over_axes(example().view(), &[1], Some(weight.view()), Some(bias.view()), 0.0);
+    assert_eq!(out.mean.unwrap(), array![[[2.0, 3.0]], [[6.0, 7.0]]].into_dyn());
+    assert_eq!(out.variance.unwrap(), ArrayD::from_elem(&[2, 1, 2][..], 1.0));
+    assert_eq!(out.y, array![[[-0.5, -0.5], [9.0, 9.0]], [[-0.5, -0.5], [9.0, 9.0]]].into_dyn());
+
+    let weight = array![[1.0, 2.0], [3.0, 4.0]].into_dyn();
+    let out = layer_norm_over_axes(example().view(), &[2, 0], Some(weight.view()), None, 0.0);
+    assert_eq!(out.mean.unwrap(), array![[[3.5], [5.5]]].into_dyn());
+    assert_eq!(out.variance.unwrap(), array![[[4.25], [4.25]]].into_dyn());
+    let rstd = 1.0 / 4.25f64.sqrt();
+    let y = array![[[-2.5, -3.0], [-2.5, -3.0]], [[4.5, 10.0], [4.5, 10.0]]].into_dyn();
+    assert_close(&out.y, &(y * rstd));
+
+    let out = rms_norm_over_axes(example().view(), &[0], Some(array![1.0, -1.0].into_dyn().view()), None, 0.0, 1.0);
+    // The mean squares are 13, 20, 29 and 40; the weight of the second sample is 0.
+    let rstd = array![[[13.0, 20.0], [29.0, 40.0]]].mapv(|square: f64| 1.0 / square.sqrt()).into_dyn();
+    assert_close(&out.rstd, &rstd);
+    let y = array![[[2.0, 4.0], [6.0, 8.0]], [[0.0, 0.0], [0.0, 0.0]]].into_dyn();
+    assert_close(&out.y, &(y * rstd));
+}
+
+#[test]
+#[should_panic(expected = "must name some axes, each once")]
+fn axes_are_named_once() {
+    layer_norm_over_axes(example().view(), &[1, 1], None, None, 1e-5);
+}
+
+#[test]
 fn weight_and_bias_of_layer_norm_are_per_element() {
     let weight = array![[1.0, 2.0], [3.0, 4.0]].into_dyn();
     let bias = array![[0.5, -0.5], [0.25, 0.0]].into_dyn();

@@ -26,7 +26,7 @@ const TEAM_LANES: u64 = 1 << 15;
 /// What one partial sum of the gradients of weight and bias covers.
 #[derive(Clone, Copy, PartialEq)]
 enum SumsBy {
-    /// Each run of elements of one group that share a weight.
+    /// Each run of elements that share a weight, of one group or each of another.
     Runs,
     /// Each element of a row, over the rows of a tile by columns.
     Elements,
