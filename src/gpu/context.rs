@@ -221,6 +221,11 @@ impl Context {
         pipeline
     }
 
+    /// Drops the compiled pipelines, and what memory drivers hold for them: later binds compile anew. What is bound keeps its own.
+    pub fn forget_pipelines(&self) {
+        self.pipelines.lock().unwrap_or_else(PoisonError::into_inner).clear();
+    }
+
     /// Keeps pipelines that turned out valid.
     pub(crate) fn remember(&self, new: Pipelines) {
         self.pipelines.lock().unwrap_or_else(PoisonError::into_inner).extend(new);
