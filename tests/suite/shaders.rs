@@ -19,7 +19,7 @@ const WORKGROUP_BYTES: u32 = 16_384;
 
 /// Shaders there are: most of f32, one of each kind for each way to store tensors in 16 bits and for a residual, and one of each kind of
 /// gradient that takes the bias, after an activation.
-const MOST_SHADERS: usize = 1290;
+const MOST_SHADERS: usize = 1181;
 
 fn shuffles(variant: &ShaderVariant) -> bool {
     variant.source.contains("subgroupShuffle")
