@@ -55,7 +55,7 @@ pub fn gpus() -> &'static [(&'static str, Gpu)] {
     });
     // All pipelines of the suite take over 20 GB with Mesa's driver.
     static CALLS: AtomicUsize = AtomicUsize::new(1);
-    if CALLS.fetch_add(1, Ordering::Relaxed) % 64 == 0 {
+    if CALLS.fetch_add(1, Ordering::Relaxed).is_multiple_of(64) {
         gpus.iter().for_each(|(_, gpu)| gpu.context().forget_pipelines());
     }
     gpus
