@@ -982,7 +982,7 @@ impl Gradients<'_> {
 
     /// Elements that go back at a time: what is filled in for columns lasts for many rows.
     fn going_back(&self) -> usize {
-        BATCH.max(CHAIN * self.layout.width())
+        if self.layout.shape == Shape::Columns { BATCH.max(CHAIN * self.layout.width()) } else { BATCH }
     }
 
     /// A reader of what `pass_back` makes of `dy`, for all of these elements at once.
