@@ -31,7 +31,7 @@ fn demo() {
         assert!(output.status.success(), "{stdout}{}", String::from_utf8_lossy(&output.stderr));
         for norm in ["LayerNorm", "RmsNorm", "GroupNorm", "InstanceNorm", "BatchNorm train", "BatchNorm eval"] {
             let row = stdout.lines().find(|line| line.starts_with(norm)).unwrap_or_else(|| panic!("{norm}: {stdout}"));
-            let times = row.split("  ").filter(|cell| cell.ends_with(" ms") || cell.ends_with(" us"));
+            let times = row.split("  ").filter(|cell| [" s", " ms", " us"].iter().any(|unit| cell.ends_with(unit)));
             assert_eq!(times.count(), if backend.is_none() { 2 } else { 1 }, "{row}");
         }
         assert!(folder.path().join("before_after.png").exists());
