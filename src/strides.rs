@@ -176,7 +176,7 @@ impl Placement {
         // Where a walk in row-major order leaves a run of neighbours, or of runs that are equally far apart.
         let mut breaks: Vec<u64> = Vec::new();
         for (role, of) in given() {
-            let before = std::iter::once(1).chain(axes.iter().map(|&(axis, _)| (shape[axis] * of[axis]) as u64));
+            let before = std::iter::once(1).chain(axes.iter().map(|&(axis, _)| shape[axis] as u64 * of[axis] as u64));
             for (&(axis, inside), follows) in axes.iter().zip(before) {
                 if of[axis] as u64 != follows && !breaks.contains(&inside) {
                     breaks.push(inside);
