@@ -9,7 +9,7 @@ use wgpu_norm::{
     SpecError, Storage, View, wgpu,
 };
 
-use crate::support::device::run;
+use crate::support::device::{bytes_of, run};
 use crate::support::{Case, Data, Gradient, Kind, changed, close_to, every_kind, gpu, gpus};
 
 const SHORT: [Element; 2] = [F16, Bf16];
@@ -176,17 +176,7 @@ impl<'a> Short<'a> {
 
     /// Its bits; around it nothing may have changed.
     fn bits(&self) -> Vec<u16> {
-        let device = self.gpu.device();
-        let usage = wgpu::BufferUsages::MAP_READ | wgpu::BufferUsages::COPY_DST;
-        let size = self.buffer.size();
-        let descriptor = wgpu::BufferDescriptor { label: None, size, usage, mapped_at_creation: false };
-        let staging = device.create_buffer(&descriptor);
-        let mut encoder = device.create_command_encoder(&Default::default());
-        encoder.copy_buffer_to_buffer(&self.buffer, 0, &staging, 0, size);
-        self.gpu.queue().submit([encoder.finish()]);
-        staging.map_async(wgpu::MapMode::Read, .., |result| result.unwrap());
-        device.poll(wgpu::PollType::wait_indefinitely()).unwrap();
-        let mut all: Vec<u16> = bytemuck::pod_collect_to_vec(&staging.get_mapped_range(..).unwrap());
+        let mut all: Vec<u16> = bytemuck::pod_collect_to_vec(&bytes_of(self.gpu, &self.buffer));
         let behind = all.split_off(self.at + self.length);
         let inside = all.split_off(self.at);
         assert!(all.iter().chain(&behind).all(|&bits| bits == GUARD), "written around a tensor");

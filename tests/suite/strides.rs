@@ -7,7 +7,7 @@ use wgpu_norm::{
     Backward, BindError, Engine, Gpu, Inputs, LayerNorm, Norm, Operands, RmsNorm, SpecError, Strides, View, wgpu,
 };
 
-use crate::support::device::run;
+use crate::support::device::{bytes_of, run};
 use crate::support::{Data, Gradient, Kind, changed, close, close_to, cpu, gpu, gpus, part};
 
 /// What lies around and between: a NaN of either type.
@@ -70,17 +70,7 @@ impl<'a> Spread<'a> {
 
     /// Its values; between and around them nothing may have changed.
     fn read(&self) -> ArrayD<f32> {
-        let device = self.gpu.device();
-        let usage = wgpu::BufferUsages::MAP_READ | wgpu::BufferUsages::COPY_DST;
-        let size = self.buffer.size();
-        let descriptor = wgpu::BufferDescriptor { label: None, size, usage, mapped_at_creation: false };
-        let staging = device.create_buffer(&descriptor);
-        let mut encoder = device.create_command_encoder(&Default::default());
-        encoder.copy_buffer_to_buffer(&self.buffer, 0, &staging, 0, size);
-        self.gpu.queue().submit([encoder.finish()]);
-        staging.map_async(wgpu::MapMode::Read, .., |result| result.unwrap());
-        device.poll(wgpu::PollType::wait_indefinitely()).unwrap();
-        let mut bytes = staging.get_mapped_range(..).unwrap().to_vec();
+        let mut bytes = bytes_of(self.gpu, &self.buffer);
         let step = self.element.size() as usize;
         let values = ArrayD::from_shape_fn(IxDyn(&self.shape), |index| {
             let from = (self.at + place(index.slice(), &self.strides)) * step;

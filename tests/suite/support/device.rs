@@ -46,19 +46,7 @@ impl<'a> Tensor<'a> {
 
     /// Its values; around it nothing may have changed.
     pub fn read(&self) -> Vec<f32> {
-        let device = self.gpu.device();
-        let staging = device.create_buffer(&wgpu::BufferDescriptor {
-            label: None,
-            size: self.buffer.size(),
-            usage: wgpu::BufferUsages::MAP_READ | wgpu::BufferUsages::COPY_DST,
-            mapped_at_creation: false,
-        });
-        let mut encoder = device.create_command_encoder(&Default::default());
-        encoder.copy_buffer_to_buffer(&self.buffer, 0, &staging, 0, self.buffer.size());
-        self.gpu.queue().submit([encoder.finish()]);
-        staging.map_async(wgpu::MapMode::Read, .., |result| result.unwrap());
-        device.poll(wgpu::PollType::wait_indefinitely()).unwrap();
-        let mut values: Vec<f32> = bytemuck::pod_collect_to_vec(&staging.get_mapped_range(..).unwrap());
+        let mut values: Vec<f32> = bytemuck::pod_collect_to_vec(&bytes_of(self.gpu, &self.buffer));
         let behind = values.split_off(self.offset + self.length);
         let inside = values.split_off(self.offset);
         assert!(values.iter().chain(&behind).all(|v| v.to_bits() == GUARD), "written around a tensor");
@@ -68,6 +56,20 @@ impl<'a> Tensor<'a> {
     pub fn bits(&self) -> Vec<u32> {
         self.read().into_iter().map(f32::to_bits).collect()
     }
+}
+
+/// All that is in a buffer.
+pub fn bytes_of(gpu: &Gpu, buffer: &wgpu::Buffer) -> Vec<u8> {
+    let device = gpu.device();
+    let usage = wgpu::BufferUsages::MAP_READ | wgpu::BufferUsages::COPY_DST;
+    let descriptor = wgpu::BufferDescriptor { label: None, size: buffer.size(), usage, mapped_at_creation: false };
+    let staging = device.create_buffer(&descriptor);
+    let mut encoder = device.create_command_encoder(&Default::default());
+    encoder.copy_buffer_to_buffer(buffer, 0, &staging, 0, buffer.size());
+    gpu.queue().submit([encoder.finish()]);
+    staging.map_async(wgpu::MapMode::Read, .., |result| result.unwrap());
+    device.poll(wgpu::PollType::wait_indefinitely()).unwrap();
+    staging.get_mapped_range(..).unwrap().to_vec()
 }
 
 /// Binds a plan and runs it once.
