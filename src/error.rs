@@ -4,6 +4,7 @@ use std::fmt;
 
 use crate::element::Element;
 use crate::epilogue::Activation;
+use crate::modulation::Modulation;
 
 /// A specification is invalid, or cannot run with the capabilities of the device.
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
@@ -92,6 +93,26 @@ pub enum SpecError {
         first: Activation,
         /// The one that was added.
         second: Activation,
+    },
+    /// Scale and shift do not fit the input.
+    #[error("{norm}: modulation is {given:?}, but must be {must}, for shape {}", Dims(.shape))]
+    Modulation {
+        /// The norm.
+        norm: &'static str,
+        /// What was given.
+        given: Modulation,
+        /// The shape of the input.
+        shape: Vec<usize>,
+        /// What it must be.
+        must: &'static str,
+    },
+    /// A second modulation or skip is to follow.
+    #[error("{norm}: a second {what} follows, but a norm has one at most")]
+    Twice {
+        /// The norm.
+        norm: &'static str,
+        /// What.
+        what: &'static str,
     },
     /// The channel axis is not an axis of the input.
     #[error("{norm}: channel_axis is {channel_axis} but must be in -{rank} to {last} for shape {}", Dims(.shape), rank = .shape.len(), last = .shape.len().saturating_sub(1))]

@@ -142,6 +142,7 @@ mod epilogue;
 mod error;
 mod gpu;
 mod mapping;
+mod modulation;
 mod moments;
 pub mod nn;
 mod norm;
@@ -174,6 +175,7 @@ pub use gpu::{
 /// For the tests and tools of this package; no part of what versions promise.
 #[doc(hidden)]
 pub use gpu::{expect_listed, planned_shaders};
+pub use modulation::Modulation;
 pub use moments::Moments;
 pub use norm::{
     Adapted, BatchNorm, DEFAULT_EPS, GroupNorm, InstanceNorm, LayerNorm, LpNorm, MeanVarianceNorm, Norm, RmsNorm,

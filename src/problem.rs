@@ -6,6 +6,7 @@ use crate::block::{AffineIndex, Block};
 use crate::element::Storage;
 use crate::epilogue::Activation;
 use crate::error::SpecError;
+use crate::modulation::Modulated;
 use crate::strides::Placement;
 
 /// Whether the mean is subtracted.
@@ -89,6 +90,10 @@ pub struct Problem {
     pub(crate) source: Source,
     /// What follows weight and bias.
     pub(crate) activation: Option<Activation>,
+    /// What comes between the two.
+    pub(crate) modulation: Option<Modulated>,
+    /// Whether a tensor of the size of `x` is added before the activation.
+    pub(crate) skip: bool,
     pub(crate) storage: Storage,
     pub(crate) placement: Placement,
     /// The least of all, where segments have their own.
@@ -225,7 +230,7 @@ impl Problem {
 
     /// This problem for gradients that overwrite what later passes would still read; none if the usual plan will do.
     pub(crate) fn overwriting(&self, overwrites: bool) -> Option<Self> {
-        let wanted = self.gradients().filter(|wanted| overwrites && wanted.parameters() && !wanted.saved)?;
+        let wanted = self.gradients().filter(|wanted| overwrites && (wanted.parameters() || self.modulation.is_some()) && !wanted.saved)?;
         Some(Self { task: Task::Backward(Backward { overwrites: true, ..wanted }), ..self.clone() })
     }
 
@@ -270,6 +275,16 @@ impl Problem {
         let problem = self.moments()?.backward(wanted)?;
         let sums_shape = some_parts(problem.norm, parts, &problem.sums_shape)?;
         Ok(Self { task: Task::FromSums { wanted, parts: parts as u64 }, sums_shape, ..problem })
+    }
+
+    /// Whether gradients go by what the norm gives, and so by the bias: to the slope of an activation, or to the gradient of a scale.
+    pub(crate) fn goes_by_bias(&self) -> bool {
+        self.activation.is_some() || self.modulation.is_some()
+    }
+
+    /// Whether a backward pass gives the gradient of the skip, which is another than that of `y`.
+    pub(crate) fn passes_skip(&self) -> bool {
+        self.skip && self.activation.is_some() && self.gradients().is_some_and(|wanted| wanted.input)
     }
 
     /// Whether running statistics are the average of all batches so far.

@@ -35,8 +35,17 @@ pub struct Strides {
 }
 
 /// The tensors of the size of `x`.
-pub(crate) const LARGE: [Role; 7] =
-    [Role::X, Role::Y, Role::Residual, Role::ResidualOut, Role::GradOutput, Role::GradInput, Role::GradResidual];
+pub(crate) const LARGE: [Role; 9] = [
+    Role::X,
+    Role::Y,
+    Role::Residual,
+    Role::ResidualOut,
+    Role::GradOutput,
+    Role::GradInput,
+    Role::GradResidual,
+    Role::Skip,
+    Role::GradSkip,
+];
 
 fn number(role: Role) -> Option<usize> {
     LARGE.iter().position(|&large| large == role)
@@ -95,6 +104,18 @@ impl Strides {
     #[must_use]
     pub fn grad_residual(self, strides: &[usize]) -> Self {
         self.with(Role::GradResidual, strides)
+    }
+
+    /// Of the tensor that is added after the norm, in elements.
+    #[must_use]
+    pub fn skip(self, strides: &[usize]) -> Self {
+        self.with(Role::Skip, strides)
+    }
+
+    /// Of its gradient, in elements.
+    #[must_use]
+    pub fn grad_skip(self, strides: &[usize]) -> Self {
+        self.with(Role::GradSkip, strides)
     }
 
     fn with(mut self, role: Role, strides: &[usize]) -> Self {

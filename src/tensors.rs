@@ -4,6 +4,7 @@
 use crate::backward::Backward;
 use crate::element::{Element, Storage};
 use crate::error::BindError;
+use crate::modulation::{Modulated, by_modulation};
 use crate::problem::{Centering, Problem, Source, Task, count};
 
 /// What a tensor is to the norm.
@@ -26,6 +27,12 @@ pub(crate) enum Role {
     GradWeight,
     GradBias,
     GradResidual,
+    Scale,
+    Shift,
+    Skip,
+    GradScale,
+    GradShift,
+    GradSkip,
     Moments,
     Sums,
     Partials,
@@ -38,7 +45,7 @@ pub(crate) enum Role {
 pub(crate) enum Cell {
     /// An element of a tensor of the size of `x`, in its storage type.
     Element,
-    /// An element of weight or bias, or of a gradient of them.
+    /// An element of weight or bias, of scale or shift, or of a gradient of them.
     Parameter,
     /// A statistic of a group, in f32.
     Number,
@@ -72,9 +79,9 @@ impl Cell {
 impl Role {
     /// All there are: as users and error messages name them, and as shaders do; what one index is; and the tensors that one
     /// that is written may be exactly, each element being read by the lane that then overwrites it.
-    const TABLE: [(Self, &str, &str, Cell, &[Self]); 22] = [
+    const TABLE: [(Self, &str, &str, Cell, &[Self]); 28] = [
         (Self::X, "x", "x", Cell::Element, &[]),
-        (Self::Y, "y", "y", Cell::Element, &[Self::X, Self::Residual]),
+        (Self::Y, "y", "y", Cell::Element, &[Self::X, Self::Residual, Self::Skip]),
         (Self::Weight, "weight", "weight", Cell::Parameter, &[]),
         (Self::Bias, "bias", "bias", Cell::Parameter, &[]),
         (Self::Mean, "mean", "mean", Cell::Number, &[]),
@@ -90,6 +97,12 @@ impl Role {
         (Self::GradWeight, "grad_weight", "grad_weight", Cell::Parameter, &[]),
         (Self::GradBias, "grad_bias", "grad_bias", Cell::Parameter, &[]),
         (Self::GradResidual, "grad_residual", "grad_residual", Cell::Element, &[]),
+        (Self::Scale, "scale", "scale", Cell::Parameter, &[]),
+        (Self::Shift, "shift", "shift", Cell::Parameter, &[]),
+        (Self::Skip, "skip", "skip", Cell::Element, &[]),
+        (Self::GradScale, "grad_scale", "grad_scale", Cell::Parameter, &[]),
+        (Self::GradShift, "grad_shift", "grad_shift", Cell::Parameter, &[]),
+        (Self::GradSkip, "grad_skip", "grad_skip", Cell::Element, &[]),
         (Self::Moments, "moments", "moments", Cell::Record, &[]),
         (Self::Sums, "sums", "sums", Cell::Pair, &[]),
         (Self::Partials, "partials", "partials", Cell::Record, &[]),
@@ -98,7 +111,7 @@ impl Role {
     ];
 
     /// How many of them a user can give. They come first; the others are scratch.
-    pub(crate) const GIVEN: usize = 19;
+    pub(crate) const GIVEN: usize = 25;
 
     /// All tensors, in order.
     pub(crate) fn all() -> impl Iterator<Item = Self> {
@@ -161,6 +174,9 @@ fn wanted(problem: &Problem, role: Role) -> Wanted {
         (Task::FromMoments { .. } | Task::FromStatistics, Role::Residual | Role::ResidualOut) => {
             Wanted::No("the statistics are those of x alone")
         }
+        (Task::FromSums { .. }, Role::GradScale | Role::GradShift) => {
+            Wanted::No("the plan of sums computes it, of each part")
+        }
         (Task::FromStatistics, Role::Mean | Role::Rstd) => {
             Wanted::No("the statistics are given; nothing is computed to write")
         }
@@ -173,6 +189,8 @@ fn wanted(problem: &Problem, role: Role) -> Wanted {
         (Task::FromSums { wanted, .. }, _) => wanted_backward(problem, wanted, role),
     }
 }
+
+const NOT_MODULATED: &str = "Norm::modulated makes a norm that takes it";
 
 fn wanted_forward(problem: &Problem, role: Role) -> Wanted {
     match (role, problem.source) {
@@ -194,7 +212,11 @@ fn wanted_forward(problem: &Problem, role: Role) -> Wanted {
         (Role::RunningMean | Role::RunningVar | Role::Batches, Source::Batch) => {
             Wanted::No("only BatchNorm, unless made without_tracking(), and InstanceNorm in eval mode take it")
         }
-        (Role::GradOutput | Role::GradInput | Role::GradWeight | Role::GradBias | Role::GradResidual, _) => {
+        (Role::Scale | Role::Shift, _) if problem.modulation.is_none() => Wanted::No(NOT_MODULATED),
+        (Role::Skip, _) if problem.skip => Wanted::Needed("Norm::plus_skip adds it"),
+        (Role::Skip, _) => Wanted::No("Norm::plus_skip makes a norm that adds it"),
+        (Role::GradOutput | Role::GradInput | Role::GradWeight | Role::GradBias | Role::GradResidual, _)
+        | (Role::GradScale | Role::GradShift | Role::GradSkip, _) => {
             Wanted::No("gradients are of a backward pass: plan_backward, run_backward")
         }
         _ => Wanted::Optional,
@@ -210,7 +232,21 @@ fn wanted_backward(problem: &Problem, gradients: Backward, role: Role) -> Wanted
         Role::X | Role::GradOutput => Wanted::Needed("every backward pass reads it"),
         Role::Weight | Role::Bias if !problem.affine => Wanted::No("this norm has no weight and no bias"),
         Role::Weight => Wanted::Optional,
-        Role::Bias if problem.activation.is_some() => Wanted::Optional,
+        Role::Bias if problem.goes_by_bias() => Wanted::Optional,
+        Role::Scale | Role::Shift | Role::GradScale | Role::GradShift if problem.modulation.is_none() => {
+            Wanted::No(NOT_MODULATED)
+        }
+        Role::Scale | Role::Shift => Wanted::Optional,
+        Role::GradScale | Role::GradShift if by_modulation(problem).is_none() => {
+            Wanted::No("gradients of scale and shift are sums over whole runs that share a weight, or over rows of them")
+        }
+        Role::GradScale | Role::GradShift => Wanted::Optional,
+        Role::Skip if problem.skip && problem.activation.is_some() => {
+            Wanted::Needed("the slope of the activation goes by it")
+        }
+        Role::Skip => Wanted::No("without an activation after it no gradient goes by it"),
+        Role::GradSkip if problem.passes_skip() => Wanted::Optional,
+        Role::GradSkip => Wanted::No("it is grad_output itself, unless an activation follows and grad_input is planned"),
         Role::RunningMean | Role::RunningVar if running => Wanted::Needed("in eval mode it is what was normalized by"),
         Role::RunningMean | Role::RunningVar => Wanted::No("a backward pass uses the statistics of x"),
         Role::Stats => planned(
@@ -248,6 +284,7 @@ pub(crate) fn is_written(problem: &Problem, role: Role) -> bool {
     match role {
         Role::Y | Role::Mean | Role::Rstd | Role::ResidualOut => true,
         Role::GradInput | Role::GradWeight | Role::GradBias => true,
+        Role::GradScale | Role::GradShift | Role::GradSkip => true,
         Role::RunningMean | Role::RunningVar | Role::Batches => {
             matches!(problem.source, Source::Tracked(_)) && problem.gradients().is_none()
         }
@@ -263,6 +300,9 @@ pub(crate) fn shape(problem: &Problem, role: Role) -> &[usize] {
     match role {
         role if role.is_large() => &problem.shape,
         Role::Weight | Role::Bias | Role::GradWeight | Role::GradBias => &problem.parameter_shape,
+        Role::Scale | Role::Shift | Role::GradScale | Role::GradShift => {
+            problem.modulation.as_ref().map_or(&[], |modulated| &modulated.shape)
+        }
         Role::Mean | Role::Rstd | Role::RunningMean | Role::RunningVar => &problem.statistics_shape,
         Role::Stats => &problem.record_shape,
         Role::Moments => &problem.moments_shape,
@@ -275,10 +315,10 @@ pub(crate) fn shape(problem: &Problem, role: Role) -> &[usize] {
 pub(crate) fn element(problem: &Problem, role: Role) -> Element {
     let Storage { x, y, gradients, parameters } = problem.storage;
     match role {
-        Role::X | Role::Residual | Role::ResidualOut => x,
+        Role::X | Role::Residual | Role::ResidualOut | Role::Skip => x,
         Role::Y => y,
-        Role::GradOutput | Role::GradInput | Role::GradResidual => gradients,
-        Role::Weight | Role::Bias => parameters,
+        Role::GradOutput | Role::GradInput | Role::GradResidual | Role::GradSkip => gradients,
+        Role::Weight | Role::Bias | Role::Scale | Role::Shift => parameters,
         _ => Element::F32,
     }
 }
@@ -301,7 +341,13 @@ pub(crate) fn cell_bytes(problem: &Problem, role: Role) -> u64 {
 
 /// Elements from the first to the last of a tensor of the user, with what lies between.
 pub(crate) fn extent(problem: &Problem, role: Role) -> u64 {
-    if role.is_large() { problem.placement.extent(role) } else { count(shape(problem, role)) }
+    match role {
+        role if role.is_large() => problem.placement.extent(role),
+        Role::Scale | Role::Shift | Role::GradScale | Role::GradShift => {
+            problem.modulation.as_ref().map_or(0, Modulated::extent)
+        }
+        role => count(shape(problem, role)),
+    }
 }
 
 /// Bytes of a tensor of the user, with what lies between.

@@ -1,6 +1,7 @@
-// What follows the norm, and the way of dy back through it. Which it is `activation` says; coefficients are those of src/epilogue.rs.
+// What follows the norm: scale and shift, a skip, an activation; and the way of dy back through them. Which activation it is `activation`
+// says; coefficients are those of src/epilogue.rs.
 // Of exp, tanh and erf WGSL promises too little, or has none.
-//# use shared/params, <width>
+//# use shared/params, <width>, <modulation>
 const RELU: u32 = 1u;
 const SILU: u32 = 2u;
 const GELU: u32 = 3u;
@@ -38,8 +39,7 @@ fn unless_negative(y: Pack, v: Pack) -> Pack {
     return select(v, Pack(0.0), (bitcast<PackBits>(y) ^ PackBits(0x80000000u)) <= PackBits(0x7f800000u));
 }
 
-// What is stored in place of y, which is xhat * weight + bias.
-fn epilogue(y: Pack) -> Pack {
+fn activated(y: Pack) -> Pack {
     if activation == RELU {
         return unless_negative(y, y);
     }
@@ -55,8 +55,8 @@ fn epilogue(y: Pack) -> Pack {
     return y;
 }
 
-// From the gradient of what was stored to that of y.
-fn epilogue_gradient(dy: Pack, y: Pack) -> Pack {
+// `dy` times the slope at y.
+fn activated_gradient(dy: Pack, y: Pack) -> Pack {
     if activation == RELU {
         return select(unless_negative(y, dy), Pack(0.0), y == Pack(0.0));
     }
@@ -76,4 +76,36 @@ fn epilogue_gradient(dy: Pack, y: Pack) -> Pack {
         return dy * (share + y * (share * (1.0 - share) * slope));
     }
     return dy;
+}
+
+// What the activation is of, for y = xhat * weight + bias of element number `at`.
+fn before_activation(y: Pack, at: u32) -> Pack {
+    let v = modulated(y, at);
+    if adds_skip {
+        return v + skip_load(at);
+    }
+    return v;
+}
+
+// What is stored in place of y.
+fn epilogue(y: Pack, at: u32) -> Pack {
+    return activated(before_activation(y, at));
+}
+
+// From the gradient of what was stored to that of what the activation is of. Without one, y may be anything.
+fn above_skip(dy: Pack, y: Pack, at: u32) -> Pack {
+    if activation == 0u {
+        return dy;
+    }
+    return activated_gradient(dy, before_activation(y, at));
+}
+
+// And to that of y.
+fn epilogue_gradient(dy: Pack, y: Pack, at: u32) -> Pack {
+    return above_skip(dy, y, at) * modulation_factor(at);
+}
+
+// Whether sums of gradients go by y.
+fn needs_y() -> bool {
+    return activation != 0u || summed == BY_MODULATION;
 }

@@ -1,6 +1,6 @@
-// The sums of g and of g * xhat over this lane's packs of a tile, whose statistics are known. They run in
+// The sums of g and of g * xhat, or for scale and shift of their own gradients, over this lane's packs of a tile, whose statistics are known. They run in
 // chains of 16, chains of 16 chains, and so once more, as in held_statistics.wgsl.
-//# use shared/statistics, shared/rows, shared/upstream, <hold>, <gradients>, <affine>
+//# use shared/statistics, shared/rows, shared/epilogue, <hold>, <gradients>, <affine>
 fn known_sums(base: u32, s: u32, length: u32, statistics: Statistics) -> vec2<f32> {
     let center = center_of(statistics);
     var sum1 = Pack(0.0);
@@ -17,14 +17,21 @@ fn known_sums(base: u32, s: u32, length: u32, statistics: Statistics) -> vec2<f3
                 let e = centered(item(i + j, base, statistics.scale), center);
                 let xhat = e * statistics.factor;
                 affine_at(s + at);
-                let beneath = upstream(grad_output_load(base + at), e, statistics.factor, s + at, j);
-                var g = beneath;
-                if weighted_sums {
-                    g = affine_scaled(beneath, s + at, j);
+                let y = affine_value(e, statistics.factor, s + at, j);
+                let above = above_skip(grad_output_load(base + at), y, base + at);
+                var g = above;
+                var by = y;
+                if summed != BY_MODULATION {
+                    let beneath = above * modulation_factor(base + at);
+                    g = beneath;
+                    by = xhat;
+                    if summed == BY_GROUP {
+                        g = affine_scaled(beneath, s + at, j);
+                    }
+                    gradient_keep(i + j, beneath, g);
                 }
-                gradient_keep(i + j, beneath, g);
                 run1 += g;
-                run2 += g * xhat;
+                run2 += g * by;
             }
         }
         if ((i + TOGETHER) & 15u) == 0u {

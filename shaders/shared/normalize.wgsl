@@ -18,7 +18,7 @@ fn normalize(base: u32, s: u32, length: u32, scale: f32, center: Center, live: b
                     residual_out_store(base + at, unscaled);
                     affine_at(s + at);
                     let y = affine_scaled(centered(x, center), s + at, j) + affine_bias(s + at, j);
-                    y_store(base + at, epilogue(y));
+                    y_store(base + at, epilogue(y, base + at));
                 }
             }
         }

@@ -111,8 +111,27 @@ struct Params {
     grad_input_outer: u32,
     grad_input_inner: u32,
     grad_residual_outer: u32,
-    // To a multiple of 16 bytes, as OpenGL wants it: this field is the last of four.
     grad_residual_inner: u32,
+    skip_outer: u32,
+    skip_inner: u32,
+    grad_skip_outer: u32,
+    grad_skip_inner: u32,
+    // Scale, shift and skip: see shared/modulation.wgsl.
+    scale_start: u32,
+    shift_start: u32,
+    skip_start: u32,
+    grad_scale_start: u32,
+    grad_shift_start: u32,
+    grad_skip_start: u32,
+    scale_offset: f32,
+    modulation_run: u32,
+    modulation_inner: u32,
+    modulation_line: u32,
+    modulation_gap: u32,
+    // Gradients of weight and bias, or of scale and shift: neighbours, and elements between such rows.
+    kept_line: u32,
+    // To a multiple of 16 bytes, as OpenGL wants it: the last field is that of four.
+    kept_gap: u32,
 }
 
 @group(0) @binding(0) var<uniform> params: Params;
@@ -151,8 +170,16 @@ override through_statistics: bool = true;
 override neighbours: bool = true;
 // What follows the norm: see shared/epilogue.wgsl.
 override activation: u32 = 0u;
-// Sums of gradients: false where they are for weight and bias, which then take part in an activation alone.
-override weighted_sums: bool = true;
+// Whether a skip is added.
+override adds_skip: bool = false;
+// How scale and shift are found, and whether those of a pack are one number: see shared/modulation.wgsl.
+override modulated_by: u32 = 0u;
+override modulation_constant: bool = false;
+// Sums of gradients: what they are for. Those of groups are weighted.
+override summed: u32 = 0u;
+const BY_GROUP: u32 = 0u;
+const BY_WEIGHT: u32 = 1u;
+const BY_MODULATION: u32 = 2u;
 // By columns: whether statistics, and weight and bias, go by column, by row, or by element.
 override statistics_by: u32 = 0u;
 override weights_by: u32 = 0u;

@@ -7,6 +7,7 @@ use crate::error::{BindError, Error};
 use crate::gpu::Gpu;
 use crate::norm::Norm;
 use crate::problem::Problem;
+use crate::tensors::takes;
 
 /// The gradients that one backward pass computed: those that its [`Backward`] selects. `T` is of the type of `x`, `S` of f32.
 #[derive(Debug, Clone, PartialEq)]
@@ -18,6 +19,12 @@ pub struct Gradients<T, S = T> {
     pub weight: Option<S>,
     /// The gradient of `bias`, in its shape.
     pub bias: Option<S>,
+    /// The gradient of `scale`, in its shape, of a norm that is [modulated](crate::Norm::modulated).
+    pub scale: Option<S>,
+    /// The gradient of `shift`, in its shape.
+    pub shift: Option<S>,
+    /// The gradient of `skip`, where an activation follows it. Without one it is that of `y`.
+    pub skip: Option<T>,
 }
 
 impl Gpu {
@@ -78,13 +85,17 @@ impl Gpu {
 
 /// The gradients that the plan computes.
 pub(super) fn planned(problem: &Problem) -> Vec<Role> {
-    let wanted = problem.gradients().into_iter();
-    wanted
-        .flat_map(|wanted| {
-            [(Role::GradInput, wanted.input), (Role::GradWeight, wanted.weight), (Role::GradBias, wanted.bias)]
-        })
-        .filter_map(|(role, planned)| planned.then_some(role))
-        .collect()
+    let Some(wanted) = problem.gradients() else { return Vec::new() };
+    let modulation = takes(problem, Role::GradScale);
+    let planned = [
+        (Role::GradInput, wanted.input),
+        (Role::GradWeight, wanted.weight),
+        (Role::GradBias, wanted.bias),
+        (Role::GradScale, modulation),
+        (Role::GradShift, modulation),
+        (Role::GradSkip, problem.passes_skip()),
+    ];
+    planned.into_iter().filter_map(|(role, planned)| planned.then_some(role)).collect()
 }
 
 impl<T: Tensor> Inputs<T> {
@@ -93,7 +104,7 @@ impl<T: Tensor> Inputs<T> {
         let norm = problem.norm;
         let results = planned(problem);
         let accumulates = problem.gradients().is_some_and(|wanted| wanted.accumulate);
-        for role in [Role::GradWeight, Role::GradBias] {
+        for role in [Role::GradWeight, Role::GradBias, Role::GradScale, Role::GradShift] {
             let tensor = role.name();
             match (self.get(role).is_some(), accumulates && results.contains(&role)) {
                 (false, true) => {

@@ -182,6 +182,36 @@ impl<T: Tensor> Inputs<T> {
         self.with(Role::GradBias, grad_bias.any())
     }
 
+    /// Scale of a [`Modulation`](crate::Modulation), of its shape. Without it, the factor is 1.
+    #[must_use]
+    pub fn scale(self, scale: impl Parameter<T>) -> Self {
+        self.with(Role::Scale, scale.any())
+    }
+
+    /// Shift of a [`Modulation`](crate::Modulation), of its shape. Without it, the shift is 0.
+    #[must_use]
+    pub fn shift(self, shift: impl Parameter<T>) -> Self {
+        self.with(Role::Shift, shift.any())
+    }
+
+    /// Tensor that a norm [plus a skip](Norm::plus_skip) adds, of the shape of `x`.
+    #[must_use]
+    pub fn skip(self, skip: T) -> Self {
+        self.with(Role::Skip, skip.any())
+    }
+
+    /// Gradient of `scale` so far, for a backward pass that [accumulates](crate::Backward::accumulate).
+    #[must_use]
+    pub fn grad_scale(self, grad_scale: T::F32) -> Self {
+        self.with(Role::GradScale, grad_scale.any())
+    }
+
+    /// Gradient of `shift` so far, for a backward pass that [accumulates](crate::Backward::accumulate).
+    #[must_use]
+    pub fn grad_shift(self, grad_shift: T::F32) -> Self {
+        self.with(Role::GradShift, grad_shift.any())
+    }
+
     fn ask(mut self, role: Role) -> Self {
         if let Some(slot) = self.asked.get_mut(role as usize) {
             *slot = true;
@@ -229,7 +259,7 @@ impl<T: Tensor> Inputs<T> {
         let is = T::ELEMENT;
         let given = || Role::given().filter_map(|role| Some((role, T::element(self.get(role)?))));
         let storage = if problem.storage.short().is_none() && is != Element::F32 {
-            let mut parameters = given().filter(|(role, _)| matches!(role, Role::Weight | Role::Bias));
+            let mut parameters = given().filter(|(role, _)| matches!(role, Role::Weight | Role::Bias | Role::Scale | Role::Shift));
             let same = parameters.all(|(_, parameter)| parameter == is);
             Storage::new(is).parameters(if same { is } else { Element::F32 })
         } else {

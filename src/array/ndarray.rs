@@ -120,6 +120,9 @@ impl<T: Number> Gradients<Vec<T>, Vec<f32>> {
             input: self.input.map(|v| self::arrayed(problem, Role::GradInput, v)).transpose()?,
             weight: arrayed(Role::GradWeight, self.weight)?,
             bias: arrayed(Role::GradBias, self.bias)?,
+            scale: arrayed(Role::GradScale, self.scale)?,
+            shift: arrayed(Role::GradShift, self.shift)?,
+            skip: self.skip.map(|v| self::arrayed(problem, Role::GradSkip, v)).transpose()?,
         })
     }
 }

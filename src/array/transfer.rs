@@ -62,7 +62,14 @@ impl<T: Number> Fetched<T> {
 
     pub(super) fn gradients(mut self) -> Gradients<Vec<T>, Vec<f32>> {
         let input = self.take_large(Role::GradInput);
-        Gradients { input, weight: self.take(Role::GradWeight), bias: self.take(Role::GradBias) }
+        Gradients {
+            input,
+            weight: self.take(Role::GradWeight),
+            bias: self.take(Role::GradBias),
+            scale: self.take(Role::GradScale),
+            shift: self.take(Role::GradShift),
+            skip: self.take_large(Role::GradSkip),
+        }
     }
 }
 

@@ -4,20 +4,20 @@ use std::ops::Range;
 
 use super::Cpu;
 use super::columns::{Columns, center_of, wide};
+use super::epilogue::{Epilogue, Left};
 use super::forward::{FUSED, Forward};
 use super::layout::{Affine, BATCH, Layout, Run, Shape};
 use super::operands::Operands;
 use super::parallel::{Memory, Units, each, threads};
 use super::simd::{
     CHAIN, Center, SEGMENT, Slope, Slopes, Source, Sums, carry, column_dots, columns_of_row_dots, gradient_columns,
-    gradient_columns_of_row, gradient_row, gradient_rows, gradient_run, pass_back, row_dots, row_gradients, rows_dots,
+    gradient_columns_of_row, gradient_row, gradient_rows, gradient_run, row_dots, row_gradients, rows_dots,
     rows_parameters, scale_columns, scale_run, short_row_dots,
 };
 use super::sink::{Flow, Piece, Sink};
 use super::statistics::{PARTS, Rules};
 use super::values::{Input, PIECE, Reader, Through, Values, ValuesMut, each_rows};
 use crate::backward::Backward;
-use crate::epilogue::Activation;
 use crate::moments::Spread;
 use crate::problem::{Centering, Problem, Task};
 use crate::statistics::Statistics;
@@ -49,7 +49,7 @@ struct Gradients<'a> {
     affine: Affine,
     weight: &'a [f32],
     /// What `dy` goes back through, and the norm that it follows.
-    activation: Option<(Activation, Forward<'a>)>,
+    epilogue: Option<(Epilogue<'a>, Forward<'a>)>,
     x: Values<'a>,
     /// None where `dx` is written over it.
     dy: Option<Values<'a>>,
@@ -88,20 +88,28 @@ pub(super) fn run(cpu: &Cpu, problem: &Problem, wanted: Backward, mut operands: 
     let sums_out = operands.take_write(Role::Sums).unwrap_or_default();
     let dx = operands.take_values_mut(Role::GradInput);
     let mut parameters = [Role::GradBias, Role::GradWeight].map(|role| operands.take_write(role).unwrap_or_default());
+    let mut left = Left::new(&mut operands);
     if layout.elements() == 0 {
         sums_out.fill(0.0);
+        left.clear(problem, wanted.accumulate);
         if !wanted.accumulate {
             parameters.iter_mut().for_each(|of| of.fill(0.0));
         }
         return;
     }
-    let known = running || saved.is_some();
-    let biases = if problem.activation.is_some() { affine.length } else { 0 };
+    let (mut of_scale, mut of_shift) = (Memory::new(&cpu.scratch), Memory::new(&cpu.scratch));
+    let epilogue = Epilogue::new(problem, &mut operands, cpu.level, [&mut of_scale, &mut of_shift]);
+    let known = running || saved.is_some() || !left.is_none();
+    let biases = if epilogue.is_none() { 0 } else { affine.length };
     cpu.scratch.with((affine.length + biases).div_ceil(2) + if known { 3 * groups } else { 0 }, |memory| {
         let (memory, expanded) = memory.split_at_mut(if known { 3 * groups } else { 0 });
         let statistics: &mut [Statistics] = bytemuck::cast_slice_mut(memory);
         if let Some(saved) = saved {
             Statistics::unpack(saved, statistics);
+        } else if known && !running {
+            layout.all_statistics(&rules, Input::of(x), &cpu.scratch, |g, spread| {
+                statistics[g] = rules.divisor.statistics(spread);
+            });
         } else {
             for ((statistics, mean), var) in statistics.iter_mut().zip(running_values[0]).zip(running_values[1]) {
                 *statistics = rules.running(*mean, *var);
@@ -116,11 +124,11 @@ pub(super) fn run(cpu: &Cpu, problem: &Problem, wanted: Backward, mut operands: 
                 expanded
             }
         };
-        let activation = problem.activation.map(|activation| {
+        let epilogue = (!epilogue.is_none()).then(|| {
             affine.expand(bias, 0.0, 0.0, biases);
             let (update, bias) = (None, &*biases);
             (
-                activation,
+                epilogue,
                 Forward {
                     cpu,
                     rules,
@@ -129,7 +137,7 @@ pub(super) fn run(cpu: &Cpu, problem: &Problem, wanted: Backward, mut operands: 
                     weight,
                     bias,
                     update,
-                    activation: None,
+                    epilogue: Epilogue::none(cpu.level),
                     stream: false,
                     rounding: None,
                 },
@@ -143,18 +151,24 @@ pub(super) fn run(cpu: &Cpu, problem: &Problem, wanted: Backward, mut operands: 
             layout,
             affine,
             weight,
-            activation,
+            epilogue,
             x,
             dy,
             more,
             more_under,
-            known: known.then_some(statistics),
+            known: known.then_some(&*statistics),
             through: !running,
             centered: problem.centering == Centering::Mean,
             wanted,
             sums: !running && !from_sums && (wanted.input || matches!(problem.task, Task::BackwardSums(_))),
             stream: apart && cpu.streams(&layout, &[of_x, of_dy, of_dy]),
         };
+        if let Some((epilogue, norm)) = gradients.epilogue.as_ref().filter(|_| !left.is_none()) {
+            let back = gradients.dy.unwrap_or_else(|| dx.read());
+            left.take(epilogue, back, wanted.accumulate, &cpu.scratch, &|own, y| {
+                gradients.give(norm, own, y, statistics, 0);
+            });
+        }
         match given_sums {
             Some(sums) => gradients.by_sums(sums, dx),
             None => gradients.run(dx, sums_out, parameters),
@@ -238,7 +252,7 @@ impl Gradients<'_> {
     fn strip(&self) -> usize {
         match self.weighs_rows() {
             // Whole rows of `dy` go back through it.
-            _ if self.activation.is_some() => self.layout.lanes(),
+            _ if self.epilogue.is_some() => self.layout.lanes(),
             true => STRIP.min(self.layout.lanes()),
             false => self.layout.strip(),
         }
@@ -379,7 +393,7 @@ impl Gradients<'_> {
                     *center = center_of(statistics);
                 }
                 let sums = &mut sums[..count];
-                let mut held = self.activation.is_some().then(|| {
+                let mut held = self.epilogue.is_some().then(|| {
                     let dy = match dy {
                         Source::Apart(dy) => dy,
                         Source::Here => sink.source(),
@@ -473,7 +487,7 @@ impl Gradients<'_> {
                 };
                 let own_dx = if dx.is_empty() { 0..0 } else { number * slab..(number + 1) * slab };
                 let dx = dx.part(own_dx);
-                if self.activation.is_some() {
+                if self.epilogue.is_some() {
                     let dy = self.dy.map_or_else(|| dx.read(), |dy| dy.part(elements.clone()));
                     readers.dy = Some(self.holding(dy, elements.clone(), statistics));
                 }
@@ -624,7 +638,7 @@ impl Gradients<'_> {
                     }
                 };
                 let width = layout.width();
-                if self.activation.is_none() {
+                if self.epilogue.is_none() {
                     let own_elements = range.start + own.start..range.end;
                     let of = [x.part(own_elements.clone()), dy.part(own_elements)];
                     return each_rows(of, (width, own.len()), level, &self.cpu.scratch, work);
@@ -734,7 +748,7 @@ impl Gradients<'_> {
                 let back = |elements: Range<usize>, dy: &mut [f32]| self.pass_back(elements, dy, statistics, 0);
                 let dy = || {
                     let dy = self.reader(self.dy.unwrap_or_else(|| dx.read()), 0);
-                    dy.through(self.activation.as_ref().map(|_| &back as Through<'_>), self.going_back())
+                    dy.through(self.epilogue.as_ref().map(|_| &back as Through<'_>), self.going_back())
                 };
                 if self.by_element() {
                     self.long_rows(&dy, statistics, sums, parameters);
@@ -956,28 +970,35 @@ impl Gradients<'_> {
 
     /// Readers of `x`, `dy` and what is added to `dx`; `back` is what becomes of `dy` after an activation.
     fn readers<'b>(&'b self, back: Option<Through<'b>>) -> Readers<'b> {
-        let back = back.filter(|_| self.activation.is_some());
+        let back = back.filter(|_| self.epilogue.is_some());
         let reader = |of| self.reader(of, 0);
         let (dy, more) = (self.dy.map(|dy| reader(dy).through(back, self.going_back())), self.more.map(reader));
         Readers { x: reader(self.x), through: self.through, dy, more, more_under: self.more_under, back }
     }
 
-    /// The gradient of what the norm gives of some elements, from that of what the activation made of it. The statistics are
-    /// those of slabs from the `first` on.
+    /// The gradient of what the norm gives of some elements, from that of what follows it. The statistics are those of slabs from the
+    /// `first` on.
     fn pass_back(&self, elements: Range<usize>, dy: &mut [f32], statistics: &[Statistics], first: usize) {
-        let Some((activation, norm)) = &self.activation else { return };
-        let (level, slab) = (self.rules.level, self.layout.slab());
+        let Some((epilogue, norm)) = &self.epilogue else { return };
         let mut memory = Memory::new(&self.cpu.scratch);
         let piece = self.going_back();
         for (at, dy) in elements.step_by(piece).zip(dy.chunks_mut(piece)) {
-            let (own, y) = (at..at + dy.len(), memory.of(dy.len()));
-            let flow =
-                Flow { x: Some(self.x.part(own.clone())), y: ValuesMut::new(&mut *y), per: 1, ..Flow::default() };
-            let loads = flow.loads();
-            let mut sink = Sink::new(flow, PIECE, loads, level, None);
-            norm.normalize(own, &mut sink, &statistics[(at / slab - first) * self.layout.k..]);
-            pass_back(level, *activation, dy, y);
+            if epilogue.has_slope() {
+                let y = memory.of(dy.len());
+                self.give(norm, at..at + dy.len(), y, statistics, first);
+                epilogue.to_skip(at, dy, y);
+            }
+            epilogue.to_norm(at, dy);
         }
+    }
+
+    /// What the norm itself gives of some elements.
+    fn give(&self, norm: &Forward<'_>, own: Range<usize>, y: &mut [f32], statistics: &[Statistics], first: usize) {
+        let flow = Flow { x: Some(self.x.part(own.clone())), y: ValuesMut::new(y), per: 1, ..Flow::default() };
+        let loads = flow.loads();
+        let mut sink = Sink::new(flow, PIECE, loads, self.rules.level, None);
+        let slab = own.start / self.layout.slab();
+        norm.normalize(own, &mut sink, &statistics[(slab - first) * self.layout.k..]);
     }
 
     /// Elements that go back at a time: what is filled in for columns lasts for many rows.

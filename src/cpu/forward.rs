@@ -4,18 +4,18 @@ use std::ops::Range;
 
 use super::Cpu;
 use super::columns::{Columns, center_of, wide};
+use super::epilogue::{AS_IT_IS, Epilogue};
 use super::layout::{Affine, BATCH, Layout, Shape};
 use super::operands::Operands;
 use super::parallel::{Cut, Memory, Units, each, threads};
 use super::simd::{
-    Center, Centers, Level, Sums, activate, normalize_columns, normalize_columns_of_row, normalize_row, normalize_rows,
+    Center, Centers, Level, Sums, normalize_columns, normalize_columns_of_row, normalize_row, normalize_rows,
     normalize_run, normalize_runs,
 };
 use super::sink::{Flow, Piece, Sink};
 use super::statistics::Rules;
 use super::values::{PIECE, Reader, Values, ValuesMut};
 use crate::element::Element;
-use crate::epilogue::Activation;
 use crate::moments::{Moments, Spread};
 use crate::problem::{Problem, Source, Task};
 use crate::statistics::{Statistics, Update, merged};
@@ -104,7 +104,7 @@ pub(super) struct Forward<'a> {
     pub(super) weight: &'a [f32],
     pub(super) bias: &'a [f32],
     pub(super) update: Option<Update>,
-    pub(super) activation: Option<Activation>,
+    pub(super) epilogue: Epilogue<'a>,
     /// Whether results are past the cache.
     pub(super) stream: bool,
     /// What normalized values are rounded to before their weight, if to anything.
@@ -115,6 +115,8 @@ pub(super) struct Forward<'a> {
 pub(super) fn run(cpu: &Cpu, problem: &Problem, mut operands: Operands<'_>) {
     let layout = Layout::new(problem);
     let (mut of_weight, mut of_bias) = (Memory::new(&cpu.scratch), Memory::new(&cpu.scratch));
+    let (mut of_scale, mut of_shift) = (Memory::new(&cpu.scratch), Memory::new(&cpu.scratch));
+    let epilogue = Epilogue::new(problem, &mut operands, cpu.level, [&mut of_scale, &mut of_shift]);
     let mut given = |role, memory| operands.take_in_f32(role, cpu.level, memory);
     let (weight, bias) = (given(Role::Weight, &mut of_weight), given(Role::Bias, &mut of_bias));
     let affine = if weight.is_some() || bias.is_some() { Affine::new(problem, &layout) } else { Affine::none(&layout) };
@@ -138,8 +140,7 @@ pub(super) fn run(cpu: &Cpu, problem: &Problem, mut operands: Operands<'_>) {
         let stream = cpu.streams(&layout, &[element(problem, Role::X), element(problem, Role::Y)]);
         let rules = Rules::new(problem, layout.level(cpu.level));
         let rounding = problem.storage.short().filter(|_| problem.rounds_before_weight());
-        let activation = problem.activation;
-        let forward = Forward { cpu, rules, layout, affine, weight, bias, update, activation, stream, rounding };
+        let forward = Forward { cpu, rules, layout, affine, weight, bias, update, epilogue, stream, rounding };
         let counted = forward.run(problem, operands);
         if let Some(batches) = batches.filter(|_| counted) {
             *batches = batches.saturating_add(1);
@@ -160,6 +161,7 @@ impl Forward<'_> {
             y: operands.take_values_mut(Role::Y),
             sum: operands.take_values_mut(Role::ResidualOut),
             per: slab,
+            first: 0,
         };
         if problem.source == Source::Running {
             let [mean, var] =
@@ -239,7 +241,7 @@ impl Forward<'_> {
                 return self.long_rows_in_f32(flow, &mut groups);
             }
             if let (Some(x), Some(y)) = (flow.x.and_then(Values::direct).filter(|_| plain), flow.y.direct()) {
-                return self.long_rows(x, y, &mut groups);
+                return self.long_rows(flow.first, x, y, &mut groups);
             }
         }
         // Nothing but `y` is asked for.
@@ -302,9 +304,9 @@ impl Forward<'_> {
         Piece::new(&flow.y, self.stream && flow.x.is_some(), &self.cpu.scratch)
     }
 
-    fn sink<'b, 'p>(&self, flow: Flow<'b>, window: usize, piece: Option<&'b mut Piece<'p>>) -> Sink<'b, 'p> {
+    fn sink<'b, 'p>(&'b self, flow: Flow<'b>, window: usize, piece: Option<&'b mut Piece<'p>>) -> Sink<'b, 'p> {
         let loads = flow.loads();
-        Sink::new(flow, window, loads, self.rules.level, piece).then(self.activation)
+        Sink::new(flow, window, loads, self.rules.level, piece).then(self.epilogue)
     }
 
     /// Short rows from `first` on, all at once: they are no more than a piece. They share weights, or have one each, for which there is
@@ -361,7 +363,7 @@ impl Forward<'_> {
     }
 
     /// Rows that share weights, each summed while the one before it is written.
-    fn long_rows(&self, x: &[f32], y: &mut [f32], groups: &mut Groups<'_>) {
+    fn long_rows(&self, first: usize, x: &[f32], y: &mut [f32], groups: &mut Groups<'_>) {
         let slab = self.layout.slab();
         let (weight, bias) = (&self.weight[..slab], &self.bias[..slab]);
         let mut rows = x.chunks(slab).peekable();
@@ -378,13 +380,7 @@ impl Forward<'_> {
                     sums = next.map(|next| self.rules.sums(next)).unwrap_or_default();
                 }
             }
-            self.activate(y);
-        }
-    }
-
-    fn activate(&self, y: &mut [f32]) {
-        if let Some(activation) = self.activation {
-            activate(self.rules.level, activation, y);
+            self.epilogue.apply(first + g * slab, y);
         }
     }
 
@@ -412,7 +408,7 @@ impl Forward<'_> {
                     flow.sum.part(elements.clone()).store(level, this);
                 }
                 self.normalize_row(None, this, center, &self.weight[own.clone()], &self.bias[own]);
-                self.activate(this);
+                self.epilogue.apply(flow.first + elements.start, this);
                 flow.y.part(elements).store(level, this);
             }
             std::mem::swap(&mut this, &mut next);
@@ -550,9 +546,6 @@ impl Forward<'_> {
         }
     }
 }
-
-/// The centre that changes nothing.
-const AS_IT_IS: Center = Center { scale: 1.0, shift: 0.0, delta: 0.0, factor: 1.0 };
 
 /// Rounds each to the nearest number of a 16-bit type.
 fn round(level: Level, element: Element, y: &mut [f32]) {

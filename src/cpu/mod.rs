@@ -27,6 +27,7 @@
 mod activation;
 mod backward;
 mod columns;
+mod epilogue;
 mod forward;
 mod gather;
 mod layout;

@@ -186,6 +186,42 @@ impl<'a> Operands<'a> {
         self.over(Role::GradResidual, Role::GradInput, gradient)
     }
 
+    /// Scale of a [`Modulation`](crate::Modulation), from its first number to its last. Without it, the factor is 1.
+    #[must_use]
+    pub fn scale(self, scale: &'a (impl Slice + ?Sized)) -> Self {
+        self.read(Role::Scale, scale)
+    }
+
+    /// Shift of a [`Modulation`](crate::Modulation), from its first number to its last. Without it, the shift is 0.
+    #[must_use]
+    pub fn shift(self, shift: &'a (impl Slice + ?Sized)) -> Self {
+        self.read(Role::Shift, shift)
+    }
+
+    /// Tensor that a norm [plus a skip](crate::Norm::plus_skip) adds.
+    #[must_use]
+    pub fn skip(self, skip: &'a (impl Slice + ?Sized)) -> Self {
+        self.read(Role::Skip, skip)
+    }
+
+    /// Output: the gradient of `scale`. Added to what is there with [`accumulate`](crate::Backward::accumulate).
+    #[must_use]
+    pub fn grad_scale(self, grad_scale: &'a mut [f32]) -> Self {
+        self.write(Role::GradScale, grad_scale)
+    }
+
+    /// Output: the gradient of `shift`. Added to what is there with [`accumulate`](crate::Backward::accumulate).
+    #[must_use]
+    pub fn grad_shift(self, grad_shift: &'a mut [f32]) -> Self {
+        self.write(Role::GradShift, grad_shift)
+    }
+
+    /// Output: the gradient of `skip`, where an activation follows.
+    #[must_use]
+    pub fn grad_skip(self, grad_skip: &'a mut (impl Slice + ?Sized)) -> Self {
+        self.write(Role::GradSkip, grad_skip)
+    }
+
     /// Output: the [`Moments`](crate::Moments) of each group, four numbers each.
     #[must_use]
     pub fn moments_out(self, moments: &'a mut [f32]) -> Self {

@@ -2,9 +2,9 @@
 
 use super::layout::BATCH;
 use super::parallel::{Cut, Memory, Scratch};
-use super::simd::{Level, activate, fence};
+use super::epilogue::Epilogue;
+use super::simd::{Level, fence};
 use super::values::{Input, Values, ValuesMut};
-use crate::epilogue::Activation;
 
 /// What a pass reads and writes, or what belongs to some of its units.
 #[derive(Default)]
@@ -19,17 +19,19 @@ pub(super) struct Flow<'a> {
     pub(super) sum: ValuesMut<'a>,
     /// Elements of a unit.
     pub(super) per: usize,
+    /// The number of the first element.
+    pub(super) first: usize,
 }
 
 impl Cut for Flow<'_> {
     fn cut(self, at: usize) -> (Self, Self) {
-        let Self { x, residual, residual_under, y, sum, per } = self;
+        let Self { x, residual, residual_under, y, sum, per, first } = self;
         let at = at * per;
         let ((x, x2), (residual, residual2)) = (cut(x, at), cut(residual, at));
         let ((y, y2), (sum, sum2)) = (y.split(at), sum.split(at));
         (
-            Self { x, residual, residual_under, y, sum, per },
-            Self { x: x2, residual: residual2, residual_under, y: y2, sum: sum2, per },
+            Self { x, residual, residual_under, y, sum, per, first },
+            Self { x: x2, residual: residual2, residual_under, y: y2, sum: sum2, per, first: first + at },
         )
     }
 }
@@ -84,7 +86,7 @@ pub(super) struct Sink<'a, 'p> {
     piece: Option<&'a mut Piece<'p>>,
     loads: bool,
     /// What follows what is written.
-    activation: Option<Activation>,
+    epilogue: Option<Epilogue<'a>>,
     /// Elements that are in their place.
     done: usize,
     /// Elements that are ready, of those that were loaded.
@@ -102,12 +104,12 @@ impl<'a, 'p> Sink<'a, 'p> {
         piece: Option<&'a mut Piece<'p>>,
     ) -> Self {
         let window = if piece.as_ref().is_some_and(|piece| piece.stream) { BATCH } else { window };
-        Self { flow, window, level, piece, loads, activation: None, done: 0, ready: 0, loaded: 0 }
+        Self { flow, window, level, piece, loads, epilogue: None, done: 0, ready: 0, loaded: 0 }
     }
 
     /// With this after what is written.
-    pub(super) fn then(self, activation: Option<Activation>) -> Self {
-        Self { activation, ..self }
+    pub(super) fn then(self, epilogue: Epilogue<'a>) -> Self {
+        Self { epilogue: Some(epilogue).filter(|epilogue| !epilogue.is_none()), ..self }
     }
 
     /// What is normalized, of all elements.
@@ -132,17 +134,17 @@ impl<'a, 'p> Sink<'a, 'p> {
         while at < elements {
             self.load();
             let mut part = (elements - at).min(self.loaded - self.ready);
-            if self.activation.is_some() {
+            if self.epilogue.is_some() {
                 // What is written is still in the nearest cache.
                 part = part.min(BATCH);
             }
             let own = self.ready..self.ready + part;
             let x = self.x().map(|x| &x[own.clone()]);
-            let (level, activation) = (self.level, self.activation);
+            let (first, epilogue) = (self.flow.first + self.done + own.start, self.epilogue);
             let y = &mut self.window()[own];
             write(at, x, y);
-            if let Some(activation) = activation {
-                activate(level, activation, y);
+            if let Some(epilogue) = epilogue {
+                epilogue.apply(first, y);
             }
             at += part;
             self.ready += part;

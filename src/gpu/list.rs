@@ -11,7 +11,7 @@ use crate::epilogue::Activation;
 use crate::error::SpecError;
 use crate::gpu::bind::{Expected, shaders};
 use crate::gpu::plan::{Capabilities, Plan, Tuning};
-use crate::gpu::shader::{Access, Choice, Constants, ENTRY, Hold, Reduction, Variant};
+use crate::gpu::shader::{Access, Choice, Constants, ENTRY, Hold, Modulating, Reduction, Variant};
 use crate::norm::{BatchNorm, GroupNorm, InstanceNorm, LayerNorm, Norm, RmsNorm};
 use crate::problem::Problem;
 use crate::tensors::{Role, takes};
@@ -253,7 +253,8 @@ impl Variant {
     /// The kernel, what is in its slots, and the tensors: those that are read, those that are written, and those that another's
     /// binding is in the place of.
     fn name(&self) -> String {
-        let Choice { kernel, width, hold, affine, statistics, keep, reduction, residual: _, together, halves } =
+        let Choice { kernel, width, hold, affine, statistics, keep, reduction, residual: _, modulation, together, halves } =
+           
             self.choice;
         let hold = match hold {
             Hold::Registers(items) => format!("-registers{items}"),
@@ -277,8 +278,15 @@ impl Variant {
         let (read, written) = (bound(Access::Read), bound(Access::ReadWrite));
         let through: String =
             self.through.iter().map(|(of, by)| format!("-{}_in_{}", of.shader_name(), by.shader_name())).collect();
+        let within: String =
+            self.within.iter().map(|(of, by)| format!("-{}_within_{}", of.shader_name(), by.shader_name())).collect();
         let halves = halves.name();
-        format!("{kernel}-{width}{hold}{slots}-{reduction}{halves}-from{read}-to{written}{through}")
+        let modulation = match modulation {
+            Modulating::None => "",
+            Modulating::Packs => "-packs",
+            Modulating::Numbers => "-numbers",
+        };
+        format!("{kernel}-{width}{hold}{slots}-{reduction}{halves}{modulation}-from{read}-to{written}{through}{within}")
     }
 }
 

@@ -5,14 +5,15 @@ use super::sealed::Lower;
 use crate::element::{Element, Storage};
 use crate::epilogue::Activation;
 use crate::error::SpecError;
+use crate::modulation::Modulation;
 use crate::problem::Problem;
 #[cfg(feature = "ndarray")]
 use crate::problem::Rounding;
 use crate::strides::{Placement, Strides};
 use crate::tensors::Role;
 
-/// A norm on tensors of other types than f32, or that are parts of larger ones, or with an activation after it: [`Norm::stored_as`],
-/// [`Norm::with_strides`] and [`Norm::then`] make it.
+/// A norm on tensors of other types than f32, or that are parts of larger ones, or with something after it: [`Norm::stored_as`],
+/// [`Norm::with_strides`], [`Norm::modulated`], [`Norm::plus_skip`] and [`Norm::then`] make it.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Adapted<N> {
     norm: N,
@@ -24,6 +25,8 @@ pub(super) enum Change {
     Storage(Storage),
     Strides(Box<Strides>),
     Activation(Activation),
+    Modulation(Modulation),
+    Skip,
     #[cfg(feature = "ndarray")]
     Rounding(Rounding),
 }
@@ -74,12 +77,21 @@ impl<N: Norm> Lower for Adapted<N> {
                 Ok(Problem { storage, ..problem })
             }
             Change::Strides(strides) => {
-                let written = |role: Role| matches!(role, Role::Y | Role::ResidualOut | Role::GradInput);
+                let written = |role: Role| matches!(role, Role::Y | Role::ResidualOut | Role::GradInput | Role::GradSkip);
                 let placement = Placement::new(self.name(), self.shape(), strides, written)?;
                 Ok(Problem { placement, ..problem })
             }
             #[cfg(feature = "ndarray")]
             &Change::Rounding(rounding) => Ok(Problem { rounding, ..problem }),
+            Change::Modulation(_) if problem.modulation.is_some() => {
+                Err(SpecError::Twice { norm: self.name(), what: "modulation" })
+            }
+            Change::Modulation(modulation) => {
+                let modulation = Some(modulation.on(self.name(), self.shape())?);
+                Ok(Problem { modulation, ..problem })
+            }
+            Change::Skip if problem.skip => Err(SpecError::Twice { norm: self.name(), what: "skip" }),
+            Change::Skip => Ok(Problem { skip: true, ..problem }),
             &Change::Activation(second) => match problem.activation {
                 Some(first) => Err(SpecError::Activations { norm: self.name(), first, second }),
                 None => Ok(Problem { activation: Some(second), ..problem }),

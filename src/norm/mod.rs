@@ -26,6 +26,7 @@ use crate::block::{AffineIndex, Block};
 use crate::element::Storage;
 use crate::epilogue::Activation;
 use crate::error::SpecError;
+use crate::modulation::Modulation;
 use crate::problem::{Centering, Problem, Rounding, Scaling, Source, Task, check_shape, count};
 use crate::strides::{Placement, Strides};
 
@@ -94,6 +95,36 @@ pub trait Norm: sealed::Lower + Send + Sync {
         Self: Sized,
     {
         Adapted::new(self, Change::Activation(activation))
+    }
+
+    /// This norm with a scale and a shift for each sample, frame or row, after weight and bias and before an activation. See
+    /// [`Modulation`].
+    fn modulated(self, modulation: Modulation) -> Adapted<Self>
+    where
+        Self: Sized,
+    {
+        Adapted::new(self, Change::Modulation(modulation))
+    }
+
+    /// This norm with a tensor of the shape of `x` added after weight, bias and [modulation](Self::modulated), and before an
+    /// [activation](Self::then): `y = relu(norm(x) + skip)` of residual networks. [`skip`](crate::Operands::skip) gives the tensor.
+    ///
+    /// ```
+    /// # fn main() -> Result<(), wgpu_norm::Error> {
+    /// use wgpu_norm::{Activation, Gpu, Inputs, LayerNorm, Norm};
+    ///
+    /// let gpu = Gpu::new_blocking()?;
+    /// let norm = LayerNorm::new(&[1, 2], &[2])?.eps(0.0).plus_skip().then(Activation::Relu);
+    /// let inputs = Inputs::new(&[1.0, 3.0][..]).skip(&[0.5, 0.5]);
+    /// assert_eq!(gpu.run_blocking(&norm, inputs)?.y, [0.0, 1.5]);
+    /// # Ok(())
+    /// # }
+    /// ```
+    fn plus_skip(self) -> Adapted<Self>
+    where
+        Self: Sized,
+    {
+        Adapted::new(self, Change::Skip)
     }
 
     /// This norm on tensors that are parts of larger ones, with [`Strides`] of their own.
@@ -168,6 +199,8 @@ fn problem(norm: &dyn Norm, block: Block, index: AffineIndex, eps: f32) -> Resul
         affine: true,
         source: Source::Batch,
         activation: None,
+        modulation: None,
+        skip: false,
         storage: Storage::default(),
         placement: Placement::contiguous(block.elements()),
         // -0 becomes 0: shaders compare its bits.

@@ -44,8 +44,9 @@ fn main(invocation: Invocation) {
             }
             let at = base + row * params.pitch + q * WIDTH;
             let e = centered_at(source_load(at), groups[q]);
-            let dy = epilogue_gradient(grad_output_load(at), e * scaled + weights.bias);
-            sink_store(at, gradient(dy * scale, e, slope[q]));
+            let above = above_skip(grad_output_load(at), e * scaled + weights.bias, at);
+            grad_skip_store(at, above);
+            sink_store(at, gradient(above * modulation_factor(at) * scale, e, slope[q]));
         }
     }
 }

@@ -45,7 +45,7 @@ fn main(invocation: Invocation) {
                     let channel = channel_base(0u, row, first + min(j, last));
                     y = e * (groups.factor * weight_load(channel)) + bias_load(channel);
                 }
-                let g = epilogue_gradient(grad_output_load(place), y);
+                let g = epilogue_gradient(grad_output_load(place), y, place);
                 run1[j] += g;
                 run2[j] += g * (e * groups.factor);
             }

@@ -16,14 +16,14 @@ fn main(invocation: Invocation) {
     var own: array<Weights, SPAN>;
     for (var q = 0u; q < SPAN; q++) {
         // Here, as each takes divisions.
-        if statistics_by != BY_ROW || activation != 0u {
+        if statistics_by != BY_ROW || needs_y() {
             channels[q] = channels_of(columns, q);
         }
         if statistics_by != BY_ROW {
             numbers[q] = numbers_of(columns, q);
             groups[q] = groups_at(numbers[q], channels[q]);
         }
-        if activation != 0u && statistics_by != BY_COLUMN && weights_by == BY_COLUMN {
+        if needs_y() && statistics_by != BY_COLUMN && weights_by == BY_COLUMN {
             own[q] = weights_of(channels[q], 0u);
         }
     }
@@ -55,17 +55,23 @@ fn main(invocation: Invocation) {
                     groups[q] = of_groups(numbers[q], row / params.group_rows * params.group_r);
                 }
                 var weights = weights_in_row(groups[q], of_row, channels[q], row);
-                if activation != 0u && statistics_by != BY_COLUMN && weights_by == BY_COLUMN {
+                if needs_y() && statistics_by != BY_COLUMN && weights_by == BY_COLUMN {
                     weights = own[q];
                 }
                 let at = base + row * params.pitch + q * WIDTH;
                 let e = centered_at(source_load(at), groups[q]);
-                var g = epilogue_gradient(grad_output_load(at), e * (groups[q].factor * weights.weight) + weights.bias);
-                if weighted_sums {
-                    g *= weights.weight;
+                let y = e * (groups[q].factor * weights.weight) + weights.bias;
+                var g = above_skip(grad_output_load(at), y, at);
+                var by = y;
+                if summed != BY_MODULATION {
+                    g *= modulation_factor(at);
+                    by = e * groups[q].factor;
+                    if summed == BY_GROUP {
+                        g *= weights.weight;
+                    }
                 }
                 run1[q] += g;
-                run2[q] += g * (e * groups[q].factor);
+                run2[q] += g * by;
             }
         }
         for (var q = 0u; q < SPAN; q++) {

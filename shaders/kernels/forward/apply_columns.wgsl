@@ -28,7 +28,7 @@ fn main(invocation: Invocation) {
             let at = base + row * params.pitch + q * WIDTH;
             let x = source_load(at);
             residual_out_store(at, x);
-            y_store(at, epilogue(centered_at(x, groups[q]) * scaled + weights.bias));
+            y_store(at, epilogue(centered_at(x, groups[q]) * scaled + weights.bias, at));
         }
     }
 }

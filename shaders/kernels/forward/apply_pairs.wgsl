@@ -5,7 +5,7 @@ fn normalized(x: f32, index: u32) -> f32 {
     let place = place_at(index);
     let statistics = group_statistics(place.group);
     let e = centered(x * statistics.scale, center_of(statistics));
-    return epilogue(before_weight(e * statistics.factor) * weight_load(place.channel) + bias_load(place.channel));
+    return epilogue(before_weight(e * statistics.factor) * weight_load(place.channel) + bias_load(place.channel), index);
 }
 
 @compute @workgroup_size(workgroup_size)

@@ -50,9 +50,9 @@ fn main(invocation: Invocation) {
                 weighted *= weight_load(i * params.r_mul);
                 bias = Pack(bias_load(i * params.r_mul));
             }
-            let y = epilogue(centered(chunk[i], center) * weighted + bias);
+            let at = base + q * WIDTH + i * params.pitch;
             locate(base + i * params.pitch);
-            y_store(base + q * WIDTH + i * params.pitch, y);
+            y_store(at, epilogue(centered(chunk[i], center) * weighted + bias, at));
         }
     }
 }

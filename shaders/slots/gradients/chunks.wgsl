@@ -20,8 +20,9 @@ fn chunk_sums(first: u32, base: u32, length: u32, center: Center) -> vec2<f32> {
             let at = item_at(first + i + j);
             if whole || at < length {
                 affine_at(at);
-                // Not `upstream`: no statistics are known yet. Before an activation the plan takes them first.
-                let g = affine_scaled(grad_output_load(base + at), at, j);
+                // Not `above_skip`: no statistics are known yet. Before an activation the plan takes them first.
+                let dy = grad_output_load(base + at) * modulation_factor(base + at);
+                let g = affine_scaled(dy, at, j);
                 sum1 += g;
                 sum2 += g * centered(held[i + j], center);
             }

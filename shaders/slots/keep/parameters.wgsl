@@ -1,8 +1,9 @@
-// The gradients of bias and weight, added to what is there where the caller accumulates.
+// The gradients of bias and weight, or of shift and scale, added to what is there where the caller accumulates.
 //# use shared/params
 const SHARED_BY_HEADS: bool = true;
 
-fn keep(channel: u32, sum: vec2<f32>) {
+fn keep(number: u32, sum: vec2<f32>) {
+    let channel = number + number / params.kept_line * params.kept_gap;
     var added = sum;
     if params.accumulate != 0u {
         added += vec2<f32>(grad_bias_load(channel), grad_weight_load(channel));

@@ -83,12 +83,15 @@ fn words(view: View<'_>, length: u64) -> Range<u64> {
 
 /// Refuses results of 16 bits that divide their words otherwise: one lane writes a word of each.
 pub(super) fn halves(problem: &Problem, operands: &Operands<'_>, schedule: &Schedule) -> Result<(), BindError> {
-    let (y, residual_out) = (Role::Y, Role::ResidualOut);
+    let (y, residual_out) = match problem.gradients() {
+        None => (Role::Y, Role::ResidualOut),
+        Some(_) => (Role::GradInput, Role::GradSkip),
+    };
     let (Some(of_y), Some(of_sum)) = (operands.get(y), operands.get(residual_out)) else { return Ok(()) };
     let both = [y, residual_out].iter().all(|&role| element(problem, role) != Element::F32);
     let [steps, others] = [y, residual_out].map(|role| problem.placement.steps(role));
-    if both && steps != others && schedule.passes.iter().any(|pass| pass.kernel == Kernel::ApplyPairs) {
-        let must = "those of y, as both are of 16 bits and not written four elements at a time";
+    if both && steps != others && schedule.passes.iter().any(|pass| matches!(pass.kernel, Kernel::ApplyPairs | Kernel::BackwardApplyPairs)) {
+        let must = "those of the other result, as both are of 16 bits and not written four elements at a time";
         return Err(BindError::Strides(problem.placement.refused(problem.norm, residual_out, &problem.shape, must)));
     }
     if both && of_y.offset % 4 != of_sum.offset % 4 {

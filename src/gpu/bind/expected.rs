@@ -19,6 +19,10 @@ pub struct Expected {
     residual_out: bool,
     statistics: bool,
     grad_residual: bool,
+    scale: bool,
+    shift: bool,
+    grad_modulation: bool,
+    grad_skip: bool,
     one_buffer: bool,
 }
 
@@ -99,6 +103,34 @@ impl Expected {
         self
     }
 
+    /// With [`scale`](crate::Operands::scale).
+    #[must_use]
+    pub fn scale(mut self) -> Self {
+        self.scale = true;
+        self
+    }
+
+    /// With [`shift`](crate::Operands::shift).
+    #[must_use]
+    pub fn shift(mut self) -> Self {
+        self.shift = true;
+        self
+    }
+
+    /// With [`grad_scale`](crate::Operands::grad_scale) and [`grad_shift`](crate::Operands::grad_shift).
+    #[must_use]
+    pub fn grad_modulation(mut self) -> Self {
+        self.grad_modulation = true;
+        self
+    }
+
+    /// With [`grad_skip`](crate::Operands::grad_skip).
+    #[must_use]
+    pub fn grad_skip(mut self) -> Self {
+        self.grad_skip = true;
+        self
+    }
+
     /// Those of them that a plan for `problem` takes.
     pub(crate) fn taken_by(mut self, problem: &Problem) -> Self {
         let optional = [
@@ -111,6 +143,10 @@ impl Expected {
             (Role::ResidualOut, &mut self.residual_out),
             (Role::Stats, &mut self.statistics),
             (Role::GradResidual, &mut self.grad_residual),
+            (Role::Scale, &mut self.scale),
+            (Role::Shift, &mut self.shift),
+            (Role::GradScale, &mut self.grad_modulation),
+            (Role::GradSkip, &mut self.grad_skip),
         ];
         for (role, there) in optional {
             *there &= takes(problem, role);
@@ -161,6 +197,11 @@ impl Expected {
             Role::GradWeight => gradients.is_some_and(|wanted| wanted.weight),
             Role::GradBias => gradients.is_some_and(|wanted| wanted.bias),
             Role::GradResidual => self.grad_residual,
+            Role::Scale => self.scale,
+            Role::Shift => self.shift,
+            Role::GradScale | Role::GradShift => self.grad_modulation,
+            Role::Skip => takes(problem, role),
+            Role::GradSkip => self.grad_skip,
         }
     }
 }

@@ -292,14 +292,14 @@ struct Binder<'a> {
 impl Binder<'_> {
     /// What the host can check of one pass against the device's limits.
     fn check(&self, pass: &Pass) -> Result<(), BindError> {
-        let tensors = self.chooser.tensors(pass);
+        let (tensors, within) = (self.chooser.tensors(pass), self.chooser.within(pass));
         let (needs, has) = (tensors.len() as u32, self.capabilities.max_storage_buffers);
         if needs > has {
             return Err(BindError::StorageBuffers { norm: self.problem.norm, pass: pass.name(), needs, has });
         }
         for window in &pass.windows {
             for tensor in &tensors {
-                let Some(range) = self.range(tensor.role, window) else { continue };
+                let Some(range) = self.range(tensor.role, window, &within) else { continue };
                 if range.size > self.capabilities.max_binding {
                     let (needs, has) = (range.size, self.capabilities.max_binding);
                     return Err(BindError::BindingSize { tensor: tensor.role.name(), needs, has });
@@ -309,8 +309,20 @@ impl Binder<'_> {
         Ok(())
     }
 
-    /// What a window binds of a user's tensor.
-    fn range(&self, role: Role, window: &Window) -> Option<Range> {
+    /// What a window binds of a user's tensor, and of those that are within one binding with it.
+    fn range(&self, role: Role, window: &Window, within: &[(Role, Role)]) -> Option<Range> {
+        let mut range = self.range_alone(role, window)?;
+        for &(of, by) in within.iter().filter(|&&(of, by)| of == role || by == role) {
+            let other = self.range_alone(if of == role { by } else { of }, window)?;
+            let start = range.offset.min(other.offset);
+            let end = (range.offset + range.size).max(other.offset + other.size);
+            let before = (range.offset - start) / cell_bytes(self.problem, role);
+            range = Range { offset: start, size: end - start, start: range.start.wrapping_add(before as u32) };
+        }
+        Some(range)
+    }
+
+    fn range_alone(&self, role: Role, window: &Window) -> Option<Range> {
         let view = self.operands.get(role)?;
         let part = match role {
             role if role.is_large() => Some(window.elements),
@@ -388,7 +400,7 @@ impl Binder<'_> {
                     Role::GroupSums => group_sums.as_ref()?.as_entire_binding(),
                     Role::Stats if stats.is_some() => stats.as_ref()?.as_entire_binding(),
                     role => {
-                        let range = self.range(role, window)?;
+                        let range = self.range(role, window, &key.variant.within)?;
                         wgpu::BindingResource::Buffer(wgpu::BufferBinding {
                             buffer: self.operands.get(role)?.buffer,
                             offset: range.offset,
@@ -421,10 +433,11 @@ impl Binder<'_> {
         let stride = self.uniform_stride();
         let mut bytes = Vec::new();
         for pass in self.chooser.passes() {
+            let within = self.chooser.within(pass);
             for window in &pass.windows {
-                let owned = owned_by_words(self.problem).and_then(|role| self.range(role, window));
+                let owned = owned_by_words(self.problem).and_then(|role| self.range(role, window, &[]));
                 let odd = owned.is_some_and(|range| range.start % 2 == 1);
-                let start = |role: Role| match self.range(role, window) {
+                let start = |role: Role| match self.range(role, window, &within) {
                     Some(range) => range.start,
                     // In scratch, those of a few groups at a time.
                     None if matches!(role, Role::Stats | Role::Partials) => {

@@ -66,6 +66,8 @@ impl<'a> From<wgpu::BufferSlice<'a>> for View<'a> {
 /// | `num_batches_tracked` | one `u32` | batch norm in training, incremented; required by the cumulative average |
 /// | `residual`, `residual_out` | that of `x` | all norms, each optional; `residual_out` is written; no plan for one part of a batch takes them |
 /// | `statistics` | that of `rstd` with a last axis of 4 | all norms except in eval mode, optional, written |
+/// | `scale`, `shift` | that of the [`Modulation`](crate::Modulation) | norms that are [modulated](crate::Norm::modulated), each optional |
+/// | `skip` | that of `x` | norms [plus a skip](crate::Norm::plus_skip) |
 ///
 /// A [backward plan](crate::Context::plan_backward) takes:
 ///
@@ -73,11 +75,15 @@ impl<'a> From<wgpu::BufferSlice<'a>> for View<'a> {
 /// |---|---|---|
 /// | `grad_output`, `x` | that of `x` | read |
 /// | `weight` | its `parameter_shape` | the one of the forward pass |
-/// | `bias` | its `parameter_shape` | the one of the forward pass, read by norms with an [activation](crate::Norm::then) |
+/// | `bias` | its `parameter_shape` | the one of the forward pass, read by norms with an [activation](crate::Norm::then) or a [modulation](crate::Norm::modulated) |
+/// | `scale`, `shift` | that of the [`Modulation`](crate::Modulation) | those of the forward pass |
+/// | `skip` | that of `x` | the one of the forward pass, read by norms with an activation after it |
 /// | `running_mean`, `running_var` | `[C]` | read, by batch and instance norm in eval mode |
 /// | `statistics` | that of `rstd` with a last axis of 4 | read, with [`saved_statistics`](crate::Backward::saved_statistics) |
 /// | `grad_input` | that of `x` | written, if planned |
 /// | `grad_weight`, `grad_bias` | the `parameter_shape` | written or added to, if planned |
+/// | `grad_scale`, `grad_shift` | that of the `Modulation` | optional, written or added to |
+/// | `grad_skip` | that of `x` | optional, written by norms with an activation after the skip |
 /// | `grad_residual` | that of `x` | optional, added to `grad_input` |
 ///
 /// Plans for one part of a batch take `moments`, of the shape of `rstd` with a last axis of 4, and `sums`, likewise with a
@@ -211,6 +217,43 @@ impl<'a> Operands<'a> {
     #[must_use]
     pub fn grad_residual(self, view: impl Into<View<'a>>) -> Self {
         self.with(Role::GradResidual, view.into())
+    }
+
+    /// Scale of a [`Modulation`](crate::Modulation), of its shape and pitch. Without it, the factor is 1.
+    #[must_use]
+    pub fn scale(self, view: impl Into<View<'a>>) -> Self {
+        self.with(Role::Scale, view.into())
+    }
+
+    /// Shift of a [`Modulation`](crate::Modulation), of its shape and pitch. Without it, the shift is 0.
+    #[must_use]
+    pub fn shift(self, view: impl Into<View<'a>>) -> Self {
+        self.with(Role::Shift, view.into())
+    }
+
+    /// Tensor that a norm [plus a skip](crate::Norm::plus_skip) adds, of the shape of `x`.
+    #[must_use]
+    pub fn skip(self, view: impl Into<View<'a>>) -> Self {
+        self.with(Role::Skip, view.into())
+    }
+
+    /// Output: the gradient of `scale`, of the shape and pitch of the [`Modulation`](crate::Modulation). Added to the buffer's content
+    /// with [`accumulate`](crate::Backward::accumulate), else written over it. What lies between keeps its bits.
+    #[must_use]
+    pub fn grad_scale(self, view: impl Into<View<'a>>) -> Self {
+        self.with(Role::GradScale, view.into())
+    }
+
+    /// Output: the gradient of `shift`, as that of `scale`.
+    #[must_use]
+    pub fn grad_shift(self, view: impl Into<View<'a>>) -> Self {
+        self.with(Role::GradShift, view.into())
+    }
+
+    /// Output: the gradient of `skip`, of the shape of `x`, where an activation follows. Without one it is that of `y`.
+    #[must_use]
+    pub fn grad_skip(self, view: impl Into<View<'a>>) -> Self {
+        self.with(Role::GradSkip, view.into())
     }
 
     /// [`Moments`](crate::Moments) of each group. Must start at a multiple of 16 bytes.

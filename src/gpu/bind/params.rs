@@ -2,7 +2,8 @@
 
 use std::sync::LazyLock;
 
-use crate::gpu::plan::{Pass, Window};
+use crate::gpu::plan::{Pass, Summed, Window};
+use crate::modulation::Modulated;
 use crate::problem::{Average, Problem, Segment, Source, Tracking, VarianceEstimator};
 use crate::tensors::{Role, owned_by_words};
 
@@ -86,6 +87,15 @@ impl Told<'_> {
         }
     }
 
+    fn modulated(&self) -> Option<&Modulated> {
+        self.problem.modulation.as_ref()
+    }
+
+    /// How gradients lie that the pass leaves, if they are those of scale and shift.
+    fn kept(&self) -> Option<&Modulated> {
+        self.modulated().filter(|_| self.pass.summed == Summed::ByModulation)
+    }
+
     fn segment(&self, number: usize) -> Option<Segment> {
         self.problem.segments.get(number).copied()
     }
@@ -166,6 +176,13 @@ const NUMBERS: &[(&str, Number)] = &[
     ("cumulative", |t| u32::from(t.problem.averages_all())),
     ("unbiased", |t| u32::from(t.tracking().is_some_and(|it| it.estimator == VarianceEstimator::Unbiased))),
     ("accumulate", |t| u32::from(t.problem.gradients().is_some_and(|wanted| wanted.accumulate))),
+    ("scale_offset", |t| t.modulated().map_or(0.0, |it| it.offset).to_bits()),
+    ("modulation_run", |t| t.modulated().map_or(1, |it| narrow(it.shared * it.inner))),
+    ("modulation_inner", |t| t.modulated().map_or(1, |it| narrow(it.inner))),
+    ("modulation_line", |t| t.modulated().map_or(1, |it| narrow(it.line))),
+    ("modulation_gap", |t| t.modulated().map_or(0, |it| narrow(it.pitch - it.line))),
+    ("kept_line", |t| t.kept().map_or(1, |it| narrow(it.line))),
+    ("kept_gap", |t| t.kept().map_or(0, |it| narrow(it.pitch - it.line))),
     ("zero", |_| 0),
     ("odd", |t| u32::from(t.odd)),
     ("odd_outer", |t| t.own_steps()[0] as u32 % 2),

@@ -3,10 +3,10 @@
 use super::{Expected, Operands};
 use crate::element::Element;
 use crate::gpu::context::PipelineKey;
-use crate::gpu::plan::{Capabilities, Pass, Plan, Schedule};
-use crate::gpu::shader::{Access, Constants, Kernel, Statistics, TensorBinding, Variant};
+use crate::gpu::plan::{Capabilities, Pass, Plan, Schedule, Summed};
+use crate::gpu::shader::{Access, Choice, Constants, Kernel, Modulating, Statistics, TensorBinding, Variant};
 use crate::problem::{Centering, Problem, Source};
-use crate::tensors::Role;
+use crate::tensors::{Role, cell_bytes};
 
 /// The tensors there are, or will be.
 #[derive(Clone, Copy)]
@@ -28,6 +28,16 @@ impl Presence<'_> {
         match self {
             Self::Now(operands) => operands.coincide(one, other),
             Self::Later(expected) => expected.coincide(one, other),
+        }
+    }
+
+    /// Whether its first elements can be read four at a time.
+    fn starts_with_quad(self, problem: &Problem, role: Role) -> bool {
+        match self {
+            Self::Now(operands) => {
+                operands.get(role).is_none_or(|view| view.offset.is_multiple_of(4 * cell_bytes(problem, role)))
+            }
+            Self::Later(_) => true,
         }
     }
 
@@ -59,11 +69,15 @@ impl<'a> Chooser<'a> {
     }
 
     /// The passes to run: batches are counted only where there is a count, a bias is added where there is one,
-    /// and an activation follows in any case.
+    /// and what follows the norm does in any case; gradients of scale and shift are summed up where one is wanted.
     pub(super) fn passes(self) -> impl Iterator<Item = &'a Pass> {
         self.schedule.passes.iter().filter(move |pass| match (pass.kernel, pass.statistics) {
             (Kernel::CountBatch, _) => self.has(Role::Batches),
-            (_, Statistics::None) => self.has(Role::Bias) || pass.activation.is_some(),
+            (_, Statistics::None) => {
+                let Problem { activation, skip, modulation, .. } = self.problem;
+                self.has(Role::Bias) || activation.is_some() || *skip || modulation.is_some()
+            }
+            _ if pass.summed == Summed::ByModulation => self.has(Role::GradScale) || self.has(Role::GradShift),
             _ => true,
         })
     }
@@ -78,9 +92,30 @@ impl<'a> Chooser<'a> {
 
     /// The tensors a pass binds, as its shader must declare them.
     pub(super) fn tensors(self, pass: &Pass) -> Vec<TensorBinding> {
+        let within = self.within(pass);
+        let apart = |tensor: &TensorBinding| within.iter().all(|&(of, _)| of != tensor.role);
+        self.each_bound(pass).into_iter().filter(apart).collect()
+    }
+
+    /// Tensors that are read from the binding of another in their buffer, where the device has too few for each to have its own.
+    pub(super) fn within(self, pass: &Pass) -> Vec<(Role, Role)> {
+        let bound = self.each_bound(pass);
+        if bound.len() <= self.capabilities.max_storage_buffers as usize {
+            return Vec::new();
+        }
+        let read = |role: Role| bound.contains(&TensorBinding { role, access: Access::Read });
+        let pairs = [(Role::Bias, Role::Weight), (Role::Shift, Role::Scale)].into_iter();
+        pairs.filter(|&(of, by)| read(of) && read(by) && self.given.share_a_buffer(of, by)).collect()
+    }
+
+    fn each_bound(self, pass: &Pass) -> Vec<TensorBinding> {
         let all = self.all_tensors(pass);
+        let back = self.problem.gradients().is_some() && self.problem.activation.is_none();
         let present = |role: Role| match role {
             Role::Partials | Role::PartialSums | Role::GroupSums => true,
+            // On the way back only slopes go by them, and gradients of scale by the bias.
+            Role::Shift if back => false,
+            Role::Bias if back && pass.summed != Summed::ByModulation => false,
             Role::Stats => self.schedule.statistics > 0 || self.has(role),
             // The merge reads it for the cumulative average alone.
             Role::Batches if pass.kernel == Kernel::Merge => self.problem.averages_all() && self.has(role),
@@ -105,13 +140,29 @@ impl<'a> Chooser<'a> {
         written.map(|&(by, _)| by).find(|&by| self.has(by) && overwrites(by))
     }
 
+    fn choice(self, pass: &Pass) -> Choice {
+        let choice = pass.choice(self.has(Role::Residual));
+        let Some(modulated) = self.problem.modulation.as_ref().filter(|_| choice.modulation != Modulating::None) else {
+            return choice;
+        };
+        let given = [Role::Scale, Role::Shift].into_iter().filter(|&role| self.has(role));
+        let aligned: Vec<bool> = given.map(|role| self.given.starts_with_quad(self.problem, role)).collect();
+        let modulation = match aligned[..] {
+            [] => Modulating::None,
+            _ if pass.loads_modulation_by_packs(modulated) && !aligned.contains(&false) => Modulating::Packs,
+            _ => Modulating::Numbers,
+        };
+        Choice { modulation, ..choice }
+    }
+
     pub(super) fn key(self, pass: &Pass) -> PipelineKey {
         let all = self.all_tensors(pass);
         let overwritten = all.iter().filter_map(|&(role, _)| Some((role, self.read_through(&all, role)?)));
         PipelineKey {
             variant: Variant {
-                choice: pass.choice(self.has(Role::Residual)),
+                choice: self.choice(pass),
                 tensors: self.tensors(pass),
+                within: self.within(pass),
                 through: pass.in_place_of.iter().copied().chain(overwritten).collect(),
             },
             constants: Constants {
@@ -126,8 +177,11 @@ impl<'a> Chooser<'a> {
                 same_parameters: pass.mapping.has_same_parameters(),
                 neighbours: pass.work.inner_count != 1,
                 through_statistics: self.problem.source != Source::Running,
-                activation: pass.activation.map_or(0, |activation| activation as u32),
-                weighted_sums: pass.weighted,
+                activation: self.problem.activation.filter(|_| pass.follows).map_or(0, |activation| activation as u32),
+                adds_skip: self.problem.skip && pass.follows,
+                modulated_by: self.problem.modulation.as_ref().map_or(0, |it| pass.modulated_by(it)),
+                modulation_constant: self.problem.modulation.as_ref().is_some_and(|it| it.inner == 1),
+                summed: pass.summed as u32,
                 statistics_by: pass.statistics_by as u32,
                 weights_by: pass.weights_by() as u32,
                 beside: pass.work.beside as u32,
@@ -135,7 +189,7 @@ impl<'a> Chooser<'a> {
                 // What only adds a bias finds the weight applied.
                 round_before_weight: self.problem.rounds_before_weight() && pass.statistics != Statistics::None,
                 placed_by: pass.placed as u32,
-                segmented: !self.problem.segments.is_empty(),
+                segmented: !self.problem.segments.is_empty() && pass.summed != Summed::ByModulation,
             },
         }
     }

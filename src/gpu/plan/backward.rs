@@ -4,12 +4,13 @@
 //! Where elements of one group that share a weight make runs, sums over those runs serve both: weighted and added up by
 //! group, or as they are by weight.
 
-use super::{By, Pass, Planner, Schedule, Team, Traversal, Window, Work, columns, merge, rows, window};
+use super::{By, Pass, Planner, Schedule, Summed, Team, Traversal, Window, Work, columns, merge, rows, window};
 use crate::backward::Backward;
 use crate::block::{AffineIndex, Block};
 use crate::error::SpecError;
 use crate::gpu::shader::{Affine, Hold, Keep, Kernel, Reduction, Statistics};
 use crate::mapping::{GroupIndex, Mapping};
+use crate::modulation::{Modulated, by_modulation};
 use crate::problem::{Problem, Source};
 use crate::strides::Span;
 use crate::tensors::Role;
@@ -68,17 +69,19 @@ impl Planner<'_> {
         }
         let running = self.problem.source == Source::Running;
         let rows = !running && self.fuses_rows();
-        let fused = wanted.input && rows;
-        if let Some(schedule) = self.fused_parameters(wanted).filter(|_| fused && parameters).transpose()? {
+        // The gradient of a skip is left by the last of several passes.
+        let fused = wanted.input && rows && !self.problem.passes_skip();
+        let modulated = self.by_modulation();
+        if let Some(schedule) = self.fused_parameters(wanted).filter(|_| fused && parameters && modulated.is_none()).transpose()? {
             return Ok(schedule);
         }
         let many = self.problem.block.groups() > SLAB && self.by_weight().sums_by() == SumsBy::Elements;
-        if rows && !wanted.saved && parameters && many {
+        if rows && !wanted.saved && parameters && many && modulated.is_none() && !self.problem.passes_skip() {
             return self.by_slabs(wanted);
         }
         let group_sums = wanted.input && !running && !fused;
         let ahead = group_sums || (fused && self.chunks_need_statistics()?);
-        let first = !running && !wanted.saved && (ahead || (parameters && (!wanted.input || wanted.overwrites)));
+        let first = !running && !wanted.saved && (ahead || ((parameters || modulated.is_some()) && (!wanted.input || wanted.overwrites)));
         let mut schedule = Schedule::empty(self.why_backward(wanted, fused && !ahead, first));
         if running {
             schedule.passes.push(self.running_statistics()?);
@@ -87,7 +90,7 @@ impl Planner<'_> {
             schedule.partials = self.problem.block.groups() * merge.work.partials;
             schedule.passes.extend([stats, merge]);
         }
-        if !wanted.saved && (running || first || (fused && parameters)) {
+        if !wanted.saved && (running || first || (fused && (parameters || modulated.is_some()))) {
             schedule.statistics = self.problem.block.groups();
         }
         let known = wanted.saved || first;
@@ -207,7 +210,7 @@ impl Planner<'_> {
         Ok(schedule)
     }
 
-    /// Adds the passes that sum up: for weight and bias, and for groups, where those sums go as `for_groups` says.
+    /// Adds the passes that sum up: for weight and bias, for groups, where those sums go as `for_groups` says, and for scale and shift.
     pub(super) fn sums(
         &self,
         schedule: &mut Schedule,
@@ -243,6 +246,12 @@ impl Planner<'_> {
             let merge = self.merge_sums(sums.by_group())?;
             schedule.passes.extend([sums, to.from(merge)]);
         }
+        if let Some(modulated) = self.by_modulation() {
+            let sums = modulated.modulation_sums()?;
+            schedule.partial_sums = schedule.partial_sums.max(sums.sums());
+            let merge = modulated.merge_modulation(sums.by_line(1))?;
+            schedule.passes.extend([sums, merge]);
+        }
         Ok(())
     }
 
@@ -250,11 +259,14 @@ impl Planner<'_> {
         Planner { mapping: self.mapping.by_weight(), ..*self }
     }
 
-    /// Gradients of 0, where some are wanted of parameters and there is nothing to sum up.
-    pub(super) fn no_parameters(&self, wanted: Backward) -> Result<Option<Pass>, SpecError> {
+    /// Gradients of 0, where some are wanted of weight and bias, or of scale and shift, and there is nothing to sum up.
+    pub(super) fn no_parameters(&self, wanted: Backward) -> Result<Vec<Pass>, SpecError> {
         let some = wanted.parameters() && self.problem.parameters() > 0;
         let none = Work { inner_count: 1, ..Work::default() };
-        some.then(|| self.by_weight().merge_parameters(none)).transpose()
+        let parameters = some.then(|| self.by_weight().merge_parameters(none));
+        let numbers = self.problem.modulation.as_ref().map_or(0, Modulated::numbers);
+        let modulated = self.by_modulation().filter(|_| numbers > 0).map(|modulated| modulated.merge_modulation(none));
+        parameters.into_iter().chain(modulated).collect()
     }
 
     fn why_backward(&self, wanted: Backward, fused: bool, first: bool) -> &'static str {
@@ -299,7 +311,37 @@ impl Planner<'_> {
     /// Sums that share a weight go without it, which an activation alone takes.
     fn unweighted(&self, pass: Pass) -> Pass {
         let without = if self.problem.activation.is_some() { &[][..] } else { &[Role::Weight, Role::Bias] };
-        Pass { weighted: false, without, ..pass }
+        Pass { summed: Summed::ByWeight, without, ..pass }
+    }
+
+    /// By what elements share of scale and shift, where there are gradients of them.
+    fn by_modulation(&self) -> Option<Self> {
+        by_modulation(self.problem).map(|mapping| Planner { mapping, ..*self })
+    }
+
+    /// The gradients of scale and shift, in parts. `self` maps by modulation.
+    fn modulation_sums(&self) -> Result<Pass, SpecError> {
+        let Mapping { block, groups, .. } = self.mapping;
+        let pass = if block.s > 1 {
+            Pass { affine: self.affine_of_rows(), ..self.rows(Kernel::SumsRows)? }
+        } else {
+            let statistics_by = match groups.r_step {
+                0 => By::Column,
+                _ if groups.rows == 1 && groups.k_div >= block.k => By::Row,
+                _ => By::Element,
+            };
+            let tiling = columns::Tiling::unfolded(&block, self.capabilities, self.width, self.tuning, u64::MAX);
+            Pass { statistics_by, ..self.columns_by(Kernel::SumsColumns, &tiling)? }
+        };
+        Ok(Pass { summed: Summed::ByModulation, ..pass })
+    }
+
+    /// `self` maps by modulation.
+    fn merge_modulation(&self, work: Work) -> Result<Pass, SpecError> {
+        let numbers = self.problem.modulation.as_ref().map_or(0, Modulated::numbers);
+        let pass = self.merge_to_parameters(self.mapping.block, work, numbers)?;
+        let in_place_of = &[(Role::GradWeight, Role::GradScale), (Role::GradBias, Role::GradShift)];
+        Ok(Pass { summed: Summed::ByModulation, in_place_of, ..pass })
     }
 
     /// By columns of which each row has statistics of its own. `self` maps by weight.
@@ -320,10 +362,13 @@ impl Planner<'_> {
 
     /// `self` maps by weight.
     fn merge_parameters(&self, work: Work) -> Result<Pass, SpecError> {
+        self.merge_to_parameters(Block { b: 1, ..self.mapping.block }, work, self.problem.parameters())
+    }
+
+    fn merge_to_parameters(&self, block: Block, work: Work, numbers: u64) -> Result<Pass, SpecError> {
         let team = merge::team(work.partials, self.capabilities);
-        let block = Block { b: 1, ..self.mapping.block };
         let mapping = Mapping { block, ..self.mapping.without_weights() };
-        let pass = Planner { mapping, ..*self }.small(Kernel::MergeSums, team, work, self.problem.parameters())?;
+        let pass = Planner { mapping, ..*self }.small(Kernel::MergeSums, team, work, numbers)?;
         Ok(Pass { keep: Keep::Parameters, without: &[Role::Weight], ..pass })
     }
 
@@ -408,10 +453,15 @@ impl Pass {
 
     /// Where the partial sums of one group lie, those of its weights next to each other.
     pub(super) fn by_group(&self) -> Work {
+        self.by_line(self.mapping.groups.k_div)
+    }
+
+    /// The same of `k_div` neighbouring `k` together.
+    fn by_line(&self, k_div: u64) -> Work {
         let Block { r, k, s, .. } = self.mapping.block;
         let (lines, unit) =
             if self.kernel.by_columns() { (self.tiles_of_b(), s) } else { (r, self.work.tiles_per_run) };
-        let inner = self.mapping.groups.k_div * unit;
+        let inner = k_div * unit;
         Work {
             partials: lines * inner,
             inner_count: inner,

@@ -19,6 +19,7 @@ mod window;
 pub use capabilities::Capabilities;
 pub(crate) use grid::Grid;
 pub use pass::Pass;
+pub(crate) use pass::Summed;
 use pass::{By, Placed, Team, Turns, Work};
 use planner::Planner;
 pub(crate) use schedule::Schedule;
@@ -113,6 +114,12 @@ impl fmt::Display for Plan {
         write!(f, "{} {:?}", self.norm(), self.shape())?;
         if let Some(element) = self.problem.storage.short() {
             write!(f, " of {element}")?;
+        }
+        if let Some(modulation) = &self.problem.modulation {
+            write!(f, ", modulated by {:?},", modulation.shape)?;
+        }
+        if self.problem.skip {
+            write!(f, ", plus a skip,")?;
         }
         if let Some(activation) = self.problem.activation {
             write!(f, ", then {activation},")?;

@@ -3,9 +3,9 @@
 use std::fmt;
 
 use super::Window;
-use crate::epilogue::Activation;
-use crate::gpu::shader::{Affine, Choice, Halves, Hold, Keep, Kernel, Reduction, Statistics, Width};
+use crate::gpu::shader::{Affine, Choice, Halves, Hold, Keep, Kernel, Modulating, Reduction, Statistics, Width};
 use crate::mapping::Mapping;
+use crate::modulation::Modulated;
 use crate::tensors::Role;
 
 /// One step of a plan: a dispatch, or several if a tensor is larger than a storage binding.
@@ -25,9 +25,11 @@ pub struct Pass {
     pub(crate) team: Team,
     pub(crate) turns: Turns,
     pub(crate) mapping: Mapping,
-    pub(crate) activation: Option<Activation>,
-    /// Sums of gradients: whether weights are factors of them.
-    pub(crate) weighted: bool,
+    /// Whether it applies what follows the norm, or goes back through that.
+    pub(crate) follows: bool,
+    /// Sums of gradients: what they are for.
+    pub(crate) summed: Summed,
+    pub(crate) modulation: Modulating,
     pub(crate) statistics_by: By,
     pub(crate) placed: Placed,
     pub(crate) work: Work,
@@ -41,6 +43,17 @@ pub(crate) enum By {
     Column = 0,
     Row = 1,
     Element = 2,
+}
+
+/// What sums of gradients are for. Numbered as in `shaders/shared/params.wgsl`.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(crate) enum Summed {
+    /// Groups: they are weighted.
+    ByGroup = 0,
+    /// Weight and bias.
+    ByWeight = 1,
+    /// Scale and shift.
+    ByModulation = 2,
 }
 
 /// How a pass finds where the elements of tensors with strides lie. Numbered as in `shaders/shared/strides.wgsl`.
@@ -110,10 +123,14 @@ pub(crate) struct Work {
 
 impl Pass {
     /// What it does: `fused_rows`, `stats_columns`, ... It is the name of a file of `shaders/kernels/`, after `backward_` for the
-    /// backward ones that fuse or apply; `merge_parameters` is `merge_sums` into the gradients of weight and bias.
+    /// backward ones that fuse or apply; `merge_parameters` is `merge_sums` into the gradients of weight and bias, `merge_modulation` into those of scale and shift.
     #[must_use]
     pub fn name(&self) -> &'static str {
-        if self.keep == Keep::Parameters { "merge_parameters" } else { self.kernel.name() }
+        match (self.keep, self.summed) {
+            (Keep::Parameters, Summed::ByModulation) => "merge_modulation",
+            (Keep::Parameters, _) => "merge_parameters",
+            _ => self.kernel.name(),
+        }
     }
 
     /// Number of workgroups that are dispatched.
@@ -140,6 +157,29 @@ impl Pass {
         }
     }
 
+    /// How it finds scale and shift, as `modulated_by` in `shaders/shared/params.wgsl`.
+    pub(crate) fn modulated_by(&self, modulated: &Modulated) -> u32 {
+        // What it locates at once: pieces as those of strides.
+        let unit = match self.kernel {
+            Kernel::SumsBeside => None,
+            kernel if kernel.by_columns() => Some(self.work.pitch),
+            kernel if kernel.by_rows() => Some(self.mapping.block.s),
+            _ => None,
+        };
+        let lie_so = |unit: u64| modulated.is_constant(unit) || modulated.is_along(unit);
+        match unit {
+            Some(unit) if lie_so(unit) => 1,
+            _ if lie_so(u64::from(self.width.elements())) => 3,
+            _ => 2,
+        }
+    }
+
+    /// Whether those of four elements are neighbours that can be loaded at once, if the first of all can.
+    pub(crate) fn loads_modulation_by_packs(&self, modulated: &Modulated) -> bool {
+        let rows = !modulated.has_gaps() || modulated.pitch.is_multiple_of(4);
+        self.width == Width::Quad && modulated.is_along(4) && rows
+    }
+
     /// What decides the files of its shader; `residual` is whether one is added to `x`.
     pub(crate) fn choice(&self, residual: bool) -> Choice {
         Choice {
@@ -150,6 +190,7 @@ impl Pass {
             statistics: self.statistics,
             keep: self.keep,
             reduction: self.team.reduction,
+            modulation: self.modulation,
             residual: residual && !self.without.contains(&Role::Residual),
             together: self.turns.together,
             halves: self.halves,

@@ -1,10 +1,10 @@
 //! What the passes of every plan are made by.
 
 use super::window::{self, Layout};
-use super::{By, Capabilities, Grid, Pass, Placed, Team, Traversal, Tuning, Turns, Window, Work, columns, rows};
+use super::{By, Capabilities, Grid, Pass, Placed, Summed, Team, Traversal, Tuning, Turns, Window, Work, columns, rows};
 use crate::block::Block;
 use crate::error::SpecError;
-use crate::gpu::shader::{Affine, Halves, Hold, Keep, Kernel, Statistics, Width};
+use crate::gpu::shader::{Affine, Halves, Hold, Keep, Kernel, Modulating, Statistics, Width};
 use crate::mapping::Mapping;
 use crate::problem::Problem;
 use crate::strides::Span;
@@ -52,8 +52,12 @@ impl Planner<'_> {
             team,
             turns: Turns { span: 1, together: 1, whole: false },
             mapping: self.mapping,
-            activation: self.problem.activation,
-            weighted: true,
+            follows: true,
+            summed: Summed::ByGroup,
+            modulation: match self.problem.modulation {
+                Some(_) => Modulating::Numbers,
+                None => Modulating::None,
+            },
             statistics_by: By::Column,
             placed: self.placed(kernel, &work),
             work,

@@ -50,6 +50,7 @@ const FILES: &[(&str, &str)] = files![
     "kernels/backward/fused_rows" "kernels/backward/fused_parameters" "kernels/backward/sums_rows"
     "kernels/backward/sums_columns" "kernels/backward/sums_beside" "kernels/backward/merge_sums" "kernels/backward/apply_rows"
     "kernels/backward/apply_columns" "kernels/backward/apply_pairs"
+    "slots/modulation/none" "slots/modulation/packs" "slots/modulation/numbers"
     "slots/width/scalar" "slots/width/quad" "slots/value/group" "slots/value/groups"
     "slots/source/x" "slots/source/x_plus_residual" "slots/sink/x" "slots/rounding/none" "slots/rounding/scalar" "slots/rounding/quad"
     "slots/reduction/alone" "slots/reduction/workgroup" "slots/reduction/subgroup"
@@ -62,7 +63,7 @@ const FILES: &[(&str, &str)] = files![
     "shared/keep_statistics" "shared/partial_record" "shared/partial_place" "shared/team" "shared/rows" "shared/columns"
     "shared/chunk_statistics" "shared/held_statistics" "shared/sum_lanes" "shared/merge_lanes"
     "shared/any_in_workgroup" "shared/channel" "shared/column_groups" "shared/pack_groups" "shared/affine_run" "shared/affine_runs"
-    "shared/half" "shared/pairs" "shared/strides" "shared/segments" "shared/epilogue" "shared/normalize" "shared/track" "shared/gradient" "shared/gradients" "shared/known_sums" "shared/upstream" "shared/store_gradients"
+    "shared/half" "shared/pairs" "shared/strides" "shared/segments" "shared/epilogue" "shared/normalize" "shared/track" "shared/gradient" "shared/gradients" "shared/known_sums" "shared/modulation" "shared/store_gradients"
     "probe/arithmetic" "probe/loops" "probe/subtractions"
 ];
 

@@ -1,10 +1,10 @@
 //! The bindings of a shader, and the accessors its text knows tensors by.
 //!
 //! A kernel calls `y_store(i, v)` and so on, and never names a binding: in place, a shared buffer, an absent tensor or another
-//! storage type are decided here. `put` stores two neighbours, or one of them, that may share a word. Of a tensor that is not bound, `load` gives 0 (a weight: 1) and `store` does nothing.
+//! storage type are decided here. `put` stores two neighbours, or one of them, that may share a word. Of a tensor that is not bound, `load` gives 0 (a weight or a scale: 1) and `store` does nothing.
 
 use super::fragment::Use;
-use super::{Variant, Width};
+use super::{Modulating, Variant, Width};
 use crate::tensors::{Cell, Role};
 
 /// How a tensor is bound.
@@ -24,7 +24,12 @@ pub(crate) struct TensorBinding {
 
 impl Variant {
     fn is_bound(&self, role: Role) -> bool {
-        self.tensors.iter().any(|tensor| tensor.role == role)
+        self.tensors.iter().any(|tensor| tensor.role == self.within(role))
+    }
+
+    /// The tensor in whose binding it lies: itself, unless devices have too few.
+    fn within(&self, role: Role) -> Role {
+        self.within.iter().find(|&&(of, _)| of == role).map_or(role, |&(_, by)| by)
     }
 
     /// The tensor whose binding is in the place of `role`.
@@ -36,7 +41,11 @@ impl Variant {
     fn is_packed(&self, role: Role) -> bool {
         match role.cell() {
             Cell::Element => true,
-            Cell::Parameter => self.choice.packs_parameters() && matches!(role, Role::Weight | Role::Bias),
+            Cell::Parameter => match role {
+                Role::Weight | Role::Bias => self.choice.packs_parameters(),
+                Role::Scale | Role::Shift => self.choice.modulation == Modulating::Packs,
+                _ => false,
+            },
             _ => false,
         }
     }
@@ -81,7 +90,7 @@ impl Variant {
     fn load(&self, role: Role) -> String {
         let data = self.binding_of(role);
         let ty = self.value_type(role);
-        let (name, place) = (data.shader_name(), self.place(data));
+        let (name, place) = (self.within(data).shader_name(), self.place(data));
         let number = match self.stored_type(data) {
             "u32" if self.is_half(data) => format!("half_at({name}_data[({place}) >> 1u], {place})"),
             "vec2<u32>" => format!("quad_of_halves({name}_data[{place}])"),
@@ -89,7 +98,8 @@ impl Variant {
         };
         match role {
             Role::Weight if self.is_bound(data) => format!("params.weight_offset + {number}"),
-            Role::Weight => format!("{ty}(1.0)"),
+            Role::Scale if self.is_bound(data) => format!("params.scale_offset + {number}"),
+            Role::Weight | Role::Scale => format!("{ty}(1.0)"),
             _ if !self.is_bound(data) => format!("{ty}(0)"),
             _ => number,
         }
@@ -142,7 +152,9 @@ fn places(variant: &Variant) -> String {
     if located.is_empty() {
         return text;
     }
-    text + &format!("fn locate(i: u32) {{ if placed_by == BY_PIECE {{ let piece = i / params.piece;{located} }} }}\n")
+    let modulation = if variant.choice.uses_file("shared/modulation") { " locate_modulation(i);" } else { "" };
+    let tensors = format!("if placed_by == BY_PIECE {{ let piece = i / params.piece;{located} }}");
+    text + &format!("fn locate(i: u32) {{ {tensors}{modulation} }}\n")
 }
 
 /// The bindings of a variant, and the accessors that its text calls.

@@ -67,6 +67,17 @@ pub(crate) enum Keep {
     Parameters,
 }
 
+/// How scale and shift of a pack are loaded.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(crate) enum Modulating {
+    /// There are none.
+    None,
+    /// All at once.
+    Packs,
+    /// One by one, or one for all.
+    Numbers,
+}
+
 /// How lanes exchange values.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) enum Reduction {
@@ -93,10 +104,10 @@ impl Halves {
 
     pub(crate) fn of(self, role: Role) -> bool {
         match role {
-            Role::X | Role::Residual | Role::ResidualOut => self.x,
+            Role::X | Role::Residual | Role::ResidualOut | Role::Skip => self.x,
             Role::Y => self.y,
-            Role::GradOutput | Role::GradInput | Role::GradResidual => self.gradients,
-            Role::Weight | Role::Bias => self.parameters,
+            Role::GradOutput | Role::GradInput | Role::GradResidual | Role::GradSkip => self.gradients,
+            Role::Weight | Role::Bias | Role::Scale | Role::Shift => self.parameters,
             _ => false,
         }
     }
@@ -116,10 +127,10 @@ impl Halves {
     fn among(self, roles: &[(Role, bool)]) -> Self {
         let has = |some: &[Role]| roles.iter().any(|(role, _)| some.contains(role));
         Self {
-            x: self.x && has(&[Role::X, Role::Residual, Role::ResidualOut]),
+            x: self.x && has(&[Role::X, Role::Residual, Role::ResidualOut, Role::Skip]),
             y: self.y && has(&[Role::Y]),
-            gradients: self.gradients && has(&[Role::GradOutput, Role::GradInput, Role::GradResidual]),
-            parameters: self.parameters && has(&[Role::Weight, Role::Bias]),
+            gradients: self.gradients && has(&[Role::GradOutput, Role::GradInput, Role::GradResidual, Role::GradSkip]),
+            parameters: self.parameters && has(&[Role::Weight, Role::Bias, Role::Scale, Role::Shift]),
         }
     }
 }
@@ -136,6 +147,7 @@ pub(crate) struct Choice {
     pub(crate) reduction: Reduction,
     /// Whether a residual is added to `x`.
     pub(crate) residual: bool,
+    pub(crate) modulation: Modulating,
     /// Packs that a lane reads before it writes the first of them; where weights are shared, as many lanes share them.
     pub(crate) together: u32,
     pub(crate) halves: Halves,
@@ -155,6 +167,8 @@ pub(crate) struct Variant {
     pub(crate) tensors: Vec<TensorBinding>,
     /// Tensors that are read or written through the binding of another, which is in their place.
     pub(crate) through: Vec<(Role, Role)>,
+    /// Tensors that lie elsewhere in the binding of another.
+    pub(crate) within: Vec<(Role, Role)>,
 }
 
 /// The override constants, as in `shaders/shared/params.wgsl`.
@@ -172,7 +186,10 @@ pub(crate) struct Constants {
     pub(crate) neighbours: bool,
     pub(crate) through_statistics: bool,
     pub(crate) activation: u32,
-    pub(crate) weighted_sums: bool,
+    pub(crate) adds_skip: bool,
+    pub(crate) modulated_by: u32,
+    pub(crate) modulation_constant: bool,
+    pub(crate) summed: u32,
     pub(crate) statistics_by: u32,
     pub(crate) weights_by: u32,
     pub(crate) beside: u32,
@@ -183,7 +200,7 @@ pub(crate) struct Constants {
 }
 
 impl Constants {
-    pub(crate) fn values(self) -> [(&'static str, f64); 20] {
+    pub(crate) fn values(self) -> [(&'static str, f64); 23] {
         [
             ("workgroup_size", f64::from(self.workgroup_size)),
             ("lanes", f64::from(self.lanes)),
@@ -197,7 +214,10 @@ impl Constants {
             ("neighbours", f64::from(u8::from(self.neighbours))),
             ("through_statistics", f64::from(u8::from(self.through_statistics))),
             ("activation", f64::from(self.activation)),
-            ("weighted_sums", f64::from(u8::from(self.weighted_sums))),
+            ("adds_skip", f64::from(u8::from(self.adds_skip))),
+            ("modulated_by", f64::from(self.modulated_by)),
+            ("modulation_constant", f64::from(u8::from(self.modulation_constant))),
+            ("summed", f64::from(self.summed)),
             ("statistics_by", f64::from(self.statistics_by)),
             ("weights_by", f64::from(self.weights_by)),
             ("beside", f64::from(self.beside)),
@@ -222,6 +242,11 @@ impl Choice {
             "source" if self.residual => "slots/source/x_plus_residual",
             "source" => "slots/source/x",
             "sink" => "slots/sink/x",
+            "modulation" => match self.modulation {
+                Modulating::None => "slots/modulation/none",
+                Modulating::Packs => "slots/modulation/packs",
+                Modulating::Numbers => "slots/modulation/numbers",
+            },
             "rounding" if !self.halves.any() => "slots/rounding/none",
             "rounding" => match self.width {
                 Width::Scalar => "slots/rounding/scalar",
@@ -290,6 +315,10 @@ impl Choice {
         if self.halves.any() { fragment::with_halves(files) } else { files }
     }
 
+    pub(super) fn uses_file(&self, path: &str) -> bool {
+        self.files().iter().any(|file| file.path == path)
+    }
+
     /// The tensors that its text reads or writes, in order, each way once.
     pub(super) fn uses(&self) -> Vec<(Role, Use)> {
         let mut uses: Vec<_> = self.files().iter().flat_map(|file| file.tensors.iter().copied()).collect();
@@ -319,6 +348,7 @@ impl Choice {
             statistics: if has("<statistics>") { self.statistics } else { Statistics::Computed },
             keep: if has("<keep>") { self.keep } else { Keep::Statistics },
             residual: self.residual && has("<source>"),
+            modulation: if has("<modulation>") { self.modulation } else { Modulating::None },
             ..self
         };
         let mut roles: Vec<(Role, bool)> = Vec::new();
@@ -344,7 +374,7 @@ impl Choice {
             Hold::Columns { rows, span } => format!("const CHUNK: u32 = {rows}u;\nconst SPAN: u32 = {span}u;\n"),
             Hold::None => String::new(),
         };
-        if self.files().iter().any(|file| file.path == "shared/epilogue") {
+        if self.uses_file("shared/epilogue") {
             sizes.extend(COEFFICIENTS.iter().map(|(name, value)| format!("const {name} = {value:e}f;\n")));
         }
         if self.kernel.by_rows() {

@@ -1,0 +1,177 @@
+//! Scale and shift of parts of a tensor, after a norm.
+
+use crate::block::{AffineIndex, Block};
+use crate::error::SpecError;
+use crate::mapping::{GroupIndex, Mapping};
+use crate::problem::Problem;
+
+/// A scale and a shift for each sample, frame or row, after weight and bias and before an activation:
+/// `y = norm(x) * (offset + scale) + shift`. It is AdaLN of diffusion transformers, FiLM, and conditional norms in general.
+/// [`Norm::modulated`](crate::Norm::modulated) takes it.
+///
+/// Scale and shift have one shape: that of `x`, with 1 for the axes that share them, which must be neighbours. `[batch, 1, width]` is one
+/// row for each sample of `[batch, tokens, width]`, `[batch, channels, 1, 1]` a number for each channel of each image. The tensors that
+/// share a norm's weight are as before: `weight` and `bias` come first.
+///
+/// They may be parts of a larger tensor, such as the chunks of one projection: the [pitch](Self::pitch) says how far apart rows of their
+/// last axis lie that is longer than 1, and a [`View`](crate::View) where the first element is.
+///
+/// Peebles and Xie, "Scalable Diffusion Models with Transformers", 2022; Perez et al., "FiLM", 2017.
+///
+/// ```
+/// # fn main() -> Result<(), wgpu_norm::Error> {
+/// use wgpu_norm::{Gpu, Inputs, LayerNorm, Modulation, Norm};
+///
+/// let gpu = Gpu::new_blocking()?;
+/// // Two samples of one token each.
+/// let norm = LayerNorm::new(&[2, 1, 2], &[2])?.eps(0.0).modulated(Modulation::new(&[2, 1, 2]));
+/// let inputs = Inputs::new(&[1.0, 3.0, 10.0, 30.0][..]).scale(&[0.0, 0.0, 1.0, 1.0]).shift(&[0.0, 5.0, 0.0, 0.0]);
+/// assert_eq!(gpu.run_blocking(&norm, inputs)?.y, [-1.0, 6.0, -2.0, 2.0]);
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Debug, Clone, PartialEq)]
+pub struct Modulation {
+    shape: Vec<usize>,
+    pitch: Option<usize>,
+    offset: f32,
+}
+
+impl Modulation {
+    /// By scale and shift of this shape, contiguous, with an offset of 1.
+    #[must_use]
+    pub fn new(shape: &[usize]) -> Self {
+        Self { shape: shape.to_vec(), pitch: None, offset: 1.0 }
+    }
+
+    /// How many elements lie from the start of one row to that of the next, where rows are their last axis that is longer than 1. What lies
+    /// between keeps its bits in the gradients.
+    #[must_use]
+    pub fn pitch(self, pitch: usize) -> Self {
+        Self { pitch: Some(pitch), ..self }
+    }
+
+    /// What is added to the scale: 1 unless it is said, 0 for a scale that is the whole factor. Without a scale the factor is 1.
+    #[must_use]
+    pub fn offset(self, offset: f32) -> Self {
+        Self { offset, ..self }
+    }
+
+    /// As `norm` of `x` of this shape takes it.
+    pub(crate) fn on(&self, norm: &'static str, x: &[usize]) -> Result<Modulated, SpecError> {
+        let Self { shape, pitch, offset } = self;
+        let wrong = |must| SpecError::Modulation { norm, given: self.clone(), shape: x.to_vec(), must };
+        if !offset.is_finite() {
+            return Err(wrong("of a finite offset"));
+        }
+        if shape.len() != x.len() || shape.iter().zip(x).any(|(&n, &of_x)| n != 1 && n != of_x) {
+            return Err(wrong("of the shape of x, with 1 for the axes that share scale and shift"));
+        }
+        let shared = |axis: usize| shape[axis] != x[axis];
+        let first = (0..x.len()).find(|&axis| shared(axis));
+        let last = (0..x.len()).rfind(|&axis| shared(axis));
+        // Axes of one element are neither.
+        let between = first.zip(last).map_or(0..0, |(first, last)| first..last + 1);
+        if between.clone().any(|axis| !shared(axis) && x[axis] != 1) {
+            return Err(wrong("such that the axes that share scale and shift are neighbours"));
+        }
+        let product = |axes: &[usize]| axes.iter().map(|&n| n as u64).product::<u64>();
+        let line = shape.iter().rev().find(|&&n| n != 1).map_or(1, |&n| n as u64);
+        let pitch = pitch.map_or(line, |pitch| pitch as u64);
+        let numbers = product(shape);
+        if pitch < line || numbers.div_ceil(line.max(1)).checked_mul(pitch).is_none_or(|all| all >= 1 << 32) {
+            return Err(wrong("of a pitch that is no less than a row, with all rows within 2^32 elements"));
+        }
+        Ok(Modulated {
+            shape: shape.clone(),
+            shared: product(&x[between.clone()]),
+            inner: product(&x[between.end..]),
+            line,
+            pitch,
+            offset: *offset,
+        })
+    }
+}
+
+/// A modulation of a tensor, whose elements share their scale and shift with `shared` others, `inner` elements apart.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Modulated {
+    pub(crate) shape: Vec<usize>,
+    pub(crate) shared: u64,
+    pub(crate) inner: u64,
+    /// Numbers that are neighbours, and how far apart such rows lie.
+    pub(crate) line: u64,
+    pub(crate) pitch: u64,
+    pub(crate) offset: f32,
+}
+
+impl Modulated {
+    /// How many there are.
+    pub(crate) fn numbers(&self) -> u64 {
+        self.shape.iter().map(|&n| n as u64).product()
+    }
+
+    /// Elements from the first to the last, with what lies between.
+    pub(crate) fn extent(&self) -> u64 {
+        let rows = self.numbers() / self.line.max(1);
+        if rows == 0 { 0 } else { (rows - 1) * self.pitch + self.line }
+    }
+
+    /// Whether the rows lie apart.
+    pub(crate) fn has_gaps(&self) -> bool {
+        self.pitch != self.line && self.numbers() > self.line
+    }
+
+    /// Whether so many neighbours of `x`, that begin at a multiple of as many, share one scale.
+    pub(crate) fn is_constant(&self, unit: u64) -> bool {
+        self.inner == 1 && self.shared.is_multiple_of(unit)
+    }
+
+    /// Whether they have neighbouring ones.
+    pub(crate) fn is_along(&self, unit: u64) -> bool {
+        self.inner > 1 && self.inner.is_multiple_of(unit) && (!self.has_gaps() || self.line.is_multiple_of(unit))
+    }
+
+    /// Where the number is of element `i` of `x`.
+    #[cfg(feature = "cpu")]
+    pub(crate) fn place(&self, i: u64) -> u64 {
+        let number = i / (self.shared * self.inner) * self.inner + i % self.inner;
+        number / self.line * self.pitch + number % self.line
+    }
+}
+
+/// The elements of `x` by what they share: `K`, and `B`, are numbers of scale and shift. None where sums of gradients would need more than
+/// that says.
+pub(crate) fn by_modulation(problem: &Problem) -> Option<Mapping> {
+    let modulated = problem.modulation.as_ref()?;
+    let (shared, inner) = (modulated.shared, modulated.inner);
+    let own = Mapping::of(problem.block, problem.index);
+    if problem.block.elements() == 0 {
+        return Some(own);
+    }
+    if problem.block.r == 1 && problem.block.k == 1 && inner == 1 && shared == problem.block.s {
+        return Some(own);
+    }
+    if problem.index.r_mul > 0 || !problem.segments.is_empty() {
+        return None;
+    }
+    let Mapping { block: Block { b, r, k, s }, groups, .. } = own.by_weight();
+    let index = AffineIndex::PER_K;
+    // Lines of `k * s`, of which one after the other is of the same groups.
+    let rows = if b == 1 || groups.rows == r { groups.rows } else { return None };
+    if inner == 1 && shared == s {
+        let groups = GroupIndex { b_div: rows, b_step: groups.r_step, rows: 1, r_step: 0, ..groups };
+        return Some(Mapping { block: Block { b: b * r, r: 1, k, s }, index, groups });
+    }
+    if s != 1 || inner != k || !(b * r).is_multiple_of(shared) {
+        return None;
+    }
+    let groups = if shared.is_multiple_of(rows) {
+        GroupIndex { b_div: 1, b_step: shared / rows * groups.r_step, rows, r_step: groups.r_step, ..groups }
+    } else if rows.is_multiple_of(shared) {
+        GroupIndex { b_div: rows / shared, b_step: groups.r_step, rows: 1, r_step: 0, ..groups }
+    } else {
+        return None;
+    };
+    Some(Mapping { block: Block { b: b * r / shared, r: shared, k, s: 1 }, index, groups })
+}
