@@ -230,7 +230,9 @@ impl Problem {
 
     /// This problem for gradients that overwrite what later passes would still read; none if the usual plan will do.
     pub(crate) fn overwriting(&self, overwrites: bool) -> Option<Self> {
-        let wanted = self.gradients().filter(|wanted| overwrites && (wanted.parameters() || self.modulation.is_some()) && !wanted.saved)?;
+        let wanted = self
+            .gradients()
+            .filter(|wanted| overwrites && (wanted.parameters() || self.modulation.is_some()) && !wanted.saved)?;
         Some(Self { task: Task::Backward(Backward { overwrites: true, ..wanted }), ..self.clone() })
     }
 

@@ -237,16 +237,18 @@ fn wanted_backward(problem: &Problem, gradients: Backward, role: Role) -> Wanted
             Wanted::No(NOT_MODULATED)
         }
         Role::Scale | Role::Shift => Wanted::Optional,
-        Role::GradScale | Role::GradShift if by_modulation(problem).is_none() => {
-            Wanted::No("gradients of scale and shift are sums over whole runs that share a weight, or over rows of them")
-        }
+        Role::GradScale | Role::GradShift if by_modulation(problem).is_none() => Wanted::No(
+            "gradients of scale and shift are sums over whole runs that share a weight, or over rows of them",
+        ),
         Role::GradScale | Role::GradShift => Wanted::Optional,
         Role::Skip if problem.skip && problem.activation.is_some() => {
             Wanted::Needed("the slope of the activation goes by it")
         }
         Role::Skip => Wanted::No("without an activation after it no gradient goes by it"),
         Role::GradSkip if problem.passes_skip() => Wanted::Optional,
-        Role::GradSkip => Wanted::No("it is grad_output itself, unless an activation follows and grad_input is planned"),
+        Role::GradSkip => {
+            Wanted::No("it is grad_output itself, unless an activation follows and grad_input is planned")
+        }
         Role::RunningMean | Role::RunningVar if running => Wanted::Needed("in eval mode it is what was normalized by"),
         Role::RunningMean | Role::RunningVar => Wanted::No("a backward pass uses the statistics of x"),
         Role::Stats => planned(

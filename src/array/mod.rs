@@ -259,7 +259,8 @@ impl<T: Tensor> Inputs<T> {
         let is = T::ELEMENT;
         let given = || Role::given().filter_map(|role| Some((role, T::element(self.get(role)?))));
         let storage = if problem.storage.short().is_none() && is != Element::F32 {
-            let mut parameters = given().filter(|(role, _)| matches!(role, Role::Weight | Role::Bias | Role::Scale | Role::Shift));
+            let mut parameters =
+                given().filter(|(role, _)| matches!(role, Role::Weight | Role::Bias | Role::Scale | Role::Shift));
             let same = parameters.all(|(_, parameter)| parameter == is);
             Storage::new(is).parameters(if same { is } else { Element::F32 })
         } else {

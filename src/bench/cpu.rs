@@ -69,7 +69,7 @@ where
 {
     fn new(cpu: &Cpu, case: &Case, tensors: &Tensors, stored: fn(f32) -> T) -> Result<Self, Error> {
         let norm = case.norm()?;
-        let Parameters { weight, bias, running_mean, running_var } = &tensors.parameters;
+        let Parameters { weight, bias, running_mean, running_var, .. } = &tensors.parameters;
         let parameters = [weight, bias, running_mean, running_var].map(|of| of.as_ref().map(flat));
         let stored_all = |array: &ArrayD<f32>| array.iter().map(|&v| stored(v)).collect();
         let x: Vec<T> = stored_all(&tensors.x);

@@ -986,9 +986,9 @@ impl Gradients<'_> {
             if epilogue.has_slope() {
                 let y = memory.of(dy.len());
                 self.give(norm, at..at + dy.len(), y, statistics, first);
-                epilogue.to_skip(at, dy, y);
+                epilogue.back_to_skip(at, dy, y);
             }
-            epilogue.to_norm(at, dy);
+            epilogue.back_to_norm(at, dy);
         }
     }
 

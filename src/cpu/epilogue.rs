@@ -108,7 +108,7 @@ impl<'a> Epilogue<'a> {
     }
 
     /// From the gradient of the result to that of what the activation is of. `y` is overwritten; without an activation it may be anything.
-    pub(super) fn to_skip(&self, first: usize, dy: &mut [f32], y: &mut [f32]) {
+    pub(super) fn back_to_skip(&self, first: usize, dy: &mut [f32], y: &mut [f32]) {
         if let Some(activation) = self.activation {
             self.before_activation(first, y);
             pass_back(self.level, activation, dy, y);
@@ -116,7 +116,7 @@ impl<'a> Epilogue<'a> {
     }
 
     /// And from there to that of `y`.
-    pub(super) fn to_norm(&self, first: usize, dy: &mut [f32]) {
+    pub(super) fn back_to_norm(&self, first: usize, dy: &mut [f32]) {
         let Some(modulation) = self.modulation else { return };
         modulation.each_run(first, dy.len(), |own, run| {
             let dy = &mut dy[own];
@@ -155,7 +155,8 @@ pub(super) struct Left<'a> {
 
 impl<'a> Left<'a> {
     pub(super) fn new(operands: &mut Operands<'a>) -> Self {
-        let [scale, shift] = [Role::GradScale, Role::GradShift].map(|role| operands.take_write(role));
+        let mut given = |role| operands.take_write(role).filter(|of| !of.is_empty());
+        let (scale, shift) = (given(Role::GradScale), given(Role::GradShift));
         Self { scale, shift, skip: operands.take_values_mut(Role::GradSkip) }
     }
 
@@ -205,7 +206,7 @@ impl<'a> Left<'a> {
                         norm(own.clone(), y);
                         let slope_at = third.of(own.len());
                         slope_at.copy_from_slice(y);
-                        epilogue.to_skip(at, back, slope_at);
+                        epilogue.back_to_skip(at, back, slope_at);
                         if !skips.of.is_empty() {
                             let first = own.start - units.start * unit;
                             skips.of.part(first..first + own.len()).store(epilogue.level, back);

@@ -1,8 +1,8 @@
 //! Where results go, piece by piece: to their place, in the type that is stored, or past the cache.
 
+use super::epilogue::Epilogue;
 use super::layout::BATCH;
 use super::parallel::{Cut, Memory, Scratch};
-use super::epilogue::Epilogue;
 use super::simd::{Level, fence};
 use super::values::{Input, Values, ValuesMut};
 

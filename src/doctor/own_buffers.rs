@@ -70,15 +70,13 @@ pub(super) async fn gradients(
 
 /// `x`, and what a norm takes beside it.
 async fn uploaded(gpu: &Gpu, prepared: &Prepared, way: Way) -> Result<(wgpu::Buffer, Parameters<wgpu::Buffer>), Error> {
-    let Parameters { weight, bias, running_mean, running_var } = &prepared.parameters;
-    let mut made = [const { None }; 4];
-    for (made, values) in made.iter_mut().zip([weight, bias, running_mean, running_var]) {
+    let mut made = [const { None }; 7];
+    for (made, values) in made.iter_mut().zip(prepared.parameters.each()) {
         if let Some(values) = values {
             *made = Some(buffer(gpu, values.as_slice().unwrap_or_default(), Element::F32).await?);
         }
     }
-    let [weight, bias, running_mean, running_var] = made;
-    Ok((large(gpu, &prepared.x, prepared, way).await?, Parameters { weight, bias, running_mean, running_var }))
+    Ok((large(gpu, &prepared.x, prepared, way).await?, Parameters::of(made)))
 }
 
 impl Prepared {

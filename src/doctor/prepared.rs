@@ -50,7 +50,7 @@ impl Prepared {
         let draw = |shape: &[usize], mean, deviation| numbers.normal(shape, mean, deviation);
         let mut parameters = Parameters::random(case.kind, &norm.parameter_shape(), mean, draw);
         if data == Data::Every {
-            let Parameters { weight, bias, running_mean, running_var } = &mut parameters;
+            let Parameters { weight, bias, running_mean, running_var, .. } = &mut parameters;
             // With eps, it is divided by what every type takes for 1.
             let fill = |array: &mut Option<ArrayD<f32>>, value| array.iter_mut().for_each(|array| array.fill(value));
             fill(running_mean, 0.0);

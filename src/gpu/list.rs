@@ -12,8 +12,9 @@ use crate::error::SpecError;
 use crate::gpu::bind::{Expected, shaders};
 use crate::gpu::plan::{Capabilities, Plan, Tuning};
 use crate::gpu::shader::{Access, Choice, Constants, ENTRY, Hold, Modulating, Reduction, Variant};
+use crate::modulation::Modulation;
 use crate::norm::{BatchNorm, GroupNorm, InstanceNorm, LayerNorm, Norm, RmsNorm};
-use crate::problem::Problem;
+use crate::problem::{Problem, Task};
 use crate::tensors::{Role, takes};
 
 /// One composed shader.
@@ -71,10 +72,10 @@ pub fn expect_listed() {
 /// Holds a shader that is about to be compiled against the list, if that was asked for.
 pub(crate) fn check_listed(choice: &Choice) {
     static CHOICES: LazyLock<BTreeSet<Choice>> = LazyLock::new(|| {
-        let listed = LISTED.values().map(|(variant, _)| variant.choice.in_f32().of_x());
+        let listed = LISTED.values().map(|(variant, _)| variant.choice.in_f32().alone());
         listed.flat_map(|choice| [choice, choice.one_at_a_time()]).collect()
     });
-    let choice = choice.in_f32().of_x();
+    let choice = choice.in_f32().alone();
     assert!(!EXPECT_LISTED.load(Ordering::Relaxed) || CHOICES.contains(&choice), "no listed shader is {choice:?}");
 }
 
@@ -179,13 +180,21 @@ fn problems(norm: &dyn Norm) -> Vec<Problem> {
         problem.clone().backward(all.without_weight().without_bias().saved_statistics()),
         problem.clone().backward_sums(all),
         problem.clone().backward_sums(all.without_weight().without_bias()),
-        problem.by_sums(2),
+        problem.clone().by_sums(2),
     ];
     let mut ways: Vec<Problem> = ways.into_iter().flatten().collect();
-    // On the way back an activation takes the bias besides: one shader of each kind. Which it is a constant says.
+    // On the way back an activation takes the bias besides, and scale and shift are bound: one shader of each kind. What they do constants
+    // say.
     let activation = Some(Activation::Silu);
     let back = ways.iter().filter(|problem| problem.gradients().is_some());
-    ways.extend(back.map(|problem| Problem { activation, ..problem.clone() }).collect::<Vec<_>>());
+    let mut followed: Vec<Problem> = back.map(|problem| Problem { activation, ..problem.clone() }).collect();
+    let shape = norm.shape();
+    let rows: Vec<usize> =
+        shape.iter().enumerate().map(|(axis, &n)| if axis == 0 || axis + 1 == shape.len() { n } else { 1 }).collect();
+    let modulation = Modulation::new(&rows).on(problem.norm, shape).ok();
+    let directions = ways.iter().filter(|problem| matches!(problem.task, Task::Forward | Task::Backward(_)));
+    followed.extend(directions.map(|problem| Problem { modulation: modulation.clone(), ..problem.clone() }));
+    ways.extend(followed);
     let overwriting: Vec<Problem> = ways.iter().filter_map(|problem| problem.overwriting(true)).collect();
     ways.into_iter().chain(overwriting).collect()
 }
@@ -193,7 +202,7 @@ fn problems(norm: &dyn Norm) -> Vec<Problem> {
 /// Which tensors are bound: as many as can be, and other sets, some of which are held against few shaders.
 fn tensors(problem: &Problem, new_kind: bool, every_set: bool) -> Vec<Expected> {
     let affine = Expected::new().weight().bias();
-    let all = affine.mean().rstd().statistics().num_batches_tracked().grad_residual();
+    let all = affine.mean().rstd().statistics().num_batches_tracked().grad_residual().scale().shift().grad_modulation();
     let mut sets = vec![all];
     if new_kind && takes(problem, Role::Residual) {
         sets.push(affine.residual().residual_out());
@@ -213,8 +222,9 @@ fn list() -> BTreeMap<String, (Variant, Constants)> {
     let problems: Vec<Problem> = norms.iter().flat_map(|norm| problems(norm.as_ref())).collect();
     let stored = |&storage: &Storage| problems.iter().map(move |problem| Problem { storage, ..problem.clone() });
     for problem in STORED.iter().flat_map(stored) {
-        let (plain, activated) = (problem.storage.short().is_none(), problem.activation.is_some());
-        if activated && !plain {
+        let followed = problem.activation.is_some() || problem.modulation.is_some();
+        let plain = problem.storage.short().is_none();
+        if followed && !plain {
             continue;
         }
         for (capabilities, tuning, quads) in &devices {
@@ -225,11 +235,11 @@ fn list() -> BTreeMap<String, (Variant, Constants)> {
                 let kind = Choice { hold: Hold::None, reduction: Reduction::Alone, together: 1, ..choice };
                 // Those of f32 as they are; of 16 bits only what none in f32 is like.
                 let alike = texts.insert((choice.in_f32().one_at_a_time(), pass.without));
-                new_choice |= !activated && if plain { choices.insert((choice, pass.without)) } else { alike };
-                new_kind |= kinds.insert((kind, pass.without, pass.in_place_of, activated));
+                new_choice |= !followed && if plain { choices.insert((choice, pass.without)) } else { alike };
+                new_kind |= kinds.insert((kind, pass.without, pass.in_place_of, problem.activation.is_some()));
             }
             if new_choice || new_kind {
-                for expected in tensors(&problem, new_kind, new_kind && plain && !activated) {
+                for expected in tensors(&problem, new_kind, new_kind && plain && !followed) {
                     let most = capabilities.max_storage_buffers as usize;
                     let shaders = shaders(&plan, expected).filter(|(variant, _)| variant.tensors.len() <= most);
                     listed.extend(shaders.map(|(variant, constants)| (variant.name(), (variant, constants))));
@@ -253,9 +263,19 @@ impl Variant {
     /// The kernel, what is in its slots, and the tensors: those that are read, those that are written, and those that another's
     /// binding is in the place of.
     fn name(&self) -> String {
-        let Choice { kernel, width, hold, affine, statistics, keep, reduction, residual: _, modulation, together, halves } =
-           
-            self.choice;
+        let Choice {
+            kernel,
+            width,
+            hold,
+            affine,
+            statistics,
+            keep,
+            reduction,
+            residual: _,
+            modulation,
+            together,
+            halves,
+        } = self.choice;
         let hold = match hold {
             Hold::Registers(items) => format!("-registers{items}"),
             Hold::Chunks(items) => format!("-chunks{items}"),

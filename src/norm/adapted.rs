@@ -77,7 +77,8 @@ impl<N: Norm> Lower for Adapted<N> {
                 Ok(Problem { storage, ..problem })
             }
             Change::Strides(strides) => {
-                let written = |role: Role| matches!(role, Role::Y | Role::ResidualOut | Role::GradInput | Role::GradSkip);
+                let written =
+                    |role: Role| matches!(role, Role::Y | Role::ResidualOut | Role::GradInput | Role::GradSkip);
                 let placement = Placement::new(self.name(), self.shape(), strides, written)?;
                 Ok(Problem { placement, ..problem })
             }

@@ -4,7 +4,7 @@ use std::f64::consts::{PI, SQRT_2};
 
 use ndarray::{ArrayD, ArrayViewD, Zip};
 
-use super::{Backward, Forward, TOLERANCE};
+use super::{Backward, Bounded, Forward, TOLERANCE};
 use crate::epilogue::Activation;
 
 /// `out` of a norm with an activation after it: `y` is what the [`Activation`] makes of it, and errors are measured against the norm's
@@ -50,8 +50,20 @@ pub fn activated_backward(
         let either = activation == Activation::Relu && y.abs() <= TOLERANCE * scale;
         *size = dy.abs() * if either { 1.0 / TOLERANCE } else { *size };
     });
-    let Backward { dx_scale, dweight_scale, dbias_scale, .. } = backward(sizes.view());
-    Backward { dx_scale, dweight_scale, dbias_scale, ..backward(of_norm.view()) }
+    let Backward { dx_scale, dweight_scale, dbias_scale, dscale, dshift, .. } = backward(sizes.view());
+    let found = backward(of_norm.view());
+    let bounded = |found: Option<Bounded>, bound: Option<Bounded>| {
+        found.zip(bound).map(|(found, bound)| Bounded { value: found.value, scale: bound.scale })
+    };
+    Backward {
+        dx_scale,
+        dweight_scale,
+        dbias_scale,
+        dscale: bounded(found.dscale, dscale),
+        dshift: bounded(found.dshift, dshift),
+        dadded: Some(Bounded { value: of_norm, scale: sizes }),
+        ..found
+    }
 }
 
 /// The largest slope, and the largest change of it.

@@ -42,6 +42,22 @@ pub struct Backward {
     pub dweight_scale: ArrayD<f64>,
     /// `sum(|dy|)`, over the elements that `dbias` sums.
     pub dbias_scale: ArrayD<f64>,
+    /// The gradient of a scale after the norm, of [`modulated_backward`](super::modulated_backward) alone.
+    pub dscale: Option<Bounded>,
+    /// The gradient of a shift after the norm, likewise.
+    pub dshift: Option<Bounded>,
+    /// The gradient of what is [added](super::added) after the norm and before an activation, of
+    /// [`activated_backward`](super::activated_backward) alone: without an activation it is `dy`.
+    pub dadded: Option<Bounded>,
+}
+
+/// A gradient, and what its errors are measured against.
+#[derive(Debug, Clone)]
+pub struct Bounded {
+    /// The gradient.
+    pub value: ArrayD<f64>,
+    /// The size of the terms that make it up, element by element.
+    pub scale: ArrayD<f64>,
 }
 
 impl Backward {
@@ -89,6 +105,9 @@ pub(super) fn gradients(
         dx_scale,
         dweight_scale: over_shared((dy.mapv(f64::abs) * largest_xhat).view()),
         dbias_scale: over_shared(dy.mapv(f64::abs).view()),
+        dscale: None,
+        dshift: None,
+        dadded: None,
     }
 }
 

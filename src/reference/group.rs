@@ -108,6 +108,9 @@ pub fn group_norm_backward(
         dx_scale: of_x,
         dweight_scale: of_channels.clone(),
         dbias_scale: of_channels,
+        dscale: None,
+        dshift: None,
+        dadded: None,
     };
     let size = channels / num_groups;
     for g in 0..num_groups {

@@ -19,6 +19,8 @@
 //! | [`batch_norm_train`] | [`batch_norm_train_backward`] | one channel | Ioffe & Szegedy 2015 |
 //! | [`batch_norm_eval`] | [`batch_norm_eval_backward`] | one channel | as for `batch_norm_train` |
 //! | [`mean_variance_norm`], [`lp_norm`] | | any axes | the operators of ONNX |
+//! | [`modulated`], of any of them | [`modulated_backward`] | as for the norm | Perez et al. 2017 |
+//! | [`added`], of any of them | those of the norm | as for the norm | |
 //! | [`activated`], of any of them | [`activated_backward`] | as for the norm | |
 //! | `norm(z)` of `z = x + residual` | `norm_backward` of `z`, see below | as for `norm` | |
 //!
@@ -65,13 +67,14 @@ mod group;
 mod instance;
 mod layer;
 mod lp;
+mod modulation;
 mod mvn;
 mod rms;
 #[cfg(test)]
 mod tests;
 
 pub use activation::{activated, activated_backward};
-pub use backward::Backward;
+pub use backward::{Backward, Bounded};
 pub use batch::{
     batch_norm_eval, batch_norm_eval_backward, batch_norm_train, batch_norm_train_backward, unbiased, update_running,
 };
@@ -79,6 +82,7 @@ pub use group::{group_norm, group_norm_backward};
 pub use instance::{instance_norm, instance_norm_backward};
 pub use layer::{layer_norm, layer_norm_backward, layer_norm_over_axes, layer_norm_over_axes_backward};
 pub use lp::lp_norm;
+pub use modulation::{added, modulated, modulated_backward};
 pub use mvn::mean_variance_norm;
 pub use rms::{rms_norm, rms_norm_backward, rms_norm_over_axes, rms_norm_over_axes_backward};
 

@@ -34,46 +34,68 @@ impl Running {
 }
 
 /// What a norm takes beside `x`, each where it takes it.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub struct Parameters<A> {
     pub weight: Option<A>,
     pub bias: Option<A>,
     pub running_mean: Option<A>,
     pub running_var: Option<A>,
+    pub scale: Option<A>,
+    pub shift: Option<A>,
+    pub skip: Option<A>,
+}
+
+impl<A> Default for Parameters<A> {
+    fn default() -> Self {
+        Self::of([const { None }; 7])
+    }
 }
 
 impl<A> Parameters<A> {
+    pub(crate) fn each(&self) -> [Option<&A>; 7] {
+        let Self { weight, bias, running_mean, running_var, scale, shift, skip } = self;
+        [weight, bias, running_mean, running_var, scale, shift, skip].map(Option::as_ref)
+    }
+
+    pub(crate) fn of([weight, bias, running_mean, running_var, scale, shift, skip]: [Option<A>; 7]) -> Self {
+        Self { weight, bias, running_mean, running_var, scale, shift, skip }
+    }
+
     /// All of them as something else.
     pub fn map<'a, B>(&'a self, f: impl Fn(&'a A) -> B) -> Parameters<B> {
-        let Self { weight, bias, running_mean, running_var } = self;
-        let [weight, bias, running_mean, running_var] =
-            [weight, bias, running_mean, running_var].map(|array| array.as_ref().map(&f));
-        Parameters { weight, bias, running_mean, running_var }
+        Parameters::of(self.each().map(|array| array.map(&f)))
     }
 
     /// The same, where that may fail.
     pub fn try_map<B, E>(&self, f: impl Fn(&A) -> Result<B, E>) -> Result<Parameters<B>, E> {
-        let map = |array: &Option<A>| array.as_ref().map(&f).transpose();
-        Ok(Parameters {
-            weight: map(&self.weight)?,
-            bias: map(&self.bias)?,
-            running_mean: map(&self.running_mean)?,
-            running_var: map(&self.running_var)?,
-        })
+        let mut mapped: [Option<B>; 7] = Default::default();
+        for (to, array) in mapped.iter_mut().zip(self.each()) {
+            *to = array.map(&f).transpose()?;
+        }
+        Ok(Parameters::of(mapped))
     }
 
     /// Those that are there.
     pub fn iter(&self) -> impl Iterator<Item = &A> {
-        let Self { weight, bias, running_mean, running_var } = self;
-        [weight, bias, running_mean, running_var].into_iter().flatten()
+        self.each().into_iter().flatten()
     }
 
-    /// Those that the gradients go by, which an activation after the norm adds the bias to.
+    /// Whether a scale or a shift follows the norm.
+    pub fn modulates(&self) -> bool {
+        self.scale.is_some() || self.shift.is_some()
+    }
+
+    /// Those that the gradients go by: to the slope of an activation, and to the gradient of a scale, the bias besides.
     pub fn going_back(self, kind: Kind, activation: Option<Activation>) -> Self {
         let running = |array: Option<A>| array.filter(|_| kind.is_eval());
-        let Self { weight, bias, running_mean, running_var } = self;
-        let bias = bias.filter(|_| activation.is_some());
-        Self { weight, bias, running_mean: running(running_mean), running_var: running(running_var) }
+        let bias = activation.is_some() || self.modulates();
+        Self {
+            bias: self.bias.filter(|_| bias),
+            running_mean: running(self.running_mean),
+            running_var: running(self.running_var),
+            skip: self.skip.filter(|_| activation.is_some()),
+            ..self
+        }
     }
 
     /// `x` with all of them.
@@ -91,6 +113,15 @@ impl<A> Parameters<A> {
         if let (Some(mean), Some(var)) = (self.running_mean, self.running_var) {
             inputs = inputs.running_mean(mean).running_var(var);
         }
+        if let Some(scale) = self.scale {
+            inputs = inputs.scale(scale);
+        }
+        if let Some(shift) = self.shift {
+            inputs = inputs.shift(shift);
+        }
+        if let Some(skip) = self.skip {
+            inputs = inputs.skip(skip);
+        }
         inputs
     }
 }
@@ -106,6 +137,15 @@ impl Parameters<wgpu::Buffer> {
         }
         if let (Some(mean), Some(var)) = (&self.running_mean, &self.running_var) {
             operands = operands.running_mean(mean).running_var(var);
+        }
+        if let Some(scale) = &self.scale {
+            operands = operands.scale(scale);
+        }
+        if let Some(shift) = &self.shift {
+            operands = operands.shift(shift);
+        }
+        if let Some(skip) = &self.skip {
+            operands = operands.skip(skip);
         }
         operands
     }
@@ -126,6 +166,7 @@ impl Parameters<ArrayD<f32>> {
             bias: affine.then(|| normal(shape, 0.0, 0.5)),
             running_mean: running.then(|| normal(shape, mean, 0.2)),
             running_var: running.then(|| normal(shape, 0.0, 1.0).mapv(|v| v * v + 0.1)),
+            ..Self::default()
         }
     }
 }
@@ -137,6 +178,8 @@ pub struct Exact {
     pub eps: f64,
     /// What `x` and all of its size are stored as.
     pub element: Element,
+    /// What is added to a scale.
+    pub offset: f64,
     pub activation: Option<Activation>,
 }
 
@@ -144,11 +187,11 @@ impl Exact {
     /// The same numbers as the library is given, stored as f32.
     pub fn of(x: &ArrayD<f32>, parameters: &Parameters<ArrayD<f32>>, eps: f32) -> Self {
         let (x, parameters) = (wide(x), parameters.map(wide));
-        Self { x, parameters, eps: f64::from(eps), element: Element::F32, activation: None }
+        Self { x, parameters, eps: f64::from(eps), element: Element::F32, offset: 1.0, activation: None }
     }
 
     fn views(&self) -> Views<'_> {
-        let Parameters { weight, bias, running_mean, running_var } = self.parameters.map(|array| array.view());
+        let Parameters { weight, bias, running_mean, running_var, .. } = self.parameters.map(|array| array.view());
         let running = running_mean.zip(running_var).map(Into::into);
         Views { x: self.x.view(), rank: self.x.ndim(), weight, bias, running, eps: self.eps }
     }

@@ -3,7 +3,7 @@
 
 use ndarray::{ArrayD, ArrayViewD};
 
-use super::{Exact, Running, Views};
+use super::{Exact, Parameters, Running, Views};
 use crate::norm::{
     BatchNorm, DEFAULT_EPS, GroupNorm, InstanceNorm, LayerNorm, LpNorm, MeanVarianceNorm, Norm, RmsNorm,
 };
@@ -338,11 +338,22 @@ impl Kind {
         Ok(self.norm(shape, eps, running)?.stored_as(element).rounded(rounding))
     }
 
-    /// The norm in float64. The arrays must be such as the library takes.
+    /// The norm in float64, with what follows it. The arrays must be such as the library takes.
     pub fn oracle(self, exact: &Exact) -> Forward {
-        let out = (self.entry().forward)(exact.views());
+        let out = self.before_activation(exact);
         match exact.activation {
             Some(activation) => reference::activated(out, activation),
+            None => out,
+        }
+    }
+
+    fn before_activation(self, exact: &Exact) -> Forward {
+        let out = (self.entry().forward)(exact.views());
+        let Parameters { scale, shift, skip, .. } = exact.parameters.map(|array| array.view());
+        let modulates = exact.parameters.modulates();
+        let out = if modulates { reference::modulated(out, scale, shift, exact.offset) } else { out };
+        match skip {
+            Some(skip) => reference::added(out, skip),
             None => out,
         }
     }
@@ -351,9 +362,17 @@ impl Kind {
     pub fn gradients(self, exact: &Exact, dy: &ArrayD<f64>) -> Option<Backward> {
         let Entry { forward, backward, .. } = self.entry();
         let backward = backward?;
-        let back = |dy: ArrayViewD<'_, f64>| backward(exact.views(), dy);
+        let Parameters { scale, shift, .. } = &exact.parameters;
+        let back = |dy: ArrayViewD<'_, f64>| {
+            let back = |dy: ArrayViewD<'_, f64>| backward(exact.views(), dy);
+            let Some(of) = scale.as_ref().or(shift.as_ref()) else { return back(dy) };
+            let (out, scale) = (forward(exact.views()), scale.as_ref().map(|scale| scale.view()));
+            reference::modulated_backward(&out, dy, scale, exact.offset, of.shape(), back)
+        };
         Some(match exact.activation {
-            Some(activation) => reference::activated_backward(&forward(exact.views()), dy.view(), activation, back),
+            Some(activation) => {
+                reference::activated_backward(&self.before_activation(exact), dy.view(), activation, back)
+            }
             None => back(dy.view()),
         })
     }

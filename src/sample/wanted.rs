@@ -3,7 +3,7 @@
 use ndarray::{ArrayD, Zip};
 
 use super::{Exact, Kind, Running};
-use crate::reference::{self, Backward, Deviation, Forward};
+use crate::reference::{self, Backward, Bounded, Deviation, Forward};
 use crate::{Element, Gradients, Outputs, VarianceEstimator};
 
 /// One result in float64, and what its errors are measured by.
@@ -104,13 +104,17 @@ impl Kind {
     /// All its gradients for this gradient of `y`; nothing if it has none.
     pub fn gradients_wanted(self, exact: &Exact, dy: &ArrayD<f64>) -> Vec<Wanted> {
         let Some(gradients) = self.gradients(exact, dy) else { return Vec::new() };
-        let Backward { dx, dweight, dbias, dx_scale, dweight_scale, dbias_scale } = gradients;
+        let Backward { dx, dweight, dbias, dx_scale, dweight_scale, dbias_scale, dscale, dshift, dadded } = gradients;
         let new = |output, value, scale| Wanted::new(output, value, scale, exact.element);
         let mut wanted = vec![new("grad_input", dx, dx_scale)];
         if self.is_affine() {
             wanted.push(new("grad_weight", dweight, dweight_scale));
             wanted.push(new("grad_bias", dbias, dbias_scale));
         }
+        let dskip = dadded.filter(|_| exact.parameters.skip.is_some());
+        let following = [("grad_scale", dscale), ("grad_shift", dshift), ("grad_skip", dskip)];
+        let there = following.into_iter().filter_map(|(output, gradient)| Some((output, gradient?)));
+        wanted.extend(there.map(|(output, Bounded { value, scale })| new(output, value, scale)));
         wanted
     }
 }
@@ -133,6 +137,9 @@ pub fn gradient<'a>(gradients: &'a Gradients<ArrayD<f32>>, name: &str) -> Option
         "grad_input" => gradients.input.as_ref(),
         "grad_weight" => gradients.weight.as_ref(),
         "grad_bias" => gradients.bias.as_ref(),
+        "grad_scale" => gradients.scale.as_ref(),
+        "grad_shift" => gradients.shift.as_ref(),
+        "grad_skip" => gradients.skip.as_ref(),
         _ => None,
     }
 }

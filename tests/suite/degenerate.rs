@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 use wgpu_norm::ndarray::{ArrayD, Dimension};
-use wgpu_norm::{Backward, BatchNorm, Inputs, Momentum, Storage, VarianceEstimator, reference};
+use wgpu_norm::{Backward, BatchNorm, Inputs, Momentum, VarianceEstimator, reference};
 
 use crate::support::{Case, Gradient, Kind, engines};
 
@@ -92,15 +92,13 @@ fn cases(norm: &str, line: &Line) -> Vec<(Case, usize)> {
         let of = |value: f32| Some(ArrayD::from_elem(&parameters[..], value));
         let eval = norm == "Eval";
         let case = Case {
-            storage: Storage::default(),
-            activation: None,
-            kind,
             eps,
             x: ArrayD::from_shape_fn(&shape[..], |index| x[index[along]] as f32),
             weight: of(2.0).filter(|_| affine),
             bias: of(0.5).filter(|_| affine),
             running_mean: of(2.0).filter(|_| eval),
             running_var: number("running var").and_then(of).filter(|_| eval),
+            ..Case::new(kind, &shape, 0.0)
         };
         (case, along)
     };

@@ -23,6 +23,7 @@ mod heads;
 #[cfg(feature = "safetensors")]
 mod lost;
 mod misuse;
+mod modulation;
 mod nn;
 mod parts;
 mod plans;

@@ -13,7 +13,7 @@ use proptest::test_runner::{TestError, TestRunner};
 use wgpu_norm::ndarray::{ArrayD, ArrayViewD, Axis, Dimension, IxDyn, Slice};
 use wgpu_norm::reference::{self, Forward};
 use wgpu_norm::{
-    Activation, BatchNorm, Gpu, Inputs, LpNorm, MeanVarianceNorm, Momentum, Norm, SpecError, Storage, VarianceEstimator,
+    Activation, BatchNorm, Gpu, Inputs, LpNorm, MeanVarianceNorm, Momentum, Norm, SpecError, VarianceEstimator,
 };
 
 use crate::buffers::{Arena, Call, Layout, Slot, UNWRITTEN, bits, run};
@@ -299,8 +299,8 @@ impl<'a> Trial<'a> {
             bias,
             running_mean,
             running_var,
-            storage: Storage::default(),
             activation: spec.activation(),
+            ..Case::new(*kind, &spec.shape, 0.0)
         };
         let want = case.oracle();
         Some(Self { spec, norm: spec.norm(), case, x_once, want })

@@ -41,6 +41,7 @@ impl Tensors {
             bias: vector(&self.bias).filter(|_| case.has_bias()),
             running_mean: vector(&self.running_mean),
             running_var: vector(&self.running_var),
+            ..Parameters::default()
         };
         let exact = Exact::of(&self.x, &parameters, DEFAULT_EPS);
         let (mut wanted, count) = match &self.dy {

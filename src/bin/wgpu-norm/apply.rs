@@ -61,6 +61,7 @@ pub(crate) fn run(apply: &Apply) -> Result<(), Failure> {
                 parameters: parameters.map(widen),
                 eps,
                 element: dtype,
+                offset: 1.0,
                 activation: apply.norm.activation,
             };
             match apply.rounding() {

@@ -54,6 +54,7 @@ pub(crate) fn run(grad: &Grad) -> Result<(), Failure> {
                 parameters: parameters.map(widen),
                 eps,
                 element: dtype,
+                offset: 1.0,
                 activation: grad.norm.activation,
             };
             kind.gradients_wanted(&exact, &widen(&dy))

@@ -18,6 +18,7 @@ pub(crate) fn parameters(options: &ParameterOptions, bias: Option<&PathBuf>) -> 
         bias: bias.map(|path| ("--bias", path)),
         running_mean: running_mean.as_ref().map(|path| ("--running-mean", path)),
         running_var: running_var.as_ref().map(|path| ("--running-var", path)),
+        ..Parameters::default()
     }
     .try_map(|&(option, path)| Input::locate(option, path))
 }

@@ -48,8 +48,10 @@ pub(super) fn operands(problem: &Problem, operands: &Operands<'_>) -> Result<(),
             }
             let (own, others) = (words(view, bytes(problem, role)), words(other_view, bytes(problem, other)));
             let apart = view.buffer != other_view.buffer || own.end <= others.start || others.end <= own.start;
+            let offsets = [view.offset, other_view.offset];
             let large = role.is_large() && other.is_large();
-            let between = large && alike && lie_between(problem, role, [view.offset, other_view.offset]);
+            let between = large && alike && lie_between(problem, role, offsets)
+                || rows_lie_between(problem, [role, other], offsets);
             if !(apart || between) {
                 return Err(BindError::Overlap { written: role.name(), other: other.name(), may_coincide });
             }
@@ -64,14 +66,23 @@ fn lie_between(problem: &Problem, role: Role, offsets: [u64; 2]) -> bool {
     let [outer, inner] = placement.steps(role).map(|step| step * size);
     let piece = placement.piece * size;
     let run = (placement.pieces - 1) * inner + piece;
-    // Each period of one of them begins so far after one of the other.
-    let apart = |period: u64, length: u64| {
-        let after = offsets[0].abs_diff(offsets[1]) % period.max(1);
-        let words = [offsets[0], offsets[1], period, length].iter().all(|bytes| bytes % 4 == 0);
-        let length = if words { length } else { length + 2 };
-        after >= length && after + length <= period
-    };
-    apart(outer, run) || (inner > 0 && outer % inner == 0 && apart(inner, piece))
+    apart(offsets, outer, run) || (inner > 0 && outer % inner == 0 && apart(offsets, inner, piece))
+}
+
+/// The same of scale and shift and their gradients, whose rows may be chunks of one projection.
+fn rows_lie_between(problem: &Problem, roles: [Role; 2], offsets: [u64; 2]) -> bool {
+    let modulates = |role: Role| matches!(role, Role::Scale | Role::Shift | Role::GradScale | Role::GradShift);
+    let sizes = roles.map(|role| cell_bytes(problem, role));
+    let rows = problem.modulation.as_ref().filter(|_| roles.into_iter().all(modulates) && sizes[0] == sizes[1]);
+    rows.is_some_and(|rows| rows.has_gaps() && apart(offsets, rows.pitch * sizes[0], rows.line * sizes[0]))
+}
+
+/// Whether runs of `length` bytes, of which each period has one, share no word with those that begin at the other offset.
+fn apart(offsets: [u64; 2], period: u64, length: u64) -> bool {
+    let after = offsets[0].abs_diff(offsets[1]) % period.max(1);
+    let words = [offsets[0], offsets[1], period, length].iter().all(|bytes| bytes % 4 == 0);
+    let length = if words { length } else { length + 2 };
+    after >= length && after + length <= period
 }
 
 /// The bytes of all words that a tensor of `length` bytes is in.
@@ -90,7 +101,10 @@ pub(super) fn halves(problem: &Problem, operands: &Operands<'_>, schedule: &Sche
     let (Some(of_y), Some(of_sum)) = (operands.get(y), operands.get(residual_out)) else { return Ok(()) };
     let both = [y, residual_out].iter().all(|&role| element(problem, role) != Element::F32);
     let [steps, others] = [y, residual_out].map(|role| problem.placement.steps(role));
-    if both && steps != others && schedule.passes.iter().any(|pass| matches!(pass.kernel, Kernel::ApplyPairs | Kernel::BackwardApplyPairs)) {
+    if both
+        && steps != others
+        && schedule.passes.iter().any(|pass| matches!(pass.kernel, Kernel::ApplyPairs | Kernel::BackwardApplyPairs))
+    {
         let must = "those of the other result, as both are of 16 bits and not written four elements at a time";
         return Err(BindError::Strides(problem.placement.refused(problem.norm, residual_out, &problem.shape, must)));
     }

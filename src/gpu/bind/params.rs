@@ -93,7 +93,7 @@ impl Told<'_> {
 
     /// How gradients lie that the pass leaves, if they are those of scale and shift.
     fn kept(&self) -> Option<&Modulated> {
-        self.modulated().filter(|_| self.pass.summed == Summed::ByModulation)
+        self.modulated().filter(|_| self.pass.summed == Summed::Modulation)
     }
 
     fn segment(&self, number: usize) -> Option<Segment> {

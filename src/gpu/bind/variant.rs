@@ -77,7 +77,7 @@ impl<'a> Chooser<'a> {
                 let Problem { activation, skip, modulation, .. } = self.problem;
                 self.has(Role::Bias) || activation.is_some() || *skip || modulation.is_some()
             }
-            _ if pass.summed == Summed::ByModulation => self.has(Role::GradScale) || self.has(Role::GradShift),
+            _ if pass.summed == Summed::Modulation => self.has(Role::GradScale) || self.has(Role::GradShift),
             _ => true,
         })
     }
@@ -97,15 +97,22 @@ impl<'a> Chooser<'a> {
         self.each_bound(pass).into_iter().filter(apart).collect()
     }
 
-    /// Tensors that are read from the binding of another in their buffer, where the device has too few for each to have its own.
+    /// Tensors that lie within the binding of another in their buffer: those that are read where the device has too few for each to have its
+    /// own, and gradients of scale and shift always, as their rows may take turns.
     pub(super) fn within(self, pass: &Pass) -> Vec<(Role, Role)> {
         let bound = self.each_bound(pass);
-        if bound.len() <= self.capabilities.max_storage_buffers as usize {
-            return Vec::new();
-        }
-        let read = |role: Role| bound.contains(&TensorBinding { role, access: Access::Read });
-        let pairs = [(Role::Bias, Role::Weight), (Role::Shift, Role::Scale)].into_iter();
-        pairs.filter(|&(of, by)| read(of) && read(by) && self.given.share_a_buffer(of, by)).collect()
+        let few = bound.len() > self.capabilities.max_storage_buffers as usize;
+        let has = |role: Role, access: Access| bound.contains(&TensorBinding { role, access });
+        let pairs = [
+            (Role::Bias, Role::Weight, Access::Read),
+            (Role::Shift, Role::Scale, Access::Read),
+            (Role::GradShift, Role::GradScale, Access::ReadWrite),
+        ];
+        let both = |&(of, by, access): &(Role, Role, Access)| {
+            let wanted = few || access == Access::ReadWrite;
+            wanted && has(of, access) && has(by, access) && self.given.share_a_buffer(of, by)
+        };
+        pairs.into_iter().filter(both).map(|(of, by, _)| (of, by)).collect()
     }
 
     fn each_bound(self, pass: &Pass) -> Vec<TensorBinding> {
@@ -115,7 +122,9 @@ impl<'a> Chooser<'a> {
             Role::Partials | Role::PartialSums | Role::GroupSums => true,
             // On the way back only slopes go by them, and gradients of scale by the bias.
             Role::Shift if back => false,
-            Role::Bias if back && pass.summed != Summed::ByModulation => false,
+            // Sums speak of it, and leave it to the pass that writes the gradient of x.
+            Role::GradSkip if all.iter().all(|&(other, _)| other != Role::GradInput) => false,
+            Role::Bias if back && pass.summed != Summed::Modulation => false,
             Role::Stats => self.schedule.statistics > 0 || self.has(role),
             // The merge reads it for the cumulative average alone.
             Role::Batches if pass.kernel == Kernel::Merge => self.problem.averages_all() && self.has(role),
@@ -189,7 +198,7 @@ impl<'a> Chooser<'a> {
                 // What only adds a bias finds the weight applied.
                 round_before_weight: self.problem.rounds_before_weight() && pass.statistics != Statistics::None,
                 placed_by: pass.placed as u32,
-                segmented: !self.problem.segments.is_empty() && pass.summed != Summed::ByModulation,
+                segmented: !self.problem.segments.is_empty() && pass.summed != Summed::Modulation,
             },
         }
     }

@@ -72,7 +72,9 @@ impl Planner<'_> {
         // The gradient of a skip is left by the last of several passes.
         let fused = wanted.input && rows && !self.problem.passes_skip();
         let modulated = self.by_modulation();
-        if let Some(schedule) = self.fused_parameters(wanted).filter(|_| fused && parameters && modulated.is_none()).transpose()? {
+        if let Some(schedule) =
+            self.fused_parameters(wanted).filter(|_| fused && parameters && modulated.is_none()).transpose()?
+        {
             return Ok(schedule);
         }
         let many = self.problem.block.groups() > SLAB && self.by_weight().sums_by() == SumsBy::Elements;
@@ -81,7 +83,9 @@ impl Planner<'_> {
         }
         let group_sums = wanted.input && !running && !fused;
         let ahead = group_sums || (fused && self.chunks_need_statistics()?);
-        let first = !running && !wanted.saved && (ahead || ((parameters || modulated.is_some()) && (!wanted.input || wanted.overwrites)));
+        let first = !running
+            && !wanted.saved
+            && (ahead || ((parameters || modulated.is_some()) && (!wanted.input || wanted.overwrites)));
         let mut schedule = Schedule::empty(self.why_backward(wanted, fused && !ahead, first));
         if running {
             schedule.passes.push(self.running_statistics()?);
@@ -311,7 +315,7 @@ impl Planner<'_> {
     /// Sums that share a weight go without it, which an activation alone takes.
     fn unweighted(&self, pass: Pass) -> Pass {
         let without = if self.problem.activation.is_some() { &[][..] } else { &[Role::Weight, Role::Bias] };
-        Pass { summed: Summed::ByWeight, without, ..pass }
+        Pass { summed: Summed::Weight, without, ..pass }
     }
 
     /// By what elements share of scale and shift, where there are gradients of them.
@@ -333,7 +337,7 @@ impl Planner<'_> {
             let tiling = columns::Tiling::unfolded(&block, self.capabilities, self.width, self.tuning, u64::MAX);
             Pass { statistics_by, ..self.columns_by(Kernel::SumsColumns, &tiling)? }
         };
-        Ok(Pass { summed: Summed::ByModulation, ..pass })
+        Ok(Pass { summed: Summed::Modulation, ..pass })
     }
 
     /// `self` maps by modulation.
@@ -341,7 +345,7 @@ impl Planner<'_> {
         let numbers = self.problem.modulation.as_ref().map_or(0, Modulated::numbers);
         let pass = self.merge_to_parameters(self.mapping.block, work, numbers)?;
         let in_place_of = &[(Role::GradWeight, Role::GradScale), (Role::GradBias, Role::GradShift)];
-        Ok(Pass { summed: Summed::ByModulation, in_place_of, ..pass })
+        Ok(Pass { summed: Summed::Modulation, in_place_of, ..pass })
     }
 
     /// By columns of which each row has statistics of its own. `self` maps by weight.

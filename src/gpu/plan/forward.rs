@@ -92,7 +92,12 @@ impl Planner<'_> {
         if !self.problem.affine || once || self.capabilities.max_storage_buffers >= BUFFERS_OF_APPLY {
             return Ok(vec![self.apply(traversal, Statistics::Stored)?]);
         }
-        let scale = Pass { without: &[Role::Bias], follows: false, modulation: Modulating::None, ..self.apply(traversal, Statistics::Stored)? };
+        let scale = Pass {
+            without: &[Role::Bias],
+            follows: false,
+            modulation: Modulating::None,
+            ..self.apply(traversal, Statistics::Stored)?
+        };
         // In place: y takes the bias.
         let without = &[Role::Weight, Role::Residual, Role::ResidualOut];
         let bias = Pass { without, in_place_of: &[(Role::X, Role::Y)], ..self.apply(traversal, Statistics::None)? };

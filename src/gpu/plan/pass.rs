@@ -49,11 +49,11 @@ pub(crate) enum By {
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(crate) enum Summed {
     /// Groups: they are weighted.
-    ByGroup = 0,
+    Group = 0,
     /// Weight and bias.
-    ByWeight = 1,
+    Weight = 1,
     /// Scale and shift.
-    ByModulation = 2,
+    Modulation = 2,
 }
 
 /// How a pass finds where the elements of tensors with strides lie. Numbered as in `shaders/shared/strides.wgsl`.
@@ -127,7 +127,7 @@ impl Pass {
     #[must_use]
     pub fn name(&self) -> &'static str {
         match (self.keep, self.summed) {
-            (Keep::Parameters, Summed::ByModulation) => "merge_modulation",
+            (Keep::Parameters, Summed::Modulation) => "merge_modulation",
             (Keep::Parameters, _) => "merge_parameters",
             _ => self.kernel.name(),
         }

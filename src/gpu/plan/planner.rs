@@ -1,7 +1,9 @@
 //! What the passes of every plan are made by.
 
 use super::window::{self, Layout};
-use super::{By, Capabilities, Grid, Pass, Placed, Summed, Team, Traversal, Tuning, Turns, Window, Work, columns, rows};
+use super::{
+    By, Capabilities, Grid, Pass, Placed, Summed, Team, Traversal, Tuning, Turns, Window, Work, columns, rows,
+};
 use crate::block::Block;
 use crate::error::SpecError;
 use crate::gpu::shader::{Affine, Halves, Hold, Keep, Kernel, Modulating, Statistics, Width};
@@ -53,7 +55,7 @@ impl Planner<'_> {
             turns: Turns { span: 1, together: 1, whole: false },
             mapping: self.mapping,
             follows: true,
-            summed: Summed::ByGroup,
+            summed: Summed::Group,
             modulation: match self.problem.modulation {
                 Some(_) => Modulating::Numbers,
                 None => Modulating::None,

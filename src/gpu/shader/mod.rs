@@ -11,7 +11,9 @@ mod variant;
 pub(crate) use fragment::{files, text};
 pub(crate) use kernel::Kernel;
 pub(crate) use tensor::{Access, TensorBinding};
-pub(crate) use variant::{Affine, Choice, Constants, Halves, Hold, Keep, Modulating, Reduction, Statistics, Variant, Width};
+pub(crate) use variant::{
+    Affine, Choice, Constants, Halves, Hold, Keep, Modulating, Reduction, Statistics, Variant, Width,
+};
 
 /// The entry point of every shader.
 pub(crate) const ENTRY: &str = "main";

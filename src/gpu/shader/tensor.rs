@@ -107,7 +107,7 @@ impl Variant {
 
     fn store(&self, role: Role) -> String {
         let data = self.binding_of(role);
-        let (name, place) = (data.shader_name(), self.place(data));
+        let (name, place) = (self.within(data).shader_name(), self.place(data));
         match self.stored_type(data) {
             _ if !self.is_bound(data) => String::new(),
             "vec2<u32>" => format!("{name}_data[{place}] = halves_of_quad(v);"),

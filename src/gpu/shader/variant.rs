@@ -300,9 +300,9 @@ impl Choice {
         if self.halves.any() { Self { halves: Halves::default(), ..self }.one_at_a_time() } else { self }
     }
 
-    /// Itself, or where a residual is added the same without.
-    pub(crate) fn of_x(self) -> Self {
-        Self { residual: false, ..self }
+    /// The same without a residual, and without scale and shift.
+    pub(crate) fn alone(self) -> Self {
+        Self { residual: false, modulation: Modulating::None, ..self }
     }
 
     pub(crate) fn one_at_a_time(self) -> Self {

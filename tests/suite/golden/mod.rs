@@ -78,12 +78,13 @@ impl Case {
         let Self { weight, bias, running_mean, running_var, .. } = self;
         let [weight, bias, running_mean, running_var] =
             [weight, bias, running_mean, running_var].map(|array| array.as_ref());
-        Parameters { weight, bias, running_mean, running_var }
+        Parameters { weight, bias, running_mean, running_var, ..Parameters::default() }
     }
 
     pub fn exact(&self) -> Exact {
         let parameters = self.parameters().map(|array| array.mapv(f64::from));
-        Exact { x: self.x.mapv(f64::from), parameters, eps: self.eps, element: Element::F32, activation: None }
+        let (element, activation) = (Element::F32, None);
+        Exact { x: self.x.mapv(f64::from), parameters, eps: self.eps, element, offset: 1.0, activation }
     }
 
     /// How much of the running statistics stays, and how much of the batch's is taken.

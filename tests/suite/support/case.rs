@@ -4,7 +4,7 @@ use wgpu_norm::ndarray::{ArrayD, ArrayViewD, Dimension};
 use wgpu_norm::reference::Forward;
 pub use wgpu_norm::sample::Kind;
 use wgpu_norm::sample::{Exact, Parameters, wide};
-use wgpu_norm::{Activation, Element, Gpu, Inputs, Norm, Storage};
+use wgpu_norm::{Activation, Element, Gpu, Inputs, Modulation, Norm, Storage};
 
 use super::{Data, Runs, close, close_to, cpu, gpus, largest};
 
@@ -19,6 +19,10 @@ pub struct Case {
     pub running_mean: Option<ArrayD<f32>>,
     pub running_var: Option<ArrayD<f32>>,
     pub storage: Storage,
+    pub scale: Option<ArrayD<f32>>,
+    pub shift: Option<ArrayD<f32>>,
+    pub offset: f32,
+    pub skip: Option<ArrayD<f32>>,
     pub activation: Option<Activation>,
 }
 
@@ -30,7 +34,7 @@ impl Case {
         let parameters = kind.norm(shape, 1e-5, None).unwrap().parameter_shape();
         let given = Parameters::random(kind, &parameters, mean, |shape, mean, std| data.normal(shape, mean, std));
         let running = |array: Option<_>| array.filter(|_| kind.is_eval());
-        let Parameters { weight, bias, running_mean, running_var } = given;
+        let Parameters { weight, bias, running_mean, running_var, .. } = given;
         let (running_mean, running_var) = (running(running_mean), running(running_var));
         Self {
             kind,
@@ -41,6 +45,10 @@ impl Case {
             running_mean,
             running_var,
             storage: Storage::default(),
+            scale: None,
+            shift: None,
+            offset: 1.0,
+            skip: None,
             activation: None,
         }
     }
@@ -49,9 +57,27 @@ impl Case {
     pub fn stored_as(mut self, element: Element, parameters: Element) -> Self {
         self.storage = Storage::new(element).parameters(parameters);
         self.x.mapv_inplace(|v| element.rounded(v));
-        for values in [&mut self.weight, &mut self.bias].into_iter().flatten() {
+        let of_parameters = [&mut self.weight, &mut self.bias, &mut self.scale, &mut self.shift];
+        for values in of_parameters.into_iter().flatten() {
             values.mapv_inplace(|v| parameters.rounded(v));
         }
+        self.skip.iter_mut().for_each(|skip| skip.mapv_inplace(|v| element.rounded(v)));
+        self
+    }
+
+    /// With a scale and a shift of this shape.
+    pub fn modulated(mut self, shape: &[usize]) -> Self {
+        let mut data = Data::new(shape.iter().fold(7, |seed, &n| seed * 41 + n as u64));
+        let parameters = self.storage.of_parameters();
+        self.scale = Some(data.normal(shape, 0.0, 0.5).mapv(|v| parameters.rounded(v)));
+        self.shift = Some(data.normal(shape, 0.0, 1.0).mapv(|v| parameters.rounded(v)));
+        self
+    }
+
+    /// With a tensor that is added.
+    pub fn plus_skip(mut self) -> Self {
+        let skip = Data::new(self.x.len() as u64 + 5).normal(self.x.shape(), 0.0, 1.0);
+        self.skip = Some(skip.mapv(|v| self.storage.of_input().rounded(v)));
         self
     }
 
@@ -67,17 +93,24 @@ impl Case {
 
     pub fn norm(&self) -> Box<dyn Norm> {
         let norm = self.kind.norm(self.x.shape(), self.eps, None).unwrap().stored_as(self.storage);
+        let mut norm: Box<dyn Norm> = Box::new(norm);
+        if let Some(of) = self.scale.as_ref().or(self.shift.as_ref()) {
+            norm = Box::new(norm.modulated(Modulation::new(of.shape()).offset(self.offset)));
+        }
+        if self.skip.is_some() {
+            norm = Box::new(norm.plus_skip());
+        }
         match self.activation {
             Some(activation) => Box::new(norm.then(activation)),
-            None => Box::new(norm),
+            None => norm,
         }
     }
 
     pub fn parameters(&self) -> Parameters<&ArrayD<f32>> {
-        let Self { weight, bias, running_mean, running_var, .. } = self;
-        let [weight, bias, running_mean, running_var] =
-            [weight, bias, running_mean, running_var].map(|array| array.as_ref());
-        Parameters { weight, bias, running_mean, running_var }
+        let Self { weight, bias, running_mean, running_var, scale, shift, skip, .. } = self;
+        let [weight, bias, running_mean, running_var, scale, shift, skip] =
+            [weight, bias, running_mean, running_var, scale, shift, skip].map(|array| array.as_ref());
+        Parameters { weight, bias, running_mean, running_var, scale, shift, skip }
     }
 
     pub fn inputs(&self) -> Inputs<ArrayViewD<'_, f32>> {
@@ -86,8 +119,8 @@ impl Case {
 
     pub fn exact(&self) -> Exact {
         let parameters = self.parameters().map(|array| wide(array));
-        let (element, activation) = (self.storage.of_output(), self.activation);
-        Exact { x: wide(&self.x), parameters, eps: f64::from(self.eps), element, activation }
+        let (element, activation, offset) = (self.storage.of_output(), self.activation, f64::from(self.offset));
+        Exact { x: wide(&self.x), parameters, eps: f64::from(self.eps), element, offset, activation }
     }
 
     pub fn oracle(&self) -> Forward {

@@ -2,7 +2,7 @@
 
 use wgpu_norm::ndarray::{ArrayD, Zip};
 use wgpu_norm::sample::wide;
-use wgpu_norm::{Activation, Backward, Element, Error, Gpu, Gradients, Inputs, reference};
+use wgpu_norm::{Activation, Backward, Element, Error, Gpu, Gradients, reference};
 
 use super::{Case, Data, Kind, Runs, TOLERANCE, close, close_to, cpu};
 
@@ -22,6 +22,18 @@ impl Gradient {
     pub fn stored_as(mut self, element: Element, parameters: Element) -> Self {
         self.case = self.case.stored_as(element, parameters);
         self.dy.mapv_inplace(|v| element.rounded(v));
+        self
+    }
+
+    /// As [`Case::modulated`].
+    pub fn modulated(mut self, shape: &[usize]) -> Self {
+        self.case = self.case.modulated(shape);
+        self
+    }
+
+    /// As [`Case::plus_skip`].
+    pub fn plus_skip(mut self) -> Self {
+        self.case = self.case.plus_skip();
         self
     }
 
@@ -81,7 +93,7 @@ impl Gradient {
         let mut inputs = given.map(|array| array.view()).beside(self.case.x.view()).grad_output(self.dy.view());
         let saved;
         if wanted == wanted.saved_statistics() {
-            let forward = on.forward(norm.as_ref(), Inputs::new(self.case.x.view()).with_statistics());
+            let forward = on.forward(norm.as_ref(), self.case.inputs().with_statistics());
             saved = forward?.statistics.unwrap();
             inputs = inputs.statistics(saved.view());
         }
@@ -96,6 +108,17 @@ impl Gradient {
         }
         if let Some(got) = &out.bias {
             close(&format!("dbias of {what}"), got, &want.dbias, &want.dbias_scale);
+        }
+        let following = [
+            ("dscale", &out.scale, &want.dscale),
+            ("dshift", &out.shift, &want.dshift),
+            ("dskip", &out.skip, &want.dadded),
+        ];
+        for (name, got, want) in following {
+            if let (Some(got), Some(want)) = (got, want) {
+                let element = if name == "dskip" { self.case.storage.of_gradients() } else { Element::F32 };
+                close_to(element, &format!("{name} of {what}"), got, &want.value, &want.scale);
+            }
         }
         Ok(out)
     }
