@@ -1,6 +1,6 @@
 //! The specification: batch norm of one rank's part, on slices.
 
-use wgpu_norm::{Backward, BatchNorm, Engine, Gradients, Inputs, Merged};
+use wgpu_norm::{Backward, BatchNorm, Engine, Gradients, Inputs, Merged, Number};
 
 use crate::error::{Call, Error};
 use crate::ranks::Ranks;
@@ -9,6 +9,9 @@ use crate::ranks::Ranks;
 ///
 /// Each rank makes one of the shape of its own part, which may be empty, and with the same channels and options. All ranks call
 /// [`SyncBatchNorm::run`] and [`SyncBatchNorm::run_backward`] in the same order.
+///
+/// Slices are of f32, [`half::f16`](wgpu_norm::half::f16) or [`half::bf16`](wgpu_norm::half::bf16), as [`Inputs`] says. What the ranks tell
+/// each other is f32 in any case.
 #[derive(Debug, Clone)]
 pub struct SyncBatchNorm {
     norm: BatchNorm,
@@ -40,7 +43,7 @@ impl SyncBatchNorm {
     ///
     /// [`Error::Norm`] as [`Engine::run_moments`] and [`Engine::run_from_statistics`], and for a norm in eval mode, for which there is
     /// nothing to do together. [`Error::Ranks`] if ranks do not come, or come with other channels.
-    pub fn run(&self, engine: &Engine, inputs: Inputs<&[f32]>) -> Result<(Vec<f32>, Merged), Error> {
+    pub fn run<T: Number>(&self, engine: &Engine, inputs: Inputs<&[T]>) -> Result<(Vec<T>, Merged), Error> {
         let moments = engine.run_moments_blocking(&self.norm, inputs)?;
         let merged = Merged::new(&self.norm, &self.ranks.gather_for(Call::Forward, &moments)?)?;
         let y = engine.run_from_statistics_blocking(&self.norm, inputs.statistics(merged.statistics()))?;
@@ -54,12 +57,12 @@ impl SyncBatchNorm {
     ///
     /// [`Error::Norm`] as [`Engine::run_backward_sums`] and [`Engine::run_backward_from_sums`]. [`Error::Ranks`] if ranks do not come, or
     /// come with other channels or wishes. [`Error::Accumulate`] if gradients that are summed were to be added to others.
-    pub fn run_backward(
+    pub fn run_backward<T: Number>(
         &self,
         engine: &Engine,
         wanted: Backward,
-        inputs: Inputs<&[f32]>,
-    ) -> Result<Gradients<Vec<f32>>, Error> {
+        inputs: Inputs<&[T]>,
+    ) -> Result<Gradients<Vec<T>, Vec<f32>>, Error> {
         if self.summed && wanted == wanted.accumulate() {
             return Err(Error::Accumulate);
         }

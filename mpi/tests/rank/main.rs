@@ -7,13 +7,15 @@ use std::ops::Range;
 use std::process::{Command, ExitCode};
 use std::time::Duration;
 
+use wgpu_norm::half::{bf16, f16};
 use wgpu_norm::ndarray::{ArrayD, ArrayViewD, Axis, Slice};
 use wgpu_norm::nn::{
     BatchNormLayer, BatchNormOptions, GradOutput, GroupNormLayer, GroupNormOptions, RunningStatistics,
 };
-use wgpu_norm::reference::{self, largest_error};
+use wgpu_norm::reference::{self, largest_error_of};
 use wgpu_norm::{
-    Backward, BatchNorm, Cpu, Engine, Gpu, Inputs, Merged, Moments, Momentum, Outputs, VarianceEstimator, cpu, wgpu,
+    Backward, BatchNorm, Cpu, Element, Engine, Gpu, Inputs, Merged, Moments, Momentum, Norm, Number, Outputs,
+    VarianceEstimator, cpu, wgpu,
 };
 use wgpu_norm_mpi::mpi::topology::{Color, SimpleCommunicator};
 use wgpu_norm_mpi::mpi::traits::Communicator;
@@ -21,10 +23,13 @@ use wgpu_norm_mpi::{Ranks, Spent, SyncBatchNorm, SyncLayer, convert, run};
 
 type Result<T> = std::result::Result<T, Box<dyn std::error::Error>>;
 
-/// Of float64, and of the whole batch, relative to the largest term.
+/// Of float64, and of the whole batch, relative to the largest term, before what 16 bits round.
 const BOUND: f64 = 4e-6;
 
 const CHANNELS: [usize; 3] = [6, 48, 2048];
+
+/// What is in rows of an odd width as well.
+const OF_16_BITS: [(usize, Element); 2] = [(5, Element::F16), (48, Element::Bf16)];
 
 fn main() -> ExitCode {
     let words: Vec<String> = env::args().skip(1).collect();
@@ -105,6 +110,8 @@ fn groups(parts: &[usize]) -> Result<()> {
 
 /// A batch, and what it is held to.
 struct Case {
+    /// What `x`, `y`, `dy`, `dx` and the specification's weight are stored as.
+    element: Element,
     x: ArrayD<f32>,
     dy: ArrayD<f32>,
     axis: usize,
@@ -138,14 +145,18 @@ fn check(ranks: &Ranks, parts: &[usize]) -> Result<()> {
     let gpu = ranks.gpu()?;
     let engines: [(&str, Engine); 2] = [("the CPU", Cpu::new().into()), ("the GPU", gpu.clone().into())];
     ranks.engine()?;
-    for channels in CHANNELS {
+    for (channels, element) in CHANNELS.map(|channels| (channels, Element::F32)).into_iter().chain(OF_16_BITS) {
         for first in [false, true] {
-            let case = Case::new(parts.iter().sum(), channels, first)?;
+            let case = Case::new(parts.iter().sum(), channels, first, element)?;
             // All on the CPU, all on GPUs, or some on each.
             for turn in 0..3 {
                 let (name, engine) = &engines[if turn < 2 { turn } else { ranks.rank() % 2 }];
                 for summed in [false, true] {
-                    let (found, merged) = case.by_specification(ranks, parts, engine, summed)?;
+                    let (found, merged) = match element {
+                        Element::F16 => case.by_specification::<f16>(ranks, parts, engine, summed),
+                        Element::Bf16 => case.by_specification::<bf16>(ranks, parts, engine, summed),
+                        _ => case.by_specification::<f32>(ranks, parts, engine, summed),
+                    }?;
                     case.hold(&format!("{name}, turn {turn}"), ranks, parts, summed, &found)?;
                     case.hold_bits(ranks, parts, &merged, engine)?;
                 }
@@ -165,7 +176,7 @@ fn nothing(ranks: &Ranks, engines: &[(&str, Engine)]) -> Result<()> {
     for momentum in [Momentum::exponential(0.1), Momentum::cumulative()] {
         for (name, engine) in engines {
             let norm = SyncBatchNorm::new(BatchNorm::channels_last(&[0, 6])?.momentum(momentum), ranks);
-            let (y, merged) = norm.run(engine, Inputs::new(&[][..]))?;
+            let (y, merged) = norm.run(engine, Inputs::new(&[0.0; 0][..]))?;
             let (mut mean, mut var, mut batches) = ([2.0; 6], [3.0; 6], 4);
             merged.track(&mut mean, &mut var, Some(&mut batches))?;
             equal(name, &(y, mean, var, batches), &(vec![], [2.0; 6], [3.0; 6], 4))?;
@@ -226,14 +237,18 @@ fn others(ranks: &Ranks, gpu: &Gpu) -> Result<()> {
 }
 
 impl Case {
-    fn new(samples: usize, channels: usize, first: bool) -> Result<Self> {
+    fn new(samples: usize, channels: usize, first: bool, element: Element) -> Result<Self> {
         let shape = if first { vec![samples, channels, 3] } else { vec![samples, channels] };
         let length = shape.iter().product();
         let array = |mean: f32, from: usize| {
-            ArrayD::from_shape_vec(shape.clone(), (0..length).map(|i| mean + noise(i + from)).collect())
+            ArrayD::from_shape_vec(
+                shape.clone(),
+                (0..length).map(|i| element.rounded(mean + noise(i + from))).collect(),
+            )
         };
-        let vector = |mean: f32| ArrayD::from_shape_fn(vec![channels], |c| mean + 0.5 * noise(c[0]));
-        let (x, dy, weight, bias) = (array(1e6, 0)?, array(0.1, length)?, vector(1.5), vector(0.5));
+        let vector = |mean: f32| ArrayD::from_shape_fn(vec![channels], |c| element.rounded(mean + 0.5 * noise(c[0])));
+        let mean = if element == Element::F32 { 1e6 } else { 100.0 };
+        let (x, dy, weight, bias) = (array(mean, 0)?, array(0.1, length)?, vector(1.5), vector(0.5));
         let estimator = if first { VarianceEstimator::Unbiased } else { VarianceEstimator::Biased };
         let axis = 1;
 
@@ -249,7 +264,7 @@ impl Case {
         let whole = Cpu::new().run(&norm, inputs.bias(&bias).running_mean(&mean).running_var(&var))?;
         let gradients = Cpu::new().run_backward(&norm, Backward::new(), inputs.grad_output(&flat_dy))?;
         let whole_dx = gradients.input.ok_or("no gradient")?;
-        Ok(Self { x, dy, axis, weight, bias, estimator, want, back, whole, whole_dx })
+        Ok(Self { element, x, dy, axis, weight, bias, estimator, want, back, whole, whole_dx })
     }
 
     /// Which samples are those of a rank.
@@ -268,18 +283,21 @@ impl Case {
         Ok(BatchNorm::new(&shape, self.axis as isize)?.running_variance(self.estimator))
     }
 
-    fn by_specification(
+    /// Weight and bias are of either type.
+    fn by_specification<T: Number>(
         &self,
         ranks: &Ranks,
         parts: &[usize],
         engine: &Engine,
         summed: bool,
     ) -> Result<(Found, Merged)> {
-        let [x, dy] = [&self.x, &self.dy].map(|whole| flat(&self.part(whole, parts, ranks.rank())));
+        let stored = |values: &[f32]| bytemuck::pod_collect_to_vec::<u8, T>(&self.element.bytes_of(values));
+        let [x, dy] = [&self.x, &self.dy].map(|whole| stored(&flat(&self.part(whole, parts, ranks.rank()))));
+        let weight = stored(&self.weight);
         let norm = SyncBatchNorm::new(self.norm(parts[ranks.rank()])?, ranks);
         let norm = if summed { norm.summed_gradients() } else { norm };
         let _ = ranks.take_spent();
-        let inputs = Inputs::new(&x[..]).weight(&self.weight[..]);
+        let inputs = Inputs::new(&x[..]).weight(&weight);
         let (y, merged) = norm.run(engine, inputs.bias(&self.bias))?;
         let inputs = inputs.grad_output(&dy).statistics(merged.statistics());
         let gradients = norm.run_backward(engine, Backward::new(), inputs)?;
@@ -288,13 +306,16 @@ impl Case {
         let (mut mean, mut var, mut batches) = (vec![0.0; channels], vec![1.0; channels], 0);
         merged.track(&mut mean, &mut var, Some(&mut batches))?;
         let of = |gradient: Option<Vec<f32>>| gradient.ok_or("no gradient");
-        let (dx, dweight, dbias) = (of(gradients.input)?, of(gradients.weight)?, of(gradients.bias)?);
+        let values = |stored: &[T]| self.element.values_of(bytemuck::cast_slice(stored));
+        let (y, dx) = (values(&y), values(&gradients.input.ok_or("no gradient")?));
+        let (dweight, dbias) = (of(gradients.weight)?, of(gradients.bias)?);
         Ok((Found { y, dx, dweight, dbias, mean, var, batches, spent }, merged))
     }
 
     fn by_layer(&self, ranks: &Ranks, parts: &[usize], gpu: &Gpu, summed: bool) -> Result<Found> {
         let channels = self.weight.len();
         let options = BatchNormOptions::new(channels).channel_axis(self.axis as isize).running_variance(self.estimator);
+        let options = options.stored_as(self.element);
         let layer = BatchNormLayer::new_blocking(gpu, options)?;
         let write = |buffer: Option<&wgpu::Buffer>, values: &[f32]| {
             let bytes: Vec<u8> = values.iter().flat_map(|value| value.to_ne_bytes()).collect();
@@ -308,16 +329,25 @@ impl Case {
         let layer = if summed { layer.summed_gradients() } else { layer };
         let [x, dy] = [&self.x, &self.dy].map(|whole| self.part(whole, parts, ranks.rank()));
         let (shape, length) = (x.shape().to_vec(), x.len());
-        let [x, dy] = [gpu.upload_blocking("x", &flat(&x))?, gpu.upload_blocking("dy", &flat(&dy))?];
-        let y = gpu.upload_blocking("y", &vec![0.0; length])?;
+        let upload = |tensor, values: &[f32]| {
+            let mut bytes = self.element.bytes_of(values).into_owned();
+            bytes.resize(bytes.len().next_multiple_of(4), 0);
+            gpu.upload_blocking(tensor, &bytemuck::pod_collect_to_vec::<u8, f32>(&bytes))
+        };
+        let [x, dy] = [upload("x", &flat(&x))?, upload("dy", &flat(&dy))?];
+        let y = upload("y", &vec![0.0; length])?;
         let _ = ranks.take_spent();
         let saved = layer.forward(&shape, &x, &y)?;
         // In place: the gradient of y is not needed again.
         layer.backward(&saved, GradOutput::new(&dy).grad_input(&dy))?;
         let spent = ranks.take_spent();
-        let mut found = gpu.submit_blocking(|_| {}, &[("y", &y), ("dx", &dy)])?;
-        found.iter_mut().for_each(|values| values.truncate(length));
-        let (dx, y) = (found.pop().unwrap_or_default(), found.pop().unwrap_or_default());
+        let found = gpu.submit_blocking(|_| {}, &[("y", &y), ("dx", &dy)])?;
+        let mut found = found.into_iter().map(|words| {
+            let mut values = self.element.values_of(bytemuck::cast_slice(&words));
+            values.truncate(length);
+            values
+        });
+        let (y, dx) = (found.next().unwrap_or_default(), found.next().unwrap_or_default());
         let running = layer.layer().running_statistics_blocking()?.ok_or("no running statistics")?;
         let gradients = layer.layer().gradients_blocking()?;
         let dweight = gradients.weight.unwrap_or_default().iter().map(|gradient| gradient - 0.25).collect();
@@ -330,12 +360,12 @@ impl Case {
     fn hold(&self, how: &str, ranks: &Ranks, parts: &[usize], summed: bool, found: &Found) -> Result<()> {
         let Self { want, back, whole, .. } = self;
         let channels = self.weight.len();
-        let what = format!("{parts:?}, {channels} channels of {:?}, by {how}", self.x.shape());
+        let what = format!("{parts:?}, {channels} channels of {:?} {}, by {how}", self.x.shape(), self.element);
         let rank = ranks.rank();
         let mut line = String::new();
-        let mut near = |name: &str, got: &[f32], want: ArrayViewD<'_, f64>, scale: ArrayViewD<'_, f64>| {
+        let mut near_of = |element, name: &str, got: &[f32], want: ArrayViewD<'_, f64>, scale: ArrayViewD<'_, f64>| {
             let got = ArrayD::from_shape_vec(want.raw_dim(), got.to_vec())?;
-            let off = largest_error(got.view(), want, scale).map_or(0.0, |worst| worst.relative);
+            let off = largest_error_of(element, got.view(), want, scale).map_or(0.0, |worst| worst.relative);
             line += &format!(" {name} {off:.1e}");
             if off <= BOUND { Result::Ok(()) } else { Err(format!("{what}: {name} is off by {off:.1e}").into()) }
         };
@@ -345,9 +375,12 @@ impl Case {
         ] {
             let whole = ArrayD::from_shape_vec(self.x.shape(), whole.clone())?.mapv(f64::from);
             let [want, whole, scale] = [want, &whole, scale].map(|of| self.part(of, parts, rank));
-            near(name, got, want.view(), scale.view())?;
-            near(&format!("{name} of the whole"), got, whole.view(), scale.view())?;
+            near_of(self.element, name, got, want.view(), scale.view())?;
+            near_of(self.element, &format!("{name} of the whole"), got, whole.view(), scale.view())?;
         }
+        let mut near = |name: &str, got: &[f32], want: ArrayViewD<'_, f64>, scale: ArrayViewD<'_, f64>| {
+            near_of(Element::F32, name, got, want, scale)
+        };
         // The gradients of this rank add up.
         let add = |gradient: &[f32]| -> Result<Vec<f32>> {
             let sums =
@@ -379,7 +412,8 @@ impl Case {
         self.same_on_all("statistics", ranks, &bits)?;
         let x = flat(&self.part(&self.x, parts, ranks.rank()));
         let norm = self.norm(parts[ranks.rank()])?.without_tracking();
-        let all: Vec<Moments> = ranks.gather(&engine.run_moments_blocking(&norm, Inputs::new(&x[..]))?)?;
+        let stored = norm.clone().stored_as(self.element);
+        let all: Vec<Moments> = ranks.gather(&engine.run_moments_blocking(&stored, Inputs::new(&x[..]))?)?;
         let all: &[f32] = bytemuck::cast_slice(&all);
         let (mut y, mut statistics) = (vec![0.0; x.len()], vec![0.0; merged.statistics().len()]);
         let operands = cpu::Operands::new(&x, &mut y).moments(all).statistics_out(&mut statistics);
