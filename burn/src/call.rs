@@ -6,11 +6,12 @@ use std::sync::{LazyLock, Mutex, PoisonError};
 
 use burn::backend::Dispatch;
 use burn::module::Param;
-use burn::tensor::{DType, FloatDType, Tensor};
+use burn::tensor::{FloatDType, Tensor};
+use wgpu_norm::{Element, Storage};
 
 use crate::device;
 use crate::error::Error;
-use crate::norm::{Kind, Norm};
+use crate::norm::{Kind, Norm, dtype, storage};
 use crate::ops::{Maybe, Normalize, Normalized, Running};
 
 /// What a module brings to a call.
@@ -53,11 +54,18 @@ pub(crate) fn try_forward<const D: usize>(module: &impl Normalization, input: Te
 
 /// `input` stays with the caller until this is decided: a norm overwrites a tensor that has one owner.
 fn decided<const D: usize>(module: &impl Normalization, input: &Tensor<D>) -> Result<Call, Error> {
-    let call = module.call(input)?;
-    let named = [("gamma", call.gamma.as_ref()), ("beta", call.beta.as_ref())];
+    let mut call = module.call(input)?;
+    let parameters = [&call.gamma, &call.beta].into_iter().flatten().map(Tensor::dtype);
+    call.norm.storage = storage(input.dtype(), parameters);
     let [mean, variance] = call.running.as_ref().map_or([None, None], |running| running.each_ref().map(Some));
-    let named = named.into_iter().chain([("running_mean", mean), ("running_var", variance)]);
-    let given: Vec<_> = named.filter_map(|(name, tensor)| Some((name, tensor?))).collect();
+    let of_parameters = call.norm.storage.of_parameters();
+    let named = [
+        ("gamma", call.gamma.as_ref(), of_parameters),
+        ("beta", call.beta.as_ref(), of_parameters),
+        ("running_mean", mean, Element::F32),
+        ("running_var", variance, Element::F32),
+    ];
+    let given: Vec<_> = named.into_iter().filter_map(|(name, tensor, of)| Some((name, tensor?, of))).collect();
     device::can(&call.norm, input, call.length, &given)?;
     Ok(call)
 }
@@ -75,7 +83,7 @@ fn warn(error: &Error) {
 
 impl Call {
     pub(crate) fn new(kind: Kind, axis: usize, epsilon: f64, length: usize) -> Self {
-        let norm = Norm { kind, axis, epsilon: epsilon.into() };
+        let norm = Norm { kind, axis, epsilon: epsilon.into(), storage: Storage::default() };
         Self { norm, length, gamma: None, beta: None, running: None }
     }
 
@@ -105,21 +113,24 @@ impl Call {
         let Self { norm, gamma, beta, running, .. } = self;
         let kept: Option<[FloatDType; 2]> =
             running.as_ref().map(|running| running.each_ref().map(|tensor| tensor.dtype().into()));
-        let dtype = input.dtype();
-        let maybe = |tensor: Option<Tensor<1>>| Maybe::new(tensor.map(|tensor| single(tensor).into_dispatch()));
-        let running = Running::new(running.map(|running| running.map(|tensor| single(tensor).into_dispatch())));
-        let Normalized { y, running, .. } =
-            Dispatch::normalize(single(input).into_dispatch(), maybe(gamma), maybe(beta), running, norm, false);
+        let given = input.dtype();
+        let [of_x, of_parameters] = [norm.storage.of_input(), norm.storage.of_parameters()];
+        let [gamma, beta] =
+            [gamma, beta].map(|tensor| Maybe::new(tensor.map(|tensor| cast(tensor, of_parameters).into_dispatch())));
+        let running = running.map(|running| running.map(|tensor| cast(tensor, Element::F32).into_dispatch()));
+        let x = cast(input, of_x).into_dispatch();
+        let Normalized { y, running, .. } = Dispatch::normalize(x, gamma, beta, Running::new(running), norm, false);
         if let (Some(running), Some(kept)) = (running.option(), kept) {
             let [mean, variance] = running.map(|tensor| Tensor::<1>::from_dispatch(tensor).detach());
             module.update([mean.cast(kept[0]), variance.cast(kept[1])]);
         }
         let y = Tensor::from_dispatch(y);
-        if dtype == DType::F32 { y } else { y.cast(FloatDType::from(dtype)) }
+        if given == dtype(of_x) { y } else { y.cast(FloatDType::from(given)) }
     }
 }
 
-/// A tensor as f32.
-fn single<const D: usize>(tensor: Tensor<D>) -> Tensor<D> {
-    if tensor.dtype() == DType::F32 { tensor } else { tensor.cast(FloatDType::F32) }
+/// A tensor of that type, by burn if it is of another.
+fn cast<const D: usize>(tensor: Tensor<D>, element: Element) -> Tensor<D> {
+    let wanted = dtype(element);
+    if tensor.dtype() == wanted { tensor } else { tensor.cast(FloatDType::from(wanted)) }
 }

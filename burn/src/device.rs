@@ -4,17 +4,17 @@ use std::any::TypeId;
 use std::collections::HashMap;
 use std::sync::{Arc, LazyLock, Mutex, PoisonError, RwLock};
 
-use burn::backend::DispatchDevice;
+use burn::backend::{Backend, DTypeUsage, DispatchDevice};
 use burn::tensor::wgpu::{WgpuOptions, WgpuSetup};
 use burn::tensor::{DType, Device, Tensor};
-use burn_cubecl::CubeDevice;
 use burn_cubecl::cubecl::client::Client;
 use burn_cubecl::cubecl::device::DeviceId;
 use burn_cubecl::cubecl::wgpu::{AutoCompiler, WgpuServer};
-use wgpu_norm::{Backward, Context, Plan, SpecError, wgpu};
+use burn_cubecl::{CubeBackend, CubeDevice};
+use wgpu_norm::{Backward, Context, Element, Plan, SpecError, wgpu};
 
 use crate::error::{DeviceError, Error};
-use crate::norm::Norm;
+use crate::norm::{Norm, dtype};
 
 /// What runs behind burn's wgpu devices, whose buffers this package knows.
 pub(crate) type Server = WgpuServer<AutoCompiler>;
@@ -73,12 +73,12 @@ fn wgpu_device(device: &Device) -> Option<CubeDevice> {
 }
 
 /// Decides whether this package computes `norm` of `x`, before anything is done: on the device, with parameters of
-/// `length`, and with all tensors of types that f32 can stand for.
+/// `length`, and with all tensors of types that f32 can stand for. Each parameter comes with the type that it goes in as.
 pub(crate) fn can<const D: usize>(
     norm: &Norm,
     x: &Tensor<D>,
     length: usize,
-    parameters: &[(&'static str, &Tensor<1>)],
+    parameters: &[(&'static str, &Tensor<1>, Element)],
 ) -> Result<(), Error> {
     let name = norm.name();
     let shape = x.shape();
@@ -86,7 +86,7 @@ pub(crate) fn can<const D: usize>(
     if shape.get(norm.axis) != Some(&length) {
         return Err(Error::Shape { norm: name, shape: shape.to_vec(), axis: norm.axis, length });
     }
-    for &(tensor, value) in parameters {
+    for &(tensor, value, _) in parameters {
         let [given] = value.dims();
         if given != length {
             return Err(Error::Parameter { norm: name, tensor, given, length });
@@ -95,14 +95,21 @@ pub(crate) fn can<const D: usize>(
     if shape.contains(&0) {
         return Err(Error::Empty { norm: name, shape: shape.to_vec() });
     }
-    let types = parameters.iter().map(|&(tensor, value)| (tensor, value.dtype()));
-    for (tensor, dtype) in std::iter::once(("x", x.dtype())).chain(types) {
+    let mut types = vec![("x", x.dtype(), norm.storage.of_input())];
+    types.extend(parameters.iter().map(|&(tensor, value, element)| (tensor, value.dtype(), element)));
+    for &(tensor, dtype, _) in &types {
         if !matches!(dtype, DType::F32 | DType::F16 | DType::BF16 | DType::Flex32) {
             return Err(Error::ElementType { norm: name, tensor, dtype });
         }
     }
     let device = x.device();
     let Some(cube) = wgpu_device(&device) else { return Err(Error::NotWgpu { norm: name, device: device.into() }) };
+    for (tensor, given, element) in types {
+        let must = dtype(element);
+        if given != must && !CubeBackend::dtype_usage(&cube, given).contains(DTypeUsage::Storage) {
+            return Err(Error::Cast { norm: name, tensor, dtype: given, must, device: device.into() });
+        }
+    }
     let Some(reached) = Reached::find(&cube) else {
         return Err(Error::NotRegistered { norm: name, device: device.into() });
     };
@@ -145,8 +152,8 @@ impl Reached {
         }
         let specification = norm.specification(shape)?;
         let plan = Arc::new(match wanted {
-            None => self.context.plan(&*specification)?,
-            Some(wanted) => self.context.plan_backward(&*specification, wanted)?,
+            None => self.context.plan(&specification)?,
+            Some(wanted) => self.context.plan_backward(&specification, wanted)?,
         });
         let mut plans = plans();
         if plans.len() >= KEPT_PLANS {

@@ -44,6 +44,20 @@ pub enum Error {
         /// Its type.
         dtype: DType,
     },
+    /// A tensor must be cast to another type, and burn has no kernels for its own on the device: for bf16, in WGSL.
+    #[error("{norm}: {tensor} is of type {dtype:?}, which burn cannot cast on {device:?}, but must be {must:?}")]
+    Cast {
+        /// The norm.
+        norm: &'static str,
+        /// The tensor.
+        tensor: &'static str,
+        /// Its type.
+        dtype: DType,
+        /// The type that it must be of.
+        must: DType,
+        /// Where it is.
+        device: Box<Device>,
+    },
     /// A tensor has too few axes, or the module's axis has another length.
     #[error("{norm}: x has shape {shape:?}, but its axis {axis} must be of length {length}")]
     Shape {

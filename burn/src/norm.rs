@@ -1,6 +1,9 @@
 //! What is computed: a norm as a small table of its kinds, with the order in which it takes the axes of a tensor.
 
-use wgpu_norm::{BatchNorm, GroupNorm, InstanceNorm, LayerNorm, Momentum, RmsNorm, SpecError};
+use burn::tensor::DType;
+use wgpu_norm::{
+    Adapted, BatchNorm, Element, GroupNorm, InstanceNorm, LayerNorm, Momentum, Norm as _, RmsNorm, SpecError, Storage,
+};
 
 /// A norm, apart from the shape of its input.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -9,6 +12,8 @@ pub struct Norm {
     /// The axis of `x` that gamma and beta run along.
     pub(crate) axis: usize,
     pub(crate) epsilon: Number,
+    /// How the tensors are stored that it takes and gives.
+    pub(crate) storage: Storage,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -19,6 +24,26 @@ pub(crate) enum Kind {
     Instance,
     BatchTrain { momentum: Number },
     BatchEval,
+}
+
+/// How tensors of these types go in: as they are, but for those that the library does not take beside `x`, which go in as f32.
+pub(crate) fn storage(x: DType, parameters: impl IntoIterator<Item = DType>) -> Storage {
+    let of_x = match x {
+        DType::F16 => Element::F16,
+        DType::BF16 => Element::Bf16,
+        _ => Element::F32,
+    };
+    let alike = parameters.into_iter().all(|parameter| parameter == x);
+    Storage::new(of_x).parameters(if alike { of_x } else { Element::F32 })
+}
+
+/// What burn calls an element type of the library.
+pub(crate) fn dtype(element: Element) -> DType {
+    match element {
+        Element::F16 => DType::F16,
+        Element::Bf16 => DType::BF16,
+        _ => DType::F32,
+    }
 }
 
 /// An f32 by its bits, so that a norm can be the key of a map.
@@ -50,9 +75,9 @@ impl Norm {
     }
 
     /// The specification for an `x` of `shape`, which has the axis.
-    pub(crate) fn specification(&self, shape: &[usize]) -> Result<Box<dyn wgpu_norm::Norm>, SpecError> {
+    pub(crate) fn specification(&self, shape: &[usize]) -> Result<Adapted<Box<dyn wgpu_norm::Norm>>, SpecError> {
         let (axis, eps) = (self.axis as isize, self.epsilon.into());
-        Ok(match self.kind {
+        let norm: Box<dyn wgpu_norm::Norm> = match self.kind {
             Kind::Layer => Box::new(LayerNorm::new(shape, &shape[self.axis..])?.eps(eps)),
             Kind::Rms => Box::new(RmsNorm::new(shape, &shape[self.axis..])?.eps(eps)),
             Kind::Group { groups } => Box::new(GroupNorm::new(shape, groups, axis)?.eps(eps)),
@@ -62,7 +87,8 @@ impl Norm {
                 Box::new(BatchNorm::new(shape, axis)?.eps(eps).momentum(momentum))
             }
             Kind::BatchEval => Box::new(BatchNorm::new(shape, axis)?.eps(eps).eval()),
-        })
+        };
+        Ok(norm.stored_as(self.storage))
     }
 
     /// The shape of the statistics that the forward pass saves: four numbers a group. For norms over rows they have the

@@ -11,7 +11,7 @@ use burn::backend::{Autodiff, AutodiffBackend, Backend, DType, ExtensionType, ba
 use burn::tensor::Shape;
 use burn_cubecl::CubeBackend;
 
-use crate::norm::Norm;
+use crate::norm::{Norm, dtype};
 use crate::run::{self, Failure, Wanted};
 
 /// A tensor that may be missing. burn's extensions take no `Option`.
@@ -53,7 +53,8 @@ pub struct Gradients<B: Backend> {
     pub beta: Maybe<B>,
 }
 
-/// The two passes of every norm. All tensors are f32.
+/// The two passes of every norm. Tensors are of the types of its [`storage`](Norm::storage), all others f32, gradients of gamma and
+/// beta as well.
 #[backend_extension(Cube, Fusion, Autodiff)]
 pub trait Normalize: Backend {
     #[fusion(meta = normalized)]
@@ -243,7 +244,13 @@ impl<B: Backend + Normalize, const N: usize> Backward<B, N> for Gradient<N> {
         let wanted = Wanted { input: wants(0), gamma: wants(1), beta: wants(2) };
         let (gamma, statistics, running) = (Maybe::new(gamma), Maybe::new(statistics), Running::new(running));
         let given = B::normalize_backward(dy, x, gamma, statistics, running, norm, wanted);
-        for (parent, gradient) in ops.parents.iter().zip([given.input, given.gamma, given.beta]) {
+        // Those of gamma and beta come as f32. burn takes a gradient to be of the type of what it belongs to.
+        let parameter = |gradient: Maybe<B>| match dtype(norm.storage.of_parameters()) {
+            DType::F32 => gradient,
+            other => Maybe::new(gradient.option().map(|gradient| B::float_cast(gradient, other.into()))),
+        };
+        let given = [given.input, parameter(given.gamma), parameter(given.beta)];
+        for (parent, gradient) in ops.parents.iter().zip(given) {
             if let (Some(parent), Maybe::With(gradient)) = (parent, gradient) {
                 gradients.register::<B>(parent.id, gradient);
             }

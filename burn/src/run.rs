@@ -13,7 +13,7 @@ use burn_cubecl::tensor::CubeTensor;
 use wgpu_norm::{Backward, Operands, Plan, View};
 
 use crate::device::{Reached, Server};
-use crate::norm::Norm;
+use crate::norm::{Norm, dtype};
 
 /// Why a norm that was decided on failed all the same: the device is lost, or has no memory left.
 pub(crate) type Failure = Box<dyn Error + Send + Sync>;
@@ -55,8 +55,9 @@ pub(crate) fn forward(
     let plan = device.plan(&here, x.meta.shape(), None)?;
     let [gamma, beta] = [gamma, beta].map(|tensor| tensor.map(into_contiguous));
     let running = running.map(|both| both.map(|old| if norm.trains() { old.copy() } else { into_contiguous(old) }));
-    let y = if x.can_mut() { x.clone() } else { empty(&x, x.meta.shape()) };
-    let statistics = save.then(|| empty(&x, &here.statistics_shape(x.meta.shape())));
+    let of_x = dtype(norm.storage.of_input());
+    let y = if x.can_mut() { x.clone() } else { empty(&x, x.meta.shape(), of_x) };
+    let statistics = save.then(|| empty(&x, &here.statistics_shape(x.meta.shape()), DType::F32));
     let [mean, variance] = each(&running);
     device.run(
         &plan,
@@ -92,8 +93,8 @@ pub(crate) fn backward(
     let gamma = gamma.map(into_contiguous);
     let running = running.map(|both| both.map(into_contiguous));
     let [mean, variance] = each(&running);
-    let input = wanted.input.then(|| empty(&x, x.meta.shape()));
-    let parameter = || empty(&x, &[x.meta.shape()[here.axis]]);
+    let input = wanted.input.then(|| empty(&x, x.meta.shape(), dtype(norm.storage.of_gradients())));
+    let parameter = || empty(&x, &[x.meta.shape()[here.axis]], DType::F32);
     let (of_gamma, of_beta) = (wanted.gamma.then(parameter), wanted.beta.then(parameter));
     device.run(
         &plan,
@@ -213,9 +214,9 @@ impl Order {
     }
 }
 
-/// A tensor of f32 from burn's pool, contiguous and not yet written.
-fn empty(like: &CubeTensor, shape: &[usize]) -> CubeTensor {
-    empty_device_contiguous_dtype(like.client.clone(), like.device.clone(), Shape::from(shape.to_vec()), DType::F32)
+/// A tensor from burn's pool, contiguous and not yet written. No two of them share a word of four bytes: the pool aligns them to more.
+fn empty(like: &CubeTensor, shape: &[usize], dtype: DType) -> CubeTensor {
+    empty_device_contiguous_dtype(like.client.clone(), like.device.clone(), Shape::from(shape.to_vec()), dtype)
 }
 
 fn each(both: &Option<[CubeTensor; 2]>) -> [Option<&CubeTensor>; 2] {

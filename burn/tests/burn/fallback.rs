@@ -12,7 +12,7 @@ use wgpu_norm_burn::{
     register,
 };
 
-use crate::support::{another, device, random, same, setup, tensor, values};
+use crate::support::{another, device, random, same, setup, tensor, tensor_of, values};
 
 #[allow(deprecated)]
 fn other_device() -> Device {
@@ -130,6 +130,12 @@ fn bad_input_has_typed_errors() {
     norm.gamma = Param::from_tensor(norm.gamma.val().cast(DType::F64));
     let error = norm.try_forward(rows(&device)).unwrap_err();
     assert!(matches!(error, Error::ElementType { tensor: "gamma", .. }), "{error}");
+
+    // Beside x of bf16 it is taken as it is.
+    norm.gamma = Param::from_tensor(tensor_of(DType::BF16, &[1.0; 16], [16], &device));
+    let error = norm.try_forward(rows(&device)).unwrap_err();
+    assert!(matches!(error, Error::Cast { tensor: "gamma", dtype: DType::BF16, must: DType::F32, .. }), "{error}");
+    assert!(norm.try_forward(tensor_of(DType::BF16, &random(16, 24), [1, 16], &device)).is_ok());
 }
 
 #[test]

@@ -5,9 +5,10 @@ use std::sync::LazyLock;
 use burn::module::{Param, RunningState};
 use burn::nn;
 use burn::tensor::wgpu::{WgpuSetup, wgpu};
-use burn::tensor::{DType, Device, FloatDType, Gradients, Tensor, TensorData};
+use burn::tensor::{DType, Device, Gradients, Tensor, TensorData};
 use ndarray::{ArrayD, ArrayViewD};
 use pollster::block_on;
+use wgpu_norm::Element;
 use wgpu_norm::reference::{self, Backward, Forward};
 use wgpu_norm_burn as ours;
 
@@ -53,17 +54,36 @@ pub fn random(count: usize, seed: u64) -> Vec<f32> {
 }
 
 pub fn tensor<const D: usize>(values: &[f32], shape: [usize; D], device: &Device) -> Tensor<D> {
-    Tensor::from_data(TensorData::new(values.to_vec(), shape), device)
+    tensor_of(DType::F32, values, shape, device)
+}
+
+/// A tensor of that type, which is made here: burn may have no kernels for it on the device.
+pub fn tensor_of<const D: usize>(dtype: DType, values: &[f32], shape: [usize; D], device: &Device) -> Tensor<D> {
+    let data = TensorData::new(values.to_vec(), shape);
+    match dtype {
+        // That of data is f32.
+        DType::Flex32 => Tensor::<D>::from_data(data, device).cast(dtype),
+        dtype => Tensor::from_data(data.convert_dtype(dtype), (device, dtype)),
+    }
 }
 
 pub fn values<const D: usize>(tensor: Tensor<D>) -> Vec<f32> {
-    tensor.cast(FloatDType::F32).into_data().try_to_vec().unwrap()
+    tensor.into_data_dtype(DType::F32).try_to_vec().unwrap()
 }
 
-/// Fails unless `got` is within `tolerance * scale` of `want` everywhere.
-pub fn close(what: &str, got: &[f32], want: &ArrayD<f64>, scale: &ArrayD<f64>, tolerance: f64) {
+/// The library's name of a type.
+pub fn element(dtype: DType) -> Element {
+    match dtype {
+        DType::F16 => Element::F16,
+        DType::BF16 => Element::Bf16,
+        _ => Element::F32,
+    }
+}
+
+/// Fails unless `got` is within `tolerance * scale` of `want` everywhere, but for the rounding to its type.
+pub fn close(what: &str, dtype: DType, got: &[f32], want: &ArrayD<f64>, scale: &ArrayD<f64>, tolerance: f64) {
     let got = ArrayViewD::from_shape(want.raw_dim(), got).unwrap();
-    let worst = reference::largest_error(got, want.view(), scale.view()).unwrap();
+    let worst = reference::largest_error_of(element(dtype), got, want.view(), scale.view()).unwrap();
     assert!(worst.relative <= tolerance, "{what}: {worst:?}");
 }
 
@@ -174,6 +194,8 @@ pub struct Input {
     pub gamma: Vec<f32>,
     pub beta: Vec<f32>,
     pub dtype: DType,
+    /// The type of gamma and beta, and of running statistics.
+    pub parameters: DType,
     /// Whether x is made on the device with its axes in another order, and permuted.
     pub order: [usize; 4],
 }
@@ -188,21 +210,33 @@ impl Input {
             gamma: random(parameters, 3).iter().map(|x| x + 1.5).collect(),
             beta: random(parameters, 4),
             dtype: DType::F32,
+            parameters: DType::F32,
             order: [0, 1, 2, 3],
         }
     }
 
+    /// The same of other types, rounded to them.
+    pub fn stored_as(mut self, dtype: DType, parameters: DType) -> Self {
+        for (values, dtype) in
+            [(&mut self.x, dtype), (&mut self.dy, dtype), (&mut self.gamma, parameters), (&mut self.beta, parameters)]
+        {
+            values.iter_mut().for_each(|value| *value = element(dtype).rounded(*value));
+        }
+        Self { dtype, parameters, ..self }
+    }
+
     /// x as it lies in memory: along `order`.
-    fn tensor(&self, values: &[f32], device: &Device) -> Tensor<4> {
-        let tensor = tensor(values, self.shape, device);
+    fn tensor(&self, of: &[f32], device: &Device) -> Tensor<4> {
+        let tensor = tensor(of, self.shape, device);
         let axes = self.order.map(|axis| axis as isize);
         let mut back = [0; 4];
         for (to, &from) in self.order.iter().enumerate() {
             back[from] = to as isize;
         }
         // A read writes the permuted tensor out.
-        let permuted = tensor.permute(axes).into_data();
-        Tensor::<4>::from_data(permuted, device).permute(back).cast(FloatDType::from(self.dtype))
+        let permuted = tensor.permute(axes);
+        let shape = permuted.dims();
+        tensor_of(self.dtype, &values(permuted), shape, device).permute(back)
     }
 
     /// A call without gradients.
@@ -221,16 +255,17 @@ impl Input {
         let dy = self.tensor(&self.dy, device);
         let gradients = (y.clone() * dy).sum().backward();
         let [gamma, beta] = module.gradients(&gradients);
-        let dx = x.grad(&gradients).map(values);
+        let dx = x.grad(&gradients);
+        assert!(dx.iter().all(|dx| dx.dtype() == self.dtype));
+        assert!([&gamma, &beta].into_iter().flatten().all(|gradient| gradient.dtype() == self.parameters));
         let running = module.running().map(|running| running.map(|state| values(state.value_sync())));
-        Given { y: values(y), gradients: [dx, gamma.map(values), beta.map(values)], running }
+        Given { y: values(y), gradients: [dx.map(values), gamma.map(values), beta.map(values)], running }
     }
 
     pub fn module<L: Layer>(&self, make: impl FnOnce(&Device) -> L, device: &Device) -> L {
         let mut module = make(device);
         let length = self.gamma.len();
-        // burn's modules take parameters of the type of x alone.
-        let of_type = |values: &[f32]| tensor(values, [length], device).cast(FloatDType::from(self.dtype));
+        let of_type = |values: &[f32]| tensor_of(self.parameters, values, [length], device);
         module.set(of_type(&self.gamma), of_type(&self.beta));
         module.set_running(of_type(&self.running_mean()), of_type(&self.running_var()));
         module
@@ -249,14 +284,26 @@ impl Input {
 pub struct Case {
     pub name: &'static str,
     pub input: Input,
-    pub forward: fn(&Input) -> [Given; 2],
-    pub backward: fn(&Input, &Device) -> [Given; 2],
+    pub ours: Calls,
+    pub burn: Calls,
     pub oracle: Oracle,
     /// The oracle of a call without autodiff, if that is another.
     pub eval: Option<Oracle>,
 }
 
+/// The calls of one module.
+pub struct Calls {
+    pub forward: fn(&Input) -> Given,
+    pub backward: fn(&Input, &Device) -> Given,
+}
+
 type Oracle = fn(&Input) -> (Forward, Backward);
+
+macro_rules! calls {
+    ($make:expr) => {
+        Calls { forward: |input| input.forward($make), backward: |input, device| input.backward($make, device) }
+    };
+}
 
 /// A case from how its module is made, by ours and by burn, and its oracle.
 macro_rules! case {
@@ -264,8 +311,8 @@ macro_rules! case {
         Case {
             name: $name,
             input: Input::new($shape, $parameters),
-            forward: |input| [input.forward($ours), input.forward($burn)],
-            backward: |input, device| [input.backward($ours, device), input.backward($burn, device)],
+            ours: calls!($ours),
+            burn: calls!($burn),
             oracle: $oracle,
             eval: None,
         }
