@@ -140,21 +140,22 @@ impl Modulated {
     }
 }
 
-/// The elements of `x` by what they share: `K`, and `B`, are numbers of scale and shift. None where sums of gradients would need more than
-/// that says.
+/// The elements of `x` by what they share: a number of scale and shift is `b * K + k`, whose weight is number `k`, unless the groups
+/// themselves are what shares one. None where sums of gradients would need more than that says.
 pub(crate) fn by_modulation(problem: &Problem) -> Option<Mapping> {
     let modulated = problem.modulation.as_ref()?;
-    let (shared, inner) = (modulated.shared, modulated.inner);
     let own = Mapping::of(problem.block, problem.index);
-    if problem.block.elements() == 0 {
-        return Some(own);
-    }
-    if problem.block.r == 1 && problem.block.k == 1 && inner == 1 && shared == problem.block.s {
-        return Some(own);
-    }
-    if problem.index.r_mul > 0 || !problem.segments.is_empty() {
+    let Block { r, k, s, .. } = problem.block;
+    let by_group = r == 1 && k == 1 && modulated.inner == 1 && modulated.shared == s;
+    by_weight_and_modulation(problem, own, modulated)
+        .or_else(|| Some(own).filter(|_| by_group || problem.block.elements() == 0))
+}
+
+fn by_weight_and_modulation(problem: &Problem, own: Mapping, modulated: &Modulated) -> Option<Mapping> {
+    if problem.index.r_mul > 0 || !problem.segments.is_empty() || problem.block.elements() == 0 {
         return None;
     }
+    let Modulated { shared, inner, .. } = *modulated;
     let Mapping { block: Block { b, r, k, s }, groups, .. } = own.by_weight();
     let index = AffineIndex::PER_K;
     // Lines of `k * s`, of which one after the other is of the same groups.

@@ -128,10 +128,10 @@ struct Params {
     modulation_inner: u32,
     modulation_line: u32,
     modulation_gap: u32,
-    // Gradients of weight and bias, or of scale and shift: neighbours, and elements between such rows.
-    kept_line: u32,
+    // Elements of a sample, and its numbers of scale: see slots/modulation/folded.wgsl.
+    sample_elements: u32,
     // To a multiple of 16 bytes, as OpenGL wants it: the last field is that of four.
-    kept_gap: u32,
+    sample_numbers: u32,
 }
 
 @group(0) @binding(0) var<uniform> params: Params;

@@ -303,6 +303,7 @@ impl Variant {
         let halves = halves.name();
         let modulation = match modulation {
             Modulating::None => "",
+            Modulating::Folded => "-folded",
             Modulating::Packs => "-packs",
             Modulating::Numbers => "-numbers",
         };

@@ -27,7 +27,7 @@ fn shapes(x: &[usize], number: usize) -> Vec<Vec<usize>> {
 
 #[test]
 fn forward_after_every_kind() {
-    let on = part(&[gpus()[0].clone(), gpus()[3].clone(), gpus()[1].clone(), gpus()[2].clone()], 2).to_vec();
+    let on = part(&[gpus()[0].clone(), gpus()[3].clone()], 1).to_vec();
     for (number, (kind, shape)) in every_kind().into_iter().enumerate() {
         for modulation in shapes(&shape, number) {
             let mut case = Case::new(kind, &shape, 3.0).modulated(&modulation);
@@ -40,12 +40,12 @@ fn forward_after_every_kind() {
 
 #[test]
 fn backward_after_every_kind() {
-    let on = part(&[gpus()[0].clone(), gpus()[3].clone()], 1).to_vec();
+    let on = &gpus()[..1];
     for (number, (kind, shape)) in every_kind().into_iter().filter(|(kind, _)| kind.has_backward()).enumerate() {
         for modulation in shapes(&shape, number) {
-            Gradient::new(kind, &shape, 3.0).modulated(&modulation).check_all(&on);
+            Gradient::new(kind, &shape, 3.0).modulated(&modulation).check_all(on);
             let activation = Activation::ALL[number % 4];
-            Gradient::new(kind, &shape, 3.0).modulated(&modulation).then(activation).check_all(&on[..1]);
+            Gradient::new(kind, &shape, 3.0).modulated(&modulation).then(activation).check_all(on);
         }
     }
 }
@@ -73,13 +73,13 @@ fn as_they_are_used() {
                 gradient = gradient.then(activation);
             }
             let want = gradient.oracle();
-            for (label, gpu) in gpus() {
+            for (label, gpu) in part(&[gpus()[0].clone(), gpus()[3].clone()], 1) {
                 let out = gradient.try_on(label, gpu, Backward::new(), &want).unwrap();
                 assert!(out.scale.is_some() && out.shift.is_some(), "{kind:?}");
                 gradient.check_on(label, gpu, Backward::new().without_input().without_weight(), &want);
             }
             gradient.check_on("on the CPU", cpu(), Backward::new(), &want);
-            gradient.case.check();
+            gradient.case.check_all(&gpus()[..1]);
         }
     }
 }
@@ -111,9 +111,9 @@ fn each_is_optional() {
             gradient.case.offset = offset;
             gradient.case.scale = gradient.case.scale.filter(|_| scale);
             gradient.case.shift = gradient.case.shift.filter(|_| shift);
-            gradient.case.check();
-            gradient.check_all(gpus());
-            gradient.plain().check_all(gpus());
+            gradient.case.check_all(&gpus()[..1]);
+            gradient.check_all(&gpus()[..1]);
+            gradient.plain().check_all(&gpus()[..1]);
         }
     }
 }

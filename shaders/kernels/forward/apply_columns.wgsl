@@ -7,6 +7,8 @@ fn main(invocation: Invocation) {
     if !columns.inside {
         return;
     }
+    // Weights may be those of a sample.
+    locate(columns_base(columns));
     var groups: array<PackGroups, SPAN>;
     var channels: array<array<u32, WIDTH>, SPAN>;
     var factor: array<Pack, SPAN>;

@@ -3,6 +3,7 @@
 //# use shared/pairs, shared/statistics, <statistics>, <source>, shared/epilogue, <rounding>
 fn normalized(x: f32, index: u32) -> f32 {
     let place = place_at(index);
+    locate(index);
     let statistics = group_statistics(place.group);
     let e = centered(x * statistics.scale, center_of(statistics));
     return epilogue(before_weight(e * statistics.factor) * weight_load(place.channel) + bias_load(place.channel), index);

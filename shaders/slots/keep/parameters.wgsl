@@ -3,7 +3,10 @@
 const SHARED_BY_HEADS: bool = true;
 
 fn keep(number: u32, sum: vec2<f32>) {
-    let channel = number + number / params.kept_line * params.kept_gap;
+    var channel = number;
+    if summed == BY_MODULATION {
+        channel += number / params.modulation_line * params.modulation_gap;
+    }
     var added = sum;
     if params.accumulate != 0u {
         added += vec2<f32>(grad_bias_load(channel), grad_weight_load(channel));

@@ -2,8 +2,9 @@
 
 use std::sync::LazyLock;
 
-use crate::gpu::plan::{Pass, Summed, Window};
-use crate::modulation::Modulated;
+use crate::block::Block;
+use crate::gpu::plan::{Pass, Window};
+use crate::modulation::{Modulated, by_modulation};
 use crate::problem::{Average, Problem, Segment, Source, Tracking, VarianceEstimator};
 use crate::tensors::{Role, owned_by_words};
 
@@ -91,9 +92,9 @@ impl Told<'_> {
         self.problem.modulation.as_ref()
     }
 
-    /// How gradients lie that the pass leaves, if they are those of scale and shift.
-    fn kept(&self) -> Option<&Modulated> {
-        self.modulated().filter(|_| self.pass.summed == Summed::Modulation)
+    /// The tensor by what shares scale and shift.
+    fn sample(&self) -> Option<Block> {
+        by_modulation(self.problem).map(|mapping| mapping.block)
     }
 
     fn segment(&self, number: usize) -> Option<Segment> {
@@ -181,8 +182,8 @@ const NUMBERS: &[(&str, Number)] = &[
     ("modulation_inner", |t| t.modulated().map_or(1, |it| narrow(it.inner))),
     ("modulation_line", |t| t.modulated().map_or(1, |it| narrow(it.line))),
     ("modulation_gap", |t| t.modulated().map_or(0, |it| narrow(it.pitch - it.line))),
-    ("kept_line", |t| t.kept().map_or(1, |it| narrow(it.line))),
-    ("kept_gap", |t| t.kept().map_or(0, |it| narrow(it.pitch - it.line))),
+    ("sample_elements", |t| t.sample().map_or(1, |Block { r, k, s, .. }| narrow(r * k * s))),
+    ("sample_numbers", |t| t.sample().map_or(0, |block| narrow(block.k))),
     ("zero", |_| 0),
     ("odd", |t| u32::from(t.odd)),
     ("odd_outer", |t| t.own_steps()[0] as u32 % 2),

@@ -156,9 +156,12 @@ impl<'a> Chooser<'a> {
         };
         let given = [Role::Scale, Role::Shift].into_iter().filter(|&role| self.has(role));
         let aligned: Vec<bool> = given.map(|role| self.given.starts_with_quad(self.problem, role)).collect();
+        let rows = !modulated.has_gaps() || modulated.pitch.is_multiple_of(4);
+        let quads = rows && !aligned.contains(&false);
         let modulation = match aligned[..] {
             [] => Modulating::None,
-            _ if pass.loads_modulation_by_packs(modulated) && !aligned.contains(&false) => Modulating::Packs,
+            _ if pass.folds_modulation(self.problem, modulated, quads) => Modulating::Folded,
+            _ if quads && pass.loads_modulation_by_packs(modulated) => Modulating::Packs,
             _ => Modulating::Numbers,
         };
         Choice { modulation, ..choice }

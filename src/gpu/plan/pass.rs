@@ -3,9 +3,11 @@
 use std::fmt;
 
 use super::Window;
+use crate::block::{AffineIndex, Block};
 use crate::gpu::shader::{Affine, Choice, Halves, Hold, Keep, Kernel, Modulating, Reduction, Statistics, Width};
 use crate::mapping::Mapping;
-use crate::modulation::Modulated;
+use crate::modulation::{Modulated, by_modulation};
+use crate::problem::Problem;
 use crate::tensors::Role;
 
 /// One step of a plan: a dispatch, or several if a tensor is larger than a storage binding.
@@ -174,10 +176,32 @@ impl Pass {
         }
     }
 
-    /// Whether those of four elements are neighbours that can be loaded at once, if the first of all can.
+    /// Whether scale and shift can be loaded with weight and bias, each lane's being those of one sample; `aligned` is whether rows of them
+    /// begin at multiples of four.
+    pub(crate) fn folds_modulation(&self, problem: &Problem, modulated: &Modulated, aligned: bool) -> bool {
+        let Some(Mapping { block: Block { r, k, s, .. }, index, .. }) = by_modulation(problem) else { return false };
+        let (sample, own) = (r * k * s, self.mapping.block);
+        let one_sample = match self.kernel {
+            Kernel::FusedRows | Kernel::ApplyRows => sample.is_multiple_of(own.s),
+            Kernel::FusedColumns | Kernel::ApplyColumns => sample.is_multiple_of(own.r * own.k * own.s),
+            Kernel::ApplyPairs => true,
+            _ => false,
+        };
+        // Lanes that share weights have rows side by side.
+        let shared = self.affine == Affine::Shared;
+        let apart = !shared
+            || (self.windows.len() == 1 && (sample / own.s.max(1)).is_multiple_of(u64::from(self.team.workgroup_size)));
+        let in_one_row = !modulated.has_gaps() || modulated.line.is_multiple_of(k);
+        let packs = shared || self.affine == Affine::Element;
+        let aligned = !packs || self.width == Width::Scalar || (aligned && k.is_multiple_of(4));
+        // What has no weight of its own finds no scale by it.
+        let weighted = index == AffineIndex::PER_K && problem.parameters() == k;
+        weighted && one_sample && apart && in_one_row && aligned
+    }
+
+    /// Whether those of four elements are neighbours that can be loaded at once, if the first of each row can.
     pub(crate) fn loads_modulation_by_packs(&self, modulated: &Modulated) -> bool {
-        let rows = !modulated.has_gaps() || modulated.pitch.is_multiple_of(4);
-        self.width == Width::Quad && modulated.is_along(4) && rows
+        self.width == Width::Quad && modulated.is_along(4)
     }
 
     /// What decides the files of its shader; `residual` is whether one is added to `x`.

@@ -50,7 +50,7 @@ const FILES: &[(&str, &str)] = files![
     "kernels/backward/fused_rows" "kernels/backward/fused_parameters" "kernels/backward/sums_rows"
     "kernels/backward/sums_columns" "kernels/backward/sums_beside" "kernels/backward/merge_sums" "kernels/backward/apply_rows"
     "kernels/backward/apply_columns" "kernels/backward/apply_pairs"
-    "slots/modulation/none" "slots/modulation/packs" "slots/modulation/numbers"
+    "slots/modulation/none" "slots/modulation/folded" "slots/modulation/packs" "slots/modulation/numbers"
     "slots/width/scalar" "slots/width/quad" "slots/value/group" "slots/value/groups"
     "slots/source/x" "slots/source/x_plus_residual" "slots/sink/x" "slots/rounding/none" "slots/rounding/scalar" "slots/rounding/quad"
     "slots/reduction/alone" "slots/reduction/workgroup" "slots/reduction/subgroup"

@@ -27,6 +27,11 @@ impl Variant {
         self.tensors.iter().any(|tensor| tensor.role == self.within(role))
     }
 
+    /// Whether scale and shift are in weight and bias.
+    fn folds(&self) -> bool {
+        self.choice.modulation == Modulating::Folded
+    }
+
     /// The tensor in whose binding it lies: itself, unless devices have too few.
     fn within(&self, role: Role) -> Role {
         self.within.iter().find(|&&(of, _)| of == role).map_or(role, |&(_, by)| by)
@@ -43,6 +48,7 @@ impl Variant {
             Cell::Element => true,
             Cell::Parameter => match role {
                 Role::Weight | Role::Bias => self.choice.packs_parameters(),
+                Role::Scale | Role::Shift if self.folds() => self.choice.packs_parameters(),
                 Role::Scale | Role::Shift => self.choice.modulation == Modulating::Packs,
                 _ => false,
             },
@@ -88,6 +94,17 @@ impl Variant {
     }
 
     fn load(&self, role: Role) -> String {
+        let alone = self.load_alone(role);
+        match role {
+            Role::Weight if self.folds() => format!("({alone}) * scale_load(modulation_located + i)"),
+            Role::Bias if self.folds() => {
+                format!("{alone} * scale_load(modulation_located + i) + shift_load(modulation_located + i)")
+            }
+            _ => alone,
+        }
+    }
+
+    fn load_alone(&self, role: Role) -> String {
         let data = self.binding_of(role);
         let ty = self.value_type(role);
         let (name, place) = (self.within(data).shader_name(), self.place(data));
@@ -152,7 +169,7 @@ fn places(variant: &Variant) -> String {
     if located.is_empty() {
         return text;
     }
-    let modulation = if variant.choice.uses_file("shared/modulation") { " locate_modulation(i);" } else { "" };
+    let modulation = if variant.choice.modulation != Modulating::None { " locate_modulation(i);" } else { "" };
     let tensors = format!("if placed_by == BY_PIECE {{ let piece = i / params.piece;{located} }}");
     text + &format!("fn locate(i: u32) {{ {tensors}{modulation} }}\n")
 }
@@ -169,7 +186,8 @@ pub(super) fn declarations(variant: &Variant) -> String {
         text.push_str(&format!("@group(0) @binding({binding}) var<storage, {access}> {name}_data: array<{of}>;\n"));
     }
     text.push_str(&places(variant));
-    for (role, how) in variant.choice.uses() {
+    let folded = [(Role::Scale, Use::Load), (Role::Shift, Use::Load)].into_iter().filter(|_| variant.folds());
+    for (role, how) in variant.choice.uses().into_iter().chain(folded) {
         let (name, ty) = (role.shader_name(), variant.value_type(role));
         text.push_str(&match how {
             Use::Load => format!("fn {name}_load(i: u32) -> {ty} {{ return {}; }}\n", variant.load(role)),

@@ -72,6 +72,8 @@ pub(crate) enum Keep {
 pub(crate) enum Modulating {
     /// There are none.
     None,
+    /// With weight and bias, which are those of each sample then.
+    Folded,
     /// All at once.
     Packs,
     /// One by one, or one for all.
@@ -244,6 +246,7 @@ impl Choice {
             "sink" => "slots/sink/x",
             "modulation" => match self.modulation {
                 Modulating::None => "slots/modulation/none",
+                Modulating::Folded => "slots/modulation/folded",
                 Modulating::Packs => "slots/modulation/packs",
                 Modulating::Numbers => "slots/modulation/numbers",
             },
@@ -352,6 +355,9 @@ impl Choice {
             ..self
         };
         let mut roles: Vec<(Role, bool)> = Vec::new();
+        if choice.modulation == Modulating::Folded {
+            roles.extend([(Role::Scale, false), (Role::Shift, false)]);
+        }
         for (role, how) in self.uses() {
             match roles.last_mut() {
                 Some((last, written)) if *last == role => *written |= how != Use::Load,
