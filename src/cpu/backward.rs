@@ -608,9 +608,10 @@ impl Gradients<'_> {
                     let center = center_of(&statistics[k]);
                     [center.scale, center.shift, center.delta, center.factor]
                 });
+                let centers = columns.centers();
                 let mut work = |[x, dy]: [&[f32]; 2], pitch: usize| {
                     if !self.weighs_rows() {
-                        return column_dots(level, x, dy, pitch, columns.centers(), sum, product);
+                        return column_dots(level, x, dy, pitch, centers, sum, product);
                     }
                     let rows_of = x.chunks(pitch).zip(dy.chunks(pitch)).zip(&mut rows);
                     if !self.affine.weighs_long_rows(layout) {
@@ -619,7 +620,7 @@ impl Gradients<'_> {
                             let (bias, weight) = of_row.split_at_mut(layout.s);
                             let first = own.start % layout.s;
                             let (x, dy) = (&x[..own.len()], &dy[..own.len()]);
-                            short_row_dots(level, x, dy, columns.centers(), first, weights, sum, product, bias, weight);
+                            short_row_dots(level, x, dy, centers, first, weights, sum, product, bias, weight);
                             row += 1;
                         }
                         return;
@@ -627,8 +628,7 @@ impl Gradients<'_> {
                     for ((x, dy), of_row) in rows_of {
                         let (bias, weight) = runs.split_at_mut(own.len());
                         let (x, dy) = (&x[..own.len()], &dy[..own.len()]);
-                        let found =
-                            columns_of_row_dots(level, x, dy, columns.centers(), self.weight[row], bias, weight);
+                        let found = columns_of_row_dots(level, x, dy, centers, self.weight[row], bias, weight);
                         of_row.copy_from_slice(&found);
                         row += 1;
                         if (row - first_row).is_multiple_of(CHAIN) || row == layout.r {
