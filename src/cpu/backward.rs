@@ -8,13 +8,13 @@ use super::epilogue::{Epilogue, Left};
 use super::forward::{FUSED, Forward};
 use super::layout::{Affine, BATCH, Layout, Run, Shape};
 use super::operands::Operands;
-use super::parallel::{Memory, Units, each, threads};
+use super::parallel::{Cut, Memory, Units, each, threads};
 use super::simd::{
-    CHAIN, Center, SEGMENT, Slope, Slopes, Source, Sums, carry, column_dots, columns_of_row_dots, gradient_columns,
-    gradient_columns_of_row, gradient_row, gradient_rows, gradient_run, row_dots, row_gradients, rows_dots,
-    rows_parameters, scale_columns, scale_run, short_row_dots,
+    CHAIN, Center, Centers, SEGMENT, Slope, Slopes, Source, Sums, carry, column_dots, columns_of_rows_dots,
+    gradient_columns, gradient_columns_of_row, gradient_row, gradient_rows, gradient_run, row_dots,
+    row_gradients, rows_dots, rows_parameters, scale_columns, scale_run, short_row_dots,
 };
-use super::sink::{Flow, Piece, Sink};
+use super::sink::{Flow, Piece, Sink, Strips};
 use super::statistics::{PARTS, Rules};
 use super::values::{Input, PIECE, Reader, Through, Values, ValuesMut, each_rows};
 use crate::backward::Backward;
@@ -34,9 +34,6 @@ const MANY: usize = 256;
 
 /// Elements of rows that are added up as short ones are, however few there are.
 const ALONE: usize = 1 << 15;
-
-/// Columns whose sums along rows are those of one part.
-const STRIP: usize = 1 << 11;
 
 /// Least rows whose gradients of weight and bias are added up together.
 const ROWS: usize = 32;
@@ -188,6 +185,13 @@ fn slope(statistics: &Statistics, [sum, product]: Pair, centered: bool) -> Slope
     }
 }
 
+/// Sets those that are asked for.
+fn write_sums(sums: &[Pair], out: &mut [f32]) {
+    for (out, sum) in out.chunks_mut(2).zip(sums) {
+        (out[0], out[1]) = (sum[0] as f32, sum[1] as f32);
+    }
+}
+
 /// `x`, `dy` and what is added to `dx`, in f32.
 struct Readers<'a> {
     x: Reader<'a>,
@@ -201,6 +205,16 @@ struct Readers<'a> {
 }
 
 impl Readers<'_> {
+    /// So many elements at a time.
+    fn by(self, piece: usize) -> Self {
+        Self {
+            x: self.x.by(piece),
+            dy: self.dy.map(|dy| dy.by(piece)),
+            more: self.more.map(|more| more.by(piece)),
+            ..self
+        }
+    }
+
     /// Those of some elements, as far as `dx`, which is written next, depends on them.
     fn get(&mut self, elements: Range<usize>, dx: &mut [f32]) -> (&[f32], Source<'_>, Option<Source<'_>>) {
         if let (None, Some(back)) = (&self.dy, self.back) {
@@ -253,7 +267,7 @@ impl Gradients<'_> {
         match self.weighs_rows() {
             // Whole rows of `dy` go back through it.
             _ if self.epilogue.is_some() => self.layout.lanes(),
-            true => STRIP.min(self.layout.lanes()),
+            true => self.layout.tiles().0.min(self.layout.lanes()),
             false => self.layout.strip(),
         }
     }
@@ -432,8 +446,8 @@ impl Gradients<'_> {
                         row = end;
                     }
                 }
-                for (out, sum) in sums_out.chunks_mut(2).skip(first - rows.start).zip(&*sums) {
-                    (out[0], out[1]) = (sum[0] as f32, sum[1] as f32);
+                if !sums_out.is_empty() {
+                    write_sums(sums, &mut sums_out[2 * (first - rows.start)..]);
                 }
                 if self.wanted.input {
                     for ((slope_of, statistics), sums) in slopes.iter_mut().zip(statistics).zip(&*sums) {
@@ -535,8 +549,8 @@ impl Gradients<'_> {
                     Some(dy) => add(&mut readers.x, dy),
                     None => add(&mut readers.x, &mut self.reader(dx.read(), elements.start)),
                 }
-                for (out, sum) in sums_out.chunks_mut(2).skip(number * k).zip(&*sums) {
-                    (out[0], out[1]) = (sum[0] as f32, sum[1] as f32);
+                if !sums_out.is_empty() {
+                    write_sums(sums, &mut sums_out[2 * number * k..]);
                 }
                 if !dx.is_empty() {
                     for ((slope_of, statistics), sums) in slopes.iter_mut().zip(statistics).zip(&*sums) {
@@ -602,7 +616,7 @@ impl Gradients<'_> {
                 let (memory, runs) = memory.split_at_mut(2 * own.len());
                 let runs: &mut [f32] = bytemuck::cast_slice_mut(runs);
                 let first_row = part * layout.part();
-                let (mut row, mut rows) = (first_row, of_rows.chunks_exact_mut(2 * layout.s));
+                let mut row = first_row;
                 let mut columns = Columns::<4>::new(bytemuck::cast_slice_mut(memory), own.len(), layout);
                 columns.fill(layout, &self.affine, b, own.start, |k, _| {
                     let center = center_of(&statistics[k]);
@@ -613,28 +627,28 @@ impl Gradients<'_> {
                     if !self.weighs_rows() {
                         return column_dots(level, x, dy, pitch, centers, sum, product);
                     }
-                    let rows_of = x.chunks(pitch).zip(dy.chunks(pitch)).zip(&mut rows);
-                    if !self.affine.weighs_long_rows(layout) {
-                        for ((x, dy), of_row) in rows_of {
-                            let weights = &self.weight[row * layout.s..(row + 1) * layout.s];
-                            let (bias, weight) = of_row.split_at_mut(layout.s);
-                            let first = own.start % layout.s;
-                            let (x, dy) = (&x[..own.len()], &dy[..own.len()]);
-                            short_row_dots(level, x, dy, centers, first, weights, sum, product, bias, weight);
-                            row += 1;
+                    if self.affine.weighs_long_rows(layout) {
+                        let (bias, weight) = runs.split_at_mut(own.len());
+                        for (x, dy) in x.chunks(CHAIN * pitch).zip(dy.chunks(CHAIN * pitch)) {
+                            let own = row..row + x.len().div_ceil(pitch);
+                            let weights = &self.weight[own.clone()];
+                            let along: &mut [Pair] = bytemuck::cast_slice_mut(of_rows);
+                            let along = &mut along[own.start - first_row..own.end - first_row];
+                            columns_of_rows_dots(level, x, dy, pitch, centers, weights, bias, weight, along);
+                            carry(level, bias, sum);
+                            carry(level, weight, product);
+                            row = own.end;
                         }
                         return;
                     }
-                    for ((x, dy), of_row) in rows_of {
-                        let (bias, weight) = runs.split_at_mut(own.len());
+                    let of_rows = of_rows.chunks_exact_mut(2 * layout.s).skip(row - first_row);
+                    for ((x, dy), of_row) in x.chunks(pitch).zip(dy.chunks(pitch)).zip(of_rows) {
+                        let weights = &self.weight[row * layout.s..(row + 1) * layout.s];
+                        let (bias, weight) = of_row.split_at_mut(layout.s);
+                        let first = own.start % layout.s;
                         let (x, dy) = (&x[..own.len()], &dy[..own.len()]);
-                        let found = columns_of_row_dots(level, x, dy, centers, self.weight[row], bias, weight);
-                        of_row.copy_from_slice(&found);
+                        short_row_dots(level, x, dy, centers, first, weights, sum, product, bias, weight);
                         row += 1;
-                        if (row - first_row).is_multiple_of(CHAIN) || row == layout.r {
-                            carry(level, bias, sum);
-                            carry(level, weight, product);
-                        }
                     }
                 };
                 let width = layout.width();
@@ -673,7 +687,7 @@ impl Gradients<'_> {
     fn add_strip(&self, part: usize, own: Range<usize>, found: &[f64], raw: &mut [f64], parameters: &mut [f64]) {
         let of_lane = self.lanes() / self.layout.lanes();
         let own = own.start * of_lane..own.end * of_lane;
-        let (sums, products) = raw.split_at_mut(self.lanes());
+        let (sums, products) = raw.split_at_mut(raw.len() / 2);
         let (of_lanes, of_rows) = found.split_at(2 * own.len());
         for (of, found) in [sums, products].into_iter().zip(of_lanes.chunks(own.len())) {
             of[own.clone()].iter_mut().zip(found).for_each(|(of, found)| *of += found);
@@ -750,14 +764,17 @@ impl Gradients<'_> {
                     let dy = self.reader(self.dy.unwrap_or_else(|| dx.read()), 0);
                     dy.through(self.epilogue.as_ref().map(|_| &back as Through<'_>), self.going_back())
                 };
+                let tiled = self.dy.is_some() && self.epilogue.is_none() && self.affine.weighs_long_rows(layout);
+                if tiled && self.sums && layout.has_tiles() {
+                    self.tiles(dx, statistics, sums, memory, chunk);
+                    return write_sums(sums, sums_out);
+                }
                 if self.by_element() {
                     self.long_rows(&dy, statistics, sums, parameters);
                 } else if self.sums || !memory.is_empty() {
                     self.all_parts(&dy, statistics, sums, memory, chunk);
                 }
-                for (out, sum) in sums_out.chunks_mut(2).zip(&*sums) {
-                    (out[0], out[1]) = (sum[0] as f32, sum[1] as f32);
-                }
+                write_sums(sums, sums_out);
                 self.apply(dx, statistics, sums);
             });
         });
@@ -799,6 +816,90 @@ impl Gradients<'_> {
                     self.add_strip(part, first..layout.lanes().min(first + strip), found, raw, own);
                 }
                 self.distribute(b, raw, &mut sums[b * k..(b + 1) * k], own);
+            }
+        });
+    }
+
+    /// Wide columns whose rows each have a weight, a tile at a time: its sums, and then `dx`, while `x` and `dy` are in the cache.
+    fn tiles(
+        &self,
+        dx: ValuesMut<'_>,
+        statistics: &[Statistics],
+        sums: &mut [Pair],
+        parameters: &mut [f64],
+        chunk: usize,
+    ) {
+        let layout = &self.layout;
+        let Layout { b, r, k, .. } = *layout;
+        let (tile, tiles) = layout.tiles();
+        self.cpu.scratch.with(b * tiles * 2 * r, |of_rows| {
+            let units = (Units { of: sums, per: k }, Units { of: &mut *of_rows, per: tiles * 2 * r });
+            let flow = Flow { y: dx, per: layout.slab(), ..Flow::default() };
+            each(0..b, layout.grain(layout.slab()), (flow, units), &|slabs: Range<usize>, mut units| {
+                for b in slabs {
+                    let ((flow, (sums, of_rows)), rest) = units.cut(1);
+                    let own = (Units { of: sums.of, per: tile }, Units { of: of_rows.of, per: 2 * r });
+                    let own = (Strips::new(flow.y, k, tile), own);
+                    each(0..tiles, layout.grain(tile * r), own, &|tiles: Range<usize>, mut own| {
+                        for first in tiles.map(|number| number * tile) {
+                            let ((dx, (sums, of_rows)), rest) = own.cut(1);
+                            self.tile(b, first..k.min(first + tile), dx, statistics, sums.of, of_rows.of);
+                            own = rest;
+                        }
+                    });
+                    units = rest;
+                }
+            });
+            let entries = if parameters.is_empty() { 0 } else { 2 * r };
+            for (b, found) in of_rows.chunks(tiles * 2 * r).enumerate() {
+                let own = &mut parameters[b / chunk * entries..][..entries];
+                for found in found.chunks(2 * r) {
+                    own.iter_mut().zip(found).for_each(|(of, found)| *of += found);
+                }
+            }
+        });
+    }
+
+    /// All rows of some columns of a slab.
+    fn tile(
+        &self,
+        b: usize,
+        own: Range<usize>,
+        dx: Strips<'_>,
+        statistics: &[Statistics],
+        sums: &mut [Pair],
+        of_rows: &mut [f64],
+    ) {
+        let (layout, wide) = (&self.layout, own.len());
+        let statistics = self.of_slab(statistics, b);
+        let mut readers = self.readers(None).by(wide);
+        let (found, memory) = (self.sums_of_strip(wide), if dx.rows.is_empty() { 0 } else { 4 * wide });
+        self.cpu.scratch.with(2 * wide + found + memory, |numbers| {
+            let (raw, numbers) = numbers.split_at_mut(2 * wide);
+            let (found, numbers) = numbers.split_at_mut(found);
+            let Some(dy) = &mut readers.dy else { return };
+            for part in 0..layout.parts() {
+                found.fill(0.0);
+                self.part_sums(b, part, own.clone(), (&mut readers.x, dy), statistics, found);
+                self.add_strip(part, 0..wide, found, raw, of_rows);
+            }
+            let (sum, product) = raw.split_at(wide);
+            for ((sums, sum), product) in sums.iter_mut().zip(sum).zip(product) {
+                *sums = [*sum, *product];
+            }
+            if dx.rows.is_empty() {
+                return;
+            }
+            let mut columns = Columns::<8>::new(bytemuck::cast_slice_mut(numbers), wide, layout);
+            self.fill(&mut columns, (b, own.start), statistics, |k| {
+                slope(&statistics[k], sums[k - own.start], self.centered)
+            });
+            let (centers, slopes) = columns.gradients();
+            let mut piece = dx.rows.first().and_then(|row| self.piece(row));
+            for (row, dx) in dx.rows.into_iter().enumerate() {
+                let start = b * layout.slab() + row * layout.width() + own.start;
+                let mut sink = self.sink(dx, PIECE, piece.as_mut());
+                self.gradient_of_row(start, wide, &mut readers, &mut sink, (centers, slopes), self.weight[row]);
             }
         });
     }
@@ -891,17 +992,17 @@ impl Gradients<'_> {
             let slopes = &*slopes;
             let back = |elements: Range<usize>, dy: &mut [f32]| self.pass_back(elements, dy, statistics, 0);
             let by_column = layout.shape == Shape::Columns;
-            let unit = if by_column { layout.width() } else { 1 };
+            let (unit, grain) = layout.units();
             let flow = Flow { y: dx, per: unit, ..Flow::default() };
             // Those of the one slab, for all threads.
             let wide = if by_column && layout.b == 1 { wide(layout) } else { 0 };
             self.cpu.scratch.with(4 * wide, |memory| {
                 let columns = (wide > 0).then(|| {
                     let mut columns = Columns::new(bytemuck::cast_slice_mut(memory), wide, layout);
-                    self.fill(&mut columns, 0, statistics, slopes);
+                    self.fill(&mut columns, (0, 0), statistics, |k| slopes[k]);
                     columns
                 });
-                each(0..layout.elements() / unit, layout.grain(unit), flow, &|range: Range<usize>, flow| {
+                each(0..layout.elements() / unit, grain, flow, &|range: Range<usize>, flow| {
                     let elements = range.start * unit..range.end * unit;
                     let (mut piece, mut readers) = (self.piece(&flow.y), self.readers(Some(&back)));
                     let mut sink = self.sink(flow.y, PIECE, piece.as_mut());
@@ -918,10 +1019,16 @@ impl Gradients<'_> {
         });
     }
 
-    /// Sets what the gradients of the columns of a slab are made of.
-    fn fill(&self, columns: &mut Columns<'_, 8>, b: usize, statistics: &[Statistics], slopes: &[Slope]) {
-        columns.fill(&self.layout, &self.affine, b, 0, |k, weight| {
-            let (Center { scale, shift, delta, factor }, slope) = (center_of(&statistics[k]), slopes[k]);
+    /// Sets what the gradients of the columns of a slab are made of, from the first on.
+    fn fill(
+        &self,
+        columns: &mut Columns<'_, 8>,
+        (b, first): (usize, usize),
+        statistics: &[Statistics],
+        slope: impl Fn(usize) -> Slope,
+    ) {
+        columns.fill(&self.layout, &self.affine, b, first, |k, weight| {
+            let (Center { scale, shift, delta, factor }, slope) = (center_of(&statistics[k]), slope(k));
             let weight = if self.weighs_rows() { 1.0 } else { self.weight[weight] };
             let weight = weight * if self.through { slope.root } else { slope.rstd };
             [scale, shift, delta, factor, slope.rstd, slope.mean, slope.along, weight]
@@ -1047,7 +1154,7 @@ impl Gradients<'_> {
             while at < elements.end {
                 let b = at / slab;
                 let own = (b - first) * layout.k;
-                self.fill(&mut columns, b, &statistics[own..], &slopes[own..]);
+                self.fill(&mut columns, (b, 0), &statistics[own..], |k| slopes[own + k]);
                 let end = elements.end.min((b + 1) * slab);
                 self.gradient_of_slab(at..end, readers, sink, &columns);
                 at = end;
@@ -1055,7 +1162,24 @@ impl Gradients<'_> {
         });
     }
 
-    /// The same of elements of one slab, whose columns are filled.
+    /// The gradient of so many neighbours, whose row has this weight.
+    fn gradient_of_row(
+        &self,
+        start: usize,
+        width: usize,
+        readers: &mut Readers<'_>,
+        sink: &mut Sink<'_, '_>,
+        (centers, slopes): (Centers<'_>, Slopes<'_>),
+        weight: f32,
+    ) {
+        sink.put(width, |done, _, dx| {
+            let (x, dy, more) = readers.get(start + done..start + done + dx.len(), dx);
+            let (centers, slopes) = (centers.from(done), slopes.from(done));
+            gradient_columns_of_row(self.rules.level, x, dy, more, dx, centers, slopes, weight);
+        });
+    }
+
+    /// The gradient of elements of one slab, whose columns are filled.
     fn gradient_of_slab(
         &self,
         elements: Range<usize>,
@@ -1069,11 +1193,7 @@ impl Gradients<'_> {
         if self.affine.weighs_long_rows(&self.layout) {
             for row in elements.clone().step_by(width) {
                 let weight = self.weight[row / width % self.layout.r];
-                sink.put(width, |done, _, dx| {
-                    let (x, dy, more) = readers.get(row + done..row + done + dx.len(), dx);
-                    let (centers, slopes) = (centers.from(done), slopes.from(done));
-                    gradient_columns_of_row(level, x, dy, more, dx, centers, slopes, weight);
-                });
+                self.gradient_of_row(row, width, readers, sink, (centers, slopes), weight);
             }
             return;
         }

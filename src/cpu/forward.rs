@@ -12,9 +12,9 @@ use super::simd::{
     Center, Centers, Level, Sums, normalize_columns, normalize_columns_of_row, normalize_row, normalize_rows,
     normalize_run, normalize_runs,
 };
-use super::sink::{Flow, Piece, Sink};
+use super::sink::{Flow, Piece, Sink, Strips};
 use super::statistics::Rules;
-use super::values::{PIECE, Reader, Values, ValuesMut};
+use super::values::{Input, PIECE, Reader, Values, ValuesMut};
 use crate::element::Element;
 use crate::moments::{Moments, Spread};
 use crate::problem::{Problem, Source, Task};
@@ -70,6 +70,19 @@ impl Groups<'_> {
     fn are_none(&self) -> bool {
         let of = [&self.mean, &self.rstd, &self.statistics, &self.moments];
         of.iter().all(|units| units.of.is_empty())
+    }
+
+    /// The same, so many groups to a unit.
+    fn by(self, groups: usize) -> Self {
+        let Self { mean, rstd, statistics, moments, running_mean, running_var } = self;
+        Self {
+            mean: Units { per: groups, ..mean },
+            rstd: Units { per: groups, ..rstd },
+            statistics: Units { per: 4 * groups, ..statistics },
+            moments: Units { per: 4 * groups, ..moments },
+            running_mean: Units { per: groups, ..running_mean },
+            running_var: Units { per: groups, ..running_var },
+        }
     }
 
     /// Writes what is asked for of group `g`; what it is normalized by is returned.
@@ -417,6 +430,10 @@ impl Forward<'_> {
 
     /// Few slabs, or large ones: the statistics of all parts, then of groups, then what is normalized by them.
     fn stages(&self, flow: Flow<'_>, mut groups: Groups<'_>) {
+        let apart = flow.x.is_some() && flow.sum.is_empty() && !flow.y.is_empty();
+        if apart && self.affine.weighs_long_rows(&self.layout) && self.layout.has_tiles() {
+            return self.tiles(flow, groups);
+        }
         self.with_statistics(|statistics| {
             self.layout.all_statistics(&self.rules, flow.input(), &self.cpu.scratch, |g, spread| {
                 statistics[g] = groups.keep(g, spread, &self.rules, self.update);
@@ -427,22 +444,78 @@ impl Forward<'_> {
         });
     }
 
+    /// Wide columns whose rows each have a weight, a tile at a time: its statistics, and then `y`, while `x` is in the cache.
+    fn tiles(&self, flow: Flow<'_>, groups: Groups<'_>) {
+        let layout = &self.layout;
+        let (tile, tiles) = layout.tiles();
+        each(0..layout.b, layout.grain(layout.slab()), (flow, groups), &|slabs: Range<usize>, mut slab| {
+            for _ in slabs {
+                let ((flow, groups), rest) = slab.cut(1);
+                let x = Input { x: flow.x.unwrap_or_default(), residual: flow.residual };
+                let start = flow.first;
+                let own = (Strips::new(flow.y, layout.k, tile), groups.by(tile));
+                each(0..tiles, layout.grain(tile * layout.r), own, &|tiles: Range<usize>, mut own| {
+                    for first in tiles.map(|number| number * tile) {
+                        let ((y, groups), rest) = own.cut(1);
+                        self.tile(start, x, first..layout.k.min(first + tile), y, groups);
+                        own = rest;
+                    }
+                });
+                slab = rest;
+            }
+        });
+    }
+
+    /// All rows of some columns of a slab that begins with element number `start`.
+    fn tile(&self, start: usize, x: Input<'_>, own: Range<usize>, y: Strips<'_>, mut groups: Groups<'_>) {
+        let (layout, wide, level) = (&self.layout, own.len(), self.rules.level);
+        self.cpu.scratch.with(9 * wide + (5 * wide).div_ceil(2), |numbers| {
+            let (spreads, numbers) = numbers.split_at_mut(3 * wide);
+            let (of_part, numbers) = numbers.split_at_mut(3 * wide);
+            let (statistics, numbers) = numbers.split_at_mut(3 * wide);
+            let spreads: &mut [Spread] = bytemuck::cast_slice_mut(spreads);
+            let of_part: &mut [Spread] = bytemuck::cast_slice_mut(of_part);
+            let statistics: &mut [Statistics] = bytemuck::cast_slice_mut(statistics);
+            for part in 0..layout.parts() {
+                let rows = layout.range(0, part);
+                self.rules.columns(x.part(rows.start + own.start..rows.end), layout.k, of_part, &self.cpu.scratch);
+                spreads.iter_mut().zip(&*of_part).for_each(|(all, part)| *all = all.merge(*part));
+            }
+            for (g, (statistics, spread)) in statistics.iter_mut().zip(spreads).enumerate() {
+                *statistics = groups.keep(g, *spread, &self.rules, self.update);
+            }
+            let mut columns = Columns::<5>::new(bytemuck::cast_slice_mut(numbers), wide, layout);
+            self.fill(&mut columns, (0, own.start), statistics);
+            let centers = columns.centers().0;
+            let mut piece = y.rows.first().and_then(|row| Piece::new(row, self.stream, &self.cpu.scratch));
+            for (row, y) in y.rows.into_iter().enumerate() {
+                let own = row * layout.k + own.start..row * layout.k + own.end;
+                let (first, Input { x, residual }) = (start + own.start, x.part(own));
+                let flow = Flow { x: Some(x), residual, y, first, ..Flow::default() };
+                self.sink(flow, PIECE, piece.as_mut()).put(wide, |done, x, y| {
+                    let (weight, bias) = (self.weight[row], self.bias[row]);
+                    normalize_columns_of_row(level, x, y, centers.from(done), weight, bias);
+                });
+            }
+        });
+    }
+
     /// Normalizes all elements, by statistics that are known.
     fn apply(&self, flow: Flow<'_>, statistics: &[Statistics]) {
         let layout = &self.layout;
         let slab = layout.slab();
         let columns = layout.shape == Shape::Columns;
-        let unit = if columns { layout.width() } else { 1 };
+        let (unit, grain) = layout.units();
         let flow = Flow { per: unit, ..flow };
         // Those of the one slab, for all threads.
         let wide = if columns && layout.b == 1 && layout.r > 0 { wide(layout) } else { 0 };
         self.cpu.scratch.with((5 * wide).div_ceil(2), |memory| {
             let columns = (wide > 0).then(|| {
                 let mut columns = Columns::new(bytemuck::cast_slice_mut(memory), wide, layout);
-                self.fill(&mut columns, 0, statistics);
+                self.fill(&mut columns, (0, 0), statistics);
                 columns
             });
-            each(0..layout.elements() / unit.max(1), layout.grain(unit), flow, &|range: Range<usize>, flow| {
+            each(0..layout.elements() / unit.max(1), grain, flow, &|range: Range<usize>, flow| {
                 let elements = range.start * unit..range.end * unit;
                 let mut piece = self.piece(&flow);
                 let mut sink = self.sink(flow, PIECE, piece.as_mut());
@@ -457,10 +530,10 @@ impl Forward<'_> {
         });
     }
 
-    /// Sets what the columns of a slab are normalized by.
-    fn fill(&self, columns: &mut Columns<'_, 5>, b: usize, statistics: &[Statistics]) {
-        columns.fill(&self.layout, &self.affine, b, 0, |k, weight| {
-            let Center { scale, shift, delta, factor } = center_of(&statistics[k]);
+    /// Sets what the columns of a slab are normalized by, from the first on, which is that of the first statistics.
+    fn fill(&self, columns: &mut Columns<'_, 5>, (b, first): (usize, usize), statistics: &[Statistics]) {
+        columns.fill(&self.layout, &self.affine, b, first, |k, weight| {
+            let Center { scale, shift, delta, factor } = center_of(&statistics[k - first / self.layout.s]);
             let weight_of_column = if self.affine.goes_down() { 1.0 } else { self.weight[weight] };
             [scale, shift, delta, factor * weight_of_column, self.bias[weight]]
         });
@@ -499,7 +572,7 @@ impl Forward<'_> {
             let mut at = elements.start;
             while at < elements.end {
                 let b = at / slab;
-                self.fill(&mut columns, b, &statistics[(b - first) * layout.k..]);
+                self.fill(&mut columns, (b, 0), &statistics[(b - first) * layout.k..]);
                 let end = elements.end.min((b + 1) * slab);
                 self.normalize_slab(at - b * slab..end - b * slab, sink, &columns);
                 at = end;

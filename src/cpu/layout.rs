@@ -36,6 +36,12 @@ pub(super) struct Layout {
 /// Rows of a group that are shorter go by columns.
 const SHORT: usize = 32;
 
+/// Most columns of a tile: what they are normalized by stays in the nearest cache.
+const TILE: usize = 1 << 11;
+
+/// Least rows of columns that a thread takes at a time, as what they are normalized by is set for each anew.
+const LEAST_ROWS: usize = 64;
+
 /// Least rows of a part of columns: sums of fewer would cost more to merge than to take.
 const PART_ROWS: usize = 256;
 
@@ -65,6 +71,25 @@ impl Layout {
     /// The instructions that are fastest for it.
     pub(super) fn level(&self, widest: Level) -> Level {
         if self.shape == Shape::Row && self.s <= TILED { widest.for_tiles() } else { widest }
+    }
+
+    /// What a pass over elements is cut into, and how many of them a thread takes at a time: rows of columns, or elements.
+    pub(super) fn units(&self) -> (usize, usize) {
+        match self.shape {
+            Shape::Columns => (self.width(), self.grain(self.width()).max(LEAST_ROWS)),
+            _ => (1, self.grain(1)),
+        }
+    }
+
+    /// Columns that are taken with all of their rows, and how many times: by the width alone.
+    pub(super) fn tiles(&self) -> (usize, usize) {
+        let tile = self.width().div_ceil(self.width().div_ceil(TILE)).next_multiple_of(16);
+        (tile, self.width().div_ceil(tile))
+    }
+
+    /// Whether there are tiles for all threads.
+    pub(super) fn has_tiles(&self) -> bool {
+        self.b * self.tiles().1 >= 2 * threads()
     }
 
     pub(super) fn elements(&self) -> usize {

@@ -198,16 +198,6 @@ trait Lane: Copy {
 
     /// That of `n` elements, of which `at` is the first.
     fn part(self, at: usize, n: usize) -> Self;
-
-    /// Those of `n` elements, of which `at` is the first, and anything for the lanes behind.
-    #[inline(always)]
-    fn filled(self, at: usize, n: usize) -> Block {
-        let mut block = [0.0; LANES];
-        for (i, v) in block.iter_mut().enumerate().take(n) {
-            *v = self.at(at + i);
-        }
-        block
-    }
 }
 
 #[derive(Clone, Copy)]
@@ -227,11 +217,6 @@ impl Lane for One {
     }
 
     #[inline(always)]
-    fn filled(self, _: usize, _: usize) -> Block {
-        [self.0; LANES]
-    }
-
-    #[inline(always)]
     fn part(self, _: usize, _: usize) -> Self {
         self
     }
@@ -241,11 +226,6 @@ impl Lane for Unit {
     #[inline(always)]
     fn at(self, _: usize) -> f32 {
         1.0
-    }
-
-    #[inline(always)]
-    fn filled(self, _: usize, _: usize) -> Block {
-        [1.0; LANES]
     }
 
     #[inline(always)]
@@ -668,65 +648,59 @@ pub(super) type Given<'a> = Option<[&'a mut [f32]; 2]>;
 /// The sums of `g` and of `g * xhat`.
 #[inline(always)]
 fn dots<S: Lane, W: Lane>(x: &[f32], dy: &[f32], scale: S, center: Center, weight: W, given: Given<'_>) -> [f64; 2] {
-    let center = (scale, One(center.shift), One(center.delta), One(center.factor));
     match given {
-        None => dot_chains::<_, _, _, _, false>(x, dy, center, (weight, Unit), [&mut [], &mut []]),
-        Some(given) => dot_chains::<_, _, _, _, true>(x, dy, center, (weight, Unit), given),
+        None => dot_chains::<_, _, false>(x, dy, scale, center, weight, [&mut [], &mut []]),
+        Some(given) => dot_chains::<_, _, true>(x, dy, scale, center, weight, given),
     }
 }
 
-/// The same; `share` is what each element gives its part times.
 #[inline(always)]
-fn dot_chains<S: Lane, C: Lane, W: Lane, G: Lane, const GIVES: bool>(
+fn dot_chains<S: Lane, W: Lane, const GIVES: bool>(
     x: &[f32],
     dy: &[f32],
-    (scale, shift, delta, factor): (S, C, C, C),
-    (weight, share): (W, G),
+    scale: S,
+    center: Center,
+    weight: W,
     [to_bias, to_weight]: [&mut [f32]; 2],
 ) -> [f64; 2] {
     let n = dy.len();
     if n <= CHAIN * LANES {
-        let center = (scale, shift, delta, factor);
-        let runs = dot_chain::<_, _, _, _, GIVES>(x, dy, center, (weight, share), [to_bias, to_weight]);
+        let runs = dot_chain::<_, _, GIVES>(x, dy, scale, center, weight, [to_bias, to_weight]);
         return [fold(&runs[0]).into(), fold(&runs[1]).into()];
     }
     tree!(n, |own| {
-        let (at, n) = (own.start, own.len());
-        let center = (scale.part(at, n), shift.part(at, n), delta.part(at, n), factor.part(at, n));
+        let weight = weight.part(own.start, own.len());
         let given = if GIVES { own.clone() } else { 0..0 };
         let given = [&mut to_bias[given.clone()], &mut to_weight[given]];
-        let affine = (weight.part(at, n), share.part(at, n));
-        dot_chain::<_, _, _, _, GIVES>(&x[own.clone()], &dy[own], center, affine, given)
+        dot_chain::<_, _, GIVES>(&x[own.clone()], &dy[own], scale, center, weight, given)
     })
 }
 
 /// The same, of at most a chain for each lane.
 #[inline(always)]
-fn dot_chain<S: Lane, C: Lane, W: Lane, G: Lane, const GIVES: bool>(
+fn dot_chain<S: Lane, W: Lane, const GIVES: bool>(
     x: &[f32],
     dy: &[f32],
-    (scale, shift, delta, factor): (S, C, C, C),
-    (weight, share): (W, G),
+    scale: S,
+    center: Center,
+    weight: W,
     [to_bias, to_weight]: [&mut [f32]; 2],
 ) -> [Block; 2] {
-    let n = dy.len();
+    let Center { shift, delta, factor, .. } = center;
+    let (n, scale) = (dy.len(), scale.at(0));
     let mut runs: [Block; 2] = [[0.0; LANES]; 2];
     let whole = n / LANES * LANES;
     for start in (0..whole).step_by(LANES) {
         let (x, dy, weight) = (&x[start..start + LANES], &dy[start..start + LANES], weight.part(start, LANES));
-        let (scale, shift) = (scale.part(start, LANES), shift.part(start, LANES));
-        let (delta, factor, share) = (delta.part(start, LANES), factor.part(start, LANES), share.part(start, LANES));
         let given = if GIVES { start..start + LANES } else { 0..0 };
         let (to_bias, to_weight) = (&mut to_bias[given.clone()], &mut to_weight[given]);
         for i in 0..LANES {
-            let g = dy[i] * weight.at(i);
-            let xhat = (((x[i] * scale.at(i)) - shift.at(i)) - delta.at(i)) * factor.at(i);
+            let (g, xhat) = (dy[i] * weight.at(i), (((x[i] * scale) - shift) - delta) * factor);
             runs[0][i] += g;
             runs[1][i] += g * xhat;
             if GIVES {
-                let given = dy[i] * share.at(i);
-                to_bias[i] += given;
-                to_weight[i] += given * xhat;
+                to_bias[i] += dy[i];
+                to_weight[i] += dy[i] * xhat;
             }
         }
     }
@@ -738,17 +712,14 @@ fn dot_chain<S: Lane, C: Lane, W: Lane, G: Lane, const GIVES: bool>(
         for (i, g) in g.iter_mut().enumerate().take(rest) {
             *g = dy[whole + i] * weight.at(whole + i);
         }
-        let [scales, shifts] = [scale.filled(whole, rest), shift.filled(whole, rest)];
-        let [deltas, factors] = [delta.filled(whole, rest), factor.filled(whole, rest)];
         for i in 0..LANES {
-            let product = g[i] * ((((filled[i] * scales[i]) - shifts[i]) - deltas[i]) * factors[i]);
+            let product = g[i] * ((((filled[i] * scale) - shift) - delta) * factor);
             runs[0][i] += g[i];
             runs[1][i] += if i < rest { product } else { 0.0 };
         }
         for i in (whole..n).take(if GIVES { rest } else { 0 }) {
-            let given = dy[i] * share.at(i);
-            to_bias[i] += given;
-            to_weight[i] += given * ((((x[i] * scale.at(i)) - shift.at(i)) - delta.at(i)) * factor.at(i));
+            to_bias[i] += dy[i];
+            to_weight[i] += dy[i] * ((((x[i] * scale) - shift) - delta) * factor);
         }
     }
     runs
@@ -921,6 +892,62 @@ fn column_dot_strip<const W: usize>(
             }
         }),
     }
+}
+
+/// Neighbouring columns whose sums along rows are kept apart.
+const ALONG: usize = 16;
+
+/// See `columns_of_rows_dots`: of `R` rows, whose columns' numbers are then read once.
+#[inline(always)]
+fn rows_along<S: Lane, const R: usize>(
+    ([x, dy], pitch): ([&[f32]; 2], usize),
+    (scale, shift, delta, factor): (S, &[f32], &[f32], &[f32]),
+    weights: &[f32; R],
+    [sum, product]: [&mut [f32]; 2],
+    along: &mut [[f64; 2]],
+) -> usize {
+    let n = sum.len();
+    let (x, dy): ([_; R], [_; R]) =
+        (std::array::from_fn(|r| &x[r * pitch..][..n]), std::array::from_fn(|r| &dy[r * pitch..][..n]));
+    let whole = n / ALONG * ALONG;
+    for start in (0..whole).step_by(CHAIN * ALONG) {
+        let mut runs = [[[0.0f32; ALONG]; 2]; R];
+        for at in (start..whole.min(start + CHAIN * ALONG)).step_by(ALONG) {
+            let part = |of: &[f32]| of[at..].first_chunk::<ALONG>().copied().unwrap_or([0.0; ALONG]);
+            let (shift, delta, factor, scale) = (part(shift), part(delta), part(factor), scale.part(at, ALONG));
+            let (mut of_sum, mut of_product) = (part(sum), part(product));
+            for r in 0..R {
+                let (x, dy, weight) = (part(x[r]), part(dy[r]), weights[r]);
+                let [of_bias, of_weight] = &mut runs[r];
+                for i in 0..ALONG {
+                    let xhat = (((x[i] * scale.at(i)) - shift[i]) - delta[i]) * factor[i];
+                    let g = dy[i] * weight;
+                    of_sum[i] += g;
+                    of_product[i] += g * xhat;
+                    of_bias[i] += dy[i];
+                    of_weight[i] += dy[i] * xhat;
+                }
+            }
+            sum[at..at + ALONG].copy_from_slice(&of_sum);
+            product[at..at + ALONG].copy_from_slice(&of_product);
+        }
+        for (along, runs) in along.iter_mut().zip(&runs) {
+            for (along, run) in along.iter_mut().zip(runs) {
+                *along += f64::from(fold_eight(&std::array::from_fn(|i| run[i] + run[i + 8])));
+            }
+        }
+    }
+    for (r, along) in along.iter_mut().enumerate().take(R) {
+        for i in whole..n {
+            let xhat = (((x[r][i] * scale.at(i)) - shift[i]) - delta[i]) * factor[i];
+            let g = dy[r][i] * weights[r];
+            sum[i] += g;
+            product[i] += g * xhat;
+            along[0] += f64::from(dy[r][i]);
+            along[1] += f64::from(dy[r][i] * xhat);
+        }
+    }
+    R
 }
 
 /// See `short_row_dots`.
@@ -1284,16 +1311,27 @@ for_every_set! {
         }
     }
 
-    /// The sums of `dy` and of `dy * xhat` along a row of columns, which has this weight; `g` and `g * xhat` are added to those down each column.
-    fn columns_of_row_dots(
-        x: &[f32], dy: &[f32], centers: Centers<'_>, weight: f32, sum: &mut [f32], product: &mut [f32],
-    ) -> [f64; 2] {
+    /// The sums of `dy` and of `dy * xhat` along each of some rows of columns, which are `pitch` apart and have these weights; `g` and
+    /// `g * xhat` are added to those down each column.
+    fn columns_of_rows_dots(
+        x: &[f32], dy: &[f32], pitch: usize, centers: Centers<'_>, weights: &[f32], sum: &mut [f32], product: &mut [f32],
+        along: &mut [[f64; 2]],
+    ) {
         let Centers { scale, shift, delta, factor } = centers;
-        let (shift, delta, factor) = (Each(shift), Each(delta), Each(factor));
-        let (affine, to) = ((Unit, One(weight)), [sum, product]);
-        match scale {
-            None => dot_chains::<_, _, _, _, true>(x, dy, (Unit, shift, delta, factor), affine, to),
-            Some(scale) => dot_chains::<_, _, _, _, true>(x, dy, (Each(scale), shift, delta, factor), affine, to),
+        let mut row = 0;
+        while row < weights.len() {
+            let of = [&x[row * pitch..], &dy[row * pitch..]];
+            let down = [&mut *sum, &mut *product];
+            row += match (weights[row..].first_chunk::<4>(), scale) {
+                (Some(weights), None) => rows_along((of, pitch), (Unit, shift, delta, factor), weights, down, &mut along[row..]),
+                (Some(weights), Some(scale)) => {
+                    rows_along((of, pitch), (Each(scale), shift, delta, factor), weights, down, &mut along[row..])
+                }
+                (None, None) => rows_along((of, pitch), (Unit, shift, delta, factor), &[weights[row]], down, &mut along[row..]),
+                (None, Some(scale)) => {
+                    rows_along((of, pitch), (Each(scale), shift, delta, factor), &[weights[row]], down, &mut along[row..])
+                }
+            };
         }
     }
 
@@ -1365,11 +1403,11 @@ for_every_set! {
         x: &[f32], dy: Source<'_>, more: Option<Source<'_>>, dx: &mut [f32], centers: Centers<'_>, slopes: Slopes<'_>, weight: f32,
     ) {
         let Centers { scale, shift, delta, .. } = centers;
-        let (shift, delta, weight) = (Each(shift), Each(delta), (Each(slopes.weight), One(weight)));
+        let (shift, delta, root, weight) = (Each(shift), Each(delta), Each(slopes.weight), One(weight));
         let slopes = (Each(slopes.rstd), Each(slopes.mean), Each(slopes.along));
         match scale {
-            None => gradient(x, (dy, more, dx), (Unit, shift, delta), weight, slopes),
-            Some(scale) => gradient(x, (dy, more, dx), (Each(scale), shift, delta), weight, slopes),
+            None => gradient(x, (dy, more, dx), (Unit, shift, delta), (Unit, weight), slopes),
+            Some(scale) => gradient(x, (dy, more, dx), (Each(scale), shift, delta), (root, weight), slopes),
         }
     }
 

@@ -53,6 +53,33 @@ impl Flow<'_> {
     }
 }
 
+/// Neighbouring columns of rows of a tensor that is written, so many to a unit.
+pub(super) struct Strips<'a> {
+    /// None where nothing is written.
+    pub(super) rows: Vec<ValuesMut<'a>>,
+    per: usize,
+}
+
+impl<'a> Strips<'a> {
+    pub(super) fn new(mut of: ValuesMut<'a>, width: usize, per: usize) -> Self {
+        let mut rows = Vec::new();
+        while !of.is_empty() {
+            let (row, rest) = of.split(width);
+            rows.push(row);
+            of = rest;
+        }
+        Self { rows, per }
+    }
+}
+
+impl Cut for Strips<'_> {
+    fn cut(self, at: usize) -> (Self, Self) {
+        let Self { rows, per } = self;
+        let (one, other) = rows.into_iter().map(|row| row.split(at * per)).unzip();
+        (Self { rows: one, per }, Self { rows: other, per })
+    }
+}
+
 /// Memory for elements that are made ready before they go to their place. What went past the cache is seen by all threads once it is
 /// given up.
 pub(super) struct Piece<'a> {

@@ -207,6 +207,11 @@ impl<'a> Reader<'a> {
         Self { input, direct, start, level, memory: Memory::new(scratch), window: 0..0, piece: PIECE, through: None }
     }
 
+    /// So many elements at a time.
+    pub(super) fn by(self, piece: usize) -> Self {
+        Self { piece, ..self }
+    }
+
     /// Of what is made of elements of `input`, so many at a time, if anything is.
     pub(super) fn through(self, through: Option<Through<'a>>, piece: usize) -> Self {
         if through.is_some() { Self { direct: None, through, piece, ..self } } else { self }
