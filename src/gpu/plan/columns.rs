@@ -4,6 +4,7 @@ use super::window::most_elements;
 use super::{Capabilities, Tuning};
 use crate::block::Block;
 use crate::gpu::shader::{Hold, Width};
+use crate::mapping::Mapping;
 
 /// Rows that a lane reads as one chunk.
 const CHUNK: u64 = 8;
@@ -54,9 +55,11 @@ pub(super) struct Tiling {
 }
 
 impl Tiling {
-    /// `width` is the widest loads that the tensors allow.
-    pub(super) fn new(block: &Block, capabilities: &Capabilities, width: Width, tuning: Tuning) -> Self {
-        let fold_most = if tuning == Tuning::BatchInvariant { 1 } else { MOST_FOLD };
+    /// `width` is the widest loads that the tensors allow. Where each row has a weight, rows are folded only if loads are wider for it.
+    pub(super) fn new(mapping: &Mapping, capabilities: &Capabilities, width: Width, tuning: Tuning) -> Self {
+        let Mapping { block, index, .. } = mapping;
+        let whole = index.r_mul > 0 && (block.k * block.s).is_multiple_of(width.elements().into());
+        let fold_most = if tuning == Tuning::BatchInvariant || whole { 1 } else { MOST_FOLD };
         Self::folding(block, capabilities, width, tuning, [fold_most, u64::MAX])
     }
 

@@ -25,7 +25,7 @@ pub(super) struct Planner<'a> {
 
 impl Planner<'_> {
     pub(super) fn traversal(&self) -> Traversal {
-        Traversal::of(&self.mapping.block, self.capabilities, self.width, self.tuning)
+        Traversal::of(&self.mapping, self.capabilities, self.width, self.tuning)
     }
 
     pub(super) fn grid(&self, workgroups: u64) -> Result<Grid, SpecError> {
@@ -232,7 +232,7 @@ impl Planner<'_> {
         let tiling = if fused {
             columns::Tiling::fused(&self.mapping.block, self.capabilities, self.width)
         } else {
-            columns::Tiling::new(&self.mapping.block, self.capabilities, self.width, self.tuning)
+            columns::Tiling::new(&self.mapping, self.capabilities, self.width, self.tuning)
         };
         self.columns_by(kernel, &tiling)
     }

@@ -1,8 +1,8 @@
 //! Along which axis a tensor is cut into tiles.
 
 use super::{Capabilities, Tuning, columns, rows};
-use crate::block::Block;
 use crate::gpu::shader::Width;
+use crate::mapping::Mapping;
 
 /// How a tensor is cut into tiles.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -22,7 +22,8 @@ const LONG_RUN: u64 = 64;
 
 impl Traversal {
     /// Whichever leaves fewer partials to merge.
-    pub(super) fn of(block: &Block, capabilities: &Capabilities, width: Width, tuning: Tuning) -> Self {
+    pub(super) fn of(mapping: &Mapping, capabilities: &Capabilities, width: Width, tuning: Tuning) -> Self {
+        let block = &mapping.block;
         if block.r == 1 {
             return Self::Rows;
         }
@@ -30,7 +31,7 @@ impl Traversal {
             return if block.s < LONG_RUN { Self::Columns } else { Self::Rows };
         }
         let by_rows = block.r * rows::parts(block.s, capabilities);
-        let columns = columns::Tiling::new(block, capabilities, width, tuning);
+        let columns = columns::Tiling::new(mapping, capabilities, width, tuning);
         let by_columns = columns.row_tiles * columns.fold * block.s;
         if block.s < SHORT_RUN || by_columns <= by_rows { Self::Columns } else { Self::Rows }
     }
