@@ -37,6 +37,7 @@ pub(crate) enum Role {
     Sums,
     Partials,
     PartialSums,
+    RowSums,
     GroupSums,
 }
 
@@ -79,7 +80,7 @@ impl Cell {
 impl Role {
     /// All there are: as users and error messages name them, and as shaders do; what one index is; and the tensors that one
     /// that is written may be exactly, each element being read by the lane that then overwrites it.
-    const TABLE: [(Self, &str, &str, Cell, &[Self]); 28] = [
+    const TABLE: [(Self, &str, &str, Cell, &[Self]); 29] = [
         (Self::X, "x", "x", Cell::Element, &[]),
         (Self::Y, "y", "y", Cell::Element, &[Self::X, Self::Residual, Self::Skip]),
         (Self::Weight, "weight", "weight", Cell::Parameter, &[]),
@@ -107,6 +108,7 @@ impl Role {
         (Self::Sums, "sums", "sums", Cell::Pair, &[]),
         (Self::Partials, "partials", "partials", Cell::Record, &[]),
         (Self::PartialSums, "partial_sums", "partial_sums", Cell::Pair, &[]),
+        (Self::RowSums, "row_sums", "row_sums", Cell::Pair, &[]),
         (Self::GroupSums, "group_sums", "group_sums", Cell::Pair, &[]),
     ];
 
@@ -277,7 +279,9 @@ fn wanted_backward(problem: &Problem, gradients: Backward, role: Role) -> Wanted
         Role::Y | Role::Bias | Role::Mean | Role::Rstd | Role::Batches => {
             Wanted::No("a backward pass has no use for it")
         }
-        Role::Moments | Role::Sums | Role::Partials | Role::PartialSums | Role::GroupSums => Wanted::Optional,
+        Role::Moments | Role::Sums | Role::Partials | Role::PartialSums | Role::RowSums | Role::GroupSums => {
+            Wanted::Optional
+        }
     }
 }
 

@@ -1,5 +1,5 @@
 // The sums of g and of g * xhat down each column of a row tile, where the statistics are known; without a weight, of dy and dy * xhat. Sums
-// run in chains of 16 rows, and then of chains.
+// run in chains of 16 rows, and then of chains. Where rows have the weights, each lane also leaves the sums along its part of each row.
 //# use shared/column_groups, <source>, <statistics>, shared/epilogue
 @compute @workgroup_size(workgroup_size)
 fn main(invocation: Invocation) {
@@ -48,6 +48,8 @@ fn main(invocation: Invocation) {
                 groups[0] = of_group(group_statistics(group_at(columns.b, row, 0u, 0u)));
             }
             let of_row = weights_of_row(columns, row);
+            var along1 = Pack(0.0);
+            var along2 = Pack(0.0);
             for (var q = 0u; q < SPAN; q++) {
                 if statistics_by == BY_ROW {
                     groups[q] = groups[0];
@@ -66,6 +68,8 @@ fn main(invocation: Invocation) {
                 if summed != BY_MODULATION {
                     g *= modulation_factor(at);
                     by = e * groups[q].factor;
+                    along1 += g;
+                    along2 += g * by;
                     if summed == BY_GROUP {
                         g *= weights.weight;
                     }
@@ -73,6 +77,8 @@ fn main(invocation: Invocation) {
                 run1[q] += g;
                 run2[q] += g * by;
             }
+            let strip = (columns.b * params.rows + row) * (params.pitch / (WIDTH * SPAN)) + columns.column / (WIDTH * SPAN);
+            row_sums_store(strip, vec2<f32>(pack_sum(along1), pack_sum(along2)));
         }
         for (var q = 0u; q < SPAN; q++) {
             sum1[q] += run1[q];

@@ -175,7 +175,7 @@ impl Expected {
     pub(super) fn has(self, problem: &Problem, role: Role) -> bool {
         let gradients = problem.gradients();
         match role {
-            Role::X | Role::Partials | Role::PartialSums | Role::GroupSums => true,
+            Role::X | Role::Partials | Role::PartialSums | Role::RowSums | Role::GroupSums => true,
             Role::Y => gradients.is_none() && problem.task != Task::Moments,
             Role::Moments => matches!(problem.task, Task::Moments | Task::FromMoments { .. }),
             Role::Sums => matches!(problem.task, Task::BackwardSums(_) | Task::FromSums { .. }),

@@ -378,6 +378,7 @@ impl Binder<'_> {
         let stats = scratch(schedule.statistics * Cell::Record.bytes(), "statistics")
             .filter(|_| self.operands.get(Role::Stats).is_none());
         let partial_sums = scratch(schedule.partial_sums * Cell::Pair.bytes(), "partial sums");
+        let row_sums = scratch(schedule.row_sums * Cell::Pair.bytes(), "sums of rows");
         let group_sums = scratch(schedule.sums * Cell::Pair.bytes(), "sums");
         let uniforms = self.uniforms();
         let keyed = self.chooser.passes().map(|pass| (pass, self.chooser.key(pass)));
@@ -397,6 +398,7 @@ impl Binder<'_> {
                 let resource = match tensor.role {
                     Role::Partials => partials.as_ref()?.as_entire_binding(),
                     Role::PartialSums => partial_sums.as_ref()?.as_entire_binding(),
+                    Role::RowSums => row_sums.as_ref()?.as_entire_binding(),
                     Role::GroupSums => group_sums.as_ref()?.as_entire_binding(),
                     Role::Stats if stats.is_some() => stats.as_ref()?.as_entire_binding(),
                     role => {

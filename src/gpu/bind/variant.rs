@@ -125,6 +125,7 @@ impl<'a> Chooser<'a> {
             // Sums speak of it, and leave it to the pass that writes the gradient of x.
             Role::GradSkip if all.iter().all(|&(other, _)| other != Role::GradInput) => false,
             Role::Bias if back && pass.summed != Summed::Modulation => false,
+            Role::RowSums => self.schedule.row_sums > 0,
             Role::Stats => self.schedule.statistics > 0 || self.has(role),
             // The merge reads it for the cumulative average alone.
             Role::Batches if pass.kernel == Kernel::Merge => self.problem.averages_all() && self.has(role),

@@ -24,6 +24,9 @@ const SLAB: u64 = 1 << 18;
 /// Lanes that keep a GPU busy, one row after the other, by workgroups of 256; of larger ones as many.
 const TEAM_LANES: u64 = 1 << 15;
 
+/// Least neighbouring columns of a lane that leaves a sum along each row.
+const LEAST_ALONG: u64 = 16;
+
 /// What one partial sum of the gradients of weight and bias covers.
 #[derive(Clone, Copy, PartialEq)]
 enum SumsBy {
@@ -228,6 +231,18 @@ impl Planner<'_> {
         if for_groups == Some(SumsTo::Scratch) {
             schedule.sums = self.problem.block.groups();
         }
+        if let Some(to) = for_groups.filter(|_| parameters)
+            && let Some(sums) = self.sums_along().transpose()?
+        {
+            schedule.partial_sums = sums.sums();
+            let rows = sums.by_row();
+            schedule.row_sums = rows.partials * self.mapping.block.r;
+            let in_place_of = &[(Role::PartialSums, Role::RowSums)];
+            let merge = self.merge_sums(sums.by_group())?;
+            let parameters = Pass { in_place_of, ..weights.merge_parameters(rows)? };
+            schedule.passes.extend([sums, parameters, to.from(merge)]);
+            return Ok(());
+        }
         if parameters || (for_groups.is_some() && from_runs) {
             let sums = weights.weight_sums(by)?;
             schedule.partial_sums = sums.sums();
@@ -257,6 +272,19 @@ impl Planner<'_> {
             schedule.passes.extend([sums, merge]);
         }
         Ok(())
+    }
+
+    /// Sums of groups by columns that are those of weight and bias as well, one for each lane's part of a row: where rows have the weights,
+    /// and lanes alone work on so much of one that these are few.
+    fn sums_along(&self) -> Option<Result<Pass, SpecError>> {
+        // Scale, shift and skip take the bindings.
+        let followed = self.problem.modulation.is_some() || self.problem.skip;
+        if followed || !self.capabilities.software || self.traversal() != Traversal::Columns {
+            return None;
+        }
+        let sums = self.columns(Kernel::SumsColumns);
+        let few = |sums: &Pass| sums.weights_by() == By::Row && sums.columns_of_lane() >= LEAST_ALONG;
+        sums.map(|sums| few(&sums).then_some(sums)).transpose()
     }
 
     fn by_weight(&self) -> Self {
@@ -425,6 +453,25 @@ impl Pass {
     fn tiles_of_b(&self) -> u64 {
         let Block { k, s, .. } = self.mapping.block;
         self.work.row_tiles * self.work.pitch / (k * s)
+    }
+
+    /// Neighbouring columns that fall to a lane.
+    fn columns_of_lane(&self) -> u64 {
+        let span = if let Hold::Columns { span, .. } = self.hold { span } else { 1 };
+        u64::from(self.width.elements() * span)
+    }
+
+    /// Where the sums along the rows of one weight lie: those of a row next to each other.
+    fn by_row(&self) -> Work {
+        let Block { b, r, .. } = self.mapping.block;
+        let strips = self.work.pitch / self.columns_of_lane();
+        Work {
+            partials: b * strips,
+            inner_count: strips,
+            outer_stride: r * strips,
+            k_stride: strips,
+            ..Work::default()
+        }
     }
 
     /// Where the partial sums of one weight lie.

@@ -96,7 +96,7 @@ impl Plan {
     #[must_use]
     pub fn scratch_bytes(&self) -> u64 {
         (self.schedule.partials + self.schedule.statistics) * Cell::Record.bytes()
-            + (self.schedule.partial_sums + self.schedule.sums) * Cell::Pair.bytes()
+            + (self.schedule.partial_sums + self.schedule.row_sums + self.schedule.sums) * Cell::Pair.bytes()
     }
 
     /// Bytes that all passes together read and write of `x`, `y` and gradients of that size, for measuring bandwidth. A tensor

@@ -17,8 +17,9 @@ pub(crate) struct Schedule {
     pub(crate) partials: u64,
     /// Groups whose statistics the merge leaves for the last pass, 16 bytes each.
     pub(crate) statistics: u64,
-    /// Partial sums of a backward pass, and those of its groups, 8 bytes each.
+    /// Partial sums of a backward pass, those along rows of columns beside them, and the sums of its groups, 8 bytes each.
     pub(crate) partial_sums: u64,
+    pub(crate) row_sums: u64,
     pub(crate) sums: u64,
 }
 
@@ -44,17 +45,18 @@ impl Schedule {
             Task::BackwardSums(wanted) => make.backward_sums(wanted)?,
             Task::FromSums { parts, .. } => make.by_sums(parts)?,
         };
-        let Self { partials, statistics, partial_sums, sums, .. } = schedule;
+        let Self { partials, statistics, partial_sums, row_sums, sums, .. } = schedule;
         capabilities.check_binding(problem.norm, "scratch for partial statistics", partials * Cell::Record.bytes())?;
         capabilities.check_binding(problem.norm, "scratch for statistics", statistics * Cell::Record.bytes())?;
         capabilities.check_binding(problem.norm, "scratch for partial sums", partial_sums * Cell::Pair.bytes())?;
+        capabilities.check_binding(problem.norm, "scratch for sums of rows", row_sums * Cell::Pair.bytes())?;
         capabilities.check_binding(problem.norm, "scratch for sums", sums * Cell::Pair.bytes())?;
         Ok(schedule)
     }
 
     /// Nothing to do yet.
     pub(super) fn empty(why: &'static str) -> Self {
-        Self { passes: Vec::new(), why, partials: 0, statistics: 0, partial_sums: 0, sums: 0 }
+        Self { passes: Vec::new(), why, partials: 0, statistics: 0, partial_sums: 0, row_sums: 0, sums: 0 }
     }
 
     /// Whether it reads or writes any tensor four elements at a time.
