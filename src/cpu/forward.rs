@@ -488,12 +488,18 @@ impl Forward<'_> {
             self.fill(&mut columns, (0, own.start), statistics);
             let centers = columns.centers().0;
             let mut piece = y.rows.first().and_then(|row| Piece::new(row, self.stream, &self.cpu.scratch));
-            for (row, y) in y.rows.into_iter().enumerate() {
+            for (row, mut y) in y.rows.into_iter().enumerate() {
                 let own = row * layout.k + own.start..row * layout.k + own.end;
-                let (first, Input { x, residual }) = (start + own.start, x.part(own));
-                let flow = Flow { x: Some(x), residual, y, first, ..Flow::default() };
+                let (first, x) = (start + own.start, x.part(own));
+                let (weight, bias) = (self.weight[row], self.bias[row]);
+                // To make a sink for each row takes a tenth of the time, for rows of 784.
+                if let (Some(x), None, Some(y)) = (x.direct(), &piece, y.direct()) {
+                    normalize_columns_of_row(level, Some(x), y, centers, weight, bias);
+                    self.epilogue.apply(first, y);
+                    continue;
+                }
+                let flow = Flow { x: Some(x.x), residual: x.residual, y, first, ..Flow::default() };
                 self.sink(flow, PIECE, piece.as_mut()).put(wide, |done, x, y| {
-                    let (weight, bias) = (self.weight[row], self.bias[row]);
                     normalize_columns_of_row(level, x, y, centers.from(done), weight, bias);
                 });
             }
