@@ -115,16 +115,18 @@ impl fmt::Display for Plan {
         if let Some(element) = self.problem.storage.short() {
             write!(f, " of {element}")?;
         }
-        if let Some(modulation) = &self.problem.modulation {
-            write!(f, ", modulated by {:?},", modulation.shape)?;
+        let Problem { modulation, skip, activation, .. } = &self.problem;
+        if let Some(modulation) = modulation {
+            write!(f, ", modulated by {:?}", modulation.shape)?;
         }
-        if self.problem.skip {
-            write!(f, ", plus a skip,")?;
+        if *skip {
+            write!(f, ", plus a skip")?;
         }
-        if let Some(activation) = self.problem.activation {
-            write!(f, ", then {activation},")?;
+        if let Some(activation) = activation {
+            write!(f, ", then {activation}")?;
         }
-        write!(f, " as block [{b}, {r}, {k}, {s}]: {}", self.why())?;
+        let follows = modulation.is_some() || *skip || activation.is_some();
+        write!(f, "{} as block [{b}, {r}, {k}, {s}]: {}", if follows { "," } else { "" }, self.why())?;
         for pass in self.passes() {
             write!(f, "\n  {pass}")?;
         }
