@@ -95,7 +95,7 @@ pub enum SpecError {
         second: Activation,
     },
     /// Scale and shift do not fit the input.
-    #[error("{norm}: modulation is {given:?}, but must be {must}, for shape {}", Dims(.shape))]
+    #[error("{norm}: modulation by {given} must be {must}, for x of shape {}", Dims(.shape))]
     Modulation {
         /// The norm.
         norm: &'static str,

@@ -1,5 +1,7 @@
 //! Scale and shift of parts of a tensor, after a norm.
 
+use std::fmt;
+
 use crate::block::{AffineIndex, Block};
 use crate::error::SpecError;
 use crate::mapping::{GroupIndex, Mapping};
@@ -90,6 +92,19 @@ impl Modulation {
             pitch,
             offset: *offset,
         })
+    }
+}
+
+impl fmt::Display for Modulation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:?}", self.shape)?;
+        if let Some(pitch) = self.pitch {
+            write!(f, " of pitch {pitch}")?;
+        }
+        if self.offset != 1.0 {
+            write!(f, " with an offset of {}", self.offset)?;
+        }
+        Ok(())
     }
 }
 
