@@ -72,6 +72,11 @@ struct Bounds {
     curvature: f64,
 }
 
+/// How much an activation may enlarge an error.
+pub(crate) fn largest_slope(activation: Activation) -> f64 {
+    bounds(activation).slope
+}
+
 fn bounds(activation: Activation) -> Bounds {
     let (slope, curvature) = match activation {
         Activation::Relu => (1.0, 0.0),

@@ -73,6 +73,7 @@ mod rms;
 #[cfg(test)]
 mod tests;
 
+pub(crate) use activation::largest_slope;
 pub use activation::{activated, activated_backward};
 pub use backward::{Backward, Bounded};
 pub use batch::{

@@ -4,6 +4,7 @@ use ndarray::{ArrayD, Zip};
 
 use super::{Exact, Kind, Running};
 use crate::reference::{self, Backward, Bounded, Deviation, Forward};
+use crate::tensors::Role;
 use crate::{Element, Gradients, Outputs, VarianceEstimator};
 
 /// One result in float64, and what its errors are measured by.
@@ -18,7 +19,8 @@ pub struct Wanted {
 }
 
 impl Wanted {
-    fn new(output: &'static str, value: ArrayD<f64>, scale: ArrayD<f64>, x: Element) -> Self {
+    /// Of an output where `x` is stored as this.
+    pub fn new(output: &'static str, value: ArrayD<f64>, scale: ArrayD<f64>, x: Element) -> Self {
         Self { output, value, scale, element: stored(output, x), slack: None }
     }
 
@@ -42,9 +44,10 @@ impl Wanted {
     }
 }
 
-/// What the output of this name is stored as, where `x` is stored as this: as `x` if it is of the same size, else as f32.
-pub fn stored(output: &str, x: Element) -> Element {
-    if ["y", "grad_input"].contains(&output) { x } else { Element::F32 }
+/// What the tensor of this name is stored as, where `x`, the input, is stored as this: as `x` if it is of the same size, else as f32.
+pub fn stored(tensor: &str, x: Element) -> Element {
+    let large = tensor == "input" || Role::given().any(|role| role.name() == tensor && role.is_large());
+    if large { x } else { Element::F32 }
 }
 
 impl Kind {
@@ -90,6 +93,10 @@ impl Kind {
         if let Some(weight) = &exact.parameters.weight {
             slack *= &weight.mapv(|weight| (weight + f64::from(offset)).abs());
         }
+        if let Some(scale) = &exact.parameters.scale {
+            slack *= &scale.mapv(|scale| (exact.offset + scale).abs());
+        }
+        slack *= exact.activation.map_or(1.0, reference::largest_slope);
         let mut wanted = self.outputs(exact, None);
         for y in wanted.iter_mut().filter(|wanted| wanted.output == "y") {
             let mut slack = slack.clone();
@@ -127,6 +134,7 @@ pub fn output<'a>(outputs: &'a Outputs<ArrayD<f32>>, name: &str) -> Option<&'a A
         "rstd" => outputs.rstd.as_ref(),
         "running_mean" => outputs.running_mean.as_ref(),
         "running_var" => outputs.running_var.as_ref(),
+        "residual_out" => outputs.residual_out.as_ref(),
         _ => None,
     }
 }

@@ -3,32 +3,35 @@
 use std::time::Instant;
 
 use ndarray::{ArrayD, IxDyn};
-use wgpu_norm::sample::{Exact, output};
-use wgpu_norm::{Element, Error, Rounding};
+use wgpu_norm::sample::{Wanted, output};
+use wgpu_norm::{Error, Rounding};
 
-use crate::check::{Widen, check};
+use crate::check::{self, Widen, check};
 use crate::cli::Apply;
 use crate::failure::Failure;
 use crate::files::{self, Input, Loaded};
 use crate::progress::Progress;
-use crate::report::{self, Read, Report};
+use crate::report::{self, Report};
 use crate::{adapters, specify, usage};
 
 pub(crate) fn run(apply: &Apply) -> Result<(), Failure> {
     usage::check(apply)?;
     // All paths first: a typo in the last should not cost the time the others take.
     let input = Input::locate("--input", &apply.input)?;
-    let parameters = specify::parameters(&apply.parameters, apply.bias.as_ref())?;
+    let residual = Input::locate_if("--residual", apply.residual.as_ref())?;
+    let parameters = specify::parameters(&apply.parameters)?;
     let wanted = apply.wanted();
     let targets = files::targets(&wanted)?;
     let dtype = apply.norm.dtype;
 
-    let refused = |error: &Error| specify::refused(error, apply.norm.groups.is_some());
-    let x = input.load(apply.run.check, dtype)?;
+    let (options, given) = (&apply.norm, &apply.parameters);
+    let refused = |error: &Error| specify::refused(error, options, given);
+    let load = |input: &Input| input.load(apply.run.check, dtype);
+    let x = load(&input)?;
+    let mut parameters = parameters.try_map(load)?;
+    let residual = residual.as_ref().map(load).transpose()?;
     let (kind, running) = (apply.kind(), apply.running());
-    let norm = specify::norm(&apply.norm, kind, x.values.shape(), apply.eps, running, apply.rounding())
-        .map_err(|error| refused(&error.into()))?;
-    let mut parameters = parameters.try_map(|input| input.load(apply.run.check, Element::F32))?;
+    let norm = specify::norm_of(options, given, &x, &parameters, running, apply.rounding())?;
     if running.is_some() && parameters.running_mean.is_none() {
         let shape = norm.parameter_shape();
         parameters.running_mean = Some(Loaded::of(ArrayD::zeros(IxDyn(&shape))));
@@ -48,38 +51,42 @@ pub(crate) fn run(apply: &Apply) -> Result<(), Failure> {
         if apply.save_rstd.is_some() {
             inputs = inputs.with_rstd();
         }
+        if let Some(residual) = &residual {
+            inputs = inputs.residual(residual.values.view());
+        }
+        if apply.save_residual_out.is_some() {
+            inputs = inputs.with_residual_out();
+        }
         let start = Instant::now();
         let outputs = engine.run_array_blocking(norm.as_ref(), inputs).map_err(|error| refused(&error))?;
         (outputs, start.elapsed())
     };
+    let inputs: Vec<&Loaded> = [&x].into_iter().chain(&residual).chain(parameters.iter()).collect();
     let checked = apply.run.check.then(|| {
         let _progress = Progress::spinner("checking in float64".to_owned());
+        let sum = residual.as_ref().map(|residual| check::sum(&x, residual));
+        let z = sum.as_ref().unwrap_or(&x);
         let want = |widen: Widen| {
-            let eps = f64::from(apply.eps.unwrap_or_else(|| kind.entry().eps));
-            let exact = Exact {
-                x: widen(&x),
-                parameters: parameters.map(widen),
-                eps,
-                element: dtype,
-                offset: 1.0,
-                activation: apply.norm.activation,
-            };
-            match apply.rounding() {
+            let exact = specify::exact(options, given, widen(z), parameters.map(widen));
+            let mut wanted = match apply.rounding() {
                 Rounding::BeforeWeight => kind.outputs_rounded_before_weight(&exact),
                 _ => kind.outputs(&exact, running),
-            }
+            };
+            let terms = residual.iter().map(|residual| widen(&x).mapv(f64::abs) + widen(residual).mapv(f64::abs));
+            wanted.extend(terms.map(|terms| Wanted::new("residual_out", exact.x.clone(), terms, dtype)));
+            wanted
         };
-        check(parameters.iter().chain([&x]), want, |name| output(&outputs, name))
+        check(&[&inputs[..], &[z]].concat(), want, |name| output(&outputs, name))
     });
     let outputs = files::write(&wanted, targets, dtype, |name| output(&outputs, name))?;
 
     let report = Report {
-        what: format!("{name} norm{}", apply.norm.then()),
+        what: specify::words(options, given, residual.is_some()),
         norm: name,
         activation: apply.norm.activation,
         direction: "forward",
         dtype,
-        inputs: vec![Read { name: "input", path: &apply.input, array: &x }],
+        inputs,
         engine: &engine,
         plan: plan.as_ref().map(report::passes).unwrap_or_default(),
         time,

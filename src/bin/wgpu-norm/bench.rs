@@ -151,7 +151,7 @@ fn own(options: &Bench, direction: Direction, cases: &mut Vec<Case>) -> Result<(
 
 /// The library's refusal, with the option it is about.
 fn refused(options: &Bench, error: &SpecError) -> Failure {
-    let option = specify::option(error, options.groups.is_some(), "--shape");
+    let option = specify::option(error, options.groups.is_some(), "--shape", "--modulated");
     // Without a choice, axes go by the norm.
     let by_norm = |option: &str| option == "--axes" && options.axes.is_none();
     specify::refusal(option.map(|option| if by_norm(option) { "--shape" } else { option }), error)

@@ -33,6 +33,14 @@ fn as_given(input: &Loaded) -> ArrayD<f64> {
     wide(&input.values)
 }
 
+/// What is normalized where a residual is added: rounded as the library adds it, and exactly.
+pub(crate) fn sum(x: &Loaded, residual: &Loaded) -> Loaded {
+    let exact = as_in_the_file(x) + as_in_the_file(residual);
+    let values = &x.values + &residual.values;
+    let rounded = values.iter().zip(&exact).any(|(&value, &exact)| f64::from(value) != exact && !exact.is_nan());
+    Loaded { exact: rounded.then_some(exact), ..Loaded::of(values) }
+}
+
 impl Checked {
     pub(crate) fn passed(&self) -> bool {
         self.worst.as_ref().is_none_or(|worst| worst.relative <= TOLERANCE)
@@ -42,11 +50,11 @@ impl Checked {
 /// Holds what there is against what is wanted by the values in the files, and where these were rounded tells what that has
 /// cost. The arrays must be such as the library took.
 pub(crate) fn check<'a>(
-    mut inputs: impl Iterator<Item = &'a Loaded>,
+    inputs: &[&Loaded],
     want: impl Fn(Widen) -> Vec<Wanted>,
     got: impl Fn(&str) -> Option<&'a ArrayD<f32>>,
 ) -> Vec<Checked> {
-    let rounded = inputs.any(|input| input.exact.is_some());
+    let rounded = inputs.iter().any(|input| input.exact.is_some());
     let given = if rounded { want(as_given) } else { Vec::new() };
     let of_given = |output: &str| given.iter().find(|want| want.output == output);
     want(as_in_the_file)

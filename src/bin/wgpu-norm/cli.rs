@@ -18,8 +18,8 @@ pub(crate) use common::{ParameterOptions, Place, Run};
 pub(crate) use grad::Grad;
 pub(crate) use norm::NormOptions;
 pub(crate) use plan::Plan;
+use values::momentum;
 pub(crate) use values::{Dims, Lengths, word};
-use values::{eps, momentum};
 
 use crate::files::ToWrite;
 
@@ -38,6 +38,9 @@ Examples:
 
   Group norm of PyTorch's layout, (N, C, H, W):
     wgpu-norm apply group --input x.npy --output y.npy --groups 8 --channel-axis 1
+
+  AdaLN of diffusion transformers, y = norm(x) * (1 + scale) + shift:
+    wgpu-norm apply layer --input x.npy --output y.npy --scale scale.npy --shift shift.npy
 
   Batch norm, training as PyTorch does it, then with the statistics kept:
     wgpu-norm apply batch --input x.npy --output y.npy --channel-axis 1 --train \\
@@ -66,13 +69,19 @@ which are read first, but no .safetensors file with tensors that would be lost.
 
 Types:
   By --dtype f16 or bf16 the input is converted to that type, unless it is of it, and the result is rounded to it \
-once and written in it; all else is float32. NumPy has no bfloat16: a .npy file then has its bits as uint16, which \
+once and written in it, and so are --residual, --save-residual-out and --skip; all else is float32. NumPy has no bfloat16: a .npy file then has its bits as uint16, which \
 numpy.load(file).view(ml_dtypes.bfloat16) shows and this command would read as integers.
 
 Shapes:
   --weight and --bias have the normalized shape (layer, rms) or one value per channel (group, \
 instance, batch), and so have the running statistics. --save-mean and --save-rstd write (N, groups) (group), \
-(N, C) (instance), (C) (batch), or else the shape of the input with the normalized axes as 1.
+(N, C) (instance), (C) (batch), or else the shape of the input with the normalized axes as 1. --scale and --shift have one shape, that of the \
+input with 1 for the axes that share them, which must be neighbours: (B, 1, H) is a row for each sample of (B, T, H), \
+(N, C, 1, 1) a number for each channel of each image.
+
+After the norm:
+  activation(norm(x) * (offset + scale) + shift + skip), each part of it where its option is given. --residual is added \
+before: x is the sum then.
 
 Output:
   A few lines, or with --json one JSON object, on standard output; notes and errors on \
@@ -153,12 +162,12 @@ pub(crate) struct Apply {
     pub(crate) output: PathBuf,
     #[command(flatten)]
     pub(crate) parameters: ParameterOptions,
-    /// What is added at the end [default: 0]
+    /// What is added to the input before it is normalized, of its shape
     #[arg(long, value_name = "FILE")]
-    pub(crate) bias: Option<PathBuf>,
-    /// What is added to the variance [default: 1e-5, unless NORM says otherwise]
-    #[arg(long, value_parser = eps, allow_hyphen_values = true)]
-    pub(crate) eps: Option<f32>,
+    pub(crate) residual: Option<PathBuf>,
+    /// Also write the sum of the input and --residual
+    #[arg(long, value_name = "FILE", requires = "residual")]
+    pub(crate) save_residual_out: Option<PathBuf>,
     /// Also write the mean of each group
     #[arg(long, value_name = "FILE")]
     pub(crate) save_mean: Option<PathBuf>,
@@ -240,6 +249,7 @@ impl Apply {
     /// Each output that is asked for.
     pub(crate) fn wanted(&self) -> Vec<ToWrite<'_>> {
         let optional = [
+            ("residual_out", "--save-residual-out", &self.save_residual_out),
             ("mean", "--save-mean", &self.save_mean),
             ("rstd", "--save-rstd", &self.save_rstd),
             ("running_mean", "--save-running-mean", &self.save_running_mean),

@@ -2,15 +2,15 @@
 
 use std::time::Instant;
 
-use wgpu_norm::sample::{Exact, gradient};
-use wgpu_norm::{Backward, Element, Error, Rounding};
+use wgpu_norm::sample::gradient;
+use wgpu_norm::{Backward, Error, Rounding};
 
 use crate::check::{Widen, check};
 use crate::cli::Grad;
 use crate::failure::Failure;
-use crate::files::{self, Input};
+use crate::files::{self, Input, Loaded};
 use crate::progress::Progress;
-use crate::report::{self, Read, Report};
+use crate::report::{self, Report};
 use crate::{adapters, specify, usage};
 
 pub(crate) fn run(grad: &Grad) -> Result<(), Failure> {
@@ -18,19 +18,20 @@ pub(crate) fn run(grad: &Grad) -> Result<(), Failure> {
     // All paths first, as for the forward pass.
     let input = Input::locate("--input", &grad.input)?;
     let grad_output = Input::locate("--grad-output", &grad.grad_output)?;
-    let parameters = specify::parameters(&grad.parameters, grad.bias.as_ref())?;
+    let grad_residual = Input::locate_if("--grad-residual", grad.grad_residual.as_ref())?;
+    let parameters = specify::parameters(&grad.parameters)?;
     let asked = grad.wanted();
     let targets = files::targets(&asked)?;
     let dtype = grad.norm.dtype;
 
-    let refused = |error: &Error| specify::refused(error, grad.norm.groups.is_some());
-    let x = input.load(grad.run.check, dtype)?;
+    let (options, given) = (&grad.norm, &grad.parameters);
+    let refused = |error: &Error| specify::refused(error, options, given);
+    let load = |input: &Input| input.load(grad.run.check, dtype);
+    let (x, dy, parameters) = (load(&input)?, load(&grad_output)?, parameters.try_map(load)?);
+    let grad_residual = grad_residual.as_ref().map(load).transpose()?;
     let kind = grad.kind();
     // A backward pass updates no running statistics.
-    let norm = specify::norm(&grad.norm, kind, x.values.shape(), grad.eps, None, Rounding::AtEnd)
-        .map_err(|error| refused(&error.into()))?;
-    let dy = grad_output.load(grad.run.check, dtype)?;
-    let parameters = parameters.try_map(|input| input.load(grad.run.check, Element::F32))?;
+    let norm = specify::norm_of(options, given, &x, &parameters, None, Rounding::AtEnd)?;
 
     let engine = adapters::engine(&grad.run.place)?;
     let wanted = wanted(grad);
@@ -39,40 +40,46 @@ pub(crate) fn run(grad: &Grad) -> Result<(), Failure> {
     let name = kind.word();
     let (gradients, time) = {
         let _progress = Progress::spinner(format!("gradients of {name} norm"));
-        let inputs = parameters.map(|array| array.values.view()).beside(x.values.view()).grad_output(dy.values.view());
+        let inputs = parameters.map(|array| array.values.view()).beside(x.values.view());
+        let mut inputs = inputs.grad_output(dy.values.view());
+        if let Some(grad_residual) = &grad_residual {
+            inputs = inputs.grad_residual(grad_residual.values.view());
+        }
         let start = Instant::now();
         let gradients =
             engine.run_backward_array_blocking(norm.as_ref(), wanted, inputs).map_err(|error| refused(&error))?;
         (gradients, start.elapsed())
     };
+    if let Some((_, option, _)) = asked.iter().find(|(name, ..)| gradient(&gradients, name).is_none()) {
+        return Err(Failure::Failed(format!(
+            "{option}: gradients of scale and shift are sums over whole runs that share a weight, or over rows of them, \
+             and these share other elements"
+        )));
+    }
+    let inputs: Vec<&Loaded> = [&x, &dy].into_iter().chain(&grad_residual).chain(parameters.iter()).collect();
     let checked = grad.run.check.then(|| {
         let _progress = Progress::spinner("checking in float64".to_owned());
         let want = |widen: Widen| {
-            let eps = f64::from(grad.eps.unwrap_or_else(|| kind.entry().eps));
-            let exact = Exact {
-                x: widen(&x),
-                parameters: parameters.map(widen),
-                eps,
-                element: dtype,
-                offset: 1.0,
-                activation: grad.norm.activation,
-            };
-            kind.gradients_wanted(&exact, &widen(&dy))
+            let exact = specify::exact(options, given, widen(&x), parameters.map(widen));
+            let mut wanted = kind.gradients_wanted(&exact, &widen(&dy));
+            for (of_x, more) in wanted.iter_mut().filter(|wanted| wanted.output == "grad_input").zip(&grad_residual) {
+                let more = widen(more);
+                of_x.value += &more;
+                of_x.scale += &more.mapv(f64::abs);
+            }
+            wanted
         };
-        check(parameters.iter().chain([&x, &dy]), want, |name| gradient(&gradients, name))
+        check(&inputs, want, |name| gradient(&gradients, name))
     });
     let outputs = files::write(&asked, targets, dtype, |name| gradient(&gradients, name))?;
 
     let report = Report {
-        what: format!("gradients of {name} norm{}", grad.norm.then()),
+        what: format!("gradients of {}", specify::words(options, given, false)),
         norm: name,
         activation: grad.norm.activation,
         direction: "backward",
         dtype,
-        inputs: vec![
-            Read { name: "input", path: &grad.input, array: &x },
-            Read { name: "grad_output", path: &grad.grad_output, array: &dy },
-        ],
+        inputs,
         engine: &engine,
         plan: plan.as_ref().map(report::passes).unwrap_or_default(),
         time,
@@ -82,10 +89,12 @@ pub(crate) fn run(grad: &Grad) -> Result<(), Failure> {
     report.print(grad.run.json)
 }
 
-/// Only what is saved.
+/// Of input, weight and bias what is saved, and one of them at least. Those of scale and shift are always there, that of the skip is with the
+/// input's.
 fn wanted(grad: &Grad) -> Backward {
     let mut wanted = Backward::new();
-    if grad.save_grad_input.is_none() {
+    let parameters = grad.save_grad_weight.is_some() || grad.save_grad_bias.is_some();
+    if grad.save_grad_input.is_none() && grad.save_grad_skip.is_none() && parameters {
         wanted = wanted.without_input();
     }
     if grad.save_grad_weight.is_none() {

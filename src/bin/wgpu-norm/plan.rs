@@ -4,6 +4,7 @@ use serde_json::{Value, json};
 use wgpu_norm::sample::Running;
 use wgpu_norm::{Backward, Block, Gpu, Plan, Rounding};
 
+use crate::cli::ParameterOptions;
 use crate::failure::{Failure, print};
 use crate::{adapters, cli, specify, usage};
 
@@ -12,9 +13,11 @@ pub(crate) fn run(options: &cli::Plan) -> Result<(), Failure> {
     // Any will do: no plan depends on them.
     let running = options.track.then_some(Running::USUAL);
     let refused = |error: wgpu_norm::SpecError| {
-        specify::refusal(specify::option(&error, options.norm.groups.is_some(), "--shape"), &error)
+        specify::refusal(specify::option(&error, options.norm.groups.is_some(), "--shape", "--modulated"), &error)
     };
-    let norm = specify::norm(&options.norm, options.norm.kind(None), &options.shape.0, None, running, Rounding::AtEnd)
+    let modulated = options.modulated.as_ref().map(|dims| &dims.0[..]);
+    let (none, shape) = (ParameterOptions::default(), &options.shape.0);
+    let norm = specify::norm(&options.norm, &none, shape, running, Rounding::AtEnd, modulated, options.plus_skip)
         .map_err(refused)?;
     let gpu = adapters::start(options.adapter.as_deref())?;
     let plan = match (options.backward, options.saved_statistics) {
@@ -74,6 +77,8 @@ fn json_of(options: &cli::Plan, gpu: &Gpu, plan: &Plan) -> String {
         "direction": if options.backward { "backward" } else { "forward" },
         "shape": plan.shape(),
         "activation": options.norm.activation.map(cli::word),
+        "modulated": options.modulated.as_ref().map(|dims| &dims.0),
+        "plus_skip": options.plus_skip,
         "dtype": options.norm.dtype.to_string(),
         "block": [b, r, k, s],
         "passes": passes,

@@ -1,6 +1,5 @@
 //! What `wgpu-norm apply` and `wgpu-norm grad` tell when all is done.
 
-use std::path::Path;
 use std::time::Duration;
 
 use serde_json::{Map, Value, json};
@@ -11,7 +10,7 @@ use crate::adapters;
 use crate::check::{Checked, TOLERANCE};
 use crate::cli::word;
 use crate::failure::{Failure, print};
-use crate::files::{self, Loaded, Written};
+use crate::files::{self, Loaded, Read, Written};
 
 pub(crate) struct Report<'a> {
     /// What was computed, as in `layer norm`.
@@ -21,21 +20,14 @@ pub(crate) struct Report<'a> {
     pub(crate) direction: &'static str,
     /// What the input and all tensors of its size are stored as.
     pub(crate) dtype: Element,
-    /// In the order of the command line; the first has the shape that is told.
-    pub(crate) inputs: Vec<Read<'a>>,
+    /// The first has the shape that is told.
+    pub(crate) inputs: Vec<&'a Loaded>,
     pub(crate) engine: &'a Engine,
     /// One line a pass, of a GPU.
     pub(crate) plan: Vec<String>,
     pub(crate) time: Duration,
     pub(crate) outputs: Vec<Written<'a>>,
     pub(crate) checked: Option<Vec<Checked>>,
-}
-
-/// An input that has been read.
-pub(crate) struct Read<'a> {
-    pub(crate) name: &'static str,
-    pub(crate) path: &'a Path,
-    pub(crate) array: &'a Loaded,
 }
 
 /// The passes in words. No batches are counted here.
@@ -69,7 +61,7 @@ impl Report<'_> {
     }
 
     fn text(&self) -> String {
-        let shape = self.inputs.first().map(|input| input.array.values.shape()).unwrap_or_default();
+        let shape = self.inputs.first().map(|input| input.values.shape()).unwrap_or_default();
         let (time, engine) = (time(self.time.as_secs_f64()), self.engine);
         let stored = if self.dtype == Element::F32 { String::new() } else { format!(", stored as {},", self.dtype) };
         let (what, on, why) = (&self.what, engine.describe(), engine.reason());
@@ -117,9 +109,10 @@ impl Report<'_> {
         let inputs: Map<String, Value> = self
             .inputs
             .iter()
-            .map(|Read { name, path, array: Loaded { values, converted_from, .. } }| {
+            .filter_map(|Loaded { values, converted_from, read, .. }| {
+                let Read { name, path } = read.as_ref()?;
                 let (file, shape) = (path.display().to_string(), values.shape());
-                ((*name).to_owned(), json!({ "file": file, "shape": shape, "converted_from": converted_from }))
+                Some((name.clone(), json!({ "file": file, "shape": shape, "converted_from": converted_from })))
             })
             .collect();
         let mut object = json!({

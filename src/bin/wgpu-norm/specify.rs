@@ -1,56 +1,136 @@
 //! From options to a norm, and from the library's refusal back to the option it is about.
 
 use std::error::Error as StdError;
-use std::path::PathBuf;
 
-use wgpu_norm::sample::{Kind, Parameters, Running};
-use wgpu_norm::{BindError, Error, Norm, Rounding, SpecError};
+use ndarray::ArrayD;
+use wgpu_norm::sample::{Exact, Kind, Parameters, Running};
+use wgpu_norm::{BindError, Error, Modulation, Norm, Rounding, SpecError};
 
 use crate::cli::{Lengths, NormOptions, ParameterOptions};
 use crate::failure::{Failure, chain};
-use crate::files::Input;
+use crate::files::{Input, Loaded};
 
 /// Where the parameters lie that the options name.
-pub(crate) fn parameters(options: &ParameterOptions, bias: Option<&PathBuf>) -> Result<Parameters<Input>, Failure> {
-    let ParameterOptions { weight, running_mean, running_var, .. } = options;
-    Parameters {
-        weight: weight.as_ref().map(|path| ("--weight", path)),
-        bias: bias.map(|path| ("--bias", path)),
-        running_mean: running_mean.as_ref().map(|path| ("--running-mean", path)),
-        running_var: running_var.as_ref().map(|path| ("--running-var", path)),
-        ..Parameters::default()
-    }
-    .try_map(|&(option, path)| Input::locate(option, path))
+pub(crate) fn parameters(options: &ParameterOptions) -> Result<Parameters<Input>, Failure> {
+    let ParameterOptions { weight, bias, running_mean, running_var, scale, shift, skip, .. } = options;
+    Ok(Parameters {
+        weight: Input::locate_if("--weight", weight.as_ref())?,
+        bias: Input::locate_if("--bias", bias.as_ref())?,
+        running_mean: Input::locate_if("--running-mean", running_mean.as_ref())?,
+        running_var: Input::locate_if("--running-var", running_var.as_ref())?,
+        scale: Input::locate_if("--scale", scale.as_ref())?,
+        shift: Input::locate_if("--shift", shift.as_ref())?,
+        skip: Input::locate_if("--skip", skip.as_ref())?,
+    })
 }
 
-/// The norm that the options ask for, of an input of this shape. By default its `eps` is the library's.
+/// The norm that the options ask for, of an input of this shape, and what follows it: scale and shift of the shape `modulated`, and a
+/// skip. By default its `eps` is the library's.
 pub(crate) fn norm(
     options: &NormOptions,
-    kind: Kind,
+    parameters: &ParameterOptions,
     shape: &[usize],
-    eps: Option<f32>,
     running: Option<Running>,
     rounding: Rounding,
+    modulated: Option<&[usize]>,
+    skip: bool,
 ) -> Result<Box<dyn Norm>, SpecError> {
-    let eps = eps.unwrap_or_else(|| kind.entry().eps);
-    let norm = kind.stored_norm(shape, eps, running, options.dtype, rounding)?;
-    match &options.normalized_shape {
-        Some(Lengths(given)) if *given != norm.parameter_shape() => Err(SpecError::NormalizedShape {
+    let kind = options.kind(parameters.weight_offset);
+    let norm = kind.stored_norm(shape, eps(kind, parameters), running, options.dtype, rounding)?;
+    if let Some(Lengths(given)) = &options.normalized_shape
+        && *given != norm.parameter_shape()
+    {
+        return Err(SpecError::NormalizedShape {
             norm: norm.name(),
             shape: shape.to_vec(),
             normalized_shape: given.clone(),
-        }),
-        _ => Ok(match options.activation {
-            Some(activation) => Box::new(norm.then(activation)),
-            None => Box::new(norm),
-        }),
+        });
+    }
+    let mut norm: Box<dyn Norm> = Box::new(norm);
+    if let Some(shape) = modulated {
+        norm = Box::new(norm.modulated(Modulation::new(shape).offset(offset(parameters))));
+    }
+    if skip {
+        norm = Box::new(norm.plus_skip());
+    }
+    Ok(match options.activation {
+        Some(activation) => Box::new(norm.then(activation)),
+        None => norm,
+    })
+}
+
+/// The same of arrays from files.
+pub(crate) fn norm_of(
+    options: &NormOptions,
+    parameters: &ParameterOptions,
+    x: &Loaded,
+    given: &Parameters<Loaded>,
+    running: Option<Running>,
+    rounding: Rounding,
+) -> Result<Box<dyn Norm>, Failure> {
+    let modulated = given.scale.as_ref().or(given.shift.as_ref()).map(|array| array.values.shape());
+    let skip = given.skip.is_some();
+    norm(options, parameters, x.values.shape(), running, rounding, modulated, skip)
+        .map_err(|error| refused(&error.into(), options, parameters))
+}
+
+/// The same in float64, of these numbers.
+pub(crate) fn exact(
+    options: &NormOptions,
+    parameters: &ParameterOptions,
+    x: ArrayD<f64>,
+    given: Parameters<ArrayD<f64>>,
+) -> Exact {
+    Exact {
+        x,
+        parameters: given,
+        eps: f64::from(eps(options.norm, parameters)),
+        element: options.dtype,
+        offset: f64::from(offset(parameters)),
+        activation: options.activation,
     }
 }
 
-/// The option that a refusal is about; `shape` is the one that the shape comes from.
-pub(crate) fn option(error: &SpecError, groups_given: bool, shape: &'static str) -> Option<&'static str> {
+fn eps(kind: Kind, parameters: &ParameterOptions) -> f32 {
+    parameters.eps.unwrap_or_else(|| kind.entry().eps)
+}
+
+fn offset(parameters: &ParameterOptions) -> f32 {
+    parameters.offset.unwrap_or(1.0)
+}
+
+/// The norm with what comes before and after it, in words.
+pub(crate) fn words(options: &NormOptions, parameters: &ParameterOptions, residual: bool) -> String {
+    let given = |word: &str, given: bool| given.then(|| word.to_owned());
+    let parts = [
+        given("residual", residual),
+        Some(format!("{} norm", options.norm.word())),
+        given("scale", parameters.scale.is_some()),
+        given("shift", parameters.shift.is_some()),
+        given("skip", parameters.skip.is_some()),
+        options.activation.map(|activation| activation.to_string()),
+    ];
+    listed(&parts.into_iter().flatten().collect::<Vec<_>>())
+}
+
+/// `layer, rms and group`.
+pub(crate) fn listed(words: &[String]) -> String {
+    match words.split_last() {
+        Some((last, rest)) if !rest.is_empty() => format!("{} and {last}", rest.join(", ")),
+        _ => words.concat(),
+    }
+}
+
+/// The option that a refusal is about; `shape` and `modulation` are those that the shapes of the input, and of scale and shift, come from.
+pub(crate) fn option(
+    error: &SpecError,
+    groups_given: bool,
+    shape: &'static str,
+    modulation: &'static str,
+) -> Option<&'static str> {
     match error {
         SpecError::ScalarInput { .. } | SpecError::TooManyElements { .. } | SpecError::Limit { .. } => Some(shape),
+        SpecError::Modulation { .. } => Some(modulation),
         SpecError::NormalizedShape { .. } | SpecError::EmptyNormalizedShape { .. } => Some("--normalized-shape"),
         SpecError::Axes { .. } | SpecError::AlternatingAxes { .. } => Some("--axes"),
         SpecError::ChannelAxis { .. } => Some("--channel-axis"),
@@ -62,9 +142,10 @@ pub(crate) fn option(error: &SpecError, groups_given: bool, shape: &'static str)
 }
 
 /// The refusal of a call on arrays from files, with the option it is about.
-pub(crate) fn refused(error: &Error, groups_given: bool) -> Failure {
+pub(crate) fn refused(error: &Error, options: &NormOptions, parameters: &ParameterOptions) -> Failure {
+    let modulation = if parameters.scale.is_some() { "--scale" } else { "--shift" };
     let option = match error {
-        Error::Spec(error) => option(error, groups_given, "--input"),
+        Error::Spec(error) => option(error, options.groups.is_some(), "--input", modulation),
         Error::Bind(BindError::Shape { tensor, shape, must }) => {
             let option = tensor.replace('_', "-");
             return Failure::Failed(format!("--{option}: its shape is {shape:?} but must be {must:?}"));

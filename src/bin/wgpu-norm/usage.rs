@@ -5,6 +5,7 @@ use wgpu_norm::sample::Kind;
 use crate::cli::{Apply, Bench, Dims, Directions, Grad, NormOptions, ParameterOptions, Plan};
 use crate::failure::Failure;
 use crate::files::ToWrite;
+use crate::specify::listed;
 
 /// Checks that every option of `apply` has a meaning for the norm and beside the others.
 pub(crate) fn check(apply: &Apply) -> Result<(), Failure> {
@@ -28,12 +29,24 @@ pub(crate) fn check_grad(grad: &Grad) -> Result<(), Failure> {
     let wanted = grad.wanted();
     if wanted.is_empty() {
         return usage(
-            "at least one of --save-grad-input, --save-grad-weight and --save-grad-bias must say where a gradient goes",
+            "at least one of --save-grad-input, --save-grad-weight, --save-grad-bias, --save-grad-scale, \
+             --save-grad-shift and --save-grad-skip must say where a gradient goes",
         );
     }
     outputs(&wanted)?;
-    if grad.bias.is_some() && grad.norm.activation.is_none() {
-        return usage("--bias has a part in gradients only where --activation follows it");
+    let (activation, modulates) = (grad.norm.activation.is_some(), grad.parameters.modulates());
+    if grad.parameters.bias.is_some() && !activation && !modulates {
+        return usage("--bias has a part in gradients only where --activation, --scale or --shift follows it");
+    }
+    if grad.parameters.skip.is_some() && !activation {
+        return usage(
+            "--skip has a part in gradients only where --activation follows it; its own is --grad-output without one",
+        );
+    }
+    for (option, path) in [("--save-grad-scale", &grad.save_grad_scale), ("--save-grad-shift", &grad.save_grad_shift)] {
+        if path.is_some() && !modulates {
+            return usage(format!("{option} needs --scale or --shift, whose shape it has"));
+        }
     }
     if kind.takes("--train") {
         batch_grad(grad)?;
@@ -128,18 +141,18 @@ fn of_one_norm(kind: Kind, options: &NormOptions) -> Result<(), Failure> {
     Ok(())
 }
 
-fn of_parameters(parameters: &ParameterOptions) -> [Asked; 4] {
+fn of_parameters(parameters: &ParameterOptions) -> [Asked; 5] {
     [
         ("--weight", parameters.weight.is_some()),
+        ("--bias", parameters.bias.is_some()),
         ("--weight-offset", parameters.weight_offset.is_some()),
         ("--running-mean", parameters.running_mean.is_some()),
         ("--running-var", parameters.running_var.is_some()),
     ]
 }
 
-fn of_apply(apply: &Apply) -> [Asked; 7] {
+fn of_apply(apply: &Apply) -> [Asked; 6] {
     [
-        ("--bias", apply.bias.is_some()),
         ("--rounding", apply.rounding.is_some()),
         ("--momentum", apply.momentum.is_some()),
         ("--running-var-estimator", apply.running_var_estimator.is_some()),
@@ -161,13 +174,10 @@ fn belongs(kind: Kind, options: &[Asked]) -> Result<(), Failure> {
     }
 }
 
-/// The words of some norms: `layer, rms and group`.
+/// The words of some norms.
 fn words(some: impl Fn(Kind) -> bool) -> String {
-    let words: Vec<&str> = Kind::ALL.into_iter().filter(|&kind| some(kind)).map(Kind::word).collect();
-    match words.split_last() {
-        Some((last, rest)) if !rest.is_empty() => format!("{} and {last}", rest.join(", ")),
-        _ => words.concat(),
-    }
+    let words = Kind::ALL.into_iter().filter(|&kind| some(kind)).map(|kind| kind.word().to_owned());
+    listed(&words.collect::<Vec<_>>())
 }
 
 /// Refuses what looks like an output that there is not: standard output.

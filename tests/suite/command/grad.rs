@@ -104,6 +104,93 @@ fn of_a_norm_with_an_activation() {
     );
 }
 
+/// A folder with all that may come before and after a norm of [`small`]: a row of scale and shift for each sample.
+fn followed() -> Folder {
+    let folder = small();
+    folder.npy("b.npy", &[4], &[0.5_f32, -0.5, 0.25, 1.0]);
+    folder.npy("scale.npy", &[2, 1, 4], &values(8));
+    folder.npy("shift.npy", &[2, 1, 4], &values(16)[8..]);
+    folder.npy("skip.npy", &[2, 3, 4], &values(48)[24..]);
+    folder.npy("r.npy", &[2, 3, 4], &values(60)[36..]);
+    folder
+}
+
+/// Scale, shift, skip and residual, forward and back, with the oracle beside.
+#[test]
+fn of_a_norm_with_all_that_follows_it() {
+    let folder = followed();
+    let line = "--weight w.npy --bias b.npy --scale scale.npy --shift shift.npy --offset 0.25 --skip skip.npy";
+    let line = format!("layer {line} --activation silu --check");
+    let forward = format!("{line} --input x.npy --residual r.npy --output y.npy --save-residual-out z.npy");
+    let backward = format!("{line} --input z.npy --grad-output dy.npy --grad-residual r.npy --save-grad-input dx.npy");
+    let following = "--save-grad-scale dscale.npy --save-grad-shift dshift.npy --save-grad-skip dskip.npy";
+    for dtype in ["f16", "f32"] {
+        let report = folder.succeed(&format!("apply {forward} --dtype {dtype} --json")).json();
+        let errors = &report["check"]["largest_errors"];
+        assert!(["y", "residual_out"].iter().all(|output| errors[output]["relative"].is_number()), "{report}");
+        assert_eq!(report["outputs"]["residual_out"]["dtype"], dtype);
+        let report = folder.succeed(&format!("grad {backward} {following} --dtype {dtype} --json")).json();
+        assert_eq!(report["check"]["largest_errors"].as_object().map(|errors| errors.len()), Some(4), "{report}");
+        let of = |name: &str| (report["outputs"][name]["dtype"].clone(), report["outputs"][name]["shape"].clone());
+        assert_eq!(of("grad_skip"), (dtype.into(), serde_json::json!([2, 3, 4])));
+        assert_eq!(of("grad_scale"), ("f32".into(), serde_json::json!([2, 1, 4])));
+        let read =
+            |file: &str, shape: &[usize]| serde_json::json!({ "file": file, "shape": shape, "converted_from": null });
+        assert_eq!(report["scale"], read("scale.npy", &[2, 1, 4]));
+        assert_eq!(report["weight"], read("w.npy", &[4]));
+    }
+    assert_eq!(folder.read("z.npy"), folder.read("x.npy") + folder.read("r.npy"));
+    // Of the skip alone nothing else is computed, and of a norm by its shift alone both gradients are there.
+    folder.succeed(&format!("grad {line} --input z.npy --grad-output dy.npy --save-grad-skip one.npy"));
+    assert_eq!(folder.read("one.npy"), folder.read("dskip.npy"));
+    let line = "layer --input x.npy --shift shift.npy --check";
+    let ended = folder.succeed(&format!("apply {line} --residual r.npy --skip skip.npy --output y.npy"));
+    assert!(ended.stdout.starts_with("residual, layer norm, shift and skip of [2, 3, 4] in "), "{}", ended.stdout);
+    let outputs = "--save-grad-scale dscale.npy --save-grad-shift dshift.npy";
+    folder.succeed(&format!("grad {line} --grad-output dy.npy {outputs}"));
+    let llama = "apply rms --dtype f16 --rounding before-weight --weight w.npy --input x.npy --output y.npy";
+    folder.succeed(&format!("{llama} --scale scale.npy --offset 7 --activation gelu --check"));
+    let line = "plan group --groups 2 --shape 2x3x4 --modulated 2x1x4 --plus-skip --activation relu";
+    let plan = folder.succeed(line).stdout;
+    assert!(plan.contains(", modulated by [2, 1, 4], plus a skip, then ReLU, as block "), "{plan}");
+}
+
+#[test]
+fn what_follows_a_norm_and_does_not_fit_is_refused() {
+    let folder = followed();
+    let before = folder.files();
+    let apply = "apply layer --input x.npy --output y.npy";
+    let grad = "grad layer --input x.npy --grad-output dy.npy";
+    let runs: [(i32, String, &[&str]); 14] = [
+        (
+            1,
+            format!("{apply} --scale w.npy"),
+            &["--scale: ", "by [4] must be of the shape of x, with 1 for", "[2, 3, 4]"],
+        ),
+        (1, format!("{apply} --shift w.npy"), &["--shift: ", "by [4] must be of the shape of x"]),
+        (1, format!("{apply} --scale scale.npy --shift x.npy"), &["--shift: its shape is [2, 3, 4]", "be [2, 1, 4]"]),
+        (1, format!("{apply} --skip scale.npy"), &["--skip: its shape is [2, 1, 4]", "be [2, 3, 4]"]),
+        (1, format!("{apply} --residual scale.npy"), &["--residual: its shape is [2, 1, 4]", "be [2, 3, 4]"]),
+        (
+            1,
+            format!("{grad} --axes 1 --scale scale.npy --save-grad-scale y.npy"),
+            &["--save-grad-scale: gradients of scale and shift are sums over"],
+        ),
+        (1, "plan layer --shape 2x3x4 --modulated 2x4".to_owned(), &["--modulated: ", "by [2, 4] must be"]),
+        (2, format!("{apply} --offset 0"), &["--scale <FILE>"]),
+        (2, format!("{apply} --save-residual-out z.npy"), &["--residual <FILE>"]),
+        (2, format!("{grad} --save-grad-weight y.npy --grad-residual r.npy"), &["--save-grad-input <FILE>"]),
+        (2, format!("{grad} --save-grad-input y.npy --skip skip.npy"), &["--skip has", "where --activation follows"]),
+        (2, format!("{grad} --save-grad-skip y.npy --activation relu"), &["--skip <FILE>"]),
+        (2, format!("{grad} --save-grad-shift y.npy"), &["--save-grad-shift needs --scale or --shift"]),
+        (2, format!("{grad} --residual r.npy --save-grad-input y.npy"), &["--residual"]),
+    ];
+    for (status, line, words) in runs {
+        folder.refuse(status, &line, words);
+        assert_eq!(folder.files(), before, "{line}");
+    }
+}
+
 #[test]
 fn it_tells_what_it_did() {
     let folder = small();

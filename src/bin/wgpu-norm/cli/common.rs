@@ -5,14 +5,42 @@ use std::path::PathBuf;
 use clap::Args;
 
 use super::Device;
-use super::values::{device, finite};
+use super::values::{device, eps, finite};
+
+/// The heading of what follows a norm in the same pass.
+pub(super) const AFTER: &str = "After the norm";
 
 /// What a norm goes by beside its input, in either direction.
-#[derive(Debug, Args)]
+#[derive(Debug, Default, Args)]
 pub(crate) struct ParameterOptions {
     /// What the normalized values are multiplied by [default: 1]
     #[arg(long, value_name = "FILE")]
     pub(crate) weight: Option<PathBuf>,
+    /// What is added at the end [default: 0]
+    #[arg(long, value_name = "FILE")]
+    pub(crate) bias: Option<PathBuf>,
+    /// What is added to the variance [default: 1e-5, unless NORM says otherwise]
+    #[arg(long, value_parser = eps, allow_hyphen_values = true)]
+    pub(crate) eps: Option<f32>,
+    /// What the norm is multiplied by, after --offset is added: of the shape of the input, with 1 for the axes that share it
+    #[arg(long, value_name = "FILE", help_heading = AFTER)]
+    pub(crate) scale: Option<PathBuf>,
+    /// What is then added, of the same shape
+    #[arg(long, value_name = "FILE", help_heading = AFTER)]
+    pub(crate) shift: Option<PathBuf>,
+    /// What is added to --scale [default: 1]
+    #[arg(
+        long,
+        value_name = "NUMBER",
+        value_parser = finite,
+        allow_hyphen_values = true,
+        requires = "scale",
+        help_heading = AFTER
+    )]
+    pub(crate) offset: Option<f32>,
+    /// What is added before --activation, of the shape of the input
+    #[arg(long, value_name = "FILE", help_heading = AFTER)]
+    pub(crate) skip: Option<PathBuf>,
     /// What is added to each weight, for RMS norm [default: 0]
     #[arg(
         long,
@@ -28,6 +56,13 @@ pub(crate) struct ParameterOptions {
     /// The running variance, needed without --train
     #[arg(long, value_name = "FILE", help_heading = "Batch norm")]
     pub(crate) running_var: Option<PathBuf>,
+}
+
+impl ParameterOptions {
+    /// Whether a scale or a shift follows the norm.
+    pub(crate) fn modulates(&self) -> bool {
+        self.scale.is_some() || self.shift.is_some()
+    }
 }
 
 /// Where it runs, and what is told of it.

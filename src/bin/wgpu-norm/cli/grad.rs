@@ -5,24 +5,31 @@ use std::path::PathBuf;
 use clap::Args;
 use wgpu_norm::sample::Kind;
 
-use super::values::eps;
+use super::common::AFTER;
 use super::{NormOptions, ParameterOptions, Run};
 use crate::files::ToWrite;
 
 const DETAILS: &str = "\
 Computes what autograd would: from the input of a norm and the gradient of a loss with respect to its \
-result, the gradients with respect to the input, the weight and the bias. Only those that are saved are \
-computed. Layer, RMS, group, instance and batch norm have them.
+result, the gradients with respect to the input, the weight and the bias, and of what follows the norm. Of the first three only those \
+that are saved are computed. Layer, RMS, group, instance and batch norm have them.
 
 Files:
   Inputs and outputs are .npy files, or tensors of .safetensors files written file.safetensors:name, as those of \
-wgpu-norm apply. Of the type that --dtype says are --input, --grad-output and --save-grad-input.
+wgpu-norm apply. Of the type that --dtype says are --input, --skip and their gradients, --grad-output and --grad-residual.
 
 Shapes:
   --grad-output has the shape of the input, and so has --save-grad-input. --weight has the normalized \
 shape (layer, rms) or one value per channel (group, instance, batch), and so have the running \
 statistics, --bias, --save-grad-weight and --save-grad-bias. Without --weight, the gradient of the weight is \
-that of a factor of 1.
+that of a factor of 1. --scale, --shift and their gradients have one shape, as for apply.
+
+After a residual:
+  The input is the sum that was normalized, which apply writes by --save-residual-out. With --grad-residual the gradient of the \
+input is that of the sum, and so of both that were added.
+
+After the norm:
+  --grad-output is the gradient of what comes last. That of --skip is --grad-output itself, unless --activation follows.
 
 Batch norm:
   With --train the gradients go through the statistics of the input; without, the running statistics \
@@ -39,7 +46,11 @@ Examples:
       --save-grad-input dx.npy";
 
 #[derive(Debug, Args)]
-#[command(after_help = DETAILS, mut_arg("p", |p| p.hide(true)))]
+#[command(
+    after_help = DETAILS,
+    mut_arg("p", |p| p.hide(true)),
+    mut_arg("bias", |bias| bias.help("The bias of the forward pass, for --activation, --scale and --shift"))
+)]
 pub(crate) struct Grad {
     #[command(flatten)]
     pub(crate) norm: NormOptions,
@@ -52,12 +63,9 @@ pub(crate) struct Grad {
     pub(crate) grad_output: PathBuf,
     #[command(flatten)]
     pub(crate) parameters: ParameterOptions,
-    /// The bias of the forward pass, for --activation
-    #[arg(long, value_name = "FILE")]
-    pub(crate) bias: Option<PathBuf>,
-    /// What was added to the variance [default: 1e-5]
-    #[arg(long, value_parser = eps, allow_hyphen_values = true)]
-    pub(crate) eps: Option<f32>,
+    /// The gradient of the loss with respect to the sum that apply saves by --save-residual-out, to add to that of the input
+    #[arg(long, value_name = "FILE", requires = "save_grad_input")]
+    pub(crate) grad_residual: Option<PathBuf>,
     /// The file to write the gradient of the input to
     #[arg(long, value_name = "FILE")]
     pub(crate) save_grad_input: Option<PathBuf>,
@@ -67,6 +75,15 @@ pub(crate) struct Grad {
     /// The file to write the gradient of the bias to
     #[arg(long, value_name = "FILE")]
     pub(crate) save_grad_bias: Option<PathBuf>,
+    /// The file to write the gradient of the scale to
+    #[arg(long, value_name = "FILE", help_heading = AFTER)]
+    pub(crate) save_grad_scale: Option<PathBuf>,
+    /// The file to write the gradient of the shift to
+    #[arg(long, value_name = "FILE", help_heading = AFTER)]
+    pub(crate) save_grad_shift: Option<PathBuf>,
+    /// The file to write the gradient of --skip to, where --activation follows
+    #[arg(long, value_name = "FILE", requires = "skip", help_heading = AFTER)]
+    pub(crate) save_grad_skip: Option<PathBuf>,
 
     #[command(flatten)]
     pub(crate) run: Run,
@@ -83,6 +100,9 @@ impl Grad {
             ("grad_input", "--save-grad-input", &self.save_grad_input),
             ("grad_weight", "--save-grad-weight", &self.save_grad_weight),
             ("grad_bias", "--save-grad-bias", &self.save_grad_bias),
+            ("grad_scale", "--save-grad-scale", &self.save_grad_scale),
+            ("grad_shift", "--save-grad-shift", &self.save_grad_shift),
+            ("grad_skip", "--save-grad-skip", &self.save_grad_skip),
         ]
         .into_iter()
         .filter_map(|(name, option, path)| Some((name, option, path.as_deref()?)))

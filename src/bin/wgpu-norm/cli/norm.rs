@@ -6,6 +6,7 @@ use clap::Args;
 use wgpu_norm::sample::{Arguments, Kind};
 use wgpu_norm::{Activation, Element};
 
+use super::common::AFTER;
 use super::values::{AxisList, Lengths, activation, axes, axis, element, groups, lengths, norm, power};
 
 #[derive(Debug, Args)]
@@ -18,8 +19,8 @@ pub(crate) struct NormOptions {
     #[arg(long, value_name = "TYPE", default_value = "f32", value_parser = element)]
     pub(crate) dtype: Element,
 
-    /// What follows the norm in the same pass: relu, silu, gelu or gelu-tanh
-    #[arg(long, value_name = "FUNCTION", value_parser = activation)]
+    /// What comes last, in the same pass: relu, silu, gelu or gelu-tanh
+    #[arg(long, value_name = "FUNCTION", value_parser = activation, help_heading = AFTER)]
     pub(crate) activation: Option<Activation>,
 
     /// The lengths of the last axes, over which is normalized, as in 8,64 [default: the last one]; others by --axes
@@ -76,11 +77,6 @@ pub(crate) struct NormOptions {
 }
 
 impl NormOptions {
-    /// What follows the norm, in words.
-    pub(crate) fn then(&self) -> String {
-        self.activation.map(|activation| format!(" and {activation}")).unwrap_or_default()
-    }
-
     /// The norm with its arguments; `offset` is that of the weights.
     pub(crate) fn kind(&self, offset: Option<f32>) -> Kind {
         self.norm.with(&Arguments {

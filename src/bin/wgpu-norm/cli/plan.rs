@@ -3,6 +3,7 @@
 use clap::Args;
 
 use super::NormOptions;
+use super::common::AFTER;
 use super::values::{Dims, dims};
 
 const DETAILS: &str = "\
@@ -15,6 +16,7 @@ With --backward it is the pass that computes the gradients of the input, the wei
 Examples:
   wgpu-norm plan layer --shape 4096x768
   wgpu-norm plan layer --shape 4096x768 --dtype bf16
+  wgpu-norm plan layer --shape 8x512x768 --modulated 8x1x768
   wgpu-norm plan group --shape 8x256x32x32 --channel-axis 1 --groups 16
   wgpu-norm plan batch --shape 32x64x56x56 --channel-axis 1 --train --track --json
   wgpu-norm plan layer --shape 4096x768 --backward --saved-statistics";
@@ -27,6 +29,12 @@ pub(crate) struct Plan {
     /// The shape of the input, as in 4096x768
     #[arg(long, value_name = "DIMS", value_parser = dims, allow_hyphen_values = true)]
     pub(crate) shape: Dims,
+    /// With a scale and a shift after it, of this shape: that of the input, with 1 for the axes that share them
+    #[arg(long, value_name = "DIMS", value_parser = dims, allow_hyphen_values = true, help_heading = AFTER)]
+    pub(crate) modulated: Option<Dims>,
+    /// With a tensor of the shape of the input added to the result, before --activation
+    #[arg(long, help_heading = AFTER)]
+    pub(crate) plus_skip: bool,
     /// Of the gradients, rather than of the norm
     #[arg(long, help_heading = "Gradients")]
     pub(crate) backward: bool,

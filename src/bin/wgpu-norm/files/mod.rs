@@ -19,7 +19,7 @@ use std::path::{Path, PathBuf};
 use ndarray::ArrayD;
 use wgpu_norm::Element;
 
-pub(crate) use self::input::Input;
+pub(crate) use self::input::{Input, Read};
 pub(crate) use self::output::{ToWrite, Written, commit, targets, whole, write};
 use crate::failure::Failure;
 
@@ -51,12 +51,14 @@ pub(crate) struct Loaded {
     /// The file's own values, where it was asked for them and one was rounded.
     pub(crate) exact: Option<ArrayD<f64>>,
     pub(crate) converted_from: Option<&'static str>,
+    /// None if it comes from no file.
+    pub(crate) read: Option<Read>,
 }
 
 impl Loaded {
     /// One that comes from no file.
     pub(crate) fn of(values: ArrayD<f32>) -> Self {
-        Self { values, exact: None, converted_from: None }
+        Self { values, exact: None, converted_from: None, read: None }
     }
 }
 

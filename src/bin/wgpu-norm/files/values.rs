@@ -153,6 +153,7 @@ impl<R: Read> Data<'_, R> {
             values: self.assemble(read)?,
             exact: exact.map(|exact| self.assemble(exact)).transpose()?,
             converted_from: (dtype != super::name(self.element)).then_some(dtype),
+            read: None,
         })
     }
 
