@@ -167,6 +167,9 @@ impl<K: LayerOptions> SyncLayer<K> {
         if let Some(weight) = layer.weight() {
             operands = operands.weight(weight);
         }
+        if let Some(bias) = layer.bias().filter(|_| layer.activation().is_some()) {
+            operands = operands.bias(bias);
+        }
         let back = operands;
 
         // Those that are learned, and where this rank's own go: to what is there, or apart if they are summed first.

@@ -5,6 +5,7 @@ use super::options::sealed::Kind;
 use super::options::{Affine, Channels};
 use super::repr::{Bool, Float};
 use crate::element::Storage;
+use crate::epilogue::Activation;
 use crate::error::{Error, LayerError};
 use crate::norm::{BatchNorm, DEFAULT_EPS, Norm};
 use crate::problem::{Average, Momentum, VarianceEstimator};
@@ -43,6 +44,7 @@ pub struct BatchNormOptions {
     affine: Affine,
     track: bool,
     storage: Storage,
+    activation: Option<Activation>,
 }
 
 impl BatchNormOptions {
@@ -57,6 +59,7 @@ impl BatchNormOptions {
             affine: Affine::ALL,
             track: true,
             storage: Storage::default(),
+            activation: None,
         }
     }
 
@@ -144,6 +147,13 @@ impl BatchNormOptions {
         self
     }
 
+    /// What follows the norm in the same pass, forward and backward. Default none.
+    #[must_use]
+    pub fn activation(mut self, activation: impl Into<Option<Activation>>) -> Self {
+        self.activation = activation.into();
+        self
+    }
+
     /// The norm of an input of this shape, by the statistics of the batch.
     fn of_batch(&self, shape: &[usize]) -> Result<BatchNorm, Error> {
         let (layer, rank) = (self.name(), shape.len());
@@ -213,6 +223,10 @@ impl Kind for BatchNormOptions {
 
     fn storage(&self) -> Storage {
         self.storage
+    }
+
+    fn activation(&self) -> Option<Activation> {
+        self.activation
     }
 
     fn tracks(&self) -> bool {

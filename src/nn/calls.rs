@@ -366,6 +366,9 @@ impl<K: LayerOptions> Layer<K> {
         if let Some(weight) = self.weight() {
             operands = operands.weight(weight);
         }
+        if let Some(bias) = self.bias().filter(|_| self.activation().is_some()) {
+            operands = operands.bias(bias);
+        }
         if let (Some(weight), false) = (&self.tensors.weight, self.frozen) {
             operands = operands.grad_weight(&weight.gradient);
         }

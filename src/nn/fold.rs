@@ -134,6 +134,8 @@ impl BatchNormLayer {
     /// With `s = norm_weight / sqrt(running_var + eps)`, for each output channel, the new weight is `weight * s` and the new bias
     /// is `(bias - running_mean) * s + norm_bias`. Both are computed in float64 and rounded to f32 once.
     ///
+    /// The layer's activation is left out, as it comes after both.
+    ///
     /// Folding costs accuracy if the products of weight and input have a mean far from zero. The norm subtracts that mean before
     /// it scales; the folded layer subtracts it at the end, by its bias. If the mean is `r` times the standard deviation, expect
     /// errors of about `r * 6e-8` standard deviations, compared with about 1e-7 of the norm. At `r = 10` that does not show, at

@@ -5,6 +5,7 @@ use super::options::sealed::Kind;
 use super::options::{Affine, Channels};
 use super::repr::{Bool, Float};
 use crate::element::Storage;
+use crate::epilogue::Activation;
 use crate::error::Error;
 use crate::norm::{DEFAULT_EPS, GroupNorm, Norm};
 
@@ -31,6 +32,7 @@ pub struct GroupNormOptions {
     eps: f32,
     affine: Affine,
     storage: Storage,
+    activation: Option<Activation>,
 }
 
 impl GroupNormOptions {
@@ -43,6 +45,7 @@ impl GroupNormOptions {
             eps: DEFAULT_EPS,
             affine: Affine::ALL,
             storage: Storage::default(),
+            activation: None,
         }
     }
 
@@ -93,6 +96,13 @@ impl GroupNormOptions {
         self.storage = storage.into();
         self
     }
+
+    /// What follows the norm in the same pass, forward and backward. Default none.
+    #[must_use]
+    pub fn activation(mut self, activation: impl Into<Option<Activation>>) -> Self {
+        self.activation = activation.into();
+        self
+    }
 }
 
 impl Kind for GroupNormOptions {
@@ -131,5 +141,9 @@ impl Kind for GroupNormOptions {
 
     fn storage(&self) -> Storage {
         self.storage
+    }
+
+    fn activation(&self) -> Option<Activation> {
+        self.activation
     }
 }

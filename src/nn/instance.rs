@@ -5,6 +5,7 @@ use super::options::sealed::Kind;
 use super::options::{Affine, Channels, Following};
 use super::repr::{Bool, Float};
 use crate::element::Storage;
+use crate::epilogue::Activation;
 use crate::error::{Error, LayerError, SpecError};
 use crate::norm::{DEFAULT_EPS, InstanceNorm, Norm};
 use crate::problem::VarianceEstimator;
@@ -41,6 +42,7 @@ pub struct InstanceNormOptions {
     affine: Affine,
     track: bool,
     storage: Storage,
+    activation: Option<Activation>,
 }
 
 impl InstanceNormOptions {
@@ -55,6 +57,7 @@ impl InstanceNormOptions {
             affine: Affine::new(false, false),
             track: false,
             storage: Storage::default(),
+            activation: None,
         }
     }
 
@@ -137,6 +140,13 @@ impl InstanceNormOptions {
         self.storage = storage.into();
         self
     }
+
+    /// What follows the norm in the same pass, forward and backward. Default none.
+    #[must_use]
+    pub fn activation(mut self, activation: impl Into<Option<Activation>>) -> Self {
+        self.activation = activation.into();
+        self
+    }
 }
 
 impl Kind for InstanceNormOptions {
@@ -194,6 +204,10 @@ impl Kind for InstanceNormOptions {
 
     fn storage(&self) -> Storage {
         self.storage
+    }
+
+    fn activation(&self) -> Option<Activation> {
+        self.activation
     }
 
     fn tracks(&self) -> bool {

@@ -5,6 +5,7 @@ use super::options::sealed::Kind;
 use super::options::{Affine, Extent};
 use super::repr::{Bool, Float};
 use crate::element::Storage;
+use crate::epilogue::Activation;
 use crate::error::Error;
 use crate::norm::{DEFAULT_EPS, LayerNorm, Norm};
 use crate::problem::Rounding;
@@ -31,6 +32,7 @@ pub struct LayerNormOptions {
     eps: f32,
     affine: Affine,
     storage: Storage,
+    activation: Option<Activation>,
     rounding: Rounding,
 }
 
@@ -43,6 +45,7 @@ impl LayerNormOptions {
             eps: DEFAULT_EPS,
             affine: Affine::ALL,
             storage: Storage::default(),
+            activation: None,
             rounding: Rounding::AtEnd,
         }
     }
@@ -81,6 +84,13 @@ impl LayerNormOptions {
     #[must_use]
     pub fn stored_as(mut self, storage: impl Into<Storage>) -> Self {
         self.storage = storage.into();
+        self
+    }
+
+    /// What follows the norm in the same pass, forward and backward. Default none.
+    #[must_use]
+    pub fn activation(mut self, activation: impl Into<Option<Activation>>) -> Self {
+        self.activation = activation.into();
         self
     }
 
@@ -128,5 +138,9 @@ impl Kind for LayerNormOptions {
 
     fn storage(&self) -> Storage {
         self.storage
+    }
+
+    fn activation(&self) -> Option<Activation> {
+        self.activation
     }
 }

@@ -21,6 +21,9 @@
 //! Tensors are f32; `stored_as` on the options, such as [`LayerNormOptions::stored_as`], makes `x`, `y` and their gradients f16 or bf16, and
 //! weight and bias too if so asked. Gradients of weight and bias, and running statistics, are f32.
 //!
+//! `activation` on the options, such as [`GroupNormOptions::activation`], puts ReLU, SiLU or GELU into the same passes, forward and
+//! backward.
+//!
 //! With the feature `safetensors`, layers load and save checkpoints under PyTorch's keys.
 //!
 //! A training step in your own compute pass:

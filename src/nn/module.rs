@@ -6,6 +6,7 @@ use super::calls::Calls;
 use super::options::LayerOptions;
 use super::tensors::{Parameter, ParameterValues, Running, RunningStatistics, Tensors};
 use crate::element::Element;
+use crate::epilogue::Activation;
 use crate::error::{Error, LayerError};
 use crate::gpu::Gpu;
 use crate::norm::sealed::Lower;
@@ -18,7 +19,7 @@ use crate::problem::count;
 /// The caller may read and write its buffers, such as [`Layer::weight`] and [`Layer::grad_weight`]. They stay the same
 /// buffers for as long as the layer lives.
 ///
-/// `Debug` prints what PyTorch 2.15 prints for such a layer.
+/// `Debug` prints what PyTorch 2.15 prints for such a layer, and after it an activation.
 pub struct Layer<K> {
     pub(super) options: K,
     pub(super) gpu: Gpu,
@@ -65,7 +66,7 @@ impl<K: LayerOptions> Layer<K> {
             return Err(LayerError::Option { layer, option, value: 0, must }.into());
         }
         // Checks what the options say before any input does.
-        options.norm(&options.example_shape(), true)?.stored_as(options.storage()).lower()?.checked()?;
+        adapted(&options, options.norm(&options.example_shape(), true)?).lower()?.checked()?;
         let tensors = Tensors::new(gpu, &options).await?;
         Ok(Self { options, gpu: gpu.clone(), tensors, training: true, frozen: false, calls: Calls::default() })
     }
@@ -104,12 +105,18 @@ impl<K: LayerOptions> Layer<K> {
     /// [`Error::Spec`] or [`Error::Layer`] if the layer does not accept this shape.
     pub fn batch_norm(&self, shape: &[usize]) -> Result<Option<Adapted<BatchNorm>>, Error> {
         let norm = if self.own_statistics() { self.options.batch_norm(shape)? } else { None };
-        Ok(norm.map(|norm| norm.stored_as(self.options.storage())))
+        Ok(norm.map(|norm| adapted(&self.options, norm)))
     }
 
     /// The norm of an input of this shape, by the statistics of the input or by running ones.
     pub(super) fn norm(&self, shape: &[usize], own_statistics: bool) -> Result<Adapted<Box<dyn Norm>>, Error> {
-        Ok(self.options.norm(shape, own_statistics)?.stored_as(self.options.storage()))
+        Ok(adapted(&self.options, self.options.norm(shape, own_statistics)?))
+    }
+
+    /// What follows the norm, if the options say something.
+    #[must_use]
+    pub fn activation(&self) -> Option<Activation> {
+        self.options.activation()
     }
 
     /// The options that the layer was made from.
@@ -307,8 +314,15 @@ impl<K: LayerOptions> Layer<K> {
     }
 }
 
+/// The norm of such a layer, with what follows it and as its tensors are stored.
+fn adapted<N: Norm>(options: &impl LayerOptions, norm: N) -> Adapted<N> {
+    norm.stored_as(options.storage()).and_then(options.activation())
+}
+
 impl<K: LayerOptions> fmt::Debug for Layer<K> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}({})", self.options.name(), self.options.repr())
+        // PyTorch's layers have none.
+        let activation = self.activation().map(|activation| format!(", activation={activation}")).unwrap_or_default();
+        write!(f, "{}({}{activation})", self.options.name(), self.options.repr())
     }
 }

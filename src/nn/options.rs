@@ -4,6 +4,7 @@ use std::fmt;
 
 use super::repr::Tuple;
 use crate::element::Storage;
+use crate::epilogue::Activation;
 use crate::error::{Error, LayerError, SpecError};
 use crate::norm::{BatchNorm, Norm};
 use crate::problem::VarianceEstimator;
@@ -14,7 +15,7 @@ pub trait LayerOptions: sealed::Kind {}
 impl<K: sealed::Kind + ?Sized> LayerOptions for K {}
 
 pub(crate) mod sealed {
-    use super::{Affine, BatchNorm, Error, Following, Norm, Storage, fmt};
+    use super::{Activation, Affine, BatchNorm, Error, Following, Norm, Storage, fmt};
 
     /// One kind of layer.
     pub trait Kind: fmt::Debug + Send + Sync {
@@ -43,6 +44,9 @@ pub(crate) mod sealed {
 
         /// How its tensors are stored.
         fn storage(&self) -> Storage;
+
+        /// What follows the norm.
+        fn activation(&self) -> Option<Activation>;
 
         /// Whether it keeps running statistics.
         fn tracks(&self) -> bool {
@@ -98,6 +102,10 @@ impl sealed::Kind for Box<dyn LayerOptions> {
 
     fn storage(&self) -> Storage {
         (**self).storage()
+    }
+
+    fn activation(&self) -> Option<Activation> {
+        (**self).activation()
     }
 
     fn tracks(&self) -> bool {

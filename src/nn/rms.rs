@@ -5,6 +5,7 @@ use super::options::sealed::Kind;
 use super::options::{Affine, Extent};
 use super::repr::{Bool, Float};
 use crate::element::Storage;
+use crate::epilogue::Activation;
 use crate::error::Error;
 use crate::norm::{DEFAULT_EPS, Norm, RmsNorm};
 use crate::problem::Rounding;
@@ -33,6 +34,7 @@ pub struct RmsNormOptions {
     weight_offset: f32,
     affine: Affine,
     storage: Storage,
+    activation: Option<Activation>,
     rounding: Rounding,
 }
 
@@ -46,6 +48,7 @@ impl RmsNormOptions {
             weight_offset: 0.0,
             affine: Affine { weight: true, bias: false },
             storage: Storage::default(),
+            activation: None,
             rounding: Rounding::AtEnd,
         }
     }
@@ -98,6 +101,13 @@ impl RmsNormOptions {
     #[must_use]
     pub fn stored_as(mut self, storage: impl Into<Storage>) -> Self {
         self.storage = storage.into();
+        self
+    }
+
+    /// What follows the norm in the same pass, forward and backward. Default none.
+    #[must_use]
+    pub fn activation(mut self, activation: impl Into<Option<Activation>>) -> Self {
+        self.activation = activation.into();
         self
     }
 
@@ -154,6 +164,10 @@ impl Kind for RmsNormOptions {
 
     fn storage(&self) -> Storage {
         self.storage
+    }
+
+    fn activation(&self) -> Option<Activation> {
+        self.activation
     }
 
     fn initial_weight(&self) -> f32 {

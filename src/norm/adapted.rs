@@ -17,7 +17,8 @@ use crate::tensors::Role;
 #[derive(Debug, Clone, PartialEq)]
 pub struct Adapted<N> {
     norm: N,
-    change: Change,
+    /// In order.
+    changes: Vec<Change>,
 }
 
 #[derive(Debug, Clone, PartialEq)]
@@ -33,7 +34,13 @@ pub(super) enum Change {
 
 impl<N: Norm> Adapted<N> {
     pub(super) fn new(norm: N, change: Change) -> Self {
-        Self { norm, change }
+        Self { norm, changes: vec![change] }
+    }
+
+    /// With this after all else, if it is one.
+    pub(crate) fn and_then(mut self, activation: Option<Activation>) -> Self {
+        self.changes.extend(activation.map(Change::Activation));
+        self
     }
 
     /// Rounded so, where the norm is chosen at run time.
@@ -63,8 +70,13 @@ impl<N: Norm> Norm for Adapted<N> {
 
 impl<N: Norm> Lower for Adapted<N> {
     fn lower(&self) -> Result<Problem, SpecError> {
-        let problem = self.norm.lower()?;
-        match &self.change {
+        self.changes.iter().try_fold(self.norm.lower()?, |problem, change| self.changed(problem, change))
+    }
+}
+
+impl<N: Norm> Adapted<N> {
+    fn changed(&self, problem: Problem, change: &Change) -> Result<Problem, SpecError> {
+        match change {
             &Change::Storage(storage) => {
                 let Storage { x, y, gradients, parameters } = storage;
                 for (tensors, is) in

@@ -3,10 +3,10 @@
 //! PyTorch normalizes `[N, C, ..]` as a batch norm of the `N * C` channels of `[1, N * C, ..]`, whose running statistics are
 //! `N` copies of the layer's, and averages the copies after it. In evaluation it is a batch norm of `C` channels.
 
-use wgpu_norm::ndarray::{ArrayD, Axis, IxDyn};
+use wgpu_norm::ndarray::{ArrayD, ArrayViewD, Axis, IxDyn};
 use wgpu_norm::nn::{GradOutput, InstanceNormLayer, InstanceNormOptions, RunningStatistics};
 use wgpu_norm::reference;
-use wgpu_norm::{Backward, Gpu, Inputs, InstanceNorm, VarianceEstimator};
+use wgpu_norm::{Activation, Backward, Gpu, Inputs, InstanceNorm, VarianceEstimator};
 
 use crate::nn::{buffer, read, room, submit, write};
 use crate::support::{Data, close, gpu, gpus};
@@ -51,13 +51,26 @@ fn by_hand() {
 }
 
 /// Three batches of training, then evaluation, there and back, with every layout, estimator and momentum.
-fn follow(gpu: &Gpu, label: &str, shape: &[usize], axis: usize, mean: f32, [momentum, unbiased]: [f32; 2]) {
-    let what = format!("{shape:?} {axis} {mean} {momentum} {unbiased} {label}");
+fn follow(
+    gpu: &Gpu,
+    label: &str,
+    shape: &[usize],
+    axis: usize,
+    mean: f32,
+    [momentum, unbiased]: [f32; 2],
+    activation: Option<Activation>,
+) {
+    let what = format!("{shape:?} {axis} {mean} {momentum} {unbiased} {activation:?} {label}");
+    let then = |out: reference::Forward| match activation {
+        Some(activation) => reference::activated(out, activation),
+        None => out,
+    };
     let count = shape[axis];
     let mut data = Data::new(7);
     let estimator = if unbiased > 0.0 { VarianceEstimator::Unbiased } else { VarianceEstimator::Biased };
     let options = InstanceNormOptions::new(count).channel_axis(axis as isize).affine(true);
     let options = options.track_running_stats(true).momentum(momentum).running_variance(estimator);
+    let options = options.activation(activation);
     let mut layer = InstanceNormLayer::new_blocking(gpu, options).unwrap();
     let (weight, bias) = (data.normal(&[count], 1.0, 0.3), data.normal(&[count], 0.0, 0.5));
     write(gpu, layer.weight().unwrap(), &weight);
@@ -69,7 +82,7 @@ fn follow(gpu: &Gpu, label: &str, shape: &[usize], axis: usize, mean: f32, [mome
         let (x, before) = (data.normal(shape, mean, 1.0 + f32::from(batch)), running(&layer));
         let y = layer.run_array_blocking(x.view()).unwrap();
         let x = x.mapv(f64::from);
-        let want = reference::instance_norm(x.view(), axis, w.clone(), b.clone(), eps);
+        let want = then(reference::instance_norm(x.view(), axis, w.clone(), b.clone(), eps));
         close(&format!("y of {what}"), &y, &want.y, &want.scale);
         let (variance, instances) = (want.variance.unwrap(), want.rstd.len());
         let variance = match estimator {
@@ -98,9 +111,16 @@ fn follow(gpu: &Gpu, label: &str, shape: &[usize], axis: usize, mean: f32, [mome
     let gradients = gpu.run_backward_array_blocking(&spec, Backward::new(), given.grad_output(dy.view())).unwrap();
     let [x, dy, mean, var] = [x, dy, running_mean, running_var].map(|values| values.mapv(f64::from));
     let (mean, var) = (mean.view(), var.view());
-    let want = reference::batch_norm_eval(x.view(), axis, mean.clone(), var.clone(), w.clone(), b, eps);
+    let bare = reference::batch_norm_eval(x.view(), axis, mean.clone(), var.clone(), w.clone(), b, eps);
+    let want = then(bare.clone());
     close(&format!("y, evaluated, of {what}"), &y.unwrap(), &want.y, &want.scale);
-    let want = reference::batch_norm_eval_backward(x.view(), dy.view(), axis, mean.clone(), var.clone(), w, eps);
+    let back = |dy: ArrayViewD<'_, f64>| {
+        reference::batch_norm_eval_backward(x.view(), dy, axis, mean.clone(), var.clone(), w.clone(), eps)
+    };
+    let want = match activation {
+        Some(activation) => reference::activated_backward(&bare, dy.view(), activation, back),
+        None => back(dy.view()),
+    };
     close(&format!("dx, evaluated, of {what}"), &dx.unwrap(), &want.dx, &want.dx_scale);
     let got = layer.gradients_blocking().unwrap();
     close(&what, &channels(&got.weight.unwrap()), &want.dweight, &want.dweight_scale);
@@ -115,13 +135,13 @@ fn follow(gpu: &Gpu, label: &str, shape: &[usize], axis: usize, mean: f32, [mome
 fn against_the_oracle() {
     for (label, gpu) in gpus() {
         for (shape, axis) in [(vec![4, 3, 50], 1), (vec![5, 40, 3], 2), (vec![3, 20, 6], 0), (vec![70, 5, 4], 1)] {
-            follow(gpu, label, &shape, axis, 0.5, [0.1, 1.0]);
-            follow(gpu, label, &shape, axis, 1e6, [0.25, 0.0]);
+            follow(gpu, label, &shape, axis, 0.5, [0.1, 1.0], None);
+            follow(gpu, label, &shape, axis, 1e6, [0.25, 0.0], None);
         }
-        follow(gpu, label, &[2, 2, 9000], 1, 1.0, [1.0, 1.0]);
-        follow(gpu, label, &[2, 2, 3], 1, 1.0, [0.0, 1.0]);
+        follow(gpu, label, &[2, 2, 9000], 1, 1.0, [1.0, 1.0], Some(Activation::Silu));
+        follow(gpu, label, &[2, 2, 3], 1, 1.0, [0.0, 1.0], None);
         // One value each: its variance is 0.
-        follow(gpu, label, &[6, 3, 1], 1, 1.0, [0.1, 1.0]);
+        follow(gpu, label, &[6, 3, 1], 1, 1.0, [0.1, 1.0], None);
     }
 }
 

@@ -13,7 +13,7 @@ use wgpu_norm::nn::{
     InstanceNormOptions, LayerBefore, LayerNormLayer, LayerNormOptions, RmsNormLayer, RmsNormOptions, Saved,
 };
 use wgpu_norm::reference;
-use wgpu_norm::{BindError, Element, Error, Gpu, LayerError, Momentum, SpecError, View, wgpu};
+use wgpu_norm::{Activation, BindError, Element, Error, Gpu, LayerError, Momentum, SpecError, View, wgpu};
 
 use crate::support::{Case, Data, Gradient, Kind, changed, close, gpu, gpus};
 
@@ -87,7 +87,11 @@ fn layer(gpu: &Gpu, case: &Case) -> AnyLayer {
     let last = |ndim: usize| &shape[shape.len() - ndim..];
     let layer = match case.kind {
         Kind::Layer { ndim } => {
-            let options = LayerNormOptions::new(last(ndim)).eps(eps).elementwise_affine(affine).stored_as(case.storage);
+            let options = LayerNormOptions::new(last(ndim))
+                .eps(eps)
+                .elementwise_affine(affine)
+                .stored_as(case.storage)
+                .activation(case.activation);
             LayerNormLayer::new_blocking(gpu, options).unwrap().into_any()
         }
         Kind::LayerOver { axes } => {
@@ -96,17 +100,26 @@ fn layer(gpu: &Gpu, case: &Case) -> AnyLayer {
                 .axes(axes)
                 .eps(eps)
                 .elementwise_affine(affine)
-                .stored_as(case.storage);
+                .stored_as(case.storage)
+                .activation(case.activation);
             LayerNormLayer::new_blocking(gpu, options).unwrap().into_any()
         }
         Kind::RmsOver { axes, offset } => {
             let options = RmsNormOptions::new(&case.norm().parameter_shape()).axes(axes).eps(eps).weight_offset(offset);
-            let options = options.elementwise_affine(affine).bias(case.bias.is_some()).stored_as(case.storage);
+            let options = options
+                .elementwise_affine(affine)
+                .bias(case.bias.is_some())
+                .stored_as(case.storage)
+                .activation(case.activation);
             RmsNormLayer::new_blocking(gpu, options).unwrap().into_any()
         }
         Kind::Rms { ndim, offset } => {
             let options = RmsNormOptions::new(last(ndim)).eps(eps).weight_offset(offset);
-            let options = options.elementwise_affine(affine).bias(case.bias.is_some()).stored_as(case.storage);
+            let options = options
+                .elementwise_affine(affine)
+                .bias(case.bias.is_some())
+                .stored_as(case.storage)
+                .activation(case.activation);
             RmsNormLayer::new_blocking(gpu, options).unwrap().into_any()
         }
         Kind::Group { groups, axis } => {
@@ -114,7 +127,8 @@ fn layer(gpu: &Gpu, case: &Case) -> AnyLayer {
                 .eps(eps)
                 .channel_axis(axis)
                 .affine(affine)
-                .stored_as(case.storage);
+                .stored_as(case.storage)
+                .activation(case.activation);
             GroupNormLayer::new_blocking(gpu, options).unwrap().into_any()
         }
         Kind::Instance { axis } => {
@@ -122,7 +136,8 @@ fn layer(gpu: &Gpu, case: &Case) -> AnyLayer {
                 .eps(eps)
                 .channel_axis(axis)
                 .affine(affine)
-                .stored_as(case.storage);
+                .stored_as(case.storage)
+                .activation(case.activation);
             InstanceNormLayer::new_blocking(gpu, options).unwrap().into_any()
         }
         Kind::BatchTrain { axis } | Kind::BatchEval { axis } => {
@@ -130,7 +145,8 @@ fn layer(gpu: &Gpu, case: &Case) -> AnyLayer {
                 .eps(eps)
                 .channel_axis(axis)
                 .affine(affine)
-                .stored_as(case.storage);
+                .stored_as(case.storage)
+                .activation(case.activation);
             BatchNormLayer::new_blocking(gpu, options).unwrap().into_any()
         }
         _ => panic!("{:?} is no layer", case.kind),
@@ -177,6 +193,17 @@ fn cases() -> Vec<Gradient> {
     ]
 }
 
+/// The same, each with an activation after it.
+fn activated() -> impl Iterator<Item = Gradient> {
+    cases().into_iter().enumerate().map(|(number, gradient)| gradient.then(Activation::ALL[number % 4]))
+}
+
+/// One of them where an activation follows, else all.
+fn devices(case: &Case, number: usize) -> &'static [(&'static str, Gpu)] {
+    let one = number % gpus().len();
+    if case.activation.is_some() { &gpus()[one..=one] } else { gpus() }
+}
+
 /// A layer's gradients, once each, beside what the oracle says.
 fn check_gradients(what: &str, layer: &AnyLayer, want: &reference::Backward, times: f64) {
     let gradients = layer.gradients_blocking().unwrap();
@@ -193,9 +220,9 @@ fn check_gradients(what: &str, layer: &AnyLayer, want: &reference::Backward, tim
 
 #[test]
 fn arrays_against_the_oracle() {
-    for gradient in cases() {
+    for (number, gradient) in cases().into_iter().chain(activated()).enumerate() {
         let (case, want, backward) = (&gradient.case, gradient.case.oracle(), gradient.oracle());
-        for (label, gpu) in gpus() {
+        for (label, gpu) in devices(case, number) {
             let layer = layer(gpu, case);
             let what = format!("{layer:?} {:?} {label}", case.x.shape());
             let y = layer.run_array_blocking(case.x.view()).unwrap();
@@ -216,10 +243,10 @@ fn arrays_against_the_oracle() {
 
 #[test]
 fn in_ones_own_pass_against_the_oracle() {
-    for gradient in cases() {
+    for (number, gradient) in cases().into_iter().chain(activated()).enumerate() {
         let (case, want, backward) = (&gradient.case, gradient.case.oracle(), gradient.oracle());
         let shape = case.x.shape();
-        for (label, gpu) in gpus() {
+        for (label, gpu) in devices(case, number) {
             let layer = layer(gpu, case);
             let what = format!("{layer:?} {shape:?} {label}");
             let (x, dy) = (buffer(gpu, &case.x), buffer(gpu, &gradient.dy));
@@ -606,6 +633,9 @@ fn what_a_layer_does_not_take() {
     says(&layer.run_blocking(&[4, 3], &[0.0; 12]).unwrap_err(), &["LayerNorm", "normalized_shape is [4]", "[4, 3]"]);
     let channels = LayerNormLayer::new_blocking(gpu, LayerNormOptions::new(&[4]).axes(&[1])).unwrap();
     assert_eq!(format!("{channels:?}"), "LayerNorm((4,), eps=1e-05, elementwise_affine=True, bias=True, axes=(1,))");
+    let options = GroupNormOptions::new(2, 4).activation(Activation::Silu);
+    let activated = GroupNormLayer::new_blocking(gpu, options).unwrap();
+    assert_eq!(format!("{activated:?}"), "GroupNorm(2, 4, eps=1e-05, affine=True, bias=True, activation=SiLU)");
     let wrong = channels.run_blocking(&[2, 3, 4], &[0.0; 24]).unwrap_err();
     says(&wrong, &["LayerNorm: the shape of x is [2, 3, 4]", "the lengths [4] along axes [1]"]);
     says(&layer.run_blocking(&[3, 4], &[0.0; 11]).unwrap_err(), &["x: it has 11 elements but must have 12"]);
