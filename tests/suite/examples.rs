@@ -2,6 +2,8 @@
 
 #[path = "../../examples/batch_norm_running_stats.rs"]
 mod batch_norm_running_stats;
+#[path = "../../examples/diffusion_block.rs"]
+mod diffusion_block;
 #[path = "../../examples/layer_norm.rs"]
 mod layer_norm;
 #[path = "../../examples/own_pass.rs"]
@@ -14,6 +16,11 @@ mod sync_batch_norm;
 #[test]
 fn batch_norm_running_stats() {
     batch_norm_running_stats::main().unwrap();
+}
+
+#[test]
+fn diffusion_block() {
+    diffusion_block::main().unwrap();
 }
 
 #[test]
