@@ -110,6 +110,8 @@
 //!   0.03. This library stores a mean as a pair `shift + delta` and centres values as `(x - shift) - delta`.
 //! - It holds where squares overflow or underflow f32: for magnitudes from 1e-36 to 3e38. Adapters may treat numbers
 //!   below 1.2e-38, the smallest normal f32, as 0.
+//! - After a modulation, `scale` is the largest of `|xhat * weight * factor|`, `|bias * factor|` and `|shift|`, with the `factor` that is
+//!   `offset + scale`; with a skip, it is at least `|skip|`.
 //! - After an activation, it is `4e-6 * scale` times the largest slope: 1 of ReLU, 1.1 of SiLU, 1.13 of GELU.
 //! - `mean`, `rstd` and running statistics are f32, and overflow or underflow as such.
 //! - A constant group gives exactly `bias`. NaN and infinities affect only their own group.

@@ -60,9 +60,12 @@ impl Modulation {
     }
 
     /// As `norm` of `x` of this shape takes it.
-    pub(crate) fn on(&self, norm: &'static str, x: &[usize]) -> Result<Modulated, SpecError> {
+    pub(crate) fn on(&self, norm: &'static str, x: &[usize], segmented: bool) -> Result<Modulated, SpecError> {
         let Self { shape, pitch, offset } = self;
         let wrong = |must| SpecError::Modulation { norm, given: self.clone(), shape: x.to_vec(), must };
+        if segmented {
+            return Err(wrong("left out, as segments of heads have weights of their own"));
+        }
         if !offset.is_finite() {
             return Err(wrong("of a finite offset"));
         }
@@ -167,7 +170,7 @@ pub(crate) fn by_modulation(problem: &Problem) -> Option<Mapping> {
 }
 
 fn by_weight_and_modulation(problem: &Problem, own: Mapping, modulated: &Modulated) -> Option<Mapping> {
-    if problem.index.r_mul > 0 || !problem.segments.is_empty() || problem.block.elements() == 0 {
+    if problem.index.r_mul > 0 || problem.block.elements() == 0 {
         return None;
     }
     let Modulated { shared, inner, .. } = *modulated;

@@ -191,7 +191,7 @@ fn problems(norm: &dyn Norm) -> Vec<Problem> {
     let shape = norm.shape();
     let rows: Vec<usize> =
         shape.iter().enumerate().map(|(axis, &n)| if axis == 0 || axis + 1 == shape.len() { n } else { 1 }).collect();
-    let modulation = Modulation::new(&rows).on(problem.norm, shape).ok();
+    let modulation = Modulation::new(&rows).on(problem.norm, shape, false).ok();
     let directions = ways.iter().filter(|problem| matches!(problem.task, Task::Forward | Task::Backward(_)));
     followed.extend(directions.map(|problem| Problem { modulation: modulation.clone(), ..problem.clone() }));
     ways.extend(followed);

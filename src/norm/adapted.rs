@@ -100,7 +100,8 @@ impl<N: Norm> Adapted<N> {
                 Err(SpecError::Twice { norm: self.name(), what: "modulation" })
             }
             Change::Modulation(modulation) => {
-                let modulation = Some(modulation.on(self.name(), self.shape())?);
+                let segmented = !problem.segments.is_empty();
+                let modulation = Some(modulation.on(self.name(), self.shape(), segmented)?);
                 Ok(Problem { modulation, ..problem })
             }
             Change::Skip if problem.skip => Err(SpecError::Twice { norm: self.name(), what: "skip" }),

@@ -20,7 +20,7 @@ fn shapes(x: &[usize], number: usize) -> Vec<Vec<usize>> {
     let count = all.len();
     all.into_iter()
         .enumerate()
-        .filter(|(own, _)| (own + number) % count.div_ceil(2) == 0)
+        .filter(|(own, _)| (own + number).is_multiple_of(count.div_ceil(2)))
         .map(|(_, shape)| shape)
         .collect()
 }
@@ -258,6 +258,8 @@ fn what_does_not_fit_is_refused() {
     assert!(wrong.contains("of the shape of x, with 1 for the axes that share scale and shift"), "{wrong}");
     assert!(apart.contains("are neighbours"), "{apart}");
     assert!(pitch.contains("of a pitch that is no less than a row"), "{pitch}");
+    let heads = layer().segments(&[(3, 1e-5)]).modulated(Modulation::new(&[2, 1, 4]));
+    assert!(cpu().plan(&heads).unwrap_err().to_string().contains("segments of heads"));
     assert!(refused(Modulation::new(&[2, 1, 4]).offset(f32::NAN)).contains("finite offset"));
     let twice = layer().modulated(Modulation::new(&[2, 1, 4])).modulated(Modulation::new(&[2, 1, 4]));
     let error = cpu().plan(&twice).unwrap_err();

@@ -202,7 +202,7 @@ impl<'a> Chooser<'a> {
                 // What only adds a bias finds the weight applied.
                 round_before_weight: self.problem.rounds_before_weight() && pass.statistics != Statistics::None,
                 placed_by: pass.placed as u32,
-                segmented: !self.problem.segments.is_empty() && pass.summed != Summed::Modulation,
+                segmented: !self.problem.segments.is_empty(),
             },
         }
     }
