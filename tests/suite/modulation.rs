@@ -6,7 +6,7 @@ use wgpu_norm::{
     SpecError, View,
 };
 
-use crate::support::{Case, Gradient, Kind, changed, close, cpu, every_kind, gpus, part};
+use crate::support::{Case, Gradient, Kind, changed, close, cpu, every_kind, gpus, part, thorough};
 
 /// Of `x` of this shape, each time others: a number for each sample, for each channel, a row for each sample, and all.
 fn shapes(x: &[usize], number: usize) -> Vec<Vec<usize>> {
@@ -288,4 +288,38 @@ fn of_nothing() {
     }
     let out = cpu().run_backward(&norm, Backward::new(), Inputs::new(&nothing[..]).grad_output(&nothing)).unwrap();
     assert_eq!(out.shift.unwrap(), [0.0; 8]);
+}
+
+/// All that may follow a norm, in any combination, of tensors of any type.
+#[test]
+fn any_combination() {
+    let mut state = 3u32;
+    let mut next = |most: usize| {
+        state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+        (state >> 8) as usize % most
+    };
+    for _ in 0..if thorough() { 60 } else { 15 } {
+        let (kind, mut shape) = every_kind().swap_remove(next(17));
+        if next(2) == 0 {
+            shape[0] += 1;
+        }
+        let element = [Element::F32, Element::F16, Element::Bf16][next(3)];
+        let mut gradient = Gradient::new(kind, &shape, 1.0);
+        if next(3) > 0 {
+            gradient = gradient.modulated(&shapes(&shape, next(3))[0]);
+            gradient.case.offset = next(2) as f32;
+            gradient.case.scale = gradient.case.scale.filter(|_| next(4) > 0);
+        }
+        if next(2) == 0 {
+            gradient = gradient.plus_skip();
+        }
+        gradient = gradient.stored_as(element, if next(2) == 0 { element } else { Element::F32 });
+        if next(3) > 0 {
+            gradient = gradient.then(Activation::ALL[next(4)]);
+        }
+        gradient.case.check_all(&gpus()[..1]);
+        if kind.has_backward() {
+            gradient.check_all(&gpus()[..1]);
+        }
+    }
 }
