@@ -3,15 +3,16 @@
 use std::borrow::Cow;
 use std::fmt;
 
-use wgpu_norm::{Backward, Context, DEFAULT_EPS, Element, Norm, Plan, SpecError};
+use wgpu_norm::{Activation, Backward, Context, DEFAULT_EPS, Element, Norm, Plan, SpecError};
 
-use wgpu_norm::sample::{Kind, Running};
+use wgpu_norm::sample::{Following, Kind, Running};
 
 /// One pass of a norm of one shape.
 #[derive(Clone, Debug)]
 pub(crate) struct Case {
     pub(crate) kind: Kind,
     pub(crate) shape: Cow<'static, [usize]>,
+    pub(crate) following: Following<'static>,
     pub(crate) direction: Direction,
     /// What `x` and all tensors of its size are stored as.
     pub(crate) element: Element,
@@ -40,9 +41,18 @@ const fn backward_input(kind: Kind, shape: &'static [usize]) -> Case {
 }
 
 const fn pass(direction: Direction, kind: Kind, shape: &'static [usize]) -> Case {
-    Case { kind, shape: Cow::Borrowed(shape), direction, element: Element::F32 }
+    Case { kind, shape: Cow::Borrowed(shape), following: Following::NONE, direction, element: Element::F32 }
 }
 
+/// A forward pass of a norm with something after it.
+const fn followed(kind: Kind, shape: &'static [usize], following: Following<'static>) -> Case {
+    Case { kind, shape: Cow::Borrowed(shape), following, direction: Direction::Forward, element: Element::F32 }
+}
+
+/// A residual block's of an image model, in front of a convolution.
+const SILU: Following<'static> = Following { activation: Some(Activation::Silu), ..Following::NONE };
+/// AdaLN of a diffusion transformer: a row of scale and shift for each sample.
+const ADALN: Following<'static> = Following { modulated: Some(&[2, 1, 3072]), ..Following::NONE };
 const LAYER: Kind = Kind::Layer { ndim: 1 };
 /// ConvNeXt's.
 const LAYER_OF_CHANNELS: Kind = Kind::LayerOver { axes: &[1] };
@@ -51,7 +61,7 @@ const FIRST: isize = 1;
 const LAST: isize = -1;
 const GROUPS: usize = wgpu_norm::GroupNorm::DEFAULT_NUM_GROUPS;
 
-static CASES: [Case; 50] = [
+static CASES: [Case; 53] = [
     case(LAYER, &[4096, 768]),
     case(LAYER, &[8192, 1024]),
     case(LAYER, &[2048, 4096]),
@@ -85,6 +95,9 @@ static CASES: [Case; 50] = [
     case(Kind::Mvn { axes: &[2, 3] }, &[32, 64, 56, 56]),
     case(Kind::Lp { p: 1, axes: &[-1] }, &[8192, 1024]),
     case(Kind::Lp { p: 2, axes: &[-1] }, &[8192, 1024]),
+    followed(Kind::Group { groups: GROUPS, axis: FIRST }, &[2, 320, 64, 64], SILU),
+    followed(Kind::Group { groups: GROUPS, axis: LAST }, &[2, 64, 64, 320], SILU),
+    followed(LAYER, &[2, 4608, 3072], ADALN),
     backward(LAYER, &[4096, 768]),
     backward_input(LAYER, &[4096, 768]),
     backward(LAYER, &[8192, 1024]),
@@ -132,7 +145,14 @@ impl Direction {
 
 impl Case {
     pub(crate) fn norm(&self) -> Result<Box<dyn Norm>, SpecError> {
-        Ok(Box::new(self.kind.norm(&self.shape, DEFAULT_EPS, Some(Running::USUAL))?.stored_as(self.element)))
+        let norm = self.kind.norm(&self.shape, DEFAULT_EPS, Some(Running::USUAL))?.stored_as(self.element);
+        Ok(self.following.after(Box::new(norm)))
+    }
+
+    /// With this after it, if it is one.
+    pub(crate) fn then(mut self, activation: Option<Activation>) -> Self {
+        self.following.activation = activation.or(self.following.activation);
+        self
     }
 
     pub(crate) fn plan(&self, context: &Context) -> Result<Plan, SpecError> {
@@ -151,9 +171,9 @@ impl Case {
         self.direction == Direction::Backward && !self.kind.is_eval()
     }
 
-    /// `LayerNorm`, `BatchNorm train`, `GroupNorm(32)`.
+    /// `LayerNorm`, `BatchNorm train`, `GroupNorm(32), then SiLU`.
     pub(crate) fn name(&self) -> String {
-        self.kind.entry().title
+        format!("{}{}", self.kind.entry().title, self.following)
     }
 
     /// `rows` where whole axes at the end are normalized, else where the channels are.

@@ -52,7 +52,7 @@ struct Subject<T> {
     plan: Plan,
     x: Vec<T>,
     grad_output: Option<Vec<T>>,
-    parameters: [Option<Vec<f32>>; 4],
+    parameters: Parameters<Vec<f32>>,
     statistics: Option<Vec<f32>>,
     out: Vec<T>,
     grad_weight: Option<Vec<f32>>,
@@ -69,8 +69,7 @@ where
 {
     fn new(cpu: &Cpu, case: &Case, tensors: &Tensors, stored: fn(f32) -> T) -> Result<Self, Error> {
         let norm = case.norm()?;
-        let Parameters { weight, bias, running_mean, running_var, .. } = &tensors.parameters;
-        let parameters = [weight, bias, running_mean, running_var].map(|of| of.as_ref().map(flat));
+        let parameters = tensors.parameters.map(flat);
         let stored_all = |array: &ArrayD<f32>| array.iter().map(|&v| stored(v)).collect();
         let x: Vec<T> = stored_all(&tensors.x);
         let of_parameter = |name: &str| {
@@ -90,9 +89,6 @@ where
         if case.saves_statistics() {
             subject.statistics = Some(vec![0.0; 4 * norm.statistics_shape().iter().product::<usize>()]);
             subject.run()?;
-            // Backward, they are not what was normalized by.
-            let [.., mean, var] = &mut subject.parameters;
-            (*mean, *var) = (None, None);
         }
         let wanted = match case.direction {
             Direction::Forward => return Ok(subject),
@@ -101,13 +97,14 @@ where
             Direction::BackwardInput => Backward::new().without_weight().without_bias(),
         };
         subject.plan = cpu.plan_backward(norm.as_ref(), wanted)?;
+        subject.parameters = subject.parameters.going_back(case.kind, case.following.activation);
         subject.grad_output = tensors.grad_output.as_ref().map(stored_all);
         Ok(subject)
     }
 
     fn run(&mut self) -> Result<(), BindError> {
         let Self { plan, x, grad_output, parameters, statistics, out, grad_weight, grad_bias } = self;
-        let [weight, bias, mean, var] = parameters;
+        let Parameters { weight, bias, running_mean, running_var, scale, shift, .. } = parameters;
         let backward = grad_output.is_some();
         let mut operands = match grad_output {
             None => Operands::new(x, out),
@@ -116,10 +113,16 @@ where
         if let Some(weight) = weight {
             operands = operands.weight(weight);
         }
-        if let (Some(bias), false) = (bias, backward) {
+        if let Some(bias) = bias {
             operands = operands.bias(bias);
         }
-        if let (Some(mean), Some(var)) = (mean, var) {
+        if let Some(scale) = scale {
+            operands = operands.scale(scale);
+        }
+        if let Some(shift) = shift {
+            operands = operands.shift(shift);
+        }
+        if let (Some(mean), Some(var)) = (running_mean, running_var) {
             operands = operands.tracked(mean, var);
         }
         if let Some(statistics) = statistics {

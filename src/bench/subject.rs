@@ -35,8 +35,9 @@ impl Tensors {
         let mut numbers = Numbers::of(&case.shape);
         let stored = |values: ArrayD<f32>| values.mapv_into(|v| case.element.rounded(v));
         let x = stored(numbers.normal(&case.shape, MEAN, 1.0));
-        let draw = |shape: &[usize], mean, deviation| numbers.normal(shape, mean, deviation);
-        let mut parameters = Parameters::random(case.kind, parameters, MEAN, draw);
+        let mut draw = |shape: &[usize], mean, deviation| numbers.normal(shape, mean, deviation);
+        let parameters = Parameters::random(case.kind, parameters, MEAN, &mut draw);
+        let mut parameters = case.following.beside(parameters, &case.shape, draw);
         if matches!(case.kind, Kind::Rms { .. } | Kind::RmsOver { .. }) {
             parameters.bias = None;
         }
@@ -46,7 +47,8 @@ impl Tensors {
 
     /// What float64 gives for them.
     pub(super) fn wanted(&self, case: &Case) -> Vec<Wanted> {
-        let exact = Exact { element: case.element, ..Exact::of(&self.x, &self.parameters, DEFAULT_EPS) };
+        let (element, activation) = (case.element, case.following.activation);
+        let exact = Exact { element, activation, ..Exact::of(&self.x, &self.parameters, DEFAULT_EPS) };
         match &self.grad_output {
             Some(grad_output) => case.kind.gradients_wanted(&exact, &wide(grad_output)),
             None => case.kind.outputs(&exact, None),
@@ -101,7 +103,7 @@ impl Subject {
             true => Some(self.save_statistics(device, norm.as_ref(), uploaded)?),
             false => None,
         };
-        let going_back = uploaded.clone().going_back(case.kind, None);
+        let going_back = uploaded.clone().going_back(case.kind, case.following.activation);
         let mut bound = Vec::new();
         for turn in 0..self.ring.turns {
             let at = self.ring.offset(turn);

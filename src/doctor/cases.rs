@@ -2,11 +2,12 @@
 
 use crate::backward::Backward;
 use crate::element::Element;
+use crate::epilogue::Activation;
 use crate::error::SpecError;
 use crate::gpu::Gpu;
 use crate::gpu::plan::Plan;
 use crate::norm::{DEFAULT_EPS, Norm};
-use crate::sample::{Kind, Running};
+use crate::sample::{Following, Kind, Running};
 
 /// A norm of one shape, or its gradients.
 #[derive(Debug)]
@@ -15,6 +16,7 @@ pub(super) struct Case {
     pub(super) layout: &'static str,
     pub(super) kind: Kind,
     pub(super) shape: &'static [usize],
+    pub(super) following: Following<'static>,
     /// What `x` and all tensors of its size are stored as.
     pub(super) element: Element,
     /// On what it is computed.
@@ -22,7 +24,8 @@ pub(super) struct Case {
 }
 
 const fn case(layout: &'static str, kind: Kind, shape: &'static [usize]) -> Case {
-    Case { backward: false, layout, kind, shape, element: Element::F32, data: Data::USUAL }
+    let following = Following::NONE;
+    Case { backward: false, layout, kind, shape, following, element: Element::F32, data: Data::USUAL }
 }
 
 const fn backward(layout: &'static str, kind: Kind, shape: &'static [usize]) -> Case {
@@ -47,7 +50,7 @@ const COLUMNS: &str = "columns";
 
 /// Widths are multiples of four and not; rows from those that one lane takes alone to those that no workgroup holds; most
 /// tensors do not fit the windows of [`WINDOW_BYTES`](super::WINDOW_BYTES).
-pub(super) static CASES: [Case; 69] = [
+pub(super) static CASES: [Case; 76] = [
     case(ROWS, Kind::Layer { ndim: 1 }, &[700, 31]),
     case(ROWS, Kind::Layer { ndim: 1 }, &[300, 64]),
     case(ROWS, Kind::Layer { ndim: 1 }, &[300, 200]),
@@ -86,6 +89,10 @@ pub(super) static CASES: [Case; 69] = [
     case(COLUMNS, Kind::Mvn { axes: &[1] }, &[4, 8, 40, 40]).at_every_scale(),
     case(COLUMNS, Kind::LayerOver { axes: &[1] }, &[4, 48, 14, 14]).at_every_scale(),
     case(COLUMNS, Kind::RmsOver { axes: &[1], offset: 0.0 }, &[3, 40, 7, 7]),
+    case(FIRST, Kind::Group { groups: 8, axis: 1 }, &[4, 32, 15, 15]).then(Activation::Silu),
+    case(LAST, Kind::Group { groups: 8, axis: 3 }, &[4, 16, 16, 32]).then(Activation::Silu),
+    case(ROWS, Kind::Layer { ndim: 1 }, &[3, 11, 768]).modulated(&[3, 1, 768]),
+    case(LAST, Kind::BatchEval { axis: 3 }, &[8, 14, 14, 12]).plus_skip().then(Activation::Relu),
     // Pipelines take long to compile: few, in all that plans differ by.
     backward(ROWS, Kind::Layer { ndim: 1 }, &[700, 31]),
     backward(ROWS, Kind::Layer { ndim: 1 }, &[33, 768]).at_every_scale(),
@@ -106,11 +113,14 @@ pub(super) static CASES: [Case; 69] = [
     backward(LAST, Kind::BatchTrain { axis: 1 }, &[6001, 3]),
     backward(FIRST, Kind::BatchEval { axis: 1 }, &[9, 3, 27, 27]),
     backward(LAST, Kind::BatchEval { axis: 3 }, &[8, 14, 14, 12]),
+    backward(FIRST, Kind::Group { groups: 8, axis: 1 }, &[4, 32, 15, 15]).then(Activation::Silu),
+    backward(ROWS, Kind::Layer { ndim: 1 }, &[3, 11, 768]).modulated(&[3, 1, 768]),
     // Four elements at a time, and two; those of f32 have shown the arithmetic.
     case(ROWS, Kind::Layer { ndim: 1 }, &[33, 768]).of(Element::F16),
     case(ROWS, Kind::Layer { ndim: 1 }, &[19, 1001]).of(Element::F16),
     case(LAST, Kind::Group { groups: 3, axis: 3 }, &[3, 17, 17, 21]).of(Element::Bf16),
     case(FIRST, Kind::BatchTrain { axis: 1 }, &[9, 3, 27, 27]).of(Element::Bf16),
+    case(ROWS, Kind::Layer { ndim: 1 }, &[3, 11, 768]).modulated(&[3, 1, 768]).plus_skip().of(Element::F16),
     stores(Element::F16, &[1, EVERY]),
     stores(Element::F16, &[1, EVERY - 1]),
     stores(Element::Bf16, &[1, EVERY]),
@@ -273,17 +283,31 @@ impl Way {
 }
 
 impl Case {
-    /// `layer, rows, 33x768`, `layer, gradients, f16, rows, 33x768`.
+    /// `layer, rows, 33x768`, `layer, then SiLU, gradients, f16, rows, 33x768`.
     pub(super) fn name(&self) -> String {
         let shape: Vec<String> = self.shape.iter().map(ToString::to_string).collect();
         let direction = if self.backward { ", gradients" } else { "" };
         let element = if self.element == Element::F32 { String::new() } else { format!(", {}", self.element) };
-        format!("{}{direction}{element}, {}, {}", self.kind.entry().label, self.layout, shape.join("x"))
+        let (norm, following) = (self.kind.entry().label, self.following);
+        format!("{norm}{following}{direction}{element}, {}, {}", self.layout, shape.join("x"))
     }
 
     /// On this data, which has an `eps` of its own.
     pub(super) fn norm(&self, data: Data) -> Result<Box<dyn Norm>, SpecError> {
-        Ok(Box::new(self.kind.norm(self.shape, data.eps(), Some(Running::USUAL))?.stored_as(self.element)))
+        let norm = self.kind.norm(self.shape, data.eps(), Some(Running::USUAL))?.stored_as(self.element);
+        Ok(self.following.after(Box::new(norm)))
+    }
+
+    const fn then(self, activation: Activation) -> Self {
+        Self { following: Following { activation: Some(activation), ..self.following }, ..self }
+    }
+
+    const fn modulated(self, shape: &'static [usize]) -> Self {
+        Self { following: Following { modulated: Some(shape), ..self.following }, ..self }
+    }
+
+    const fn plus_skip(self) -> Self {
+        Self { following: Following { skip: true, ..self.following }, ..self }
     }
 
     const fn of(self, element: Element) -> Self {

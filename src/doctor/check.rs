@@ -21,6 +21,12 @@ impl Check {
         self.case.kind.entry().label
     }
 
+    /// What follows the norm in the same pass, in words; nothing where nothing does.
+    #[must_use]
+    pub fn following(&self) -> String {
+        self.case.following.to_string().trim_start_matches(", ").to_owned()
+    }
+
     /// Whether it is of the gradients.
     #[must_use]
     pub fn is_backward(&self) -> bool {

@@ -46,7 +46,8 @@ impl Prepared {
                 worst(&mut wanted.iter().zip(got).map(|(wanted, got)| error_of_values(wanted, got)))
             }
             (Some(dy), _) => {
-                let inputs = parameters.going_back(case.kind, None).beside(x.view()).grad_output(dy.view());
+                let inputs =
+                    parameters.going_back(case.kind, case.following.activation).beside(x.view()).grad_output(dy.view());
                 let got = gpu.run_backward_array(norm.as_ref(), case.wanted(way), inputs).await?;
                 // One that is not there is infinitely wrong.
                 let of =

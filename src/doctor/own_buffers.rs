@@ -24,7 +24,7 @@ pub(super) async fn y(gpu: &Gpu, prepared: &Prepared, way: Way) -> Result<Vec<f3
     Ok(prepared.values_of(values, way))
 }
 
-/// The gradients of `x`, weight and bias, by the statistics that a forward pass saves if `wanted` is by such.
+/// The gradients of `x`, weight and bias, and of what follows the norm, by the statistics that a forward pass saves if `wanted` is by such.
 pub(super) async fn gradients(
     gpu: &Gpu,
     way: Way,
@@ -49,12 +49,19 @@ pub(super) async fn gradients(
         statistics = Some(saved);
     }
     let dx = large(gpu, dy, prepared, way).await?;
-    let parameters = parameters.going_back(prepared.case.kind, None);
+    let following = prepared.case.following;
+    let parameters = parameters.going_back(prepared.case.kind, following.activation);
+    let of_modulation = following.modulated.unwrap_or_default();
+    let (dscale, dshift) = (zeros(gpu, of_modulation).await?, zeros(gpu, of_modulation).await?);
     let mut operands = parameters.among(Operands::backward(&dx, &x)).grad_input(&dx);
     let mut results = vec![("grad_input", &dx)];
     if prepared.case.kind.is_affine() {
         operands = operands.grad_weight(&dweight).grad_bias(&dbias);
         results.extend([("grad_weight", &dweight), ("grad_bias", &dbias)]);
+    }
+    if following.modulated.is_some() {
+        operands = operands.grad_scale(&dscale).grad_shift(&dshift);
+        results.extend([("grad_scale", &dscale), ("grad_shift", &dshift)]);
     }
     if let Some(statistics) = &statistics {
         operands = operands.statistics(statistics);
@@ -76,7 +83,11 @@ async fn uploaded(gpu: &Gpu, prepared: &Prepared, way: Way) -> Result<(wgpu::Buf
             *made = Some(buffer(gpu, values.as_slice().unwrap_or_default(), Element::F32).await?);
         }
     }
-    Ok((large(gpu, &prepared.x, prepared, way).await?, Parameters::of(made)))
+    let mut parameters = Parameters::of(made);
+    if let Some(skip) = &prepared.parameters.skip {
+        parameters.skip = Some(large(gpu, skip, prepared, way).await?);
+    }
+    Ok((large(gpu, &prepared.x, prepared, way).await?, parameters))
 }
 
 impl Prepared {

@@ -47,8 +47,10 @@ impl Prepared {
             *element = value;
         }
         let stored = |values: ArrayD<f32>| values.mapv_into(|v| case.element.rounded(v));
-        let draw = |shape: &[usize], mean, deviation| numbers.normal(shape, mean, deviation);
-        let mut parameters = Parameters::random(case.kind, &norm.parameter_shape(), mean, draw);
+        let mut draw = |shape: &[usize], mean, deviation| numbers.normal(shape, mean, deviation);
+        let parameters = Parameters::random(case.kind, &norm.parameter_shape(), mean, &mut draw);
+        let mut parameters = case.following.beside(parameters, case.shape, draw);
+        parameters.skip = parameters.skip.map(stored);
         if data == Data::Every {
             let Parameters { weight, bias, running_mean, running_var, .. } = &mut parameters;
             // With eps, it is divided by what every type takes for 1.
@@ -65,7 +67,8 @@ impl Prepared {
         let x = stored(x);
         // A mean of its own, so that sums of it do not vanish.
         let dy = case.backward.then(|| stored(numbers.normal(case.shape, 0.3, 1.0)));
-        let exact = Exact { element: case.element, ..Exact::of(&x, &parameters, data.eps()) };
+        let (element, activation) = (case.element, case.following.activation);
+        let exact = Exact { element, activation, ..Exact::of(&x, &parameters, data.eps()) };
         let mut wanted = match &dy {
             Some(dy) => case.kind.gradients_wanted(&exact, &wide(dy)),
             None => case.kind.outputs(&exact, Some(Running::USUAL)),

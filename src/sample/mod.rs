@@ -1,11 +1,13 @@
 //! Norms by the arguments that the library and the oracle both take, with data and what float64 says of it: what the doctor,
 //! the command, the bench and the tests are made of.
 
+mod following;
 mod norms;
 mod numbers;
 mod units;
 mod wanted;
 
+pub use following::Following;
 pub use norms::{Arguments, Entry, Groups, Kind};
 pub use numbers::Numbers;
 pub use units::{significant, time};

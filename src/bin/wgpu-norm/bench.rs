@@ -8,7 +8,7 @@ use std::path::Path;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 use wgpu_norm::doctor::Report as Examined;
-use wgpu_norm::sample::Arguments;
+use wgpu_norm::sample::{Arguments, Following};
 use wgpu_norm::{Gpu, SpecError};
 
 use crate::cli::{Bench, Directions};
@@ -120,7 +120,11 @@ fn cases(options: &Bench) -> Result<Vec<Case>, Failure> {
             let directed = directions.iter().any(|direction| direction.name() == case.direction.name());
             directed && (options.norm.is_empty() || options.norm.iter().any(|norm| norm.word() == case.kind.word()))
         };
-        return Ok(timing::all(options.dtype).into_iter().filter(wanted).collect());
+        return Ok(timing::all(options.dtype)
+            .into_iter()
+            .filter(wanted)
+            .map(|case| case.then(options.activation))
+            .collect());
     }
     let mut cases = Vec::new();
     for &direction in directions {
@@ -140,7 +144,9 @@ fn own(options: &Bench, direction: Direction, cases: &mut Vec<Case>) -> Result<(
         kinds.dedup();
         for shape in &options.shape {
             for &kind in kinds.iter().filter(|kind| kind.has_backward() || !direction.is_backward()) {
-                let case = Case { kind, shape: shape.0.clone().into(), direction, element: options.dtype };
+                let (shape, following) = (shape.0.clone().into(), Following::NONE);
+                let case = Case { kind, shape, following, direction, element: options.dtype };
+                let case = case.then(options.activation);
                 case.norm().map_err(|error| refused(options, &error))?;
                 cases.push(case);
             }

@@ -102,6 +102,7 @@ fn json_of(gpu: &Gpu, report: &Report) -> String {
 fn json_of_check(check: &Check) -> Value {
     json!({
         "norm": check.norm(),
+        "following": check.following(),
         "direction": if check.is_backward() { "backward" } else { "forward" },
         "layout": check.layout(),
         "shape": check.shape(),

@@ -3,8 +3,8 @@
 use std::error::Error as StdError;
 
 use ndarray::ArrayD;
-use wgpu_norm::sample::{Exact, Kind, Parameters, Running};
-use wgpu_norm::{BindError, Error, Modulation, Norm, Rounding, SpecError};
+use wgpu_norm::sample::{Exact, Following, Kind, Parameters, Running};
+use wgpu_norm::{BindError, Error, Norm, Rounding, SpecError};
 
 use crate::cli::{Lengths, NormOptions, ParameterOptions};
 use crate::failure::{Failure, chain};
@@ -46,17 +46,8 @@ pub(crate) fn norm(
             normalized_shape: given.clone(),
         });
     }
-    let mut norm: Box<dyn Norm> = Box::new(norm);
-    if let Some(shape) = modulated {
-        norm = Box::new(norm.modulated(Modulation::new(shape).offset(offset(parameters))));
-    }
-    if skip {
-        norm = Box::new(norm.plus_skip());
-    }
-    Ok(match options.activation {
-        Some(activation) => Box::new(norm.then(activation)),
-        None => norm,
-    })
+    let following = Following { modulated, offset: offset(parameters), skip, activation: options.activation };
+    Ok(following.after(Box::new(norm)))
 }
 
 /// The same of arrays from files.

@@ -221,6 +221,27 @@ fn runs_are_compared() {
     assert!(ended.stdout.contains("failed"), "{}", ended.stdout);
 }
 
+/// By bias and slope, forward and back, on either engine.
+#[test]
+fn an_activation_follows_every_norm() {
+    let folder = Folder::new();
+    for device in ["cpu", "gpu"] {
+        let line = format!("bench --quick --device {device} --norm layer batch --shape 8x64 --activation silu");
+        folder.succeed(&format!("{line} --json b.json"));
+        let file = report(&folder, "b.json");
+        let norms = ["LayerNorm, then SiLU", "BatchNorm train, then SiLU", "BatchNorm eval, then SiLU"];
+        let cases = file["cases"].as_array().unwrap();
+        assert_eq!(
+            cases.iter().map(|case| case["norm"].as_str().unwrap()).collect::<Vec<_>>(),
+            [norms, norms].concat()
+        );
+        for case in cases {
+            assert!(case["error"].as_f64().is_some_and(|error| error <= TOLERANCE), "{case}");
+        }
+    }
+    folder.refuse(2, "bench --activation tanh", &["must be relu, silu, gelu or gelu-tanh"]);
+}
+
 #[test]
 fn types_are_told_and_count_by_their_bytes() {
     let folder = Folder::new();

@@ -4,11 +4,11 @@ use std::num::NonZeroUsize;
 use std::path::PathBuf;
 
 use clap::{Args, ValueEnum};
-use wgpu_norm::Element;
 use wgpu_norm::sample::Kind;
+use wgpu_norm::{Activation, Element};
 
 use super::Place;
-use super::values::{AxisList, Dims, axes, axis, dims, element, groups, norm};
+use super::values::{AxisList, Dims, activation, axes, axis, dims, element, groups, norm};
 
 const DETAILS: &str = "\
 Times every norm at sizes that networks have, by turns with the fastest of ten kernels that copy a \
@@ -25,6 +25,7 @@ Examples:
   wgpu-norm bench --norm layer rms --json now.json --plot now.svg
   wgpu-norm bench --direction backward
   wgpu-norm bench --dtype f16
+  wgpu-norm bench --norm group --activation silu
   wgpu-norm bench --device cpu
   wgpu-norm bench --norm batch --shape 32x64x56x56 --channel-axis 1
   wgpu-norm bench --compare now.json
@@ -55,6 +56,9 @@ pub(crate) struct Bench {
     /// What the tensors are stored as, weight and bias apart: f32, f16 or bf16
     #[arg(long, value_name = "TYPE", default_value = "f32", value_parser = element)]
     pub(crate) dtype: Element,
+    /// What follows each norm in the same pass: relu, silu, gelu or gelu-tanh [default: as listed]
+    #[arg(long, value_name = "FUNCTION", value_parser = activation)]
+    pub(crate) activation: Option<Activation>,
     /// Shapes of your own for each --norm, as in 4096x768
     #[arg(
         long,
