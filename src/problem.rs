@@ -222,7 +222,7 @@ impl Problem {
         if self.source == Source::Running && wanted.saved {
             return Err(SpecError::SavedRunning { norm });
         }
-        if !wanted.input && !wanted.parameters() {
+        if !wanted.input && !wanted.parameters() && self.modulation.is_none() {
             return Err(SpecError::NoGradients { norm });
         }
         Ok(Self { task: Task::Backward(wanted), ..self })

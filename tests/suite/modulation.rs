@@ -2,11 +2,11 @@
 
 use wgpu_norm::ndarray::ArrayD;
 use wgpu_norm::{
-    Activation, Backward, BindError, Element, Error, GroupNorm, Inputs, LayerNorm, Modulation, Norm, Operands,
+    Activation, Backward, BindError, Element, Error, GroupNorm, Inputs, LayerNorm, Merged, Modulation, Norm, Operands,
     SpecError, View,
 };
 
-use crate::support::{Case, Gradient, Kind, changed, close, cpu, every_kind, gpus, part, thorough};
+use crate::support::{Case, Gradient, Kind, changed, close, cpu, engines, every_kind, gpus, part, thorough};
 
 /// Of `x` of this shape, each time others: a number for each sample, for each channel, a row for each sample, and all.
 fn shapes(x: &[usize], number: usize) -> Vec<Vec<usize>> {
@@ -77,6 +77,9 @@ fn as_they_are_used() {
                 let out = gradient.try_on(label, gpu, Backward::new(), &want).unwrap();
                 assert!(out.scale.is_some() && out.shift.is_some(), "{kind:?}");
                 gradient.check_on(label, gpu, Backward::new().without_input().without_weight(), &want);
+                let alone = Backward::new().without_input().without_weight().without_bias();
+                gradient.check_on(label, gpu, alone, &want);
+                gradient.check_on("on the CPU", cpu(), alone, &want);
             }
             gradient.check_on("on the CPU", cpu(), Backward::new(), &want);
             gradient.case.check_all(&gpus()[..1]);
@@ -321,5 +324,39 @@ fn any_combination() {
         if kind.has_backward() {
             gradient.check_all(&gpus()[..1]);
         }
+    }
+}
+
+/// Plans for parts of a batch: here there is one.
+#[test]
+fn of_parts_of_a_batch() {
+    let gradient = Gradient::new(Kind::BatchTrain { axis: 1 }, &[5, 3, 40], 1.0).modulated(&[5, 3, 1]).plus_skip();
+    let (case, want, want_back) = (&gradient.case, gradient.case.oracle(), gradient.oracle());
+    let norm = case.norm();
+    let flat = |array: &ArrayD<f32>| array.iter().copied().collect::<Vec<_>>();
+    let [weight, bias, scale, shift] =
+        [&case.weight, &case.bias, &case.scale, &case.shift].map(|of| flat(of.as_ref().unwrap()));
+    let (x, dy, skip) = (flat(&case.x), flat(&gradient.dy), flat(case.skip.as_ref().unwrap()));
+    let array = |values: Vec<f32>, shape: &[usize]| ArrayD::from_shape_vec(shape, values).unwrap();
+    for (label, engine) in engines() {
+        let moments = engine.run_moments_blocking(norm.as_ref(), Inputs::new(&x[..])).unwrap();
+        let merged = Merged::new(norm.as_ref(), &moments).unwrap();
+        let inputs = Inputs::new(&x[..]).weight(&weight).bias(&bias).scale(&scale).shift(&shift);
+        let inputs = inputs.statistics(merged.statistics());
+        let y = engine.run_from_statistics_blocking(norm.as_ref(), inputs.skip(&skip)).unwrap();
+        close(&format!("y {label}"), &array(y, case.x.shape()), &want.y, &want.scale);
+        let inputs = inputs.grad_output(&dy);
+        let (sums, found) = engine.run_backward_sums_blocking(norm.as_ref(), Backward::new(), inputs).unwrap();
+        let (dscale, dshift) = (want_back.dscale.as_ref().unwrap(), want_back.dshift.as_ref().unwrap());
+        close(&format!("dscale {label}"), &array(found.scale.unwrap(), &[5, 3, 1]), &dscale.value, &dscale.scale);
+        close(&format!("dshift {label}"), &array(found.shift.unwrap(), &[5, 3, 1]), &dshift.value, &dshift.scale);
+        close(
+            &format!("dweight {label}"),
+            &array(found.weight.unwrap(), &[3]),
+            &want_back.dweight,
+            &want_back.dweight_scale,
+        );
+        let dx = engine.run_backward_from_sums_blocking(norm.as_ref(), inputs, &sums).unwrap();
+        close(&format!("dx {label}"), &array(dx, case.x.shape()), &want_back.dx, &want_back.dx_scale);
     }
 }

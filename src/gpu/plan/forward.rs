@@ -87,8 +87,8 @@ impl Planner<'_> {
 
     /// The last pass by merged statistics, in two where the device has too few bindings for all tensors at once.
     pub(super) fn ending(&self, traversal: Traversal) -> Result<Vec<Pass>, SpecError> {
-        // A bias that is added later would be added to what is rounded.
-        let once = self.problem.storage.y != Element::F32;
+        // A bias that is added later would be added to what is rounded, and a skip may be what the first of two passes overwrites.
+        let once = self.problem.storage.y != Element::F32 || self.problem.skip;
         if !self.problem.affine || once || self.capabilities.max_storage_buffers >= BUFFERS_OF_APPLY {
             return Ok(vec![self.apply(traversal, Statistics::Stored)?]);
         }
