@@ -169,12 +169,21 @@ pub(crate) fn by_modulation(problem: &Problem) -> Option<Mapping> {
         .or_else(|| Some(own).filter(|_| by_group || problem.block.elements() == 0))
 }
 
+/// Numbers whose gradients leave sums in scratch: so that scratch is far below what bindings hold, and no plan fails for the sake of gradients that
+/// nobody asks for.
+const MOST_SUMMED: u64 = 1 << 22;
+
 fn by_weight_and_modulation(problem: &Problem, own: Mapping, modulated: &Modulated) -> Option<Mapping> {
     if problem.index.r_mul > 0 || problem.block.elements() == 0 {
         return None;
     }
-    let Modulated { shared, inner, .. } = *modulated;
     let Mapping { block: Block { b, r, k, s }, groups, .. } = own.by_weight();
+    let Modulated { shared, inner, .. } = *modulated;
+    // Where each element has its own, every split of them is one.
+    let inner = if shared == 1 { k * s } else { inner };
+    if modulated.numbers() > MOST_SUMMED {
+        return None;
+    }
     let index = AffineIndex::PER_K;
     // Lines of `k * s`, of which one after the other is of the same groups.
     let rows = if b == 1 || groups.rows == r { groups.rows } else { return None };

@@ -59,6 +59,7 @@ fn as_they_are_used() {
         (Kind::Layer { ndim: 1 }, vec![2, 3, 20, 48], vec![2, 3, 1, 48]),
         (Kind::Rms { ndim: 1, offset: 0.0 }, vec![3, 7, 33], vec![3, 1, 33]),
         (Kind::Rms { ndim: 1, offset: 0.0 }, vec![3, 7, 33], vec![3, 7, 1]),
+        (Kind::Layer { ndim: 1 }, vec![6, 1, 48], vec![6, 1, 48]),
         (Kind::Group { groups: 4, axis: 1 }, vec![3, 16, 9, 7], vec![3, 16, 1, 1]),
         (Kind::Group { groups: 4, axis: 3 }, vec![3, 9, 7, 16], vec![3, 1, 1, 16]),
         (Kind::Group { groups: 2, axis: 2 }, vec![3, 50, 6], vec![3, 1, 6]),
