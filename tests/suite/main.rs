@@ -7,6 +7,7 @@ mod arrays;
 mod axes;
 mod backward;
 mod buffers;
+mod combinations;
 mod coming_from;
 #[cfg(feature = "cli")]
 mod command;
