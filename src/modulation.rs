@@ -161,7 +161,7 @@ impl Modulated {
 /// The elements of `x` by what they share: a number of scale and shift is `b * K + k`, whose weight is number `k`, unless the groups
 /// themselves are what shares one. None where sums of gradients would need more than that says.
 pub(crate) fn by_modulation(problem: &Problem) -> Option<Mapping> {
-    let modulated = problem.modulation.as_ref()?;
+    let modulated = problem.modulation.as_ref().filter(|modulated| modulated.numbers() <= MOST_SUMMED)?;
     let own = Mapping::of(problem.block, problem.index);
     let Block { r, k, s, .. } = problem.block;
     let by_group = r == 1 && k == 1 && modulated.inner == 1 && modulated.shared == s;
@@ -181,9 +181,6 @@ fn by_weight_and_modulation(problem: &Problem, own: Mapping, modulated: &Modulat
     let Modulated { shared, inner, .. } = *modulated;
     // Where each element has its own, every split of them is one.
     let inner = if shared == 1 { k * s } else { inner };
-    if modulated.numbers() > MOST_SUMMED {
-        return None;
-    }
     let index = AffineIndex::PER_K;
     // Lines of `k * s`, of which one after the other is of the same groups.
     let rows = if b == 1 || groups.rows == r { groups.rows } else { return None };
