@@ -14,8 +14,8 @@ use wgpu_norm::nn::{
 };
 use wgpu_norm::reference::{self, largest_error_of};
 use wgpu_norm::{
-    Backward, BatchNorm, Cpu, Element, Engine, Gpu, Inputs, Merged, Moments, Momentum, Norm, Number, Outputs,
-    VarianceEstimator, cpu, wgpu,
+    Activation, Backward, BatchNorm, Cpu, Element, Engine, Gpu, Inputs, Merged, Moments, Momentum, Norm, Number,
+    Outputs, VarianceEstimator, cpu, wgpu,
 };
 use wgpu_norm_mpi::mpi::topology::{Color, SimpleCommunicator};
 use wgpu_norm_mpi::mpi::traits::Communicator;
@@ -118,6 +118,7 @@ struct Case {
     weight: Vec<f32>,
     bias: Vec<f32>,
     estimator: VarianceEstimator,
+    activation: Option<Activation>,
     /// By float64.
     want: reference::Forward,
     back: reference::Backward,
@@ -147,7 +148,7 @@ fn check(ranks: &Ranks, parts: &[usize]) -> Result<()> {
     ranks.engine()?;
     for (channels, element) in CHANNELS.map(|channels| (channels, Element::F32)).into_iter().chain(OF_16_BITS) {
         for first in [false, true] {
-            let case = Case::new(parts.iter().sum(), channels, first, element)?;
+            let case = Case::new(parts.iter().sum(), channels, first, element, None)?;
             // All on the CPU, all on GPUs, or some on each.
             for turn in 0..3 {
                 let (name, engine) = &engines[if turn < 2 { turn } else { ranks.rank() % 2 }];
@@ -161,9 +162,12 @@ fn check(ranks: &Ranks, parts: &[usize]) -> Result<()> {
                     case.hold_bits(ranks, parts, &merged, engine)?;
                 }
             }
-            for summed in [false, true] {
-                let found = case.by_layer(ranks, parts, &gpu, summed)?;
-                case.hold("the layer", ranks, parts, summed, &found)?;
+            let activated = Case::new(parts.iter().sum(), channels, first, element, Some(Activation::Silu))?;
+            for (case, how) in [(case, "the layer"), (activated, "the layer, then SiLU")] {
+                for summed in [false, true] {
+                    let found = case.by_layer(ranks, parts, &gpu, summed)?;
+                    case.hold(how, ranks, parts, summed, &found)?;
+                }
             }
         }
     }
@@ -237,7 +241,13 @@ fn others(ranks: &Ranks, gpu: &Gpu) -> Result<()> {
 }
 
 impl Case {
-    fn new(samples: usize, channels: usize, first: bool, element: Element) -> Result<Self> {
+    fn new(
+        samples: usize,
+        channels: usize,
+        first: bool,
+        element: Element,
+        activation: Option<Activation>,
+    ) -> Result<Self> {
         let shape = if first { vec![samples, channels, 3] } else { vec![samples, channels] };
         let length = shape.iter().product();
         let array = |mean: f32, from: usize| {
@@ -255,16 +265,31 @@ impl Case {
         let [x64, dy64, weight64, bias64] = [&x, &dy, &weight, &bias].map(|of| of.mapv(f64::from));
         let (by, plus) = (Some(weight64.view()), Some(bias64.view()));
         let want = reference::batch_norm_train(x64.view(), axis, by.clone(), plus, 1e-5);
-        let back = reference::batch_norm_train_backward(x64.view(), dy64.view(), axis, by, 1e-5);
+        let back =
+            |dy: ArrayViewD<'_, f64>| reference::batch_norm_train_backward(x64.view(), dy, axis, by.clone(), 1e-5);
+        let (back, want) = match activation {
+            Some(activation) => (
+                reference::activated_backward(&want, dy64.view(), activation, back),
+                reference::activated(want, activation),
+            ),
+            None => (back(dy64.view()), want),
+        };
 
         let [flat_x, flat_dy, weight, bias] = [&x, &dy, &weight, &bias].map(flat);
         let norm = BatchNorm::new(&shape, axis as isize)?.running_variance(estimator);
-        let inputs = Inputs::new(&flat_x[..]).weight(&weight);
+        let norm: Box<dyn Norm> = match activation {
+            Some(activation) => Box::new(norm.then(activation)),
+            None => Box::new(norm),
+        };
+        let given = Inputs::new(&flat_x[..]).weight(&weight);
+        let inputs = given.bias(&bias);
         let (mean, var) = (vec![0.0; channels], vec![1.0; channels]);
-        let whole = Cpu::new().run(&norm, inputs.bias(&bias).running_mean(&mean).running_var(&var))?;
-        let gradients = Cpu::new().run_backward(&norm, Backward::new(), inputs.grad_output(&flat_dy))?;
+        let whole = Cpu::new().run(norm.as_ref(), inputs.running_mean(&mean).running_var(&var))?;
+        // The slope of an activation goes by the bias.
+        let inputs = if activation.is_some() { inputs } else { given };
+        let gradients = Cpu::new().run_backward(norm.as_ref(), Backward::new(), inputs.grad_output(&flat_dy))?;
         let whole_dx = gradients.input.ok_or("no gradient")?;
-        Ok(Self { element, x, dy, axis, weight, bias, estimator, want, back, whole, whole_dx })
+        Ok(Self { element, x, dy, axis, weight, bias, estimator, activation, want, back, whole, whole_dx })
     }
 
     /// Which samples are those of a rank.
@@ -315,7 +340,7 @@ impl Case {
     fn by_layer(&self, ranks: &Ranks, parts: &[usize], gpu: &Gpu, summed: bool) -> Result<Found> {
         let channels = self.weight.len();
         let options = BatchNormOptions::new(channels).channel_axis(self.axis as isize).running_variance(self.estimator);
-        let options = options.stored_as(self.element);
+        let options = options.stored_as(self.element).activation(self.activation);
         let layer = BatchNormLayer::new_blocking(gpu, options)?;
         let write = |buffer: Option<&wgpu::Buffer>, values: &[f32]| {
             let bytes: Vec<u8> = values.iter().flat_map(|value| value.to_ne_bytes()).collect();
