@@ -240,7 +240,7 @@ fn wanted_backward(problem: &Problem, gradients: Backward, role: Role) -> Wanted
         }
         Role::Scale | Role::Shift => Wanted::Optional,
         Role::GradScale | Role::GradShift if by_modulation(problem).is_none() => Wanted::No(
-            "gradients of scale and shift are sums over whole runs that share a weight, or over rows of them",
+            "gradients of scale and shift are sums over whole runs that share a weight, or over rows of them, of at most 2^22 numbers",
         ),
         Role::GradScale | Role::GradShift => Wanted::Optional,
         Role::Skip if problem.skip && problem.activation.is_some() => {

@@ -52,7 +52,7 @@ pub(crate) fn run(grad: &Grad) -> Result<(), Failure> {
     };
     if let Some((_, option, _)) = asked.iter().find(|(name, ..)| gradient(&gradients, name).is_none()) {
         return Err(Failure::Failed(format!(
-            "{option}: gradients of scale and shift are sums over whole runs that share a weight, or over rows of them, \
+            "{option}: gradients of scale and shift are sums over whole runs that share a weight, or over rows of them, of at most 2^22 numbers, \
              and these share other elements"
         )));
     }
