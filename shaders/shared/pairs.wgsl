@@ -20,11 +20,13 @@ fn is_inside(index: u32, start: u32) -> bool {
 // Words are those of what is written, in each of its pieces from the one that the first element is in.
 fn pair_of(invocation: Invocation) -> Pair {
     let number = params.first_tile + tile_index(invocation);
-    let own = number / params.own_pairs;
+    // A piece has all its elements in so many.
+    let pairs = params.own_piece / 2u + 1u;
+    let own = number / pairs;
     let start = own * params.own_piece;
     let piece = start / params.piece;
     let odd = params.odd + piece / params.pieces * params.odd_outer + piece % params.pieces * params.odd_inner;
-    let first = start + 2u * (number - own * params.own_pairs) - (odd & 1u);
+    let first = start + 2u * (number - own * pairs) - (odd & 1u);
     let there = number - params.first_tile < params.tiles;
     return Pair(first, there && is_inside(first, start), there && is_inside(first + 1u, start));
 }

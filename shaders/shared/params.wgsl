@@ -80,12 +80,11 @@ struct Params {
     teams: u32,
     rounds: u32,
     // By pairs: whether the first element is the upper half of its word, and whether a run of pieces further that changes, and a piece
-    // further; elements of what is written that are neighbours, and pairs that have all of them.
+    // further; elements of what is written that are neighbours.
     odd: u32,
     odd_outer: u32,
     odd_inner: u32,
     own_piece: u32,
-    own_pairs: u32,
     // Segments of heads: see shared/segments.wgsl. `eps` is that of the first; `head_length` elements of weight each.
     eps_1: f32,
     eps_2: f32,

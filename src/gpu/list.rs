@@ -318,7 +318,7 @@ mod tests {
     /// Plans that no adapter at hand asks for, drawn at random: their shaders are listed too.
     #[test]
     fn plans_of_any_device_are_listed() {
-        let listed: BTreeSet<Choice> = LISTED.values().map(|(variant, _)| variant.choice).collect();
+        let listed: BTreeSet<Choice> = LISTED.values().map(|(variant, _)| variant.choice.alone()).collect();
         let mut state = 1u64;
         let mut next = |most: usize| {
             state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
@@ -347,7 +347,7 @@ mod tests {
             let tuning = if next(4) == 1 { Tuning::BatchInvariant } else { Tuning::Heuristic };
             for problem in problems(norm.as_ref()) {
                 let Ok(plan) = Plan::aligned(problem, &capabilities, tuning, next(3) > 1) else { continue };
-                for choice in plan.passes().iter().map(|pass| pass.choice(false)) {
+                for choice in plan.passes().iter().map(|pass| pass.choice(false).alone()) {
                     assert!(listed.contains(&choice), "{choice:?} of {plan} on {capabilities:?}");
                 }
             }

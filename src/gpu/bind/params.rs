@@ -189,7 +189,6 @@ const NUMBERS: &[(&str, Number)] = &[
     ("odd_outer", |t| t.own_steps()[0] as u32 % 2),
     ("odd_inner", |t| t.own_steps()[1] as u32 % 2),
     ("own_piece", |t| narrow(t.own_piece())),
-    ("own_pairs", |t| narrow(t.own_piece() / 2 + 1)),
     ("piece", |t| narrow(t.problem.placement.piece)),
     ("pieces", |t| narrow(t.problem.placement.pieces)),
 ];
