@@ -3,8 +3,8 @@
 use wgpu_norm::ndarray::{ArrayD, ArrayViewD, Dimension};
 use wgpu_norm::reference::Forward;
 pub use wgpu_norm::sample::Kind;
-use wgpu_norm::sample::{Exact, Parameters, wide};
-use wgpu_norm::{Activation, Element, Gpu, Inputs, Modulation, Norm, Storage};
+use wgpu_norm::sample::{Exact, Following, Parameters, wide};
+use wgpu_norm::{Activation, Element, Gpu, Inputs, Norm, Storage};
 
 use super::{Data, Runs, close, close_to, cpu, gpus, largest};
 
@@ -93,17 +93,9 @@ impl Case {
 
     pub fn norm(&self) -> Box<dyn Norm> {
         let norm = self.kind.norm(self.x.shape(), self.eps, None).unwrap().stored_as(self.storage);
-        let mut norm: Box<dyn Norm> = Box::new(norm);
-        if let Some(of) = self.scale.as_ref().or(self.shift.as_ref()) {
-            norm = Box::new(norm.modulated(Modulation::new(of.shape()).offset(self.offset)));
-        }
-        if self.skip.is_some() {
-            norm = Box::new(norm.plus_skip());
-        }
-        match self.activation {
-            Some(activation) => Box::new(norm.then(activation)),
-            None => norm,
-        }
+        let modulated = self.scale.as_ref().or(self.shift.as_ref()).map(|of| of.shape());
+        let (offset, skip, activation) = (self.offset, self.skip.is_some(), self.activation);
+        Following { modulated, offset, skip, activation }.after(Box::new(norm))
     }
 
     pub fn parameters(&self) -> Parameters<&ArrayD<f32>> {
