@@ -69,6 +69,9 @@ pub(crate) enum Placed {
     ByElement = 2,
 }
 
+/// Scale and shift alone are also found for each pack: as in `shaders/shared/modulation.wgsl`.
+const BY_PACK: u32 = 3;
+
 /// In which order a lane takes its packs, as in `shaders/shared/params.wgsl`.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(crate) struct Turns {
@@ -170,9 +173,9 @@ impl Pass {
         };
         let lie_so = |unit: u64| modulated.is_constant(unit) || modulated.is_along(unit);
         match unit {
-            Some(unit) if lie_so(unit) => 1,
-            _ if lie_so(u64::from(self.width.elements())) => 3,
-            _ => 2,
+            Some(unit) if lie_so(unit) => Placed::ByPiece as u32,
+            _ if lie_so(u64::from(self.width.elements())) => BY_PACK,
+            _ => Placed::ByElement as u32,
         }
     }
 
