@@ -3,7 +3,8 @@
 /// Which gradients [`Context::plan_backward`](crate::Context::plan_backward) computes, and where it takes the statistics
 /// from.
 ///
-/// The default is the gradients of `x`, `weight` and `bias`, with the statistics recomputed from `x`.
+/// The default is the gradients of `x`, `weight` and `bias`, and of the scale and the shift of a [`Modulation`](crate::Modulation), with the
+/// statistics recomputed from `x`.
 ///
 /// With `g = dy * weight`, and means over a group:
 ///
@@ -30,13 +31,27 @@ pub struct Backward {
     pub(crate) bias: bool,
     pub(crate) saved: bool,
     pub(crate) accumulate: bool,
+    /// Those of scale and shift, where a modulation follows.
+    pub(crate) modulation: bool,
+    pub(crate) gate: bool,
+    pub(crate) embedding: bool,
     /// Whether the gradient of `x` overwrites that of `y`: known when binding.
     pub(crate) overwrites: bool,
 }
 
 impl Default for Backward {
     fn default() -> Self {
-        Self { input: true, weight: true, bias: true, saved: false, accumulate: false, overwrites: false }
+        Self {
+            input: true,
+            weight: true,
+            bias: true,
+            saved: false,
+            accumulate: false,
+            modulation: true,
+            gate: false,
+            embedding: false,
+            overwrites: false,
+        }
     }
 }
 
@@ -68,6 +83,32 @@ impl Backward {
         self
     }
 
+    /// Leaves out the gradients of scale and shift of a [`Modulation`](crate::Modulation).
+    #[must_use]
+    pub fn without_modulation(mut self) -> Self {
+        self.modulation = false;
+        self
+    }
+
+    /// The gradients of a [`gate`](crate::Operands::gate) and of the branch that it multiplies as well. Forward, the norm was of
+    /// `z = residual + gate * branch`; here `x` is `z`, and `branch` is what `x` was then:
+    ///
+    /// - `grad_branch = gate * dz`, where `dz` is `grad_input`, which is the gradient of the residual, too.
+    /// - `grad_gate` is the sum of `dz * branch` over all elements that share the gate, of `dz` as it is stored.
+    #[must_use]
+    pub fn with_gate(mut self) -> Self {
+        self.gate = true;
+        self
+    }
+
+    /// The gradient of an [`embedding`](crate::Operands::embedding) as well: the sum of `grad_input`, as it is stored, over all elements that
+    /// share a number of it.
+    #[must_use]
+    pub fn with_embedding(mut self) -> Self {
+        self.embedding = true;
+        self
+    }
+
     /// Reads the statistics that the forward pass wrote to [`Operands::statistics`](crate::Operands::statistics), instead of
     /// recomputing them. This saves one read of `x` if groups do not fit a workgroup. In eval mode it is an error: there, the
     /// running statistics are used.
@@ -83,6 +124,11 @@ impl Backward {
     pub fn accumulate(mut self) -> Self {
         self.accumulate = true;
         self
+    }
+
+    /// Whether it goes back to what a gate multiplied, or an embedding was added to.
+    pub(crate) fn goes_before(self) -> bool {
+        self.gate || self.embedding
     }
 
     /// Whether weight or bias has a gradient to be computed.

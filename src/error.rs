@@ -62,6 +62,14 @@ pub enum SpecError {
         /// What they must be.
         must: &'static str,
     },
+    /// Gradients of a gate or an embedding that there cannot be.
+    #[error("{norm}: gradients of a gate or an embedding are wanted, but must be {must}")]
+    Gate {
+        /// The norm.
+        norm: &'static str,
+        /// What they must be.
+        must: &'static str,
+    },
     /// Strides do not say where the elements of a tensor lie, or say what no kernel can go by.
     #[error("{norm}: strides of {tensor} are {}, but must be {must}, for shape {}", Dims(.strides), Dims(.shape))]
     Strides {

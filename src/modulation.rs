@@ -7,11 +7,19 @@ use crate::error::SpecError;
 use crate::mapping::{GroupIndex, Mapping};
 use crate::problem::Problem;
 
-/// A scale and a shift for each sample, frame or row, after weight and bias and before an activation:
-/// `y = norm(x) * (offset + scale) + shift`. It is AdaLN of diffusion transformers, FiLM, and conditional norms in general.
-/// [`Norm::modulated`](crate::Norm::modulated) takes it.
+/// A scale and a shift for each sample, frame or row, after weight and bias and before an activation, and a gate and an embedding before
+/// the norm, all of them optional:
 ///
-/// Scale and shift have one shape: that of `x`, with 1 for the axes that share them, which must be neighbours. `[batch, 1, width]` is one
+/// ```text
+/// z = residual + gate * x + embedding
+/// y = norm(z) * (offset + scale) + shift
+/// ```
+///
+/// It is AdaLN of diffusion transformers, FiLM, and conditional norms in general; the embedding is that of the time in diffusion models, and
+/// a gate of the shape of the channels is LayerScale. [`Norm::modulated`](crate::Norm::modulated) takes it. `z` is what
+/// [`residual_out`](crate::Operands::residual_out) stores, and what a backward pass takes as `x`.
+///
+/// All four have one shape: that of `x`, with 1 for the axes that share them, which must be neighbours. `[batch, 1, width]` is one
 /// row for each sample of `[batch, tokens, width]`, `[batch, channels, 1, 1]` a number for each channel of each image. The tensors that
 /// share a norm's weight are as before: `weight` and `bias` come first.
 ///
@@ -148,6 +156,15 @@ impl Modulated {
     /// Whether they have neighbouring ones.
     pub(crate) fn is_along(&self, unit: u64) -> bool {
         self.inner > 1 && self.inner.is_multiple_of(unit) && (!self.has_gaps() || self.line.is_multiple_of(unit))
+    }
+
+    /// The elements of `x` by the number that they share: number `b * K + k`. None where there are too many to leave sums.
+    pub(crate) fn by_number(&self) -> Option<Mapping> {
+        let (shared, inner) = (self.shared, self.inner);
+        let b = self.numbers() / inner.max(1);
+        let block =
+            if inner == 1 { Block { b, r: 1, k: 1, s: shared } } else { Block { b, r: shared, k: inner, s: 1 } };
+        Some(Mapping::of(block, AffineIndex::NONE)).filter(|_| self.numbers() <= MOST_SUMMED)
     }
 
     /// Where the number is of element `i` of `x`.

@@ -218,12 +218,23 @@ impl Problem {
         }
         // A norm without parameters has no gradients of them, and batch norm's statistics are given in eval mode.
         let parameters = self.affine;
-        let wanted = Backward { weight: wanted.weight && parameters, bias: wanted.bias && parameters, ..wanted };
+        let modulation = wanted.modulation && self.modulation.is_some();
+        let wanted =
+            Backward { weight: wanted.weight && parameters, bias: wanted.bias && parameters, modulation, ..wanted };
         if self.source == Source::Running && wanted.saved {
             return Err(SpecError::SavedRunning { norm });
         }
-        if !wanted.input && !wanted.parameters() && self.modulation.is_none() {
+        if !wanted.input && !wanted.parameters() && !modulation {
             return Err(SpecError::NoGradients { norm });
+        }
+        if wanted.goes_before() {
+            let refused = |must| Err(SpecError::Gate { norm, must });
+            match &self.modulation {
+                None => return refused("of a norm that Norm::modulated made"),
+                Some(_) if !wanted.input => return refused("planned with that of x, which they go by"),
+                Some(modulated) if modulated.by_number().is_none() => return refused("of at most 2^22 numbers"),
+                Some(_) => {}
+            }
         }
         Ok(Self { task: Task::Backward(wanted), ..self })
     }
@@ -232,7 +243,7 @@ impl Problem {
     pub(crate) fn overwriting(&self, overwrites: bool) -> Option<Self> {
         let wanted = self
             .gradients()
-            .filter(|wanted| overwrites && (wanted.parameters() || self.modulation.is_some()) && !wanted.saved)?;
+            .filter(|wanted| overwrites && (wanted.parameters() || wanted.modulation) && !wanted.saved)?;
         Some(Self { task: Task::Backward(Backward { overwrites: true, ..wanted }), ..self.clone() })
     }
 
@@ -266,6 +277,10 @@ impl Problem {
 
     /// The sums over its groups that the gradients of every part need.
     pub(crate) fn backward_sums(self, wanted: Backward) -> Result<Self, SpecError> {
+        if wanted.goes_before() {
+            let must = "left out of plans for parts of a batch, where grad_input comes later";
+            return Err(SpecError::Gate { norm: self.norm, must });
+        }
         let problem = self.moments()?.backward(Backward { input: true, saved: true, ..wanted })?;
         let wanted = problem.gradients().map_or(wanted, |wanted| Backward { input: false, ..wanted });
         Ok(Self { task: Task::BackwardSums(wanted), ..problem })

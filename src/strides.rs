@@ -35,7 +35,7 @@ pub struct Strides {
 }
 
 /// The tensors of the size of `x`.
-pub(crate) const LARGE: [Role; 9] = [
+pub(crate) const LARGE: [Role; 11] = [
     Role::X,
     Role::Y,
     Role::Residual,
@@ -45,6 +45,8 @@ pub(crate) const LARGE: [Role; 9] = [
     Role::GradResidual,
     Role::Skip,
     Role::GradSkip,
+    Role::Branch,
+    Role::GradBranch,
 ];
 
 fn number(role: Role) -> Option<usize> {
@@ -116,6 +118,18 @@ impl Strides {
     #[must_use]
     pub fn grad_skip(self, strides: &[usize]) -> Self {
         self.with(Role::GradSkip, strides)
+    }
+
+    /// Of what a gate multiplied, in a backward pass, in elements.
+    #[must_use]
+    pub fn branch(self, strides: &[usize]) -> Self {
+        self.with(Role::Branch, strides)
+    }
+
+    /// Of its gradient, in elements.
+    #[must_use]
+    pub fn grad_branch(self, strides: &[usize]) -> Self {
+        self.with(Role::GradBranch, strides)
     }
 
     fn with(mut self, role: Role, strides: &[usize]) -> Self {

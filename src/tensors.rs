@@ -33,6 +33,12 @@ pub(crate) enum Role {
     GradScale,
     GradShift,
     GradSkip,
+    Gate,
+    Embedding,
+    Branch,
+    GradGate,
+    GradEmbedding,
+    GradBranch,
     Moments,
     Sums,
     Partials,
@@ -80,7 +86,7 @@ impl Cell {
 impl Role {
     /// All there are: as users and error messages name them, and as shaders do; what one index is; and the tensors that one
     /// that is written may be exactly, each element being read by the lane that then overwrites it.
-    const TABLE: [(Self, &str, &str, Cell, &[Self]); 29] = [
+    const TABLE: [(Self, &str, &str, Cell, &[Self]); 35] = [
         (Self::X, "x", "x", Cell::Element, &[]),
         (Self::Y, "y", "y", Cell::Element, &[Self::X, Self::Residual, Self::Skip]),
         (Self::Weight, "weight", "weight", Cell::Parameter, &[]),
@@ -104,6 +110,12 @@ impl Role {
         (Self::GradScale, "grad_scale", "grad_scale", Cell::Parameter, &[]),
         (Self::GradShift, "grad_shift", "grad_shift", Cell::Parameter, &[]),
         (Self::GradSkip, "grad_skip", "grad_skip", Cell::Element, &[]),
+        (Self::Gate, "gate", "gate", Cell::Parameter, &[]),
+        (Self::Embedding, "embedding", "embedding", Cell::Parameter, &[]),
+        (Self::Branch, "branch", "branch", Cell::Element, &[]),
+        (Self::GradGate, "grad_gate", "grad_gate", Cell::Parameter, &[]),
+        (Self::GradEmbedding, "grad_embedding", "grad_embedding", Cell::Parameter, &[]),
+        (Self::GradBranch, "grad_branch", "grad_branch", Cell::Element, &[]),
         (Self::Moments, "moments", "moments", Cell::Record, &[]),
         (Self::Sums, "sums", "sums", Cell::Pair, &[]),
         (Self::Partials, "partials", "partials", Cell::Record, &[]),
@@ -113,7 +125,7 @@ impl Role {
     ];
 
     /// How many of them a user can give. They come first; the others are scratch.
-    pub(crate) const GIVEN: usize = 25;
+    pub(crate) const GIVEN: usize = 31;
 
     /// All tensors, in order.
     pub(crate) fn all() -> impl Iterator<Item = Self> {
@@ -148,6 +160,12 @@ impl Role {
         Self::TABLE[self as usize].4
     }
 
+    /// Whether it is of the shape of a modulation.
+    pub(crate) fn modulates(self) -> bool {
+        matches!(self, Self::Scale | Self::Shift | Self::Gate | Self::Embedding)
+            || matches!(self, Self::GradScale | Self::GradShift | Self::GradGate | Self::GradEmbedding)
+    }
+
     /// Whether it is as large as `x`, so that a pass binds its part of it alone.
     pub(crate) fn is_large(self) -> bool {
         self.cell() == Cell::Element
@@ -173,7 +191,8 @@ fn wanted(problem: &Problem, role: Role) -> Wanted {
             Wanted::Needed("plans for parts of a batch go by those of the whole")
         }
         (Task::FromStatistics, Role::Stats) => Wanted::Needed("the plan reads them"),
-        (Task::FromMoments { .. } | Task::FromStatistics, Role::Residual | Role::ResidualOut) => {
+        (Task::FromMoments { .. } | Task::FromStatistics, Role::Residual | Role::ResidualOut)
+        | (Task::FromMoments { .. } | Task::FromStatistics, Role::Gate | Role::Embedding) => {
             Wanted::No("the statistics are those of x alone")
         }
         (Task::FromSums { .. }, Role::GradScale | Role::GradShift) => {
@@ -214,11 +233,12 @@ fn wanted_forward(problem: &Problem, role: Role) -> Wanted {
         (Role::RunningMean | Role::RunningVar | Role::Batches, Source::Batch) => {
             Wanted::No("only BatchNorm, unless made without_tracking(), and InstanceNorm in eval mode take it")
         }
-        (Role::Scale | Role::Shift, _) if problem.modulation.is_none() => Wanted::No(NOT_MODULATED),
+        (role, _) if role.modulates() && problem.modulation.is_none() => Wanted::No(NOT_MODULATED),
         (Role::Skip, _) if problem.skip => Wanted::Needed("Norm::plus_skip adds it"),
         (Role::Skip, _) => Wanted::No("Norm::plus_skip makes a norm that adds it"),
         (Role::GradOutput | Role::GradInput | Role::GradWeight | Role::GradBias | Role::GradResidual, _)
-        | (Role::GradScale | Role::GradShift | Role::GradSkip, _) => {
+        | (Role::GradScale | Role::GradShift | Role::GradSkip, _)
+        | (Role::Branch | Role::GradGate | Role::GradEmbedding | Role::GradBranch, _) => {
             Wanted::No("gradients are of a backward pass: plan_backward, run_backward")
         }
         _ => Wanted::Optional,
@@ -235,10 +255,11 @@ fn wanted_backward(problem: &Problem, gradients: Backward, role: Role) -> Wanted
         Role::Weight | Role::Bias if !problem.affine => Wanted::No("this norm has no weight and no bias"),
         Role::Weight => Wanted::Optional,
         Role::Bias if problem.goes_by_bias() => Wanted::Optional,
-        Role::Scale | Role::Shift | Role::GradScale | Role::GradShift if problem.modulation.is_none() => {
-            Wanted::No(NOT_MODULATED)
-        }
+        role if role.modulates() && problem.modulation.is_none() => Wanted::No(NOT_MODULATED),
         Role::Scale | Role::Shift => Wanted::Optional,
+        Role::GradScale | Role::GradShift if !gradients.modulation => {
+            Wanted::No("the plan is without the gradients of scale and shift")
+        }
         Role::GradScale | Role::GradShift if by_modulation(problem).is_none() => Wanted::No(
             "gradients of scale and shift are sums over whole runs that share a weight, or over rows of them, of at most 2^22 numbers",
         ),
@@ -251,6 +272,17 @@ fn wanted_backward(problem: &Problem, gradients: Backward, role: Role) -> Wanted
         Role::GradSkip => {
             Wanted::No("it is grad_output itself, unless an activation follows and grad_input is planned")
         }
+        Role::Gate | Role::Branch | Role::GradGate | Role::GradBranch => planned(
+            gradients.gate,
+            "by Backward::with_gate() the plan goes back through it",
+            "Backward::with_gate() makes a plan that takes it",
+        ),
+        Role::GradEmbedding => planned(
+            gradients.embedding,
+            "the plan computes it by Backward::with_embedding()",
+            "Backward::with_embedding() makes a plan that computes it",
+        ),
+        Role::Embedding => Wanted::No("no gradient goes by it"),
         Role::RunningMean | Role::RunningVar if running => Wanted::Needed("in eval mode it is what was normalized by"),
         Role::RunningMean | Role::RunningVar => Wanted::No("a backward pass uses the statistics of x"),
         Role::Stats => planned(
@@ -291,6 +323,7 @@ pub(crate) fn is_written(problem: &Problem, role: Role) -> bool {
         Role::Y | Role::Mean | Role::Rstd | Role::ResidualOut => true,
         Role::GradInput | Role::GradWeight | Role::GradBias => true,
         Role::GradScale | Role::GradShift | Role::GradSkip => true,
+        Role::GradGate | Role::GradEmbedding | Role::GradBranch => true,
         Role::RunningMean | Role::RunningVar | Role::Batches => {
             matches!(problem.source, Source::Tracked(_)) && problem.gradients().is_none()
         }
@@ -306,9 +339,7 @@ pub(crate) fn shape(problem: &Problem, role: Role) -> &[usize] {
     match role {
         role if role.is_large() => &problem.shape,
         Role::Weight | Role::Bias | Role::GradWeight | Role::GradBias => &problem.parameter_shape,
-        Role::Scale | Role::Shift | Role::GradScale | Role::GradShift => {
-            problem.modulation.as_ref().map_or(&[], |modulated| &modulated.shape)
-        }
+        role if role.modulates() => problem.modulation.as_ref().map_or(&[], |modulated| &modulated.shape),
         Role::Mean | Role::Rstd | Role::RunningMean | Role::RunningVar => &problem.statistics_shape,
         Role::Stats => &problem.record_shape,
         Role::Moments => &problem.moments_shape,
@@ -321,10 +352,10 @@ pub(crate) fn shape(problem: &Problem, role: Role) -> &[usize] {
 pub(crate) fn element(problem: &Problem, role: Role) -> Element {
     let Storage { x, y, gradients, parameters } = problem.storage;
     match role {
-        Role::X | Role::Residual | Role::ResidualOut | Role::Skip => x,
+        Role::X | Role::Residual | Role::ResidualOut | Role::Skip | Role::Branch => x,
         Role::Y => y,
-        Role::GradOutput | Role::GradInput | Role::GradResidual | Role::GradSkip => gradients,
-        Role::Weight | Role::Bias | Role::Scale | Role::Shift => parameters,
+        Role::GradOutput | Role::GradInput | Role::GradResidual | Role::GradSkip | Role::GradBranch => gradients,
+        Role::Weight | Role::Bias | Role::Scale | Role::Shift | Role::Gate | Role::Embedding => parameters,
         _ => Element::F32,
     }
 }
@@ -349,9 +380,7 @@ pub(crate) fn cell_bytes(problem: &Problem, role: Role) -> u64 {
 pub(crate) fn extent(problem: &Problem, role: Role) -> u64 {
     match role {
         role if role.is_large() => problem.placement.extent(role),
-        Role::Scale | Role::Shift | Role::GradScale | Role::GradShift => {
-            problem.modulation.as_ref().map_or(0, Modulated::extent)
-        }
+        role if role.modulates() => problem.modulation.as_ref().map_or(0, Modulated::extent),
         role => count(shape(problem, role)),
     }
 }

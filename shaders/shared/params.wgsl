@@ -115,13 +115,23 @@ struct Params {
     skip_inner: u32,
     grad_skip_outer: u32,
     grad_skip_inner: u32,
-    // Scale, shift and skip: see shared/modulation.wgsl.
+    branch_outer: u32,
+    branch_inner: u32,
+    grad_branch_outer: u32,
+    grad_branch_inner: u32,
+    // Scale, shift, gate, embedding and skip: see shared/modulation.wgsl.
     scale_start: u32,
     shift_start: u32,
     skip_start: u32,
     grad_scale_start: u32,
     grad_shift_start: u32,
     grad_skip_start: u32,
+    gate_start: u32,
+    embedding_start: u32,
+    branch_start: u32,
+    grad_gate_start: u32,
+    grad_embedding_start: u32,
+    grad_branch_start: u32,
     scale_offset: f32,
     modulation_run: u32,
     modulation_inner: u32,
@@ -129,8 +139,10 @@ struct Params {
     modulation_gap: u32,
     // Elements of a sample, and its numbers of scale: see slots/modulation/folded.wgsl.
     sample_elements: u32,
-    // To a multiple of 16 bytes, as OpenGL wants it: the last field is that of four.
     sample_numbers: u32,
+    // To a multiple of 16 bytes, as OpenGL wants it.
+    unused: u32,
+    unused_too: u32,
 }
 
 @group(0) @binding(0) var<uniform> params: Params;
@@ -179,6 +191,7 @@ override summed: u32 = 0u;
 const BY_GROUP: u32 = 0u;
 const BY_WEIGHT: u32 = 1u;
 const BY_MODULATION: u32 = 2u;
+const BY_BRANCH: u32 = 3u;
 // By columns: whether statistics, and weight and bias, go by column, by row, or by element.
 override statistics_by: u32 = 0u;
 override weights_by: u32 = 0u;

@@ -1,5 +1,5 @@
 // Stores the gradient of a tile's elements, TOGETHER packs at a time. Lanes that are not `live` take part and store nothing.
-//# use shared/gradient, shared/rows, <hold>, <gradients>, <sink>
+//# use shared/gradient, shared/rows, <hold>, <gradients>, shared/sink
 fn store_gradients(base: u32, s: u32, length: u32, statistics: Statistics, slope: Slope, live: bool) {
     // As in normalize.wgsl.
     if !live && TOGETHER == 1u {

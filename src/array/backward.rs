@@ -25,6 +25,12 @@ pub struct Gradients<T, S = T> {
     pub shift: Option<S>,
     /// The gradient of `skip`, where an activation follows it. Without one it is that of `y`.
     pub skip: Option<T>,
+    /// The gradient of `gate`, in its shape, [if wanted](Backward::with_gate).
+    pub gate: Option<S>,
+    /// The gradient of `embedding`, in its shape, [if wanted](Backward::with_embedding).
+    pub embedding: Option<S>,
+    /// The gradient of what the gate multiplied, if that of the gate is wanted.
+    pub branch: Option<T>,
 }
 
 impl Gpu {
@@ -94,6 +100,9 @@ pub(super) fn planned(problem: &Problem) -> Vec<Role> {
         (Role::GradScale, modulation),
         (Role::GradShift, modulation),
         (Role::GradSkip, problem.passes_skip()),
+        (Role::GradGate, wanted.gate),
+        (Role::GradEmbedding, wanted.embedding),
+        (Role::GradBranch, wanted.gate),
     ];
     planned.into_iter().filter_map(|(role, planned)| planned.then_some(role)).collect()
 }
@@ -104,7 +113,8 @@ impl<T: Tensor> Inputs<T> {
         let norm = problem.norm;
         let results = planned(problem);
         let accumulates = problem.gradients().is_some_and(|wanted| wanted.accumulate);
-        for role in [Role::GradWeight, Role::GradBias, Role::GradScale, Role::GradShift] {
+        let parameters = [Role::GradWeight, Role::GradBias].into_iter();
+        for role in parameters.chain([Role::GradScale, Role::GradShift, Role::GradGate, Role::GradEmbedding]) {
             let tensor = role.name();
             match (self.get(role).is_some(), accumulates && results.contains(&role)) {
                 (false, true) => {

@@ -212,6 +212,36 @@ impl<T: Tensor> Inputs<T> {
         self.with(Role::GradShift, grad_shift.any())
     }
 
+    /// What `x` is multiplied by before the norm, of the shape of the [`Modulation`](crate::Modulation). Without it, that is 1.
+    #[must_use]
+    pub fn gate(self, gate: impl Parameter<T>) -> Self {
+        self.with(Role::Gate, gate.any())
+    }
+
+    /// What is added to `x` before the norm, after the gate, of the shape of the [`Modulation`](crate::Modulation).
+    #[must_use]
+    pub fn embedding(self, embedding: impl Parameter<T>) -> Self {
+        self.with(Role::Embedding, embedding.any())
+    }
+
+    /// What the gate multiplied, for a backward pass: `x` of the forward pass.
+    #[must_use]
+    pub fn branch(self, branch: T) -> Self {
+        self.with(Role::Branch, branch.any())
+    }
+
+    /// Gradient of `gate` so far, for a backward pass that [accumulates](crate::Backward::accumulate).
+    #[must_use]
+    pub fn grad_gate(self, grad_gate: T::F32) -> Self {
+        self.with(Role::GradGate, grad_gate.any())
+    }
+
+    /// Gradient of `embedding` so far, for a backward pass that [accumulates](crate::Backward::accumulate).
+    #[must_use]
+    pub fn grad_embedding(self, grad_embedding: T::F32) -> Self {
+        self.with(Role::GradEmbedding, grad_embedding.any())
+    }
+
     fn ask(mut self, role: Role) -> Self {
         if let Some(slot) = self.asked.get_mut(role as usize) {
             *slot = true;
@@ -260,7 +290,7 @@ impl<T: Tensor> Inputs<T> {
         let given = || Role::given().filter_map(|role| Some((role, T::element(self.get(role)?))));
         let storage = if problem.storage.short().is_none() && is != Element::F32 {
             let mut parameters =
-                given().filter(|(role, _)| matches!(role, Role::Weight | Role::Bias | Role::Scale | Role::Shift));
+                given().filter(|(role, _)| matches!(role, Role::Weight | Role::Bias) || role.modulates());
             let same = parameters.all(|(_, parameter)| parameter == is);
             Storage::new(is).parameters(if same { is } else { Element::F32 })
         } else {

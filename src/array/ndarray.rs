@@ -123,6 +123,9 @@ impl<T: Number> Gradients<Vec<T>, Vec<f32>> {
             scale: arrayed(Role::GradScale, self.scale)?,
             shift: arrayed(Role::GradShift, self.shift)?,
             skip: self.skip.map(|v| self::arrayed(problem, Role::GradSkip, v)).transpose()?,
+            gate: arrayed(Role::GradGate, self.gate)?,
+            embedding: arrayed(Role::GradEmbedding, self.embedding)?,
+            branch: self.branch.map(|v| self::arrayed(problem, Role::GradBranch, v)).transpose()?,
         })
     }
 }

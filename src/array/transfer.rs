@@ -69,6 +69,9 @@ impl<T: Number> Fetched<T> {
             scale: self.take(Role::GradScale),
             shift: self.take(Role::GradShift),
             skip: self.take_large(Role::GradSkip),
+            gate: self.take(Role::GradGate),
+            embedding: self.take(Role::GradEmbedding),
+            branch: self.take_large(Role::GradBranch),
         }
     }
 }

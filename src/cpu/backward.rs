@@ -4,9 +4,10 @@ use std::ops::Range;
 
 use super::Cpu;
 use super::columns::{Columns, center_of, wide};
-use super::epilogue::{Epilogue, Left};
+use super::epilogue::{Back, Epilogue, Left};
 use super::forward::{FUSED, Forward};
 use super::layout::{Affine, BATCH, Layout, Run, Shape};
+use super::modulation::gate;
 use super::operands::Operands;
 use super::parallel::{Cut, Memory, Units, each, threads};
 use super::simd::{
@@ -83,12 +84,15 @@ pub(super) fn run(cpu: &Cpu, problem: &Problem, wanted: Backward, mut operands: 
     let from_sums = matches!(problem.task, Task::FromSums { .. });
     let given_sums = if from_sums { operands.take_read(Role::Sums) } else { None };
     let sums_out = operands.take_write(Role::Sums).unwrap_or_default();
-    let dx = operands.take_values_mut(Role::GradInput);
+    let mut dx = operands.take_values_mut(Role::GradInput);
     let mut parameters = [Role::GradBias, Role::GradWeight].map(|role| operands.take_write(role).unwrap_or_default());
-    let mut left = Left::new(&mut operands);
+    let mut left = Left::new(&mut operands, [Role::GradScale, Role::GradShift, Role::GradSkip]);
+    let mut before = Left::new(&mut operands, [Role::GradGate, Role::GradEmbedding, Role::GradBranch]);
+    let branch = operands.take_values(Role::Branch);
     if layout.elements() == 0 {
         sums_out.fill(0.0);
         left.clear(problem, wanted.accumulate);
+        before.clear(problem, wanted.accumulate);
         if !wanted.accumulate {
             parameters.iter_mut().for_each(|of| of.fill(0.0));
         }
@@ -96,8 +100,10 @@ pub(super) fn run(cpu: &Cpu, problem: &Problem, wanted: Backward, mut operands: 
     }
     let (mut of_scale, mut of_shift) = (Memory::new(&cpu.scratch), Memory::new(&cpu.scratch));
     let epilogue = Epilogue::new(problem, &mut operands, cpu.level, [&mut of_scale, &mut of_shift]);
+    let ways = (cpu.level, wanted.accumulate);
     let known = running || saved.is_some() || !left.is_none();
-    let biases = if epilogue.is_none() { 0 } else { affine.length };
+    let follows = !epilogue.is_none() || !left.is_none();
+    let biases = if follows { affine.length } else { 0 };
     cpu.scratch.with((affine.length + biases).div_ceil(2) + if known { 3 * groups } else { 0 }, |memory| {
         let (memory, expanded) = memory.split_at_mut(if known { 3 * groups } else { 0 });
         let statistics: &mut [Statistics] = bytemuck::cast_slice_mut(memory);
@@ -121,7 +127,7 @@ pub(super) fn run(cpu: &Cpu, problem: &Problem, wanted: Backward, mut operands: 
                 expanded
             }
         };
-        let epilogue = (!epilogue.is_none()).then(|| {
+        let epilogue = follows.then(|| {
             affine.expand(bias, 0.0, 0.0, biases);
             let (update, bias) = (None, &*biases);
             (
@@ -135,6 +141,7 @@ pub(super) fn run(cpu: &Cpu, problem: &Problem, wanted: Backward, mut operands: 
                     bias,
                     update,
                     epilogue: Epilogue::none(cpu.level),
+                    gate: None,
                     stream: false,
                     rounding: None,
                 },
@@ -161,14 +168,38 @@ pub(super) fn run(cpu: &Cpu, problem: &Problem, wanted: Backward, mut operands: 
             stream: apart && cpu.streams(&layout, &[of_x, of_dy, of_dy]),
         };
         if let Some((epilogue, norm)) = gradients.epilogue.as_ref().filter(|_| !left.is_none()) {
-            let back = gradients.dy.unwrap_or_else(|| dx.read());
-            left.take(epilogue, back, wanted.accumulate, &cpu.scratch, &|own, y| {
-                gradients.give(norm, own, y, statistics, 0);
+            let dy = gradients.dy.unwrap_or_else(|| dx.read());
+            left.take(problem.modulation.as_ref(), dy.len(), ways, &cpu.scratch, &|own, back: Back<'_>| {
+                let Back { gradient, of: y, large } = back;
+                dy.part(own.clone()).load(cpu.level, gradient);
+                gradients.give(norm, own.clone(), y, statistics, 0);
+                large.copy_from_slice(y);
+                epilogue.back_to_skip(own.start, gradient, large);
+                large.copy_from_slice(gradient);
             });
         }
+        let of_dx = dx.read().len();
         match given_sums {
-            Some(sums) => gradients.by_sums(sums, dx),
-            None => gradients.run(dx, sums_out, parameters),
+            Some(sums) => gradients.by_sums(sums, dx.part(0..of_dx)),
+            None => gradients.run(dx.part(0..of_dx), sums_out, parameters),
+        }
+    });
+    if before.is_none() {
+        return;
+    }
+    let (mut of_gate, mut of_embedding) = (Memory::new(&cpu.scratch), Memory::new(&cpu.scratch));
+    let gate = gate(problem, &mut operands, cpu.level, [&mut of_gate, &mut of_embedding]);
+    let dx = dx.read();
+    before.take(problem.modulation.as_ref(), dx.len(), ways, &cpu.scratch, &|own, back: Back<'_>| {
+        let Back { gradient, of, large } = back;
+        dx.part(own.clone()).load(cpu.level, gradient);
+        match branch {
+            Some(branch) => branch.part(own.clone()).load(cpu.level, of),
+            None => of.fill(0.0),
+        }
+        large.copy_from_slice(gradient);
+        if let Some(gate) = gate {
+            gate.multiply(own.start, large);
         }
     });
 }

@@ -2,9 +2,10 @@
 
 use std::ops::Range;
 
+use super::modulation::Modulation;
 use super::operands::Operands;
-use super::parallel::{Cut, Memory, Units, each};
-use super::simd::{Center, Level, activate, normalize_row, normalize_run, pass_back};
+use super::parallel::{Cut, Memory, Scratch, Units, each};
+use super::simd::{Center, Level, activate, pass_back};
 use super::values::{Values, ValuesMut};
 use crate::epilogue::Activation;
 use crate::modulation::Modulated;
@@ -25,43 +26,16 @@ pub(super) struct Epilogue<'a> {
     activation: Option<Activation>,
 }
 
-/// The factor, which is the scale with its offset, and the shift of each number of a modulation.
-#[derive(Clone, Copy)]
-struct Modulation<'a> {
-    of: &'a Modulated,
-    factor: &'a [f32],
-    shift: &'a [f32],
-}
-
-/// Some elements that share their factor and shift, or that have neighbouring ones.
-enum Run {
-    Constant(usize),
-    Along(Range<usize>),
-}
-
 impl<'a> Epilogue<'a> {
     /// With memory for what is filled in.
     pub(super) fn new<'o: 'a>(
         problem: &'a Problem,
         operands: &mut Operands<'o>,
         level: Level,
-        [of_scale, of_shift]: [&'a mut Memory<'_>; 2],
+        memory: [&'a mut Memory<'_>; 2],
     ) -> Self {
-        let modulation = problem.modulation.as_ref().map(|of| {
-            let mut filled = |role, memory: &'a mut Memory<'_>, default: f32, offset: f32| {
-                let to = memory.of(of.extent() as usize);
-                match operands.take_values(role) {
-                    Some(values) => {
-                        values.load(level, to);
-                        to.iter_mut().for_each(|v| *v += offset);
-                    }
-                    None => to.fill(default),
-                }
-                &*to
-            };
-            let factor = filled(Role::Scale, of_scale, 1.0, of.offset);
-            Modulation { of, factor, shift: filled(Role::Shift, of_shift, 0.0, 0.0) }
-        });
+        let offset = problem.modulation.as_ref().map_or(0.0, |of| of.offset);
+        let modulation = Modulation::new(problem, operands, level, [Role::Scale, Role::Shift], offset, memory);
         Self { level, modulation, skip: operands.take_values(Role::Skip), activation: problem.activation }
     }
 
@@ -89,18 +63,7 @@ impl<'a> Epilogue<'a> {
 
     fn before_activation(&self, first: usize, y: &mut [f32]) {
         if let Some(modulation) = self.modulation {
-            let Modulation { factor, shift, .. } = modulation;
-            modulation.each_run(first, y.len(), |own, run| {
-                let y = &mut y[own];
-                match run {
-                    Run::Constant(place) => {
-                        normalize_run(self.level, None, y, Center { factor: factor[place], ..AS_IT_IS }, shift[place]);
-                    }
-                    Run::Along(places) => {
-                        normalize_row(self.level, None, y, AS_IT_IS, &factor[places.clone()], &shift[places]);
-                    }
-                }
-            });
+            modulation.apply(self.level, first, y);
         }
         if let Some(skip) = self.skip {
             skip.part(first..first + y.len()).add(self.level, y);
@@ -117,58 +80,46 @@ impl<'a> Epilogue<'a> {
 
     /// And from there to that of `y`.
     pub(super) fn back_to_norm(&self, first: usize, dy: &mut [f32]) {
-        let Some(modulation) = self.modulation else { return };
-        modulation.each_run(first, dy.len(), |own, run| {
-            let dy = &mut dy[own];
-            match run {
-                Run::Constant(place) => dy.iter_mut().for_each(|dy| *dy *= modulation.factor[place]),
-                Run::Along(places) => {
-                    dy.iter_mut().zip(&modulation.factor[places]).for_each(|(dy, factor)| *dy *= factor);
-                }
-            }
-        });
-    }
-}
-
-impl Modulation<'_> {
-    /// Calls `with` for runs of so many elements from number `first` on: where each is among them, and what it has.
-    fn each_run(&self, first: usize, length: usize, mut with: impl FnMut(Range<usize>, Run)) {
-        let Modulated { shared, inner, line, .. } = *self.of;
-        let unit = if inner == 1 { shared } else { inner.min(line) } as usize;
-        let mut at = 0;
-        while at < length {
-            let i = first + at;
-            let end = length.min(at + unit - i % unit);
-            let place = self.of.place(i as u64) as usize;
-            with(at..end, if inner == 1 { Run::Constant(place) } else { Run::Along(place..place + (end - at)) });
-            at = end;
+        if let Some(modulation) = self.modulation {
+            modulation.multiply(first, dy);
         }
     }
 }
 
-/// Gradients that the way back leaves: of the scale and the shift, and of the skip.
+/// Sums that the way back leaves, of elements that share a number of a modulation, and a tensor of the size of `x`: the gradients of scale,
+/// shift and skip, or of gate, embedding and branch.
 pub(super) struct Left<'a> {
-    scale: Option<&'a mut [f32]>,
+    factor: Option<&'a mut [f32]>,
     shift: Option<&'a mut [f32]>,
-    skip: ValuesMut<'a>,
+    large: ValuesMut<'a>,
 }
 
+/// Elements on their way back: their gradient, what the factor multiplied, and what becomes of the gradient there.
+pub(super) struct Back<'b> {
+    pub(super) gradient: &'b mut [f32],
+    pub(super) of: &'b mut [f32],
+    pub(super) large: &'b mut [f32],
+}
+
+/// Most parts of the elements that share numbers, for threads to share out.
+const PARTS: usize = 16;
+
 impl<'a> Left<'a> {
-    pub(super) fn new(operands: &mut Operands<'a>) -> Self {
+    pub(super) fn new(operands: &mut Operands<'a>, [factor, shift, large]: [Role; 3]) -> Self {
         let mut given = |role| operands.take_write(role).filter(|of| !of.is_empty());
-        let (scale, shift) = (given(Role::GradScale), given(Role::GradShift));
-        Self { scale, shift, skip: operands.take_values_mut(Role::GradSkip) }
+        let (factor, shift) = (given(factor), given(shift));
+        Self { factor, shift, large: operands.take_values_mut(large) }
     }
 
     /// Whether nothing is asked for.
     pub(super) fn is_none(&self) -> bool {
-        self.scale.is_none() && self.shift.is_none() && self.skip.is_empty()
+        self.factor.is_none() && self.shift.is_none() && self.large.is_empty()
     }
 
     /// Of nothing.
     pub(super) fn clear(&mut self, problem: &Problem, accumulate: bool) {
         let Some(modulated) = problem.modulation.as_ref().filter(|_| !accumulate) else { return };
-        for of in [&mut self.scale, &mut self.shift].into_iter().flatten() {
+        for of in [&mut self.factor, &mut self.shift].into_iter().flatten() {
             for row in of.chunks_mut(modulated.pitch.max(1) as usize) {
                 let line = row.len().min(modulated.line as usize);
                 row[..line].fill(0.0);
@@ -176,52 +127,54 @@ impl<'a> Left<'a> {
         }
     }
 
-    /// Takes them. `norm` gives what the norm made of some elements.
+    /// Takes them. `find` finds some elements; it may leave the large tensor's alone where there is none.
     pub(super) fn take(
         self,
-        epilogue: &Epilogue<'_>,
-        dy: Values<'_>,
-        accumulate: bool,
-        scratch: &super::parallel::Scratch,
-        norm: &(impl Fn(Range<usize>, &mut [f32]) + Sync),
+        of: Option<&Modulated>,
+        elements: usize,
+        (level, accumulate): (Level, bool),
+        scratch: &Scratch,
+        find: &(impl Fn(Range<usize>, Back<'_>) + Sync),
     ) {
-        let Self { mut scale, mut shift, skip } = self;
-        let of = epilogue.modulation.map(|modulation| modulation.of);
+        let Self { mut factor, mut shift, large } = self;
         // Without a modulation a unit is a piece of its own.
         let (shared, inner) = of.map_or((1, PIECE), |of| (of.shared as usize, of.inner as usize));
-        let (unit, elements) = (shared * inner, dy.len());
+        let parts = (1..=PARTS).rev().find(|parts| shared.is_multiple_of(*parts)).unwrap_or(1);
+        let parts = if shared * inner < PARTS * PIECE { 1 } else { parts };
+        let unit = shared / parts * inner;
         let count = elements.div_ceil(unit);
-        let has_sums = scale.is_some() || shift.is_some();
+        let has_sums = factor.is_some() || shift.is_some();
         scratch.with(if has_sums { 2 * inner * count } else { 0 }, |sums| {
             let per = if has_sums { 2 * inner } else { 0 };
-            let items = (Units { of: &mut *sums, per }, Skips { of: skip, per: unit });
-            each(0..count, PIECE.div_ceil(unit), items, &|units: Range<usize>, (sums, mut skips)| {
+            let items = (Units { of: &mut *sums, per }, Large { of: large, per: unit });
+            each(0..count, PIECE.div_ceil(unit), items, &|units: Range<usize>, (sums, mut large)| {
                 let [mut memory, mut other, mut third] = [(); 3].map(|()| Memory::new(scratch));
                 for (number, unit_of) in units.clone().enumerate() {
                     let all = unit_of * unit..elements.min((unit_of + 1) * unit);
                     for at in all.clone().step_by(PIECE) {
                         let own = at..all.end.min(at + PIECE);
-                        let (back, y) = (memory.of(own.len()), other.of(own.len()));
-                        dy.part(own.clone()).load(epilogue.level, back);
-                        norm(own.clone(), y);
-                        let slope_at = third.of(own.len());
-                        slope_at.copy_from_slice(y);
-                        epilogue.back_to_skip(at, back, slope_at);
-                        if !skips.of.is_empty() {
+                        let (gradient, of) = (memory.of(own.len()), other.of(own.len()));
+                        let stored = third.of(own.len());
+                        find(own.clone(), Back { gradient, of, large: stored });
+                        if !large.of.is_empty() {
                             let first = own.start - units.start * unit;
-                            skips.of.part(first..first + own.len()).store(epilogue.level, back);
+                            large.of.part(first..first + own.len()).store(level, stored);
                         }
                         if has_sums {
-                            let (of_shift, of_scale) = sums.of[number * per..(number + 1) * per].split_at_mut(inner);
-                            add(at - all.start, back, y, of_shift, of_scale);
+                            let (of_shift, of_factor) = sums.of[number * per..(number + 1) * per].split_at_mut(inner);
+                            add(at - all.start, gradient, of, of_shift, of_factor);
                         }
                     }
                 }
             });
             let Some(of) = of.filter(|_| has_sums) else { return };
-            for (number, unit) in sums.chunks(2 * inner).enumerate() {
-                let (of_shift, of_scale) = unit.split_at(inner);
-                for (to, sums) in [(&mut shift, of_shift), (&mut scale, of_scale)] {
+            for (number, parts) in sums.chunks_mut(2 * inner * parts).enumerate() {
+                let (sums, others) = parts.split_at_mut(2 * inner);
+                for part in others.chunks(2 * inner) {
+                    sums.iter_mut().zip(part).for_each(|(sum, part)| *sum += part);
+                }
+                let (of_shift, of_factor) = sums.split_at(inner);
+                for (to, sums) in [(&mut shift, of_shift), (&mut factor, of_factor)] {
                     let Some(to) = to else { continue };
                     for (z, sum) in sums.iter().enumerate() {
                         let to = &mut to[of.place((number * shared * inner + z) as u64) as usize];
@@ -234,8 +187,8 @@ impl<'a> Left<'a> {
 }
 
 /// Adds up the gradients of elements from the `first` of a unit on.
-fn add(first: usize, back: &[f32], y: &[f32], of_shift: &mut [f64], of_scale: &mut [f64]) {
-    if let ([shift], [scale]) = (&mut *of_shift, &mut *of_scale) {
+fn add(first: usize, back: &[f32], y: &[f32], of_shift: &mut [f64], of_factor: &mut [f64]) {
+    if let ([shift], [scale]) = (&mut *of_shift, &mut *of_factor) {
         for (back, y) in back.iter().zip(y) {
             *shift += f64::from(*back);
             *scale += f64::from(*back) * f64::from(*y);
@@ -247,7 +200,7 @@ fn add(first: usize, back: &[f32], y: &[f32], of_shift: &mut [f64], of_scale: &m
     while at < back.len() {
         let z = (first + at) % inner;
         let end = back.len().min(at + inner - z);
-        let sums = of_shift[z..].iter_mut().zip(&mut of_scale[z..]);
+        let sums = of_shift[z..].iter_mut().zip(&mut of_factor[z..]);
         for ((shift, scale), (back, y)) in sums.zip(back[at..end].iter().zip(&y[at..end])) {
             *shift += f64::from(*back);
             *scale += f64::from(*back) * f64::from(*y);
@@ -256,13 +209,13 @@ fn add(first: usize, back: &[f32], y: &[f32], of_shift: &mut [f64], of_scale: &m
     }
 }
 
-/// The gradient of a skip, or that of some units of it.
-struct Skips<'a> {
+/// The large tensor, or some units of it.
+struct Large<'a> {
     of: ValuesMut<'a>,
     per: usize,
 }
 
-impl Cut for Skips<'_> {
+impl Cut for Large<'_> {
     fn cut(self, at: usize) -> (Self, Self) {
         let (one, other) = self.of.split(at * self.per);
         (Self { of: one, per: self.per }, Self { of: other, per: self.per })

@@ -6,6 +6,7 @@ use super::Cpu;
 use super::columns::{Columns, center_of, wide};
 use super::epilogue::{AS_IT_IS, Epilogue};
 use super::layout::{Affine, BATCH, Layout, Shape};
+use super::modulation::{Added, Modulation, gate};
 use super::operands::Operands;
 use super::parallel::{Cut, Memory, Units, each, threads};
 use super::simd::{
@@ -118,6 +119,8 @@ pub(super) struct Forward<'a> {
     pub(super) bias: &'a [f32],
     pub(super) update: Option<Update>,
     pub(super) epilogue: Epilogue<'a>,
+    /// What `x` is multiplied by first, and what is added.
+    pub(super) gate: Option<Modulation<'a>>,
     /// Whether results are past the cache.
     pub(super) stream: bool,
     /// What normalized values are rounded to before their weight, if to anything.
@@ -130,6 +133,8 @@ pub(super) fn run(cpu: &Cpu, problem: &Problem, mut operands: Operands<'_>) {
     let (mut of_weight, mut of_bias) = (Memory::new(&cpu.scratch), Memory::new(&cpu.scratch));
     let (mut of_scale, mut of_shift) = (Memory::new(&cpu.scratch), Memory::new(&cpu.scratch));
     let epilogue = Epilogue::new(problem, &mut operands, cpu.level, [&mut of_scale, &mut of_shift]);
+    let (mut of_gate, mut of_embedding) = (Memory::new(&cpu.scratch), Memory::new(&cpu.scratch));
+    let gate = gate(problem, &mut operands, cpu.level, [&mut of_gate, &mut of_embedding]);
     let mut given = |role, memory| operands.take_in_f32(role, cpu.level, memory);
     let (weight, bias) = (given(Role::Weight, &mut of_weight), given(Role::Bias, &mut of_bias));
     let affine = if weight.is_some() || bias.is_some() { Affine::new(problem, &layout) } else { Affine::none(&layout) };
@@ -153,7 +158,7 @@ pub(super) fn run(cpu: &Cpu, problem: &Problem, mut operands: Operands<'_>) {
         let stream = cpu.streams(&layout, &[element(problem, Role::X), element(problem, Role::Y)]);
         let rules = Rules::new(problem, layout.level(cpu.level));
         let rounding = problem.storage.short().filter(|_| problem.rounds_before_weight());
-        let forward = Forward { cpu, rules, layout, affine, weight, bias, update, epilogue, stream, rounding };
+        let forward = Forward { cpu, rules, layout, affine, weight, bias, update, epilogue, gate, stream, rounding };
         let counted = forward.run(problem, operands);
         if let Some(batches) = batches.filter(|_| counted) {
             *batches = batches.saturating_add(1);
@@ -170,6 +175,7 @@ impl Forward<'_> {
         let flow = Flow {
             x: operands.take_values(Role::X),
             residual: operands.take_values(Role::Residual),
+            gate: self.gate,
             residual_under,
             y: operands.take_values_mut(Role::Y),
             sum: operands.take_values_mut(Role::ResidualOut),
@@ -249,7 +255,7 @@ impl Forward<'_> {
         let by_row = self.affine.is_by_row(layout);
         let together = rows && self.affine.run == 1 && self.affine.is_shared();
         if together && self.is_long() && !flow.y.is_empty() {
-            let plain = flow.sum.is_empty() && flow.residual.is_none();
+            let plain = !flow.loads();
             if flow.y.is_short() {
                 return self.long_rows_in_f32(flow, &mut groups);
             }
@@ -451,7 +457,8 @@ impl Forward<'_> {
         each(0..layout.b, layout.grain(layout.slab()), (flow, groups), &|slabs: Range<usize>, mut slab| {
             for _ in slabs {
                 let ((flow, groups), rest) = slab.cut(1);
-                let x = Input { x: flow.x.unwrap_or_default(), residual: flow.residual };
+                let added = Added { gate: flow.gate, first: flow.first, residual: flow.residual };
+                let x = Input { x: flow.x.unwrap_or_default(), added };
                 let start = flow.first;
                 let own = (Strips::new(flow.y, layout.k, tile), groups.by(tile));
                 each(0..tiles, layout.grain(tile * layout.r), own, &|tiles: Range<usize>, mut own| {
@@ -498,7 +505,8 @@ impl Forward<'_> {
                     self.epilogue.apply(first, y);
                     continue;
                 }
-                let flow = Flow { x: Some(x.x), residual: x.residual, y, first, ..Flow::default() };
+                let Added { gate, residual, .. } = x.added;
+                let flow = Flow { x: Some(x.x), residual, gate, y, first, ..Flow::default() };
                 self.sink(flow, PIECE, piece.as_mut()).put(wide, |done, x, y| {
                     normalize_columns_of_row(level, x, y, centers.from(done), weight, bias);
                 });

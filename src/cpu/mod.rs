@@ -31,6 +31,7 @@ mod epilogue;
 mod forward;
 mod gather;
 mod layout;
+mod modulation;
 mod operands;
 mod parallel;
 mod simd;

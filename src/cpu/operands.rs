@@ -222,6 +222,42 @@ impl<'a> Operands<'a> {
         self.write(Role::GradSkip, grad_skip)
     }
 
+    /// What `x` is multiplied by before the norm, as a [`Modulation`](crate::Modulation) says. Without it, that is 1.
+    #[must_use]
+    pub fn gate(self, gate: &'a (impl Slice + ?Sized)) -> Self {
+        self.read(Role::Gate, gate)
+    }
+
+    /// What is added to `x` before the norm, after the gate, as a [`Modulation`](crate::Modulation) says.
+    #[must_use]
+    pub fn embedding(self, embedding: &'a (impl Slice + ?Sized)) -> Self {
+        self.read(Role::Embedding, embedding)
+    }
+
+    /// What the gate multiplied, for a backward pass: `x` of the forward pass.
+    #[must_use]
+    pub fn branch(self, branch: &'a (impl Slice + ?Sized)) -> Self {
+        self.read(Role::Branch, branch)
+    }
+
+    /// Output: the gradient of `gate`. Added to what is there with [`accumulate`](crate::Backward::accumulate).
+    #[must_use]
+    pub fn grad_gate(self, grad_gate: &'a mut [f32]) -> Self {
+        self.write(Role::GradGate, grad_gate)
+    }
+
+    /// Output: the gradient of `embedding`. Added to what is there with [`accumulate`](crate::Backward::accumulate).
+    #[must_use]
+    pub fn grad_embedding(self, grad_embedding: &'a mut [f32]) -> Self {
+        self.write(Role::GradEmbedding, grad_embedding)
+    }
+
+    /// Output: the gradient of `branch`.
+    #[must_use]
+    pub fn grad_branch(self, grad_branch: &'a mut (impl Slice + ?Sized)) -> Self {
+        self.write(Role::GradBranch, grad_branch)
+    }
+
     /// Output: the [`Moments`](crate::Moments) of each group, four numbers each.
     #[must_use]
     pub fn moments_out(self, moments: &'a mut [f32]) -> Self {

@@ -2,6 +2,7 @@
 
 use super::epilogue::Epilogue;
 use super::layout::BATCH;
+use super::modulation::{Added, Modulation};
 use super::parallel::{Cut, Memory, Scratch};
 use super::simd::{Level, fence};
 use super::values::{Input, Values, ValuesMut};
@@ -12,10 +13,11 @@ pub(super) struct Flow<'a> {
     /// None where `y` is written over it.
     pub(super) x: Option<Values<'a>>,
     pub(super) residual: Option<Values<'a>>,
+    pub(super) gate: Option<Modulation<'a>>,
     /// Whether the sum is written over the residual.
     pub(super) residual_under: bool,
     pub(super) y: ValuesMut<'a>,
-    /// `x` and the residual, if that is asked for.
+    /// The sum of `x` and others, if that is asked for.
     pub(super) sum: ValuesMut<'a>,
     /// Elements of a unit.
     pub(super) per: usize,
@@ -25,13 +27,13 @@ pub(super) struct Flow<'a> {
 
 impl Cut for Flow<'_> {
     fn cut(self, at: usize) -> (Self, Self) {
-        let Self { x, residual, residual_under, y, sum, per, first } = self;
+        let Self { x, residual, gate, residual_under, y, sum, per, first } = self;
         let at = at * per;
         let ((x, x2), (residual, residual2)) = (cut(x, at), cut(residual, at));
         let ((y, y2), (sum, sum2)) = (y.split(at), sum.split(at));
         (
-            Self { x, residual, residual_under, y, sum, per, first },
-            Self { x: x2, residual: residual2, residual_under, y: y2, sum: sum2, per, first: first + at },
+            Self { x, residual, gate, residual_under, y, sum, per, first },
+            Self { x: x2, residual: residual2, gate, residual_under, y: y2, sum: sum2, per, first: first + at },
         )
     }
 }
@@ -43,8 +45,12 @@ fn cut(of: Option<Values<'_>>, at: usize) -> (Option<Values<'_>>, Option<Values<
 impl Flow<'_> {
     /// What is normalized, as it is before anything is written over it.
     pub(super) fn input(&self) -> Input<'_> {
+        Input { x: self.x.unwrap_or_else(|| self.y.read()), added: self.added() }
+    }
+
+    fn added(&self) -> Added<'_> {
         let residual = self.residual.or_else(|| self.residual_under.then(|| self.sum.read()));
-        Input { x: self.x.unwrap_or_else(|| self.y.read()), residual }
+        Added { gate: self.gate, first: self.first, residual }
     }
 
     /// Whether kernels find what is normalized where its result is made ready, rather than in `x`.
@@ -216,21 +222,21 @@ impl<'a, 'p> Sink<'a, 'p> {
             return;
         }
         let (level, own) = (self.level, self.done..self.done + self.loaded);
-        let Flow { x, residual, residual_under, y, sum, .. } = &mut self.flow;
+        let Flow { x, residual, gate, residual_under, y, sum, first, .. } = &mut self.flow;
         let residual = residual.or_else(|| residual_under.then(|| sum.read()));
+        let added = Added { gate: *gate, first: *first, residual };
         let to = match &mut self.piece {
             Some(piece) => {
                 let x = x.unwrap_or_else(|| y.read());
                 let to = piece.ready.of(own.len());
-                Input { x, residual }.part(own.clone()).load(level, to);
+                Input { x, added }.part(own.clone()).load(level, to);
                 to
             }
             None => {
                 let to = &mut y.direct().unwrap_or_default()[own.clone()];
-                match (*x, residual) {
-                    (Some(x), residual) => Input { x, residual }.part(own.clone()).load(level, to),
-                    (None, Some(residual)) => residual.part(own.clone()).add(level, to),
-                    (None, None) => {}
+                match *x {
+                    Some(x) => Input { x, added }.part(own.clone()).load(level, to),
+                    None => added.part(own.clone()).to(level, to),
                 }
                 to
             }

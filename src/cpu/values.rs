@@ -2,6 +2,7 @@
 
 use std::ops::Range;
 
+use super::modulation::Added;
 use super::parallel::{Memory, Scratch};
 use super::simd::{CHAIN, Level, add, add_to, narrow_bf16, narrow_f16, prefetch, stream, widen_bf16, widen_f16};
 use crate::element::Element;
@@ -136,16 +137,16 @@ impl<'a> ValuesMut<'a> {
     }
 }
 
-/// What is normalized: `x`, or the sum of it and a residual.
+/// What is normalized: `x`, or the sum of it and others.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Input<'a> {
     pub(super) x: Values<'a>,
-    pub(super) residual: Option<Values<'a>>,
+    pub(super) added: Added<'a>,
 }
 
 impl<'a> Input<'a> {
     pub(super) fn of(x: Values<'a>) -> Self {
-        Self { x, residual: None }
+        Self { x, added: Added::default() }
     }
 
     pub(super) fn len(self) -> usize {
@@ -153,7 +154,7 @@ impl<'a> Input<'a> {
     }
 
     pub(super) fn part(self, elements: Range<usize>) -> Self {
-        Self { x: self.x.part(elements.clone()), residual: self.residual.map(|residual| residual.part(elements)) }
+        Self { x: self.x.part(elements.clone()), added: self.added.part(elements) }
     }
 
     /// One element.
@@ -165,19 +166,18 @@ impl<'a> Input<'a> {
 
     /// As it is, if it is `x` in f32.
     pub(super) fn direct(self) -> Option<&'a [f32]> {
-        self.x.direct().filter(|_| self.residual.is_none())
+        self.x.direct().filter(|_| self.added.is_none())
     }
 
     /// Copies it to f32.
     pub(super) fn load(self, level: Level, to: &mut [f32]) {
-        match self.residual.map(|residual| (self.x.direct(), residual.direct(), residual)) {
-            Some((Some(x), Some(residual), _)) => add(level, x, residual, to),
-            Some((.., residual)) => {
-                self.x.load(level, to);
-                residual.add(level, to);
-            }
-            None => self.x.load(level, to),
+        let Self { x, added } = self;
+        let residual = added.residual.and_then(Values::direct).filter(|_| added.gate.is_none());
+        if let (Some(x), Some(residual)) = (x.direct(), residual) {
+            return add(level, x, residual, to);
         }
+        x.load(level, to);
+        added.to(level, to);
     }
 }
 

@@ -11,7 +11,7 @@ use crate::epilogue::Activation;
 use crate::error::SpecError;
 use crate::gpu::bind::{Expected, shaders};
 use crate::gpu::plan::{Capabilities, Plan, Tuning};
-use crate::gpu::shader::{Access, Choice, Constants, ENTRY, Hold, Modulating, Reduction, Variant};
+use crate::gpu::shader::{Access, Before, Choice, Constants, ENTRY, Hold, Modulating, Reduction, Spread, Variant};
 use crate::modulation::Modulation;
 use crate::norm::{BatchNorm, GroupNorm, InstanceNorm, LayerNorm, Norm, RmsNorm};
 use crate::problem::{Problem, Task};
@@ -167,6 +167,26 @@ fn norms() -> Result<Vec<Box<dyn Norm>>, SpecError> {
 /// All that can be asked of one norm.
 fn problems(norm: &dyn Norm) -> Vec<Problem> {
     let Ok(problem) = norm.lower() else { return Vec::new() };
+    let mut all = ways(&problem);
+    // On the way back an activation takes the bias besides, and scale and shift are bound: one shader of each kind. What they do constants
+    // say.
+    let activation = Some(Activation::Silu);
+    let back = all.iter().filter(|problem| problem.gradients().is_some());
+    let activated: Vec<Problem> = back.map(|problem| Problem { activation, ..problem.clone() }).collect();
+    let shape = norm.shape();
+    let rows: Vec<usize> =
+        shape.iter().enumerate().map(|(axis, &n)| if axis == 0 || axis + 1 == shape.len() { n } else { 1 }).collect();
+    let modulation = Modulation::new(&rows).on(problem.norm, shape, false).ok();
+    let modulated = Problem { modulation, ..problem };
+    let whole = |problem: &Problem| matches!(problem.task, Task::Forward | Task::Backward(_));
+    all.extend(activated);
+    all.extend(ways(&modulated).into_iter().filter(whole));
+    all.extend(modulated.backward(Backward::new().with_gate().with_embedding()));
+    let overwriting: Vec<Problem> = all.iter().filter_map(|problem| problem.overwriting(true)).collect();
+    all.into_iter().chain(overwriting).collect()
+}
+
+fn ways(problem: &Problem) -> Vec<Problem> {
     let all = Backward::new();
     let ways = [
         Ok(problem.clone()),
@@ -182,21 +202,7 @@ fn problems(norm: &dyn Norm) -> Vec<Problem> {
         problem.clone().backward_sums(all.without_weight().without_bias()),
         problem.clone().by_sums(2),
     ];
-    let mut ways: Vec<Problem> = ways.into_iter().flatten().collect();
-    // On the way back an activation takes the bias besides, and scale and shift are bound: one shader of each kind. What they do constants
-    // say.
-    let activation = Some(Activation::Silu);
-    let back = ways.iter().filter(|problem| problem.gradients().is_some());
-    let mut followed: Vec<Problem> = back.map(|problem| Problem { activation, ..problem.clone() }).collect();
-    let shape = norm.shape();
-    let rows: Vec<usize> =
-        shape.iter().enumerate().map(|(axis, &n)| if axis == 0 || axis + 1 == shape.len() { n } else { 1 }).collect();
-    let modulation = Modulation::new(&rows).on(problem.norm, shape, false).ok();
-    let directions = ways.iter().filter(|problem| matches!(problem.task, Task::Forward | Task::Backward(_)));
-    followed.extend(directions.map(|problem| Problem { modulation: modulation.clone(), ..problem.clone() }));
-    ways.extend(followed);
-    let overwriting: Vec<Problem> = ways.iter().filter_map(|problem| problem.overwriting(true)).collect();
-    ways.into_iter().chain(overwriting).collect()
+    ways.into_iter().flatten().collect()
 }
 
 /// Which tensors are bound: as many as can be, and other sets, some of which are held against few shaders.
@@ -206,6 +212,9 @@ fn tensors(problem: &Problem, new_kind: bool, every_set: bool) -> Vec<Expected> 
     let mut sets = vec![all];
     if new_kind && takes(problem, Role::Residual) {
         sets.push(affine.residual().residual_out());
+    }
+    if new_kind && takes(problem, Role::Gate) && problem.gradients().is_none() {
+        sets.push(affine.residual().residual_out().gate().embedding());
     }
     if every_set {
         sets.extend([Expected::new(), all.in_place(), all.in_one_buffer()]);
@@ -231,12 +240,13 @@ fn list() -> BTreeMap<String, (Variant, Constants)> {
             let Ok(plan) = Plan::aligned(problem.clone(), capabilities, *tuning, *quads) else { continue };
             let [mut new_choice, mut new_kind] = [false; 2];
             for pass in plan.passes() {
-                let choice = pass.choice(false);
+                let choice = pass.choice(Before::Nothing);
                 let kind = Choice { hold: Hold::None, reduction: Reduction::Alone, together: 1, ..choice };
                 // Those of f32 as they are; of 16 bits only what none in f32 is like.
                 let alike = texts.insert((choice.in_f32().one_at_a_time(), pass.without));
                 new_choice |= !followed && if plain { choices.insert((choice, pass.without)) } else { alike };
-                new_kind |= kinds.insert((kind, pass.without, pass.in_place_of, problem.activation.is_some()));
+                let gate = problem.gradients().is_some_and(|wanted| wanted.gate);
+                new_kind |= kinds.insert((kind, pass.without, pass.in_place_of, problem.activation.is_some(), gate));
             }
             if new_choice || new_kind {
                 for expected in tensors(&problem, new_kind, new_kind && plain && !followed) {
@@ -263,19 +273,8 @@ impl Variant {
     /// The kernel, what is in its slots, and the tensors: those that are read, those that are written, and those that another's
     /// binding is in the place of.
     fn name(&self) -> String {
-        let Choice {
-            kernel,
-            width,
-            hold,
-            affine,
-            statistics,
-            keep,
-            reduction,
-            residual: _,
-            modulation,
-            together,
-            halves,
-        } = self.choice;
+        let Choice { kernel, width, hold, affine, statistics, keep, reduction, before, modulation, together, halves } =
+            self.choice;
         let hold = match hold {
             Hold::Registers(items) => format!("-registers{items}"),
             Hold::Chunks(items) => format!("-chunks{items}"),
@@ -304,10 +303,18 @@ impl Variant {
         let modulation = match modulation {
             Modulating::None => "",
             Modulating::Folded => "-folded",
-            Modulating::Packs => "-packs",
-            Modulating::Numbers => "-numbers",
+            Modulating::Apart(Spread::Packs) => "-packs",
+            Modulating::Apart(Spread::Numbers) => "-numbers",
         };
-        format!("{kernel}-{width}{hold}{slots}-{reduction}{halves}{modulation}-from{read}-to{written}{through}{within}")
+        // A residual is among the tensors.
+        let before = match before {
+            Before::Nothing | Before::Residual => "",
+            Before::Gate(Spread::Packs) => "-gatepacks",
+            Before::Gate(Spread::Numbers) => "-gatenumbers",
+        };
+        format!(
+            "{kernel}-{width}{hold}{slots}-{reduction}{halves}{modulation}{before}-from{read}-to{written}{through}{within}"
+        )
     }
 }
 
@@ -347,7 +354,7 @@ mod tests {
             let tuning = if next(4) == 1 { Tuning::BatchInvariant } else { Tuning::Heuristic };
             for problem in problems(norm.as_ref()) {
                 let Ok(plan) = Plan::aligned(problem, &capabilities, tuning, next(3) > 1) else { continue };
-                for choice in plan.passes().iter().map(|pass| pass.choice(false).alone()) {
+                for choice in plan.passes().iter().map(|pass| pass.choice(Before::Nothing).alone()) {
                     assert!(listed.contains(&choice), "{choice:?} of {plan} on {capabilities:?}");
                 }
             }

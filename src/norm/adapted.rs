@@ -89,8 +89,9 @@ impl<N: Norm> Adapted<N> {
                 Ok(Problem { storage, ..problem })
             }
             Change::Strides(strides) => {
-                let written =
-                    |role: Role| matches!(role, Role::Y | Role::ResidualOut | Role::GradInput | Role::GradSkip);
+                let written = |role: Role| {
+                    matches!(role, Role::Y | Role::ResidualOut | Role::GradInput | Role::GradSkip | Role::GradBranch)
+                };
                 let placement = Placement::new(self.name(), self.shape(), strides, written)?;
                 Ok(Problem { placement, ..problem })
             }

@@ -83,7 +83,7 @@ pub use group::{group_norm, group_norm_backward};
 pub use instance::{instance_norm, instance_norm_backward};
 pub use layer::{layer_norm, layer_norm_backward, layer_norm_over_axes, layer_norm_over_axes_backward};
 pub use lp::lp_norm;
-pub use modulation::{added, modulated, modulated_backward};
+pub use modulation::{Gated, added, gated, gated_backward, modulated, modulated_backward};
 pub use mvn::mean_variance_norm;
 pub use rms::{rms_norm, rms_norm_backward, rms_norm_over_axes, rms_norm_over_axes_backward};
 

@@ -18,6 +18,7 @@ mod degenerate;
 mod example_programs;
 mod examples;
 mod extremes;
+mod gate;
 mod golden;
 mod halves;
 mod heads;

@@ -9,7 +9,7 @@ use wgpu_norm::{
 use crate::support::{Case, Gradient, Kind, changed, close, cpu, engines, every_kind, gpus, part, thorough};
 
 /// Of `x` of this shape, each time others: a number for each sample, for each channel, a row for each sample, and all.
-fn shapes(x: &[usize], number: usize) -> Vec<Vec<usize>> {
+pub fn shapes(x: &[usize], number: usize) -> Vec<Vec<usize>> {
     let shared =
         |axes: &[usize]| x.iter().enumerate().map(|(axis, &n)| if axes.contains(&axis) { 1 } else { n }).collect();
     let inner: Vec<usize> = (1..x.len()).collect();

@@ -1,5 +1,5 @@
 // The gradient of the columns of one row tile, where statistics and sums are known.
-//# use shared/column_groups, shared/gradient, <source>, <sink>, shared/epilogue
+//# use shared/column_groups, shared/gradient, <source>, shared/sink, shared/epilogue
 @compute @workgroup_size(workgroup_size)
 fn main(invocation: Invocation) {
     enter(invocation);

@@ -1,10 +1,10 @@
-// The gradients of bias and weight, or of shift and scale, added to what is there where the caller accumulates.
+// The gradients of bias and weight, of shift and scale, or of embedding and gate, added to what is there where the caller accumulates.
 //# use shared/params
 const SHARED_BY_HEADS: bool = true;
 
 fn keep(number: u32, sum: vec2<f32>) {
     var channel = number;
-    if summed == BY_MODULATION {
+    if summed >= BY_MODULATION {
         channel += number / params.modulation_line * params.modulation_gap;
     }
     var added = sum;

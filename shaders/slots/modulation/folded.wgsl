@@ -1,10 +1,10 @@
 // Scale and shift are in weight and bias as they are loaded: those of each sample are a row of as many. `locate` finds the row.
 //# use shared/params, <width>
-var<private> modulation_located: u32;
+var<private> sample_located: u32;
 
-fn locate_modulation(i: u32) {
+fn locate_sample(i: u32) {
     let first = i / params.sample_elements * params.sample_numbers;
-    modulation_located = first + first / params.modulation_line * params.modulation_gap;
+    sample_located = first + first / params.modulation_line * params.modulation_gap;
 }
 
 fn modulation_factor(at: u32) -> Pack {

@@ -69,11 +69,10 @@ fn lie_between(problem: &Problem, role: Role, offsets: [u64; 2]) -> bool {
     apart(offsets, outer, run) || (inner > 0 && outer % inner == 0 && apart(offsets, inner, piece))
 }
 
-/// The same of scale and shift and their gradients, whose rows may be chunks of one projection.
+/// The same of what a modulation has and its gradients, whose rows may be chunks of one projection.
 fn rows_lie_between(problem: &Problem, roles: [Role; 2], offsets: [u64; 2]) -> bool {
-    let modulates = |role: Role| matches!(role, Role::Scale | Role::Shift | Role::GradScale | Role::GradShift);
     let sizes = roles.map(|role| cell_bytes(problem, role));
-    let rows = problem.modulation.as_ref().filter(|_| roles.into_iter().all(modulates) && sizes[0] == sizes[1]);
+    let rows = problem.modulation.as_ref().filter(|_| roles.into_iter().all(Role::modulates) && sizes[0] == sizes[1]);
     rows.is_some_and(|rows| rows.has_gaps() && apart(offsets, rows.pitch * sizes[0], rows.line * sizes[0]))
 }
 
@@ -94,26 +93,35 @@ fn words(view: View<'_>, length: u64) -> Range<u64> {
 
 /// Refuses results of 16 bits that divide their words otherwise: one lane writes a word of each.
 pub(super) fn halves(problem: &Problem, operands: &Operands<'_>, schedule: &Schedule) -> Result<(), BindError> {
-    let (y, residual_out) = match problem.gradients() {
-        None => (Role::Y, Role::ResidualOut),
-        Some(_) => (Role::GradInput, Role::GradSkip),
+    let (first, others) = match problem.gradients() {
+        None => (Role::Y, &[Role::ResidualOut][..]),
+        Some(_) => (Role::GradInput, &[Role::GradSkip, Role::GradBranch][..]),
     };
-    let (Some(of_y), Some(of_sum)) = (operands.get(y), operands.get(residual_out)) else { return Ok(()) };
-    let both = [y, residual_out].iter().all(|&role| element(problem, role) != Element::F32);
-    let [steps, others] = [y, residual_out].map(|role| problem.placement.steps(role));
+    others.iter().try_for_each(|&other| alike(problem, operands, schedule, [first, other]))
+}
+
+fn alike(
+    problem: &Problem,
+    operands: &Operands<'_>,
+    schedule: &Schedule,
+    [first, other]: [Role; 2],
+) -> Result<(), BindError> {
+    let (Some(of_first), Some(of_other)) = (operands.get(first), operands.get(other)) else { return Ok(()) };
+    let both = [first, other].iter().all(|&role| element(problem, role) != Element::F32);
+    let [steps, others] = [first, other].map(|role| problem.placement.steps(role));
     if both
         && steps != others
         && schedule.passes.iter().any(|pass| matches!(pass.kernel, Kernel::ApplyPairs | Kernel::BackwardApplyPairs))
     {
         let must = "those of the other result, as both are of 16 bits and not written four elements at a time";
-        return Err(BindError::Strides(problem.placement.refused(problem.norm, residual_out, &problem.shape, must)));
+        return Err(BindError::Strides(problem.placement.refused(problem.norm, other, &problem.shape, must)));
     }
-    if both && of_y.offset % 4 != of_sum.offset % 4 {
+    if both && of_first.offset % 4 != of_other.offset % 4 {
         return Err(BindError::Halves {
-            tensor: residual_out.name(),
-            offset: of_sum.offset,
-            other: y.name(),
-            other_offset: of_y.offset,
+            tensor: other.name(),
+            offset: of_other.offset,
+            other: first.name(),
+            other_offset: of_first.offset,
         });
     }
     Ok(())

@@ -23,6 +23,8 @@ pub struct Expected {
     shift: bool,
     grad_modulation: bool,
     grad_skip: bool,
+    gate: bool,
+    embedding: bool,
     one_buffer: bool,
 }
 
@@ -117,6 +119,20 @@ impl Expected {
         self
     }
 
+    /// With [`gate`](crate::Operands::gate), in a forward pass. (A backward plan knows whether it goes through one.)
+    #[must_use]
+    pub fn gate(mut self) -> Self {
+        self.gate = true;
+        self
+    }
+
+    /// With [`embedding`](crate::Operands::embedding).
+    #[must_use]
+    pub fn embedding(mut self) -> Self {
+        self.embedding = true;
+        self
+    }
+
     /// With [`grad_scale`](crate::Operands::grad_scale) and [`grad_shift`](crate::Operands::grad_shift).
     #[must_use]
     pub fn grad_modulation(mut self) -> Self {
@@ -147,6 +163,8 @@ impl Expected {
             (Role::Shift, &mut self.shift),
             (Role::GradScale, &mut self.grad_modulation),
             (Role::GradSkip, &mut self.grad_skip),
+            (Role::Gate, &mut self.gate),
+            (Role::Embedding, &mut self.embedding),
         ];
         for (role, there) in optional {
             *there &= takes(problem, role);
@@ -202,6 +220,10 @@ impl Expected {
             Role::GradScale | Role::GradShift => self.grad_modulation,
             Role::Skip => takes(problem, role),
             Role::GradSkip => self.grad_skip,
+            Role::Gate => gradients.map_or(self.gate, |wanted| wanted.gate),
+            Role::Embedding => self.embedding,
+            Role::Branch | Role::GradGate | Role::GradBranch => gradients.is_some_and(|wanted| wanted.gate),
+            Role::GradEmbedding => gradients.is_some_and(|wanted| wanted.embedding),
         }
     }
 }

@@ -312,8 +312,10 @@ impl Binder<'_> {
     /// What a window binds of a user's tensor, and of those that are within one binding with it.
     fn range(&self, role: Role, window: &Window, within: &[(Role, Role)]) -> Option<Range> {
         let mut range = self.range_alone(role, window)?;
-        for &(of, by) in within.iter().filter(|&&(of, by)| of == role || by == role) {
-            let other = self.range_alone(if of == role { by } else { of }, window)?;
+        let first = within.iter().find(|&&(of, _)| of == role).map_or(role, |&(_, by)| by);
+        let others = within.iter().filter(|&&(_, by)| by == first).map(|&(of, _)| of).chain([first]);
+        for other in others.filter(|&other| other != role) {
+            let other = self.range_alone(other, window)?;
             let start = range.offset.min(other.offset);
             let end = (range.offset + range.size).max(other.offset + other.size);
             let before = (range.offset - start) / cell_bytes(self.problem, role);

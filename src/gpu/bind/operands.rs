@@ -67,6 +67,7 @@ impl<'a> From<wgpu::BufferSlice<'a>> for View<'a> {
 /// | `residual`, `residual_out` | that of `x` | all norms, each optional; `residual_out` is written; no plan for one part of a batch takes them |
 /// | `statistics` | that of `rstd` with a last axis of 4 | all norms except in eval mode, optional, written |
 /// | `scale`, `shift` | that of the [`Modulation`](crate::Modulation) | norms that are [modulated](crate::Norm::modulated), each optional |
+/// | `gate`, `embedding` | that of the `Modulation` | the same, each optional; no plan for one part of a batch takes them |
 /// | `skip` | that of `x` | norms [plus a skip](crate::Norm::plus_skip) |
 ///
 /// A [backward plan](crate::Context::plan_backward) takes:
@@ -85,6 +86,9 @@ impl<'a> From<wgpu::BufferSlice<'a>> for View<'a> {
 /// | `grad_scale`, `grad_shift` | that of the `Modulation` | optional, written or added to |
 /// | `grad_skip` | that of `x` | optional, written by norms with an activation after the skip |
 /// | `grad_residual` | that of `x` | optional, added to `grad_input` |
+/// | `gate`, `branch` | as forward, and that of `x` | read, [with the gate](crate::Backward::with_gate): those of the forward pass, where `branch` was `x` |
+/// | `grad_gate`, `grad_branch` | the same | written, with the gate; `grad_gate` may be added to |
+/// | `grad_embedding` | that of the `Modulation` | written or added to, [with the embedding](crate::Backward::with_embedding) |
 ///
 /// Plans for one part of a batch take `moments`, of the shape of `rstd` with a last axis of 4, and `sums`, likewise with a
 /// last axis of 2. A plan that reads them takes those of all parts, one after the other. A plan from statistics reads `statistics`,
@@ -254,6 +258,42 @@ impl<'a> Operands<'a> {
     #[must_use]
     pub fn grad_skip(self, view: impl Into<View<'a>>) -> Self {
         self.with(Role::GradSkip, view.into())
+    }
+
+    /// What `x` is multiplied by before the norm, of the shape and pitch of the [`Modulation`](crate::Modulation). Without it, that is 1.
+    #[must_use]
+    pub fn gate(self, view: impl Into<View<'a>>) -> Self {
+        self.with(Role::Gate, view.into())
+    }
+
+    /// What is added to `x` before the norm, after the gate, of the shape and pitch of the [`Modulation`](crate::Modulation).
+    #[must_use]
+    pub fn embedding(self, view: impl Into<View<'a>>) -> Self {
+        self.with(Role::Embedding, view.into())
+    }
+
+    /// What the gate multiplied, for a backward pass: `x` of the forward pass.
+    #[must_use]
+    pub fn branch(self, view: impl Into<View<'a>>) -> Self {
+        self.with(Role::Branch, view.into())
+    }
+
+    /// Output: the gradient of `gate`, as that of `scale`.
+    #[must_use]
+    pub fn grad_gate(self, view: impl Into<View<'a>>) -> Self {
+        self.with(Role::GradGate, view.into())
+    }
+
+    /// Output: the gradient of `embedding`, as that of `scale`.
+    #[must_use]
+    pub fn grad_embedding(self, view: impl Into<View<'a>>) -> Self {
+        self.with(Role::GradEmbedding, view.into())
+    }
+
+    /// Output: the gradient of `branch`, of the shape of `x`.
+    #[must_use]
+    pub fn grad_branch(self, view: impl Into<View<'a>>) -> Self {
+        self.with(Role::GradBranch, view.into())
     }
 
     /// [`Moments`](crate::Moments) of each group. Must start at a multiple of 16 bytes.

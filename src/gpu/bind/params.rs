@@ -185,6 +185,8 @@ const NUMBERS: &[(&str, Number)] = &[
     ("sample_elements", |t| t.sample().map_or(1, |Block { r, k, s, .. }| narrow(r * k * s))),
     ("sample_numbers", |t| t.sample().map_or(0, |block| narrow(block.k))),
     ("zero", |_| 0),
+    ("unused", |_| 0),
+    ("unused_too", |_| 0),
     ("odd", |t| u32::from(t.odd)),
     ("odd_outer", |t| t.own_steps()[0] as u32 % 2),
     ("odd_inner", |t| t.own_steps()[1] as u32 % 2),

@@ -4,7 +4,9 @@ use super::{Expected, Operands};
 use crate::element::Element;
 use crate::gpu::context::PipelineKey;
 use crate::gpu::plan::{Capabilities, Pass, Plan, Schedule, Summed};
-use crate::gpu::shader::{Access, Choice, Constants, Kernel, Modulating, Statistics, TensorBinding, Variant};
+use crate::gpu::shader::{
+    Access, Before, Choice, Constants, Kernel, Modulating, Spread, Statistics, TensorBinding, Variant,
+};
 use crate::problem::{Centering, Problem, Source};
 use crate::tensors::{Role, cell_bytes};
 
@@ -73,6 +75,7 @@ impl<'a> Chooser<'a> {
     pub(super) fn passes(self) -> impl Iterator<Item = &'a Pass> {
         self.schedule.passes.iter().filter(move |pass| match (pass.kernel, pass.statistics) {
             (Kernel::CountBatch, _) => self.has(Role::Batches),
+            _ if pass.summed == Summed::Branch => self.has(Role::GradGate) || self.has(Role::GradEmbedding),
             (_, Statistics::None) => {
                 let Problem { activation, skip, modulation, .. } = self.problem;
                 self.has(Role::Bias) || activation.is_some() || *skip || modulation.is_some()
@@ -87,7 +90,7 @@ impl<'a> Chooser<'a> {
     }
 
     fn all_tensors(self, pass: &Pass) -> Vec<(Role, bool)> {
-        pass.tensors(self.has(Role::Residual))
+        pass.tensors(self.before(pass))
     }
 
     /// The tensors a pass binds, as its shader must declare them.
@@ -98,21 +101,31 @@ impl<'a> Chooser<'a> {
     }
 
     /// Tensors that lie within the binding of another in their buffer: those that are read where the device has too few for each to have its
-    /// own, and gradients of scale and shift always, as their rows may take turns.
+    /// own, and gradients of a modulation always, as their rows may take turns.
     pub(super) fn within(self, pass: &Pass) -> Vec<(Role, Role)> {
         let bound = self.each_bound(pass);
         let few = bound.len() > self.capabilities.max_storage_buffers as usize;
         let has = |role: Role, access: Access| bound.contains(&TensorBinding { role, access });
-        let pairs = [
-            (Role::Bias, Role::Weight, Access::Read),
-            (Role::Shift, Role::Scale, Access::Read),
-            (Role::GradShift, Role::GradScale, Access::ReadWrite),
+        let Choice { modulation, before, .. } = self.choice(pass);
+        let alike = matches!((modulation, before), (Modulating::Apart(one), Before::Gate(other)) if one == other);
+        let modulating = [Role::Scale, Role::Shift, Role::Gate, Role::Embedding];
+        let sets = [
+            (&[Role::Weight, Role::Bias][..], Access::Read),
+            (&modulating[..if alike { 4 } else { 2 }], Access::Read),
+            (&modulating[2..], Access::Read),
+            (&[Role::GradScale, Role::GradShift], Access::ReadWrite),
+            (&[Role::GradGate, Role::GradEmbedding], Access::ReadWrite),
         ];
-        let both = |&(of, by, access): &(Role, Role, Access)| {
-            let wanted = few || access == Access::ReadWrite;
-            wanted && has(of, access) && has(by, access) && self.given.share_a_buffer(of, by)
-        };
-        pairs.into_iter().filter(both).map(|(of, by, _)| (of, by)).collect()
+        let mut within: Vec<(Role, Role)> = Vec::new();
+        for (set, access) in sets.into_iter().filter(|&(_, access)| few || access == Access::ReadWrite) {
+            for (number, &of) in set.iter().enumerate() {
+                let leads = |&by: &Role| has(by, access) && within.iter().all(|&(other, _)| other != by);
+                let free = within.iter().all(|&(other, _)| other != of);
+                let by = set[..number].iter().copied().filter(leads).find(|&by| self.given.share_a_buffer(of, by));
+                within.extend(by.filter(|_| free && has(of, access)).map(|by| (of, by)));
+            }
+        }
+        within
     }
 
     fn each_bound(self, pass: &Pass) -> Vec<TensorBinding> {
@@ -151,21 +164,40 @@ impl<'a> Chooser<'a> {
     }
 
     fn choice(self, pass: &Pass) -> Choice {
-        let choice = pass.choice(self.has(Role::Residual));
+        let choice = pass.choice(self.before(pass));
         let Some(modulated) = self.problem.modulation.as_ref().filter(|_| choice.modulation != Modulating::None) else {
             return choice;
         };
-        let given = [Role::Scale, Role::Shift].into_iter().filter(|&role| self.has(role));
+        let modulation = match self.spread(pass, [Role::Scale, Role::Shift]) {
+            None => Modulating::None,
+            Some((quads, _)) if pass.folds_modulation(self.problem, modulated, quads) => Modulating::Folded,
+            Some((_, spread)) => Modulating::Apart(spread),
+        };
+        Choice { modulation, ..choice }
+    }
+
+    /// What comes before the norm; going back, what `dx` goes on to.
+    fn before(self, pass: &Pass) -> Before {
+        let back = self.problem.gradients().is_some();
+        if back && !pass.kernel.goes_back() {
+            return Before::Nothing;
+        }
+        match self.spread(pass, [Role::Gate, Role::Embedding]) {
+            Some((_, spread)) if !back || self.has(Role::GradBranch) => Before::Gate(spread),
+            _ if self.has(Role::Residual) => Before::Residual,
+            _ => Before::Nothing,
+        }
+    }
+
+    /// How the numbers that a pack has of these are loaded, if they are given, and whether rows of them begin at multiples of four.
+    fn spread(self, pass: &Pass, roles: [Role; 2]) -> Option<(bool, Spread)> {
+        let modulated = self.problem.modulation.as_ref()?;
+        let given = roles.into_iter().filter(|&role| self.has(role));
         let aligned: Vec<bool> = given.map(|role| self.given.starts_with_quad(self.problem, role)).collect();
         let rows = !modulated.has_gaps() || modulated.pitch.is_multiple_of(4);
         let quads = rows && !aligned.contains(&false);
-        let modulation = match aligned[..] {
-            [] => Modulating::None,
-            _ if pass.folds_modulation(self.problem, modulated, quads) => Modulating::Folded,
-            _ if quads && pass.loads_modulation_by_packs(modulated) => Modulating::Packs,
-            _ => Modulating::Numbers,
-        };
-        Choice { modulation, ..choice }
+        let packs = quads && pass.loads_modulation_by_packs(modulated);
+        (!aligned.is_empty()).then_some((quads, if packs { Spread::Packs } else { Spread::Numbers }))
     }
 
     pub(super) fn key(self, pass: &Pass) -> PipelineKey {

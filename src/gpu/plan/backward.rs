@@ -8,7 +8,7 @@ use super::{By, Pass, Planner, Schedule, Summed, Team, Traversal, Window, Work, 
 use crate::backward::Backward;
 use crate::block::{AffineIndex, Block};
 use crate::error::SpecError;
-use crate::gpu::shader::{Affine, Hold, Keep, Kernel, Reduction, Statistics};
+use crate::gpu::shader::{Affine, Hold, Keep, Kernel, Modulating, Reduction, Statistics};
 use crate::mapping::{GroupIndex, Mapping};
 use crate::modulation::{Modulated, by_modulation};
 use crate::problem::{Problem, Source};
@@ -62,6 +62,47 @@ fn statistics_of(wanted: Backward) -> Statistics {
 
 impl Planner<'_> {
     pub(super) fn backward(&self, wanted: Backward) -> Result<Schedule, SpecError> {
+        let mut schedule = self.gradients(wanted)?;
+        if wanted.goes_before() {
+            self.before_norm(&mut schedule)?;
+        }
+        Ok(schedule)
+    }
+
+    /// Adds the passes for gate and embedding, which go by the gradient of what was normalized: the sums of it, and of it times the branch.
+    fn before_norm(&self, schedule: &mut Schedule) -> Result<(), SpecError> {
+        let modulated = self.problem.modulation.as_ref().filter(|modulated| modulated.numbers() > 0);
+        let Some((modulated, mapping)) = modulated.and_then(|modulated| Some((modulated, modulated.by_number()?)))
+        else {
+            return Ok(());
+        };
+        let by_number = Planner { mapping, ..*self };
+        let empty = mapping.block.elements() == 0;
+        let work = if empty {
+            Work { inner_count: 1, ..Work::default() }
+        } else {
+            let sums = Pass {
+                summed: Summed::Branch,
+                affine: Affine::Constant,
+                modulation: Modulating::None,
+                follows: false,
+                without: &[Role::Weight, Role::Bias, Role::Stats, Role::Skip, Role::GradSkip],
+                in_place_of: &[(Role::X, Role::Branch), (Role::GradOutput, Role::GradInput)],
+                ..by_number.sums_by_number()?
+            };
+            schedule.partial_sums = schedule.partial_sums.max(sums.sums());
+            let work = sums.by_line(1);
+            schedule.passes.push(sums);
+            work
+        };
+        schedule.partial_sums = schedule.partial_sums.max(1);
+        let in_place_of = &[(Role::GradWeight, Role::GradGate), (Role::GradBias, Role::GradEmbedding)];
+        let merge = by_number.merge_to_parameters(mapping.block, work, modulated.numbers())?;
+        schedule.passes.push(Pass { summed: Summed::Branch, in_place_of, ..merge });
+        Ok(())
+    }
+
+    fn gradients(&self, wanted: Backward) -> Result<Schedule, SpecError> {
         let parameters = wanted.parameters();
         if self.problem.block.elements() == 0 {
             let mut schedule = Schedule::empty("empty, the gradients of weight and bias are 0");
@@ -348,24 +389,28 @@ impl Planner<'_> {
 
     /// By what elements share of scale and shift, where there are gradients of them.
     fn by_modulation(&self) -> Option<Self> {
-        by_modulation(self.problem).map(|mapping| Planner { mapping, ..*self })
+        let wanted = self.problem.gradients().is_some_and(|wanted| wanted.modulation);
+        by_modulation(self.problem).filter(|_| wanted).map(|mapping| Planner { mapping, ..*self })
     }
 
     /// The gradients of scale and shift, in parts. `self` maps by modulation.
     fn modulation_sums(&self) -> Result<Pass, SpecError> {
+        Ok(Pass { summed: Summed::Modulation, ..self.sums_by_number()? })
+    }
+
+    /// Sums of elements that share a number `b * K + k`. `self` maps by that.
+    fn sums_by_number(&self) -> Result<Pass, SpecError> {
         let Mapping { block, groups, .. } = self.mapping;
-        let pass = if block.s > 1 {
-            Pass { affine: self.affine_of_rows(), ..self.rows(Kernel::SumsRows)? }
-        } else {
-            let statistics_by = match groups.r_step {
-                0 => By::Column,
-                _ if groups.rows == 1 && groups.k_div >= block.k => By::Row,
-                _ => By::Element,
-            };
-            let tiling = columns::Tiling::unfolded(&block, self.capabilities, self.width, self.tuning, u64::MAX);
-            Pass { statistics_by, ..self.columns_by(Kernel::SumsColumns, &tiling)? }
+        if block.s > 1 {
+            return Ok(Pass { affine: self.affine_of_rows(), ..self.rows(Kernel::SumsRows)? });
+        }
+        let statistics_by = match groups.r_step {
+            0 => By::Column,
+            _ if groups.rows == 1 && groups.k_div >= block.k => By::Row,
+            _ => By::Element,
         };
-        Ok(Pass { summed: Summed::Modulation, ..pass })
+        let tiling = columns::Tiling::unfolded(&block, self.capabilities, self.width, self.tuning, u64::MAX);
+        Ok(Pass { statistics_by, ..self.columns_by(Kernel::SumsColumns, &tiling)? })
     }
 
     /// `self` maps by modulation.

@@ -4,7 +4,9 @@ use std::fmt;
 
 use super::Window;
 use crate::block::{AffineIndex, Block};
-use crate::gpu::shader::{Affine, Choice, Halves, Hold, Keep, Kernel, Modulating, Reduction, Statistics, Width};
+use crate::gpu::shader::{
+    Affine, Before, Choice, Halves, Hold, Keep, Kernel, Modulating, Reduction, Statistics, Width,
+};
 use crate::mapping::Mapping;
 use crate::modulation::{Modulated, by_modulation};
 use crate::problem::Problem;
@@ -56,6 +58,8 @@ pub(crate) enum Summed {
     Weight = 1,
     /// Scale and shift.
     Modulation = 2,
+    /// Gate and embedding: sums over the gradient of what was normalized, as it is stored.
+    Branch = 3,
 }
 
 /// How a pass finds where the elements of tensors with strides lie. Numbered as in `shaders/shared/strides.wgsl`.
@@ -128,11 +132,13 @@ pub(crate) struct Work {
 
 impl Pass {
     /// What it does: `fused_rows`, `stats_columns`, ... It is the name of a file of `shaders/kernels/`, after `backward_` for the
-    /// backward ones that fuse or apply; `merge_parameters` is `merge_sums` into the gradients of weight and bias, `merge_modulation` into those of scale and shift.
+    /// backward ones that fuse or apply; `merge_parameters` is `merge_sums` into the gradients of weight and bias, `merge_modulation` into those of scale and shift,
+    /// `merge_gate` into those of a gate and an embedding.
     #[must_use]
     pub fn name(&self) -> &'static str {
         match (self.keep, self.summed) {
             (Keep::Parameters, Summed::Modulation) => "merge_modulation",
+            (Keep::Parameters, Summed::Branch) => "merge_gate",
             (Keep::Parameters, _) => "merge_parameters",
             _ => self.kernel.name(),
         }
@@ -207,8 +213,8 @@ impl Pass {
         self.width == Width::Quad && modulated.is_along(4)
     }
 
-    /// What decides the files of its shader; `residual` is whether one is added to `x`.
-    pub(crate) fn choice(&self, residual: bool) -> Choice {
+    /// What decides the files of its shader; `before` is what comes before the norm.
+    pub(crate) fn choice(&self, before: Before) -> Choice {
         Choice {
             kernel: self.kernel,
             width: self.width,
@@ -218,7 +224,7 @@ impl Pass {
             keep: self.keep,
             reduction: self.team.reduction,
             modulation: self.modulation,
-            residual: residual && !self.without.contains(&Role::Residual),
+            before: if self.without.contains(&Role::Residual) { Before::Nothing } else { before },
             together: self.turns.together,
             halves: self.halves,
         }
@@ -226,11 +232,10 @@ impl Pass {
     }
 
     /// The tensors that it reads or writes where they are given, and whether it writes them.
-    pub(crate) fn tensors(&self, residual: bool) -> Vec<(Role, bool)> {
+    pub(crate) fn tensors(&self, before: Before) -> Vec<(Role, bool)> {
         let stand_in = |role: Role| self.in_place_of.iter().find(|&&(of, _)| of == role).map_or(role, |&(_, by)| by);
         let mut tensors: Vec<(Role, bool)> = Vec::new();
-        for (role, written) in
-            self.choice(residual).roles().into_iter().filter(|(role, _)| !self.without.contains(role))
+        for (role, written) in self.choice(before).roles().into_iter().filter(|(role, _)| !self.without.contains(role))
         {
             let role = stand_in(role);
             match tensors.iter_mut().find(|(there, _)| *there == role) {
@@ -244,7 +249,7 @@ impl Pass {
     /// Bytes that it reads and writes of one element of each tensor of the size of `x`, residuals left out.
     pub(crate) fn bytes_moved(&self) -> u64 {
         let moved = [Role::X, Role::Y, Role::GradOutput, Role::GradInput];
-        let roles = self.choice(false).roles().into_iter().map(|(role, _)| role);
+        let roles = self.choice(Before::Nothing).roles().into_iter().map(|(role, _)| role);
         let moved = roles.filter(|role| moved.contains(role) && !self.without.contains(role));
         moved.map(|role| if self.halves.of(role) { 2 } else { 4 }).sum()
     }

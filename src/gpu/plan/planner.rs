@@ -6,7 +6,7 @@ use super::{
 };
 use crate::block::Block;
 use crate::error::SpecError;
-use crate::gpu::shader::{Affine, Halves, Hold, Keep, Kernel, Modulating, Statistics, Width};
+use crate::gpu::shader::{Affine, Halves, Hold, Keep, Kernel, Modulating, Spread, Statistics, Width};
 use crate::mapping::Mapping;
 use crate::problem::Problem;
 use crate::strides::Span;
@@ -57,7 +57,7 @@ impl Planner<'_> {
             follows: true,
             summed: Summed::Group,
             modulation: match self.problem.modulation {
-                Some(_) => Modulating::Numbers,
+                Some(_) => Modulating::Apart(Spread::Numbers),
                 None => Modulating::None,
             },
             statistics_by: By::Column,

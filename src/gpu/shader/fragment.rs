@@ -25,6 +25,8 @@ pub(crate) enum Use {
     Store,
     /// Stores two neighbours, of which each may be left out.
     Put,
+    /// Loads those of a pack of elements, by the number of the first.
+    Spread,
 }
 
 impl Use {
@@ -33,6 +35,7 @@ impl Use {
             Self::Load => "load",
             Self::Store => "store",
             Self::Put => "put",
+            Self::Spread => "spread",
         }
     }
 }
@@ -50,9 +53,9 @@ const FILES: &[(&str, &str)] = files![
     "kernels/backward/fused_rows" "kernels/backward/fused_parameters" "kernels/backward/sums_rows"
     "kernels/backward/sums_columns" "kernels/backward/sums_beside" "kernels/backward/merge_sums" "kernels/backward/apply_rows"
     "kernels/backward/apply_columns" "kernels/backward/apply_pairs"
-    "slots/modulation/none" "slots/modulation/folded" "slots/modulation/packs" "slots/modulation/numbers"
+    "slots/modulation/none" "slots/modulation/folded" "slots/modulation/apart"
     "slots/width/scalar" "slots/width/quad" "slots/value/group" "slots/value/groups"
-    "slots/source/x" "slots/source/x_plus_residual" "slots/sink/x" "slots/rounding/none" "slots/rounding/scalar" "slots/rounding/quad"
+    "slots/source/x" "slots/source/x_plus_residual" "slots/source/gated" "slots/gate/none" "slots/gate/given" "slots/rounding/none" "slots/rounding/scalar" "slots/rounding/quad"
     "slots/reduction/alone" "slots/reduction/workgroup" "slots/reduction/subgroup"
     "slots/hold/registers" "slots/hold/chunks" "slots/hold/none"
     "slots/gradients/registers" "slots/gradients/chunks" "slots/gradients/none"
@@ -63,7 +66,7 @@ const FILES: &[(&str, &str)] = files![
     "shared/keep_statistics" "shared/partial_record" "shared/partial_place" "shared/team" "shared/rows" "shared/columns"
     "shared/chunk_statistics" "shared/held_statistics" "shared/sum_lanes" "shared/merge_lanes"
     "shared/any_in_workgroup" "shared/channel" "shared/column_groups" "shared/pack_groups" "shared/affine_run" "shared/affine_runs"
-    "shared/half" "shared/pairs" "shared/strides" "shared/segments" "shared/epilogue" "shared/normalize" "shared/track" "shared/gradient" "shared/gradients" "shared/known_sums" "shared/modulation" "shared/store_gradients"
+    "shared/half" "shared/pairs" "shared/strides" "shared/segments" "shared/epilogue" "shared/normalize" "shared/track" "shared/gradient" "shared/gradients" "shared/known_sums" "shared/modulation" "shared/sink" "shared/store_gradients"
     "probe/arithmetic" "probe/loops" "probe/subtractions"
 ];
 
@@ -77,7 +80,7 @@ impl Fragment {
             let call = format!("{}_{}(", role.shader_name(), how.name());
             text.match_indices(&call).any(|(at, _)| !text[..at].ends_with(|c: char| c.is_alphanumeric() || c == '_'))
         };
-        let all = Role::all().flat_map(|role| [(role, Use::Load), (role, Use::Store), (role, Use::Put)]);
+        let all = Role::all().flat_map(|role| [Use::Load, Use::Store, Use::Put, Use::Spread].map(|how| (role, how)));
         Self {
             path,
             text,

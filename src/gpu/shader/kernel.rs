@@ -61,6 +61,11 @@ impl Kernel {
         }
     }
 
+    /// Whether it is of a backward pass, where nothing comes before `x`.
+    pub(crate) fn goes_back(self) -> bool {
+        self.path().starts_with("kernels/backward/")
+    }
+
     /// Whether it works on tiles along `S`.
     pub(crate) fn by_rows(self) -> bool {
         self.path().ends_with("_rows") || self == Self::BackwardFusedParameters

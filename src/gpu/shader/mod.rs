@@ -12,7 +12,7 @@ pub(crate) use fragment::{files, text};
 pub(crate) use kernel::Kernel;
 pub(crate) use tensor::{Access, TensorBinding};
 pub(crate) use variant::{
-    Affine, Choice, Constants, Halves, Hold, Keep, Modulating, Reduction, Statistics, Variant, Width,
+    Affine, Before, Choice, Constants, Halves, Hold, Keep, Modulating, Reduction, Spread, Statistics, Variant, Width,
 };
 
 /// The entry point of every shader.

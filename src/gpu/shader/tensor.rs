@@ -1,10 +1,11 @@
 //! The bindings of a shader, and the accessors its text knows tensors by.
 //!
 //! A kernel calls `y_store(i, v)` and so on, and never names a binding: in place, a shared buffer, an absent tensor or another
-//! storage type are decided here. `put` stores two neighbours, or one of them, that may share a word. Of a tensor that is not bound, `load` gives 0 (a weight or a scale: 1) and `store` does nothing.
+//! storage type are decided here. `put` stores two neighbours, or one of them, that may share a word. Of a tensor that is not bound, `load` gives 0 (a weight, a scale or a gate:
+//! 1) and `store` does nothing. `spread` loads the numbers of a modulation that a pack has.
 
 use super::fragment::Use;
-use super::{Modulating, Variant, Width};
+use super::{Before, Modulating, Spread, Variant, Width};
 use crate::tensors::{Cell, Role};
 
 /// How a tensor is bound.
@@ -32,6 +33,15 @@ impl Variant {
         self.choice.modulation == Modulating::Folded
     }
 
+    /// How the numbers of a pack are loaded of a tensor of a modulation, unless they are in weight and bias.
+    fn spread(&self, role: Role) -> Option<Spread> {
+        match (role, self.choice.modulation, self.choice.before) {
+            (Role::Scale | Role::Shift, Modulating::Apart(spread), _) => Some(spread),
+            (Role::Gate | Role::Embedding, _, Before::Gate(spread)) => Some(spread),
+            _ => None,
+        }
+    }
+
     /// The tensor in whose binding it lies: itself, unless devices have too few.
     fn within(&self, role: Role) -> Role {
         self.within.iter().find(|&&(of, _)| of == role).map_or(role, |&(_, by)| by)
@@ -49,8 +59,7 @@ impl Variant {
             Cell::Parameter => match role {
                 Role::Weight | Role::Bias => self.choice.packs_parameters(),
                 Role::Scale | Role::Shift if self.folds() => self.choice.packs_parameters(),
-                Role::Scale | Role::Shift => self.choice.modulation == Modulating::Packs,
-                _ => false,
+                _ => self.spread(role) == Some(Spread::Packs),
             },
             _ => false,
         }
@@ -96,9 +105,9 @@ impl Variant {
     fn load(&self, role: Role) -> String {
         let alone = self.load_alone(role);
         match role {
-            Role::Weight if self.folds() => format!("({alone}) * scale_load(modulation_located + i)"),
+            Role::Weight if self.folds() => format!("({alone}) * scale_load(sample_located + i)"),
             Role::Bias if self.folds() => {
-                format!("{alone} * scale_load(modulation_located + i) + shift_load(modulation_located + i)")
+                format!("{alone} * scale_load(sample_located + i) + shift_load(sample_located + i)")
             }
             _ => alone,
         }
@@ -116,10 +125,23 @@ impl Variant {
         match role {
             Role::Weight if self.is_bound(data) => format!("params.weight_offset + {number}"),
             Role::Scale if self.is_bound(data) => format!("params.scale_offset + {number}"),
-            Role::Weight | Role::Scale => format!("{ty}(1.0)"),
+            Role::Weight | Role::Scale | Role::Gate if !self.is_bound(data) => format!("{ty}(1.0)"),
             _ if !self.is_bound(data) => format!("{ty}(0)"),
             _ => number,
         }
+    }
+
+    fn spread_text(&self, role: Role) -> String {
+        let name = role.shader_name();
+        let body = match self.spread(role) {
+            _ if !self.is_bound(role) => format!("return Pack({name}_load(0u));"),
+            Some(Spread::Packs) => format!("return {name}_load(modulation_place(at));"),
+            _ => format!(
+                "var v = Pack({name}_load(number_at(at, 0u))); \
+                 for (var j = 1u; j < numbers_of_pack(); j++) {{ pack_put(&v, j, {name}_load(number_at(at, j))); }} return v;"
+            ),
+        };
+        format!("fn {name}_spread(at: u32) -> Pack {{ {body} }}\n")
     }
 
     fn store(&self, role: Role) -> String {
@@ -169,9 +191,10 @@ fn places(variant: &Variant) -> String {
     if located.is_empty() {
         return text;
     }
-    let modulation = if variant.choice.modulation != Modulating::None { " locate_modulation(i);" } else { "" };
+    let folded = if variant.folds() { " locate_sample(i);" } else { "" };
+    let apart = if variant.choice.uses_file("shared/modulation") { " locate_modulation(i);" } else { "" };
     let tensors = format!("if placed_by == BY_PIECE {{ let piece = i / params.piece;{located} }}");
-    text + &format!("fn locate(i: u32) {{ {tensors}{modulation} }}\n")
+    text + &format!("fn locate(i: u32) {{ {tensors}{folded}{apart} }}\n")
 }
 
 /// The bindings of a variant, and the accessors that its text calls.
@@ -189,8 +212,10 @@ pub(super) fn declarations(variant: &Variant) -> String {
     let folded = [(Role::Scale, Use::Load), (Role::Shift, Use::Load)].into_iter().filter(|_| variant.folds());
     for (role, how) in variant.choice.uses().into_iter().chain(folded) {
         let (name, ty) = (role.shader_name(), variant.value_type(role));
+        let load = |role: Role| format!("fn {name}_load(i: u32) -> {ty} {{ return {}; }}\n", variant.load(role));
         text.push_str(&match how {
-            Use::Load => format!("fn {name}_load(i: u32) -> {ty} {{ return {}; }}\n", variant.load(role)),
+            Use::Load => load(role),
+            Use::Spread => load(role) + &variant.spread_text(role),
             Use::Store => format!("fn {name}_store(i: u32, v: {ty}) {{ {} }}\n", variant.store(role)),
             Use::Put => {
                 format!("fn {name}_put(j: u32, v: vec2<f32>, lower: bool, upper: bool) {{ {} }}\n", variant.put(role))

@@ -67,17 +67,34 @@ pub(crate) enum Keep {
     Parameters,
 }
 
-/// How scale and shift of a pack are loaded.
+/// How scale and shift are found.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) enum Modulating {
     /// There are none.
     None,
     /// With weight and bias, which are those of each sample then.
     Folded,
+    /// For each pack.
+    Apart(Spread),
+}
+
+/// How numbers of a modulation are loaded for a pack.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(crate) enum Spread {
     /// All at once.
     Packs,
     /// One by one, or one for all.
     Numbers,
+}
+
+/// What comes before the norm.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(crate) enum Before {
+    Nothing,
+    /// A residual is added to `x`.
+    Residual,
+    /// A gate and an embedding besides; or the gradient goes on to what the gate multiplied.
+    Gate(Spread),
 }
 
 /// How lanes exchange values.
@@ -97,6 +114,11 @@ pub(crate) struct Halves {
     parameters: bool,
 }
 
+/// Tensors of one type, by [`element`](crate::tensors::element).
+const LIKE_X: [Role; 5] = [Role::X, Role::Residual, Role::ResidualOut, Role::Skip, Role::Branch];
+const GRADIENTS: [Role; 5] = [Role::GradOutput, Role::GradInput, Role::GradResidual, Role::GradSkip, Role::GradBranch];
+const PARAMETERS: [Role; 6] = [Role::Weight, Role::Bias, Role::Scale, Role::Shift, Role::Gate, Role::Embedding];
+
 impl Halves {
     pub(crate) fn of_storage(storage: Storage) -> Self {
         let [x, y, gradients, parameters] =
@@ -106,10 +128,10 @@ impl Halves {
 
     pub(crate) fn of(self, role: Role) -> bool {
         match role {
-            Role::X | Role::Residual | Role::ResidualOut | Role::Skip => self.x,
             Role::Y => self.y,
-            Role::GradOutput | Role::GradInput | Role::GradResidual | Role::GradSkip => self.gradients,
-            Role::Weight | Role::Bias | Role::Scale | Role::Shift => self.parameters,
+            _ if LIKE_X.contains(&role) => self.x,
+            _ if GRADIENTS.contains(&role) => self.gradients,
+            _ if PARAMETERS.contains(&role) => self.parameters,
             _ => false,
         }
     }
@@ -129,10 +151,10 @@ impl Halves {
     fn among(self, roles: &[(Role, bool)]) -> Self {
         let has = |some: &[Role]| roles.iter().any(|(role, _)| some.contains(role));
         Self {
-            x: self.x && has(&[Role::X, Role::Residual, Role::ResidualOut, Role::Skip]),
+            x: self.x && has(&LIKE_X),
             y: self.y && has(&[Role::Y]),
-            gradients: self.gradients && has(&[Role::GradOutput, Role::GradInput, Role::GradResidual, Role::GradSkip]),
-            parameters: self.parameters && has(&[Role::Weight, Role::Bias, Role::Scale, Role::Shift]),
+            gradients: self.gradients && has(&GRADIENTS),
+            parameters: self.parameters && has(&PARAMETERS),
         }
     }
 }
@@ -147,8 +169,7 @@ pub(crate) struct Choice {
     pub(crate) statistics: Statistics,
     pub(crate) keep: Keep,
     pub(crate) reduction: Reduction,
-    /// Whether a residual is added to `x`.
-    pub(crate) residual: bool,
+    pub(crate) before: Before,
     pub(crate) modulation: Modulating,
     /// Packs that a lane reads before it writes the first of them; where weights are shared, as many lanes share them.
     pub(crate) together: u32,
@@ -159,6 +180,10 @@ pub(crate) struct Choice {
 struct Found {
     choice: Choice,
     roles: Vec<(Role, bool)>,
+}
+
+fn writes(how: Use) -> bool {
+    matches!(how, Use::Store | Use::Put)
 }
 
 /// Everything that decides the text of a shader.
@@ -241,14 +266,20 @@ impl Choice {
             },
             "value" if self.kernel.takes_neighbours() => "slots/value/groups",
             "value" => "slots/value/group",
-            "source" if self.residual => "slots/source/x_plus_residual",
-            "source" => "slots/source/x",
-            "sink" => "slots/sink/x",
+            "source" if self.kernel.goes_back() => "slots/source/x",
+            "source" => match self.before {
+                Before::Nothing => "slots/source/x",
+                Before::Residual => "slots/source/x_plus_residual",
+                Before::Gate(_) => "slots/source/gated",
+            },
+            "gate" => match self.before {
+                Before::Gate(_) => "slots/gate/given",
+                Before::Nothing | Before::Residual => "slots/gate/none",
+            },
             "modulation" => match self.modulation {
                 Modulating::None => "slots/modulation/none",
                 Modulating::Folded => "slots/modulation/folded",
-                Modulating::Packs => "slots/modulation/packs",
-                Modulating::Numbers => "slots/modulation/numbers",
+                Modulating::Apart(_) => "slots/modulation/apart",
             },
             "rounding" if !self.halves.any() => "slots/rounding/none",
             "rounding" => match self.width {
@@ -303,9 +334,9 @@ impl Choice {
         if self.halves.any() { Self { halves: Halves::default(), ..self }.one_at_a_time() } else { self }
     }
 
-    /// The same without a residual, and without scale and shift.
+    /// The same without what comes before the norm, and without scale and shift.
     pub(crate) fn alone(self) -> Self {
-        Self { residual: false, modulation: Modulating::None, ..self }
+        Self { before: Before::Nothing, modulation: Modulating::None, ..self }
     }
 
     pub(crate) fn one_at_a_time(self) -> Self {
@@ -350,7 +381,11 @@ impl Choice {
             together: if has("<affine>") { self.together } else { 1 },
             statistics: if has("<statistics>") { self.statistics } else { Statistics::Computed },
             keep: if has("<keep>") { self.keep } else { Keep::Statistics },
-            residual: self.residual && has("<source>"),
+            before: match self.before {
+                Before::Gate(_) if has("<gate>") => self.before,
+                _ if has("<source>") && !self.kernel.goes_back() => self.before,
+                _ => Before::Nothing,
+            },
             modulation: if has("<modulation>") { self.modulation } else { Modulating::None },
             ..self
         };
@@ -360,8 +395,8 @@ impl Choice {
         }
         for (role, how) in self.uses() {
             match roles.last_mut() {
-                Some((last, written)) if *last == role => *written |= how != Use::Load,
-                _ => roles.push((role, how != Use::Load)),
+                Some((last, written)) if *last == role => *written |= writes(how),
+                _ => roles.push((role, writes(how))),
             }
         }
         choice.halves = self.halves.among(&roles);
