@@ -105,24 +105,37 @@ fn transformer_block(program: &Program) -> Result<Vec<Step>, Box<dyn Error>> {
     let norm = LayerNorm::new(&TOKENS, &[width])?.eps(EPS);
     let modulated = norm.clone().modulated(Modulation::new(&[samples, 1, width]).pitch(6 * width));
 
-    let (mut steps, mut input, mut values) = (vec![], x.buffer, x.values);
-    for first in [0, 3] {
-        let [y, sum] = &[program.result(&TOKENS)?, program.result(&TOKENS)?];
-        let plain = Operands::new(&input, y);
-        let chunks = plain.shift(projection.chunk(first, width)).scale(projection.chunk(first + 1, width));
-        let (fused, plain) = (program.norm(&modulated, &chunks)?, program.norm(&norm, &plain)?);
-        let modulate = program.own("modulate", &[(0, y), (4, &projection.buffer)], first);
-        let gate = program.own("gate_and_add", &[(0, sum), (1, y), (3, &input), (4, &projection.buffer)], first);
+    let [y, sum] = &[program.result(&TOKENS)?, program.result(&TOKENS)?];
+    let [second, last] = &[program.result(&TOKENS)?, program.result(&TOKENS)?];
+    let chunk = |number| projection.chunk(number, width);
+    let of_x = Operands::new(&x.buffer, y);
+    let fused = program.norm(&modulated, &of_x.shift(chunk(0)).scale(chunk(1)))?;
+    let separate = vec![program.norm(&norm, &of_x)?, program.own("modulate", &[(0, y), (4, &projection.buffer)], 0)];
 
-        let of_token = |chunk| projection.values_of(first + chunk, width).insert_axis(Axis(1));
-        let normalized = reference::layer_norm(values.view(), 1, None, None, f64::from(EPS));
-        let want = reference::modulated(normalized, Some(of_token(1)), Some(of_token(0)), 1.0).y;
-        values = values + &want * &of_token(2);
-        steps.push(Step::new("LayerNorm, modulated", fused, vec![plain, modulate], y, want));
-        steps.push(Step::new("gate, x", gate, vec![], sum, values.clone()));
-        input = sum.clone();
-    }
-    Ok(steps)
+    // The gate of the first branch is before the second norm.
+    let of_branch = Operands::new(y, second).residual(&x.buffer).residual_out(sum).gate(chunk(2));
+    let gated = program.norm(&modulated, &of_branch.shift(chunk(3)).scale(chunk(4)))?;
+    let separate_of_gated = vec![
+        program.own("gate_and_add", &[(0, sum), (1, y), (3, &x.buffer), (4, &projection.buffer)], 0),
+        program.norm(&norm, &Operands::new(sum, second))?,
+        program.own("modulate", &[(0, second), (4, &projection.buffer)], 3),
+    ];
+    let gate = program.own("gate_and_add", &[(0, last), (1, second), (3, sum), (4, &projection.buffer)], 3);
+
+    let of_token = |chunk| projection.values_of(chunk, width).insert_axis(Axis(1));
+    let normalized = |values: &ArrayD<f64>, first: usize| {
+        let out = reference::layer_norm(values.view(), 1, None, None, f64::from(EPS));
+        reference::modulated(out, Some(of_token(first + 1)), Some(of_token(first)), 1.0).y
+    };
+    let want = normalized(&x.values, 0);
+    let want_sum = reference::gated(want.view(), Some(x.values.view()), Some(of_token(2)), None).value;
+    let want_second = normalized(&want_sum, 3);
+    let want_last = reference::gated(want_second.view(), Some(want_sum.view()), Some(of_token(5)), None).value;
+    Ok(vec![
+        Step::new("LayerNorm, modulated", fused, separate, y, want),
+        Step::new("gate, x, LayerNorm", gated, separate_of_gated, second, want_second),
+        Step::new("gate, x", gate, vec![], last, want_last),
+    ])
 }
 
 /// 3 x 3, with zeros around the image, in float64.

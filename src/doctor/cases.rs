@@ -50,7 +50,7 @@ const COLUMNS: &str = "columns";
 
 /// Widths are multiples of four and not; rows from those that one lane takes alone to those that no workgroup holds; most
 /// tensors do not fit the windows of [`WINDOW_BYTES`](super::WINDOW_BYTES).
-pub(super) static CASES: [Case; 76] = [
+pub(super) static CASES: [Case; 78] = [
     case(ROWS, Kind::Layer { ndim: 1 }, &[700, 31]),
     case(ROWS, Kind::Layer { ndim: 1 }, &[300, 64]),
     case(ROWS, Kind::Layer { ndim: 1 }, &[300, 200]),
@@ -92,6 +92,8 @@ pub(super) static CASES: [Case; 76] = [
     case(FIRST, Kind::Group { groups: 8, axis: 1 }, &[4, 32, 15, 15]).then(Activation::Silu),
     case(LAST, Kind::Group { groups: 8, axis: 3 }, &[4, 16, 16, 32]).then(Activation::Silu),
     case(ROWS, Kind::Layer { ndim: 1 }, &[3, 11, 768]).modulated(&[3, 1, 768]),
+    case(ROWS, Kind::Layer { ndim: 1 }, &[3, 11, 768]).modulated(&[3, 1, 768]).gated(),
+    case(FIRST, Kind::Group { groups: 8, axis: 1 }, &[4, 32, 15, 15]).modulated(&[4, 32, 1, 1]).gated(),
     case(LAST, Kind::BatchEval { axis: 3 }, &[8, 14, 14, 12]).plus_skip().then(Activation::Relu),
     // Pipelines take long to compile: few, in all that plans differ by.
     backward(ROWS, Kind::Layer { ndim: 1 }, &[700, 31]),
@@ -304,6 +306,10 @@ impl Case {
 
     const fn modulated(self, shape: &'static [usize]) -> Self {
         Self { following: Following { modulated: Some(shape), ..self.following }, ..self }
+    }
+
+    const fn gated(self) -> Self {
+        Self { following: Following { gated: true, ..self.following }, ..self }
     }
 
     const fn plus_skip(self) -> Self {

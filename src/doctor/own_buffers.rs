@@ -77,7 +77,7 @@ pub(super) async fn gradients(
 
 /// `x`, and what a norm takes beside it.
 async fn uploaded(gpu: &Gpu, prepared: &Prepared, way: Way) -> Result<(wgpu::Buffer, Parameters<wgpu::Buffer>), Error> {
-    let mut made = [const { None }; 7];
+    let mut made = [const { None }; 9];
     for (made, values) in made.iter_mut().zip(prepared.parameters.each()) {
         if let Some(values) = values {
             *made = Some(buffer(gpu, values.as_slice().unwrap_or_default(), Element::F32).await?);

@@ -15,6 +15,7 @@ pub use wanted::{Wanted, gradient, output, stored};
 
 use ndarray::{ArrayD, ArrayViewD};
 
+use crate::reference;
 use crate::{Activation, Element, Inputs, Operands, Parameter, Tensor, VarianceEstimator};
 
 /// The storage type of this word.
@@ -45,22 +46,25 @@ pub struct Parameters<A> {
     pub scale: Option<A>,
     pub shift: Option<A>,
     pub skip: Option<A>,
+    pub gate: Option<A>,
+    pub embedding: Option<A>,
 }
 
 impl<A> Default for Parameters<A> {
     fn default() -> Self {
-        Self::of([const { None }; 7])
+        Self::of([const { None }; 9])
     }
 }
 
 impl<A> Parameters<A> {
-    pub(crate) fn each(&self) -> [Option<&A>; 7] {
-        let Self { weight, bias, running_mean, running_var, scale, shift, skip } = self;
-        [weight, bias, running_mean, running_var, scale, shift, skip].map(Option::as_ref)
+    pub(crate) fn each(&self) -> [Option<&A>; 9] {
+        let Self { weight, bias, running_mean, running_var, scale, shift, skip, gate, embedding } = self;
+        [weight, bias, running_mean, running_var, scale, shift, skip, gate, embedding].map(Option::as_ref)
     }
 
-    pub(crate) fn of([weight, bias, running_mean, running_var, scale, shift, skip]: [Option<A>; 7]) -> Self {
-        Self { weight, bias, running_mean, running_var, scale, shift, skip }
+    pub(crate) fn of(each: [Option<A>; 9]) -> Self {
+        let [weight, bias, running_mean, running_var, scale, shift, skip, gate, embedding] = each;
+        Self { weight, bias, running_mean, running_var, scale, shift, skip, gate, embedding }
     }
 
     /// All of them as something else.
@@ -70,7 +74,7 @@ impl<A> Parameters<A> {
 
     /// The same, where that may fail.
     pub fn try_map<B, E>(&self, f: impl Fn(&A) -> Result<B, E>) -> Result<Parameters<B>, E> {
-        let mut mapped: [Option<B>; 7] = Default::default();
+        let mut mapped: [Option<B>; 9] = Default::default();
         for (to, array) in mapped.iter_mut().zip(self.each()) {
             *to = array.map(&f).transpose()?;
         }
@@ -80,6 +84,11 @@ impl<A> Parameters<A> {
     /// Those that are there.
     pub fn iter(&self) -> impl Iterator<Item = &A> {
         self.each().into_iter().flatten()
+    }
+
+    /// Those that have the shape of a modulation.
+    pub fn modulating(&self) -> impl Iterator<Item = &A> {
+        [&self.scale, &self.shift, &self.gate, &self.embedding].into_iter().flatten()
     }
 
     /// Whether a scale or a shift follows the norm.
@@ -96,6 +105,8 @@ impl<A> Parameters<A> {
             running_mean: running(self.running_mean),
             running_var: running(self.running_var),
             skip: self.skip.filter(|_| activation.is_some()),
+            gate: None,
+            embedding: None,
             ..self
         }
     }
@@ -124,6 +135,12 @@ impl<A> Parameters<A> {
         if let Some(skip) = self.skip {
             inputs = inputs.skip(skip);
         }
+        if let Some(gate) = self.gate {
+            inputs = inputs.gate(gate);
+        }
+        if let Some(embedding) = self.embedding {
+            inputs = inputs.embedding(embedding);
+        }
         inputs
     }
 }
@@ -148,6 +165,12 @@ impl Parameters<wgpu::Buffer> {
         }
         if let Some(skip) = &self.skip {
             operands = operands.skip(skip);
+        }
+        if let Some(gate) = &self.gate {
+            operands = operands.gate(gate);
+        }
+        if let Some(embedding) = &self.embedding {
+            operands = operands.embedding(embedding);
         }
         operands
     }
@@ -186,9 +209,11 @@ pub struct Exact {
 }
 
 impl Exact {
-    /// The same numbers as the library is given, stored as f32.
+    /// The same numbers as the library is given, stored as f32; what is normalized is `x` past a gate and an embedding.
     pub fn of(x: &ArrayD<f32>, parameters: &Parameters<ArrayD<f32>>, eps: f32) -> Self {
-        let (x, parameters) = (wide(x), parameters.map(wide));
+        let parameters = parameters.map(wide);
+        let Parameters { gate, embedding, .. } = parameters.map(|array| array.view());
+        let x = reference::gated(wide(x).view(), None, gate, embedding).value;
         Self { x, parameters, eps: f64::from(eps), element: Element::F32, offset: 1.0, activation: None }
     }
 

@@ -148,6 +148,9 @@ pub fn gradient<'a>(gradients: &'a Gradients<ArrayD<f32>>, name: &str) -> Option
         "grad_scale" => gradients.scale.as_ref(),
         "grad_shift" => gradients.shift.as_ref(),
         "grad_skip" => gradients.skip.as_ref(),
+        "grad_gate" => gradients.gate.as_ref(),
+        "grad_embedding" => gradients.embedding.as_ref(),
+        "grad_branch" => gradients.branch.as_ref(),
         _ => None,
     }
 }

@@ -3,6 +3,7 @@
 use std::time::Instant;
 
 use ndarray::{ArrayD, IxDyn};
+use wgpu_norm::reference::Bounded;
 use wgpu_norm::sample::{Wanted, output};
 use wgpu_norm::{Error, Rounding};
 
@@ -64,7 +65,8 @@ pub(crate) fn run(apply: &Apply) -> Result<(), Failure> {
     let inputs: Vec<&Loaded> = [&x].into_iter().chain(&residual).chain(parameters.iter()).collect();
     let checked = apply.run.check.then(|| {
         let _progress = Progress::spinner("checking in float64".to_owned());
-        let sum = residual.as_ref().map(|residual| check::sum(&x, residual));
+        let before = residual.is_some() || given.comes_before();
+        let sum = before.then(|| check::sum(&x, residual.as_ref(), &parameters));
         let z = sum.as_ref().unwrap_or(&x);
         let want = |widen: Widen| {
             let exact = specify::exact(options, given, widen(z), parameters.map(widen));
@@ -72,8 +74,10 @@ pub(crate) fn run(apply: &Apply) -> Result<(), Failure> {
                 Rounding::BeforeWeight => kind.outputs_rounded_before_weight(&exact),
                 _ => kind.outputs(&exact, running),
             };
-            let terms = residual.iter().map(|residual| widen(&x).mapv(f64::abs) + widen(residual).mapv(f64::abs));
-            wanted.extend(terms.map(|terms| Wanted::new("residual_out", exact.x.clone(), terms, dtype)));
+            if before {
+                let Bounded { value, scale } = check::terms(&x, residual.as_ref(), &parameters, widen);
+                wanted.push(Wanted::new("residual_out", value, scale, dtype));
+            }
             wanted
         };
         check(&[&inputs[..], &[z]].concat(), want, |name| output(&outputs, name))

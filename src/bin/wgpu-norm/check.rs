@@ -2,9 +2,9 @@
 
 use ndarray::ArrayD;
 use wgpu_norm::Element;
-use wgpu_norm::reference::Deviation;
 pub(crate) use wgpu_norm::reference::TOLERANCE;
-use wgpu_norm::sample::{Wanted, wide};
+use wgpu_norm::reference::{Bounded, Deviation, gated};
+use wgpu_norm::sample::{Parameters, Wanted, wide};
 
 use crate::files::Loaded;
 
@@ -33,10 +33,28 @@ fn as_given(input: &Loaded) -> ArrayD<f64> {
     wide(&input.values)
 }
 
-/// What is normalized where a residual is added: rounded as the library adds it, and exactly.
-pub(crate) fn sum(x: &Loaded, residual: &Loaded) -> Loaded {
-    let exact = as_in_the_file(x) + as_in_the_file(residual);
-    let values = &x.values + &residual.values;
+/// What is normalized, and its terms, by the numbers that `widen` gives.
+pub(crate) fn terms(
+    x: &Loaded,
+    residual: Option<&Loaded>,
+    Parameters { gate, embedding, .. }: &Parameters<Loaded>,
+    widen: Widen,
+) -> Bounded {
+    let [residual, gate, embedding] = [residual, gate.as_ref(), embedding.as_ref()].map(|of| of.map(widen));
+    let [residual, gate, embedding] = [&residual, &gate, &embedding].map(|of| of.as_ref().map(|of| of.view()));
+    gated(widen(x).view(), residual, gate, embedding)
+}
+
+/// What is normalized where something comes before: rounded as the library adds it, and exactly.
+pub(crate) fn sum(x: &Loaded, residual: Option<&Loaded>, parameters: &Parameters<Loaded>) -> Loaded {
+    let exact = terms(x, residual, parameters, as_in_the_file).value;
+    let mut values = x.values.clone();
+    if let Some(gate) = &parameters.gate {
+        values *= &gate.values;
+    }
+    for term in parameters.embedding.iter().chain(residual) {
+        values += &term.values;
+    }
     let rounded = values.iter().zip(&exact).any(|(&value, &exact)| f64::from(value) != exact && !exact.is_nan());
     Loaded { exact: rounded.then_some(exact), ..Loaded::of(values) }
 }

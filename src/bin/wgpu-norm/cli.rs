@@ -79,9 +79,9 @@ instance, batch), and so have the running statistics. --save-mean and --save-rst
 input with 1 for the axes that share them, which must be neighbours: (B, 1, H) is a row for each sample of (B, T, H), \
 (N, C, 1, 1) a number for each channel of each image.
 
-After the norm:
-  activation(norm(x) * (offset + scale) + shift + skip), each part of it where its option is given. --residual is added \
-before: x is the sum then.
+Before and after the norm:
+  activation(norm(z) * (offset + scale) + shift + skip), of z = residual + gate * input + embedding, each part of it where its option is \
+given. --gate and --embedding have the shape of --scale.
 
 Output:
   A few lines, or with --json one JSON object, on standard output; notes and errors on \
@@ -165,8 +165,8 @@ pub(crate) struct Apply {
     /// What is added to the input before it is normalized, of its shape
     #[arg(long, value_name = "FILE")]
     pub(crate) residual: Option<PathBuf>,
-    /// Also write the sum of the input and --residual
-    #[arg(long, value_name = "FILE", requires = "residual")]
+    /// Also write what is normalized: the sum of the input, --residual and --embedding
+    #[arg(long, value_name = "FILE")]
     pub(crate) save_residual_out: Option<PathBuf>,
     /// Also write the mean of each group
     #[arg(long, value_name = "FILE")]

@@ -12,7 +12,7 @@ use crate::files::{Input, Loaded};
 
 /// Where the parameters lie that the options name.
 pub(crate) fn parameters(options: &ParameterOptions) -> Result<Parameters<Input>, Failure> {
-    let ParameterOptions { weight, bias, running_mean, running_var, scale, shift, skip, .. } = options;
+    let ParameterOptions { weight, bias, running_mean, running_var, scale, shift, skip, gate, embedding, .. } = options;
     Ok(Parameters {
         weight: Input::locate_if("--weight", weight.as_ref())?,
         bias: Input::locate_if("--bias", bias.as_ref())?,
@@ -21,6 +21,8 @@ pub(crate) fn parameters(options: &ParameterOptions) -> Result<Parameters<Input>
         scale: Input::locate_if("--scale", scale.as_ref())?,
         shift: Input::locate_if("--shift", shift.as_ref())?,
         skip: Input::locate_if("--skip", skip.as_ref())?,
+        gate: Input::locate_if("--gate", gate.as_ref())?,
+        embedding: Input::locate_if("--embedding", embedding.as_ref())?,
     })
 }
 
@@ -46,7 +48,8 @@ pub(crate) fn norm(
             normalized_shape: given.clone(),
         });
     }
-    let following = Following { modulated, offset: offset(parameters), skip, activation: options.activation };
+    let following =
+        Following { modulated, gated: false, offset: offset(parameters), skip, activation: options.activation };
     Ok(following.after(Box::new(norm)))
 }
 
@@ -59,7 +62,7 @@ pub(crate) fn norm_of(
     running: Option<Running>,
     rounding: Rounding,
 ) -> Result<Box<dyn Norm>, Failure> {
-    let modulated = given.scale.as_ref().or(given.shift.as_ref()).map(|array| array.values.shape());
+    let modulated = given.modulating().next().map(|array| array.values.shape());
     let skip = given.skip.is_some();
     norm(options, parameters, x.values.shape(), running, rounding, modulated, skip)
         .map_err(|error| refused(&error.into(), options, parameters))
@@ -95,6 +98,8 @@ pub(crate) fn words(options: &NormOptions, parameters: &ParameterOptions, residu
     let given = |word: &str, given: bool| given.then(|| word.to_owned());
     let parts = [
         given("residual", residual),
+        given("gate", parameters.gate.is_some()),
+        given("embedding", parameters.embedding.is_some()),
         Some(format!("{} norm", options.norm.word())),
         given("scale", parameters.scale.is_some()),
         given("shift", parameters.shift.is_some()),
@@ -134,7 +139,13 @@ pub(crate) fn option(
 
 /// The refusal of a call on arrays from files, with the option it is about.
 pub(crate) fn refused(error: &Error, options: &NormOptions, parameters: &ParameterOptions) -> Failure {
-    let modulation = if parameters.scale.is_some() { "--scale" } else { "--shift" };
+    let ParameterOptions { scale, shift, gate, .. } = parameters;
+    let modulation = match (scale, shift, gate) {
+        (Some(_), ..) => "--scale",
+        (_, Some(_), _) => "--shift",
+        (.., Some(_)) => "--gate",
+        _ => "--embedding",
+    };
     let option = match error {
         Error::Spec(error) => option(error, options.groups.is_some(), "--input", modulation),
         Error::Bind(BindError::Shape { tensor, shape, must }) => {

@@ -14,6 +14,10 @@ pub(crate) fn check(apply: &Apply) -> Result<(), Failure> {
     belongs(kind, &of_parameters(&apply.parameters))?;
     belongs(kind, &of_apply(apply))?;
     outputs(&apply.wanted())?;
+    let before = apply.residual.is_some() || apply.parameters.comes_before();
+    if apply.save_residual_out.is_some() && !before {
+        return usage("--save-residual-out writes a sum, of which --residual, --gate or --embedding must make one");
+    }
     if kind.takes("--train") {
         batch(apply)?;
     }
@@ -30,7 +34,8 @@ pub(crate) fn check_grad(grad: &Grad) -> Result<(), Failure> {
     if wanted.is_empty() {
         return usage(
             "at least one of --save-grad-input, --save-grad-weight, --save-grad-bias, --save-grad-scale, \
-             --save-grad-shift and --save-grad-skip must say where a gradient goes",
+             --save-grad-shift, --save-grad-skip, --save-grad-gate, --save-grad-branch and --save-grad-embedding must say \
+             where a gradient goes",
         );
     }
     outputs(&wanted)?;
@@ -47,6 +52,12 @@ pub(crate) fn check_grad(grad: &Grad) -> Result<(), Failure> {
         if path.is_some() && !modulates {
             return usage(format!("{option} needs --scale or --shift, whose shape it has"));
         }
+    }
+    if grad.parameters.gate.is_some() && grad.save_grad_gate.is_none() && grad.save_grad_branch.is_none() {
+        return usage("--gate has a part in --save-grad-gate and --save-grad-branch alone, and neither is there");
+    }
+    if grad.parameters.embedding.is_some() && grad.save_grad_embedding.is_none() {
+        return usage("--embedding says the shape of --save-grad-embedding, and no more; that is not there");
     }
     if kind.takes("--train") {
         batch_grad(grad)?;

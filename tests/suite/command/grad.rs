@@ -155,13 +155,33 @@ fn of_a_norm_with_all_that_follows_it() {
     assert!(plan.contains(", modulated by [2, 1, 4], plus a skip, then ReLU, as block "), "{plan}");
 }
 
+/// A gate and an embedding before the norm, forward and back, with the oracle beside.
+#[test]
+fn of_a_norm_with_all_that_comes_before_it() {
+    let folder = followed();
+    let before = "--gate scale.npy --embedding shift.npy --check";
+    for dtype in ["f16", "f32"] {
+        let apply = format!("apply layer --input x.npy --residual r.npy {before} --dtype {dtype} --output y.npy");
+        let ended = folder.succeed(&format!("{apply} --save-residual-out z.npy"));
+        let start = "residual, gate, embedding and layer norm of [2, 3, 4]";
+        assert!(ended.stdout.starts_with(start), "{}", ended.stdout);
+        let grad = format!("grad layer --input z.npy --branch x.npy --grad-output dy.npy {before} --dtype {dtype}");
+        let outputs = "--save-grad-gate dgate.npy --save-grad-branch dbranch.npy --save-grad-embedding dembedding.npy";
+        let report = folder.succeed(&format!("{grad} {outputs} --save-grad-input dz.npy --json")).json();
+        assert_eq!(report["check"]["largest_errors"].as_object().map(|errors| errors.len()), Some(4), "{report}");
+        assert_eq!(report["outputs"]["grad_gate"]["shape"], serde_json::json!([2, 1, 4]));
+    }
+    let gate = folder.read("scale.npy").broadcast(vec![2, 3, 4]).unwrap().to_owned();
+    assert_eq!(folder.read("dbranch.npy"), folder.read("dz.npy") * &gate);
+}
+
 #[test]
 fn what_follows_a_norm_and_does_not_fit_is_refused() {
     let folder = followed();
     let before = folder.files();
     let apply = "apply layer --input x.npy --output y.npy";
     let grad = "grad layer --input x.npy --grad-output dy.npy";
-    let runs: [(i32, String, &[&str]); 14] = [
+    let runs: [(i32, String, &[&str]); 18] = [
         (
             1,
             format!("{apply} --scale w.npy"),
@@ -178,7 +198,15 @@ fn what_follows_a_norm_and_does_not_fit_is_refused() {
         ),
         (1, "plan layer --shape 2x3x4 --modulated 2x4".to_owned(), &["--modulated: ", "by [2, 4] must be"]),
         (2, format!("{apply} --offset 0"), &["--scale <FILE>"]),
-        (2, format!("{apply} --save-residual-out z.npy"), &["--residual <FILE>"]),
+        (
+            2,
+            format!("{apply} --save-residual-out z.npy"),
+            &["--save-residual-out writes a sum", "--gate or --embedding"],
+        ),
+        (1, format!("{apply} --gate w.npy"), &["--gate: ", "by [4] must be of the shape of x"]),
+        (2, format!("{grad} --gate scale.npy --save-grad-input y.npy"), &["--gate has a part in --save-grad-gate"]),
+        (2, format!("{grad} --gate scale.npy --save-grad-gate y.npy"), &["--branch <FILE>"]),
+        (2, format!("{grad} --embedding scale.npy --save-grad-input y.npy"), &["--embedding says the shape"]),
         (2, format!("{grad} --save-grad-weight y.npy --grad-residual r.npy"), &["--save-grad-input <FILE>"]),
         (2, format!("{grad} --save-grad-input y.npy --skip skip.npy"), &["--skip has", "where --activation follows"]),
         (2, format!("{grad} --save-grad-skip y.npy --activation relu"), &["--skip <FILE>"]),

@@ -95,14 +95,14 @@ impl Case {
         let norm = self.kind.norm(self.x.shape(), self.eps, None).unwrap().stored_as(self.storage);
         let modulated = self.scale.as_ref().or(self.shift.as_ref()).map(|of| of.shape());
         let (offset, skip, activation) = (self.offset, self.skip.is_some(), self.activation);
-        Following { modulated, offset, skip, activation }.after(Box::new(norm))
+        Following { modulated, gated: false, offset, skip, activation }.after(Box::new(norm))
     }
 
     pub fn parameters(&self) -> Parameters<&ArrayD<f32>> {
         let Self { weight, bias, running_mean, running_var, scale, shift, skip, .. } = self;
         let [weight, bias, running_mean, running_var, scale, shift, skip] =
             [weight, bias, running_mean, running_var, scale, shift, skip].map(|array| array.as_ref());
-        Parameters { weight, bias, running_mean, running_var, scale, shift, skip }
+        Parameters { weight, bias, running_mean, running_var, scale, shift, skip, gate: None, embedding: None }
     }
 
     pub fn inputs(&self) -> Inputs<ArrayViewD<'_, f32>> {

@@ -10,6 +10,9 @@ use super::values::{device, eps, finite};
 /// The heading of what follows a norm in the same pass.
 pub(super) const AFTER: &str = "After the norm";
 
+/// The heading of what comes before it.
+pub(super) const BEFORE: &str = "Before the norm";
+
 /// What a norm goes by beside its input, in either direction.
 #[derive(Debug, Default, Args)]
 pub(crate) struct ParameterOptions {
@@ -22,6 +25,12 @@ pub(crate) struct ParameterOptions {
     /// What is added to the variance [default: 1e-5, unless NORM says otherwise]
     #[arg(long, value_parser = eps, allow_hyphen_values = true)]
     pub(crate) eps: Option<f32>,
+    /// What the input is multiplied by first: of its shape, with 1 for the axes that share it
+    #[arg(long, value_name = "FILE", help_heading = BEFORE)]
+    pub(crate) gate: Option<PathBuf>,
+    /// What is then added, of the same shape
+    #[arg(long, value_name = "FILE", help_heading = BEFORE)]
+    pub(crate) embedding: Option<PathBuf>,
     /// What the norm is multiplied by, after --offset is added: of the shape of the input, with 1 for the axes that share it
     #[arg(long, value_name = "FILE", help_heading = AFTER)]
     pub(crate) scale: Option<PathBuf>,
@@ -59,6 +68,11 @@ pub(crate) struct ParameterOptions {
 }
 
 impl ParameterOptions {
+    /// Whether a gate or an embedding comes before the norm.
+    pub(crate) fn comes_before(&self) -> bool {
+        self.gate.is_some() || self.embedding.is_some()
+    }
+
     /// Whether a scale or a shift follows the norm.
     pub(crate) fn modulates(&self) -> bool {
         self.scale.is_some() || self.shift.is_some()

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use clap::Args;
 use wgpu_norm::sample::Kind;
 
-use super::common::AFTER;
+use super::common::{AFTER, BEFORE};
 use super::{NormOptions, ParameterOptions, Run};
 use crate::files::ToWrite;
 
@@ -24,9 +24,10 @@ shape (layer, rms) or one value per channel (group, instance, batch), and so hav
 statistics, --bias, --save-grad-weight and --save-grad-bias. Without --weight, the gradient of the weight is \
 that of a factor of 1. --scale, --shift and their gradients have one shape, as for apply.
 
-After a residual:
-  The input is the sum that was normalized, which apply writes by --save-residual-out. With --grad-residual the gradient of the \
-input is that of the sum, and so of both that were added.
+Before the norm:
+  After a residual, a gate or an embedding the input is the sum that was normalized, which apply writes by --save-residual-out. With \
+--grad-residual the gradient of the input is that of the sum where it is used elsewhere, too. It is that of the residual; --save-grad-branch writes that of what \
+--gate multiplied.
 
 After the norm:
   --grad-output is the gradient of what comes last. That of --skip is --grad-output itself, unless --activation follows.
@@ -85,6 +86,19 @@ pub(crate) struct Grad {
     #[arg(long, value_name = "FILE", requires = "skip", help_heading = AFTER)]
     pub(crate) save_grad_skip: Option<PathBuf>,
 
+    /// The array that --gate multiplied, which apply took as --input
+    #[arg(long, value_name = "FILE", requires = "gate", help_heading = BEFORE)]
+    pub(crate) branch: Option<PathBuf>,
+    /// The file to write the gradient of the gate to
+    #[arg(long, value_name = "FILE", requires = "branch", help_heading = BEFORE)]
+    pub(crate) save_grad_gate: Option<PathBuf>,
+    /// The file to write the gradient of --branch to
+    #[arg(long, value_name = "FILE", requires = "branch", help_heading = BEFORE)]
+    pub(crate) save_grad_branch: Option<PathBuf>,
+    /// The file to write the gradient of the embedding to
+    #[arg(long, value_name = "FILE", requires = "embedding", help_heading = BEFORE)]
+    pub(crate) save_grad_embedding: Option<PathBuf>,
+
     #[command(flatten)]
     pub(crate) run: Run,
 }
@@ -103,6 +117,9 @@ impl Grad {
             ("grad_scale", "--save-grad-scale", &self.save_grad_scale),
             ("grad_shift", "--save-grad-shift", &self.save_grad_shift),
             ("grad_skip", "--save-grad-skip", &self.save_grad_skip),
+            ("grad_gate", "--save-grad-gate", &self.save_grad_gate),
+            ("grad_branch", "--save-grad-branch", &self.save_grad_branch),
+            ("grad_embedding", "--save-grad-embedding", &self.save_grad_embedding),
         ]
         .into_iter()
         .filter_map(|(name, option, path)| Some((name, option, path.as_deref()?)))
