@@ -308,6 +308,14 @@ impl Placement {
         }
     }
 
+    /// Whether elements lie in their order.
+    #[cfg(feature = "cpu")]
+    pub(crate) fn ascends(&self, role: Role) -> bool {
+        let [outer, inner] = self.steps(role);
+        let outers = self.elements.div_ceil(self.piece * self.pieces);
+        (self.pieces <= 1 || inner >= self.piece) && (outers <= 1 || outer >= (self.pieces - 1) * inner + self.piece)
+    }
+
     /// Whether two elements lie in one place.
     fn folds(&self, role: Role) -> bool {
         let [outer, inner] = self.steps(role);

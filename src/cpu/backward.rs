@@ -9,7 +9,7 @@ use super::forward::{FUSED, Forward};
 use super::layout::{Affine, BATCH, Layout, Run, Shape};
 use super::modulation::gate;
 use super::operands::Operands;
-use super::parallel::{Cut, Memory, Units, each, threads};
+use super::parallel::{Cut, Memory, Units, each};
 use super::simd::{
     CHAIN, Center, Centers, SEGMENT, Slope, Slopes, Source, Sums, carry, column_dots, columns_of_rows_dots,
     gradient_columns, gradient_columns_of_row, gradient_row, gradient_rows, gradient_run, row_dots, row_gradients,
@@ -327,7 +327,7 @@ impl Gradients<'_> {
             }
             (true, _) => true,
             (false, _) if self.by_row() => true,
-            (false, _) => layout.is_alone() || small && layout.b >= 2 * threads(),
+            (false, _) => layout.is_alone() || small && layout.has_slabs(),
         };
         let least = if self.by_element() { ROWS.div_ceil(layout.r.max(1)) } else { 1 };
         let chunk = layout.b.div_ceil(PARTS).max(least);

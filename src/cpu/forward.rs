@@ -5,10 +5,11 @@ use std::ops::Range;
 use super::Cpu;
 use super::columns::{Columns, center_of, wide};
 use super::epilogue::{AS_IT_IS, Epilogue};
+use super::gather::{Apart, Part};
 use super::layout::{Affine, BATCH, Layout, Shape};
 use super::modulation::{Added, Modulation, gate};
 use super::operands::Operands;
-use super::parallel::{Cut, Memory, Units, each, threads};
+use super::parallel::{Cut, Memory, Units, each};
 use super::simd::{
     Center, Centers, Level, Sums, normalize_columns, normalize_columns_of_row, normalize_row, normalize_rows,
     normalize_run, normalize_runs,
@@ -110,6 +111,7 @@ impl Groups<'_> {
 }
 
 /// What every part of a forward pass knows.
+#[derive(Clone, Copy)]
 pub(super) struct Forward<'a> {
     pub(super) cpu: &'a Cpu,
     pub(super) rules: Rules,
@@ -127,8 +129,16 @@ pub(super) struct Forward<'a> {
     pub(super) rounding: Option<Element>,
 }
 
-/// Runs a forward pass, or takes moments.
-pub(super) fn run(cpu: &Cpu, problem: &Problem, mut operands: Operands<'_>) {
+/// Whether slabs are taken one by one, each with nothing but its own elements.
+pub(super) fn goes_by_slabs(problem: &Problem) -> bool {
+    let layout = Layout::new(problem);
+    let forward = matches!(problem.task, Task::Forward | Task::Moments) && problem.source != Source::Running;
+    let few = layout.slab() <= FUSED && layout.elements() > 0 && (layout.is_alone() || layout.has_slabs());
+    forward && few && !problem.skip
+}
+
+/// Runs a forward pass, or takes moments. Large tensors lie apart where they are those of a `part`.
+pub(super) fn run(cpu: &Cpu, problem: &Problem, part: Option<Part<'_>>, mut operands: Operands<'_>) {
     let layout = Layout::new(problem);
     let (mut of_weight, mut of_bias) = (Memory::new(&cpu.scratch), Memory::new(&cpu.scratch));
     let (mut of_scale, mut of_shift) = (Memory::new(&cpu.scratch), Memory::new(&cpu.scratch));
@@ -159,7 +169,7 @@ pub(super) fn run(cpu: &Cpu, problem: &Problem, mut operands: Operands<'_>) {
         let rules = Rules::new(problem, layout.level(cpu.level));
         let rounding = problem.storage.short().filter(|_| problem.rounds_before_weight());
         let forward = Forward { cpu, rules, layout, affine, weight, bias, update, epilogue, gate, stream, rounding };
-        let counted = forward.run(problem, operands);
+        let counted = forward.run(problem, part, operands);
         if let Some(batches) = batches.filter(|_| counted) {
             *batches = batches.saturating_add(1);
         }
@@ -168,7 +178,7 @@ pub(super) fn run(cpu: &Cpu, problem: &Problem, mut operands: Operands<'_>) {
 
 impl Forward<'_> {
     /// Whether there was a batch.
-    fn run(&self, problem: &Problem, mut operands: Operands<'_>) -> bool {
+    fn run(&self, problem: &Problem, part: Option<Part<'_>>, mut operands: Operands<'_>) -> bool {
         let layout = &self.layout;
         let (slab, k) = (layout.slab(), layout.k);
         let residual_under = operands.is_under(Role::Residual);
@@ -230,7 +240,12 @@ impl Forward<'_> {
             groups.moments.of.fill(0.0);
             return false;
         }
-        if layout.is_alone() || slab <= FUSED && layout.b >= 2 * threads() {
+        if let Some(part) = part {
+            let apart = Apart::new(part, flow);
+            each(0..layout.b, layout.grain(slab), (apart, groups), &|slabs: Range<usize>, (apart, groups)| {
+                self.slabs_apart(slabs, apart, groups);
+            });
+        } else if layout.is_alone() || slab <= FUSED && layout.has_slabs() {
             each(0..layout.b, layout.grain(slab), (flow, groups), &|slabs: Range<usize>, (flow, groups)| {
                 self.slabs(slabs, flow, groups);
             });
@@ -238,6 +253,23 @@ impl Forward<'_> {
             self.stages(flow, groups);
         }
         true
+    }
+
+    /// Some slabs that lie apart, a few at a time.
+    fn slabs_apart(&self, slabs: Range<usize>, mut apart: Apart<'_>, mut groups: Groups<'_>) {
+        let (mut memory, mut first) = (Memory::new(&self.cpu.scratch), slabs.start);
+        let cached = Self { stream: false, ..*self };
+        while first < slabs.end {
+            let (batch, direct) = apart.batch(first);
+            let own = first..slabs.end.min(first.saturating_add(batch));
+            let (of_own, rest) = groups.cut(own.len());
+            (groups, first) = (rest, own.end);
+            if direct {
+                apart.direct(&own, |flow| self.slabs(own.clone(), flow, of_own));
+            } else {
+                apart.through(&own, &mut memory, |flow| cached.slabs(own.clone(), flow, of_own));
+            }
+        }
     }
 
     /// Calls `work` with memory for the statistics of all groups.

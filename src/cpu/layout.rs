@@ -68,6 +68,11 @@ impl Layout {
         self.grain >= self.elements()
     }
 
+    /// Whether there are slabs for all threads.
+    pub(super) fn has_slabs(&self) -> bool {
+        self.b >= 2 * threads()
+    }
+
     /// The instructions that are fastest for it.
     pub(super) fn level(&self, widest: Level) -> Level {
         if self.shape == Shape::Row && self.s <= TILED { widest.for_tiles() } else { widest }

@@ -200,7 +200,7 @@ impl Plan {
     fn compute(&self, operands: Operands<'_>) {
         match self.problem.task {
             Task::Forward | Task::Moments | Task::FromMoments { .. } | Task::FromStatistics => {
-                forward::run(&self.cpu, &self.problem, operands);
+                forward::run(&self.cpu, &self.problem, None, operands);
             }
             Task::Backward(wanted) | Task::BackwardSums(wanted) | Task::FromSums { wanted, .. } => {
                 backward::run(&self.cpu, &self.problem, wanted, operands);

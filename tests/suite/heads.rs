@@ -174,6 +174,36 @@ fn qk_norm_in_place() {
     }
 }
 
+/// On the CPU, where segments are taken one after the other: each head has the bits of its own norm, in place, and what is v stays.
+#[test]
+fn qk_norm_on_the_cpu() {
+    let (tokens, q, k, v, width) = (700, 4, 2, 2, 64);
+    let heads = q + k + v;
+    let packed = Data::new(5).normal(&[tokens, heads, width], 1.0, 1.0);
+    let weight = Data::new(6).normal(&[2, width], 1.0, 0.3);
+    let weight = weight.as_slice().unwrap();
+    let weights = Weights::Segments(vec![(q, 1e-6), (k, 1e-3)]);
+    let both = weights.rms(&[tokens, q + k, width], width).with_strides(Strides::all(&[heads * width, width, 1]));
+    let mut got: Vec<f32> = packed.iter().copied().collect();
+    let length = got.len() - v * width;
+    let mut rstd = vec![0.0; tokens * (q + k)];
+    let operands = wgpu_norm::cpu::Operands::in_place(&mut got[..length]).weight(weight).rstd(&mut rstd);
+    cpu().plan(&both).unwrap().run(operands).unwrap();
+    let row = RmsNorm::new(&[1, width], &[width]).unwrap();
+    for (number, (got, x)) in got.chunks(width).zip(packed.as_slice().unwrap().chunks(width)).enumerate() {
+        let (token, head) = (number / heads, number % heads);
+        if head >= q + k {
+            assert_eq!(got, x);
+            continue;
+        }
+        let (of, eps) = if head < q { (0, 1e-6) } else { (1, 1e-3) };
+        let inputs = Inputs::new(x).weight(&weight[of * width..][..width]).with_rstd();
+        let want = cpu().run(&row.clone().eps(eps), inputs).unwrap();
+        assert_eq!(got, want.y, "token {token}, head {head}");
+        assert_eq!(rstd[token * (q + k) + head], want.rstd.unwrap()[0], "token {token}, head {head}");
+    }
+}
+
 #[test]
 fn heads_that_are_not_there() {
     let plan = |norm: RmsNorm| gpu().context().plan(&norm).map(|_| ()).unwrap_err();

@@ -242,6 +242,98 @@ fn residuals() {
     }
 }
 
+/// On the CPU a tensor that lies apart has the bits of a contiguous one, whatever is beside it, and what lies between keeps its own: a few rows
+/// at a time, neighbours as they are, and all at once.
+#[test]
+fn apart_or_not_the_cpu_gives_the_same_bits() {
+    let layer = Kind::Layer { ndim: 1 };
+    let rms = Kind::Rms { ndim: 1, offset: 0.0 };
+    let heads = vec![1500, 3, 64];
+    for (kind, shape, strides) in [
+        (layer, vec![300, 1100], vec![1200, 1]),
+        (layer, vec![4000, 70], vec![71, 1]),
+        (layer, vec![30, 70], vec![96, 1]),
+        (rms, heads.clone(), vec![3 * 192, 64, 1]),
+        (rms, heads.clone(), vec![9 * 64, 3 * 64, 1]),
+        // Heads first in memory; single elements.
+        (rms, heads, vec![64, 1500 * 64, 1]),
+        (layer, vec![300, 70], vec![1, 300]),
+        (Kind::Group { groups: 4, axis: 1 }, vec![70, 8, 600], vec![9000, 700, 1]),
+        (Kind::Group { groups: 4, axis: 2 }, vec![70, 90, 8], vec![1000, 9, 1]),
+        (Kind::Instance { axis: 1 }, vec![90, 7, 490], vec![9 * 490, 490, 1]),
+        (Kind::BatchTrain { axis: 1 }, vec![3000, 40], vec![50, 1]),
+    ] {
+        for element in [F32, F16] {
+            match element {
+                F32 => same_bits(kind, &shape, &strides, |v| v),
+                _ => same_bits(kind, &shape, &strides, f16::from_f32),
+            }
+        }
+    }
+}
+
+fn same_bits<T: Copy + PartialEq + std::fmt::Debug + bytemuck::Pod>(
+    kind: Kind,
+    shape: &[usize],
+    strides: &[usize],
+    stored: fn(f32) -> T,
+) where
+    [T]: wgpu_norm::cpu::Slice,
+{
+    let element = if size_of::<T>() == 4 { F32 } else { F16 };
+    let gradient = Gradient::new(kind, shape, 2.0).stored_as(element, F32);
+    let (norm, apart) = (gradient.case.norm(), gradient.case.norm().with_strides(Strides::all(strides)));
+    let [plan, plan_apart] = [cpu().plan(norm.as_ref()), cpu().plan(&apart)].map(Result::unwrap);
+    let dense: Vec<T> = gradient.case.x.iter().map(|&v| stored(v)).collect();
+    let residual: Vec<T> = gradient.dy.iter().map(|&v| stored(v)).collect();
+    let guard = stored(7.0);
+    let places: Vec<usize> = gradient.case.x.indexed_iter().map(|(index, _)| place(index.slice(), strides)).collect();
+    let spread = |values: &[T]| {
+        let mut all = vec![guard; extent(shape, strides)];
+        places.iter().zip(values).for_each(|(&place, &v)| all[place] = v);
+        all
+    };
+    let parameters = gradient.case.parameters().map(|array| array.as_slice().unwrap().to_vec());
+    let groups: usize = norm.statistics_shape().iter().product();
+    // In place and out of place, with a residual and its sum and without.
+    for (in_place, summed) in [(false, false), (true, false), (false, true), (true, true)] {
+        let run = |plan: &wgpu_norm::cpu::Plan, x: &[T], residual: &[T]| {
+            let (mut y, mut sum) =
+                if in_place { (x.to_vec(), residual.to_vec()) } else { (vec![guard; x.len()], vec![guard; x.len()]) };
+            let [mut rstd, mut statistics] = [groups, 4 * groups].map(|length| vec![0.0; length]);
+            let mut operands = if in_place {
+                wgpu_norm::cpu::Operands::in_place(&mut y[..])
+            } else {
+                wgpu_norm::cpu::Operands::new(x, &mut y[..])
+            };
+            operands = operands.rstd(&mut rstd).statistics_out(&mut statistics);
+            if summed && in_place {
+                operands = operands.residual_in_place(&mut sum[..]);
+            } else if summed {
+                operands = operands.residual(residual).residual_out(&mut sum[..]);
+            }
+            if let Some(weight) = &parameters.weight {
+                operands = operands.weight(weight);
+            }
+            if let Some(bias) = &parameters.bias {
+                operands = operands.bias(bias);
+            }
+            plan.run(operands).unwrap();
+            (y, sum, [rstd, statistics])
+        };
+        let what = format!("{kind:?} {shape:?} {strides:?} of {element:?}, in place: {in_place}, summed: {summed}");
+        let want = run(&plan, &dense, &residual);
+        let got = run(&plan_apart, &spread(&dense), &spread(&residual));
+        assert!(bits(&got.0) == bits(&spread(&want.0)), "y of {what}");
+        assert!(!summed || bits(&got.1) == bits(&spread(&want.1)), "sum of {what}");
+        assert!(got.2 == want.2, "statistics of {what}");
+    }
+}
+
+fn bits<T: bytemuck::Pod>(values: &[T]) -> &[u8] {
+    bytemuck::cast_slice(values)
+}
+
 #[test]
 fn slices_with_gaps() {
     for (kind, shape, strides) in layouts() {
