@@ -302,17 +302,26 @@ impl<T: Tensor> Inputs<T> {
     }
 }
 
-/// Refuses tensors that are given, and large ones that are wanted, as another type than they are stored as.
+/// Refuses tensors that are given, and large ones that are wanted, as another type than they are stored as. Results come last.
 pub(crate) fn check_elements(
     problem: &Problem,
     tensors: impl IntoIterator<Item = (Role, Element)>,
 ) -> Result<(), BindError> {
+    // Large ones share a type: the first that is stored as another is what the caller knows of.
+    let mut first = None;
     for (role, is) in tensors {
         let must = element(problem, role);
+        if is == must {
+            continue;
+        }
         let back = role.is_large() && is_written(problem, role);
+        let error = BindError::Element { tensor: role.name(), is, must };
         // f32 is rounded on the way, and from 16 bits it is exact, if there is no way back.
-        if is != must && is != Element::F32 && (must != Element::F32 || back) {
-            return Err(BindError::Element { tensor: role.name(), is, must });
+        if is != Element::F32 && (must != Element::F32 || back) {
+            return Err(first.filter(|_| back).unwrap_or(error));
+        }
+        if role.is_large() {
+            first.get_or_insert(error);
         }
     }
     Ok(())

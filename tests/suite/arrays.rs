@@ -192,7 +192,12 @@ fn other_types_are_refused() {
         refused(engine.run_blocking(&norm(Bf16.into()), inputs), "x", F16, Bf16);
         refused(engine.run_blocking(&norm(Storage::new(F16).output(F32)), inputs), "y", F16, F32);
         let of_f32 = norm(Storage::new(F16).gradients(F32));
-        refused(engine.run_backward_blocking(&of_f32, Backward::new(), inputs.grad_output(&x)), "grad_input", F16, F32);
+        refused(
+            engine.run_backward_blocking(&of_f32, Backward::new(), inputs.grad_output(&x)),
+            "grad_output",
+            F16,
+            F32,
+        );
         // Of the other type, weights are stored as f32, which they are exactly.
         engine.run_blocking(&norm(F16.into()), inputs.weight(&other)).unwrap();
         engine.run_blocking(&norm(F32.into()), inputs.weight(&other)).unwrap();

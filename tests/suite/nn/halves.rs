@@ -88,7 +88,9 @@ fn other_types_are_refused() {
     let norm = |options: LayerNormOptions| LayerNormLayer::new_blocking(gpu(), options);
     let wide = norm(LayerNormOptions::new(&[3])).unwrap();
     let error = wide.run_blocking(&[1, 3], &[f16::ONE; 3]).unwrap_err();
-    assert_eq!(error, Error::Bind(BindError::Element { tensor: "y", is: F16, must: F32 }));
+    assert_eq!(error, Error::Bind(BindError::Element { tensor: "x", is: F16, must: F32 }));
+    let error = wide.run_backward_blocking(&[1, 3], &[bf16::ONE; 3], &[bf16::ONE; 3]).unwrap_err();
+    assert_eq!(error, Error::Bind(BindError::Element { tensor: "grad_output", is: Bf16, must: F32 }));
     let short = norm(LayerNormOptions::new(&[3]).stored_as(F16)).unwrap();
     let error = short.run_backward_blocking(&[1, 3], &[bf16::ONE; 3], &[bf16::ONE; 3]).unwrap_err();
     assert_eq!(error, Error::Bind(BindError::Element { tensor: "grad_output", is: Bf16, must: F16 }));
