@@ -59,6 +59,9 @@ impl Cpu {
     /// [`Cpu::run`] on `ndarray` views. They may have any memory order; their shapes must be those of
     /// [`Operands`](crate::Operands).
     ///
+    /// A view that is row-major and contiguous is read where it is. Any other is first copied to row-major order, element by element.
+    /// Where that copy counts, give [`Cpu::run`], or a [`Plan`], the slice that the view is of, and the norm its [strides](crate::Strides).
+    ///
     /// # Errors
     ///
     /// As [`Cpu::run`], and [`BindError::Shape`] if an array has the wrong shape.

@@ -16,6 +16,10 @@ impl Gpu {
     /// Runs `norm` on `ndarray` views. They may have any memory order; their shapes must be those of
     /// [`Operands`](crate::Operands).
     ///
+    /// A view that is row-major and contiguous is uploaded as it is. Any other, such as a slice of rows or a transpose, is first copied
+    /// to row-major order, element by element. Where that copy counts, give [`Gpu::run`] the slice that the view is of, and the norm its
+    /// [strides](crate::Strides).
+    ///
     /// ```
     /// # fn main() -> Result<(), wgpu_norm::Error> {
     /// use wgpu_norm::ndarray::array;
@@ -60,8 +64,7 @@ impl Gpu {
 }
 
 impl Gpu {
-    /// [`Gpu::run_backward`] on `ndarray` views. They may have any memory order; their shapes must be those of
-    /// [`Operands`](crate::Operands).
+    /// [`Gpu::run_backward`] on `ndarray` views, as [`Gpu::run_array`] takes them.
     ///
     /// # Errors
     ///

@@ -175,7 +175,7 @@ mod ndarray {
     use super::{BindError, Error, Layer, LayerOptions, Number};
 
     impl<K: LayerOptions> Layer<K> {
-        /// [`Layer::run`] on an `ndarray` view with any memory order.
+        /// [`Layer::run`] on an `ndarray` view with any memory order; one that is not row-major and contiguous is copied first.
         ///
         /// ```
         /// # fn main() -> Result<(), wgpu_norm::Error> {
@@ -209,7 +209,7 @@ mod ndarray {
             pollster::block_on(self.run_array(x))
         }
 
-        /// [`Layer::run_backward`] on `ndarray` views of one shape, with any memory order.
+        /// [`Layer::run_backward`] on `ndarray` views of one shape, as [`Layer::run_array`] takes them.
         ///
         /// # Errors
         ///
