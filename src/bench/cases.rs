@@ -3,7 +3,8 @@
 use std::borrow::Cow;
 use std::fmt;
 
-use wgpu_norm::{Activation, Backward, Context, DEFAULT_EPS, Element, Norm, Plan, SpecError};
+use ndarray::ArrayD;
+use wgpu_norm::{Activation, Backward, Context, DEFAULT_EPS, Element, Norm, Plan, SpecError, Strides};
 
 use wgpu_norm::sample::{Following, Kind, Running};
 
@@ -16,6 +17,8 @@ pub(crate) struct Case {
     pub(crate) direction: Direction,
     /// What `x` and all tensors of its size are stored as.
     pub(crate) element: Element,
+    /// Of a tensor that is part of a larger one and normalized in place, which a forward pass alone is; none of a contiguous one.
+    pub(crate) strides: &'static [usize],
 }
 
 /// Which pass it is, and from what.
@@ -41,12 +44,27 @@ const fn backward_input(kind: Kind, shape: &'static [usize]) -> Case {
 }
 
 const fn pass(direction: Direction, kind: Kind, shape: &'static [usize]) -> Case {
-    Case { kind, shape: Cow::Borrowed(shape), following: Following::NONE, direction, element: Element::F32 }
+    of(direction, kind, shape, Following::NONE, &[])
 }
 
 /// A forward pass of a norm with something after it.
 const fn followed(kind: Kind, shape: &'static [usize], following: Following<'static>) -> Case {
-    Case { kind, shape: Cow::Borrowed(shape), following, direction: Direction::Forward, element: Element::F32 }
+    of(Direction::Forward, kind, shape, following, &[])
+}
+
+/// A forward pass in place, of a part of a larger tensor.
+const fn apart(kind: Kind, shape: &'static [usize], strides: &'static [usize]) -> Case {
+    of(Direction::Forward, kind, shape, Following::NONE, strides)
+}
+
+const fn of(
+    direction: Direction,
+    kind: Kind,
+    shape: &'static [usize],
+    following: Following<'static>,
+    strides: &'static [usize],
+) -> Case {
+    Case { kind, shape: Cow::Borrowed(shape), following, direction, element: Element::F32, strides }
 }
 
 /// A residual block's of an image model, in front of a convolution.
@@ -61,7 +79,7 @@ const FIRST: isize = 1;
 const LAST: isize = -1;
 const GROUPS: usize = wgpu_norm::GroupNorm::DEFAULT_NUM_GROUPS;
 
-static CASES: [Case; 53] = [
+static CASES: [Case; 55] = [
     case(LAYER, &[4096, 768]),
     case(LAYER, &[8192, 1024]),
     case(LAYER, &[2048, 4096]),
@@ -98,6 +116,9 @@ static CASES: [Case; 53] = [
     followed(Kind::Group { groups: GROUPS, axis: FIRST }, &[2, 320, 64, 64], SILU),
     followed(Kind::Group { groups: GROUPS, axis: LAST }, &[2, 64, 64, 320], SILU),
     followed(LAYER, &[2, 4608, 3072], ADALN),
+    // QK-norm: 32 heads of q and 8 of k, beside 8 of v; and the first columns of a matrix.
+    apart(RMS, &[2048, 40, 128], &[48 * 128, 128, 1]),
+    apart(LAYER, &[8192, 768], &[1024, 1]),
     backward(LAYER, &[4096, 768]),
     backward_input(LAYER, &[4096, 768]),
     backward(LAYER, &[8192, 1024]),
@@ -146,7 +167,9 @@ impl Direction {
 impl Case {
     pub(crate) fn norm(&self) -> Result<Box<dyn Norm>, SpecError> {
         let norm = self.kind.norm(&self.shape, DEFAULT_EPS, Some(Running::USUAL))?.stored_as(self.element);
-        Ok(self.following.after(Box::new(norm)))
+        let norm: Box<dyn Norm> =
+            if self.is_apart() { Box::new(norm.with_strides(Strides::all(self.strides))) } else { Box::new(norm) };
+        Ok(self.following.after(norm))
     }
 
     /// With this after it, if it is one.
@@ -173,7 +196,43 @@ impl Case {
 
     /// `LayerNorm`, `BatchNorm train`, `GroupNorm(32), then SiLU`.
     pub(crate) fn name(&self) -> String {
-        format!("{}{}", self.kind.entry().title, self.following)
+        let apart = if self.is_apart() { format!(", strides {}", dims(self.strides)) } else { String::new() };
+        format!("{}{}{apart}", self.kind.entry().title, self.following)
+    }
+
+    /// Whether it is in place, in a larger tensor.
+    pub(crate) fn is_apart(&self) -> bool {
+        !self.strides.is_empty()
+    }
+
+    /// Where each element lies, in row-major order.
+    fn places(&self) -> impl Iterator<Item = usize> {
+        let place = |mut i: usize| {
+            let axes = self.shape.iter().zip(self.strides).rev();
+            axes.fold(0, |place, (length, step)| {
+                let at = i % length;
+                i /= length;
+                place + at * step
+            })
+        };
+        (0..self.shape.iter().product()).map(place)
+    }
+
+    /// A tensor as it lies, from its first element to its last, with 0 between.
+    pub(crate) fn spread(&self, values: &ArrayD<f32>) -> Vec<f32> {
+        let flat: Vec<f32> = values.iter().copied().collect();
+        if !self.is_apart() {
+            return flat;
+        }
+        let last = self.places().last().unwrap_or(0);
+        let mut all = vec![0.0; last + 1];
+        self.places().zip(flat).for_each(|(place, v)| all[place] = v);
+        all
+    }
+
+    /// Its elements.
+    pub(crate) fn collected(&self, all: Vec<f32>) -> Vec<f32> {
+        if self.is_apart() { self.places().map(|place| all[place]).collect() } else { all }
     }
 
     /// `rows` where whole axes at the end are normalized, else where the channels are.
@@ -188,9 +247,13 @@ impl Case {
 
     /// `4096x768`.
     pub(crate) fn dims(&self) -> String {
-        let dims: Vec<String> = self.shape.iter().map(ToString::to_string).collect();
-        dims.join("x")
+        dims(&self.shape)
     }
+}
+
+fn dims(numbers: &[usize]) -> String {
+    let dims: Vec<String> = numbers.iter().map(ToString::to_string).collect();
+    dims.join("x")
 }
 
 impl fmt::Display for Case {

@@ -55,6 +55,8 @@ struct Subject<T> {
     parameters: Parameters<Vec<f32>>,
     statistics: Option<Vec<f32>>,
     out: Vec<T>,
+    /// Whether `x` is overwritten, rather than `out`.
+    in_place: bool,
     grad_weight: Option<Vec<f32>>,
     grad_bias: Option<Vec<f32>>,
 }
@@ -71,14 +73,15 @@ where
         let norm = case.norm()?;
         let parameters = tensors.parameters.map(flat);
         let stored_all = |array: &ArrayD<f32>| array.iter().map(|&v| stored(v)).collect();
-        let x: Vec<T> = stored_all(&tensors.x);
+        let x: Vec<T> = case.spread(&tensors.x).into_iter().map(stored).collect();
         let of_parameter = |name: &str| {
             let length = norm.parameter_shape().iter().product();
             case.direction.gradients().contains(&name).then(|| vec![0.0; length])
         };
         let mut subject = Self {
             plan: cpu.plan(norm.as_ref())?,
-            out: vec![stored(0.0); x.len()],
+            out: vec![stored(0.0); tensors.x.len()],
+            in_place: case.is_apart(),
             x,
             grad_output: None,
             parameters,
@@ -103,10 +106,11 @@ where
     }
 
     fn run(&mut self) -> Result<(), BindError> {
-        let Self { plan, x, grad_output, parameters, statistics, out, grad_weight, grad_bias } = self;
+        let Self { plan, x, grad_output, parameters, statistics, out, in_place, grad_weight, grad_bias } = self;
         let Parameters { weight, bias, running_mean, running_var, scale, shift, .. } = parameters;
         let backward = grad_output.is_some();
         let mut operands = match grad_output {
+            None if *in_place => Operands::in_place(x),
             None => Operands::new(x, out),
             Some(grad_output) => Operands::backward(grad_output, x).grad_input(out),
         };
@@ -142,6 +146,7 @@ where
         let mut error: f64 = 0.0;
         for wanted in &tensors.wanted(case) {
             let got = match wanted.output {
+                "y" if self.in_place => Some(case.collected(self.x.iter().cloned().map(T::into).collect())),
                 "y" | "grad_input" => Some(self.out.iter().cloned().map(T::into).collect()),
                 "grad_weight" => self.grad_weight.clone(),
                 "grad_bias" => self.grad_bias.clone(),
@@ -190,7 +195,7 @@ where
             match turn {
                 Turn::Norm => subject.run().map_err(Error::from)?,
                 // Over the result, so that both have the same memory in the cache.
-                Turn::Copy => copy(&subject.x, &mut subject.out),
+                Turn::Copy => copy(&subject.x[..subject.out.len()], &mut subject.out),
             }
         }
         Ok(start.elapsed().as_secs_f64())

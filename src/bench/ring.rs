@@ -12,9 +12,9 @@ pub(crate) struct Ring {
     pub(crate) grad_output: Option<wgpu::Buffer>,
     /// What is written: y, or in a backward pass the gradient of x.
     pub(crate) out: wgpu::Buffer,
-    /// Bytes of one tensor.
+    /// Bytes of the elements of one tensor, without what lies between.
     pub(crate) bytes: u64,
-    /// The same in whole words.
+    /// Those of a tensor that is written, in whole words.
     pub(crate) words: u64,
     /// From one tensor to the next.
     pub(crate) stride: u64,
@@ -31,11 +31,10 @@ const MOST_TURNS: u64 = 64;
 const ALIGNMENT: u64 = 256;
 
 impl Ring {
-    /// With these bytes in every x, and in every gradient of y where there are such.
-    pub(crate) fn new(device: &Device, x: &[u8], grad_output: Option<&[u8]>) -> Result<Self, Trouble> {
-        let bytes = x.len() as u64;
+    /// With these bytes in every x, of which so many are its elements, and in every gradient of y where there are such.
+    pub(crate) fn new(device: &Device, x: &[u8], bytes: u64, grad_output: Option<&[u8]>) -> Result<Self, Trouble> {
         let words = bytes.next_multiple_of(4);
-        let stride = bytes.next_multiple_of(ALIGNMENT);
+        let stride = (x.len() as u64).next_multiple_of(ALIGNMENT);
         let turn = stride * if grad_output.is_some() { 3 } else { 2 };
         let fit = (MOST_BYTES / turn).min(device.device.limits().max_buffer_size / stride).max(1);
         let turns = BEYOND_CACHES.div_ceil(turn).clamp(2, MOST_TURNS).min(fit);
@@ -52,7 +51,7 @@ impl Ring {
         for (buffer, values) in [(Some(&ring.x), Some(x)), (ring.grad_output.as_ref(), grad_output)] {
             let (Some(buffer), Some(values)) = (buffer, values) else { continue };
             let mut values = values.to_vec();
-            values.resize(words as usize, 0);
+            values.resize(values.len().next_multiple_of(4), 0);
             // Each on its own, since wgpu holds on to what it has not submitted.
             for turn in 0..turns {
                 device.queue.write_buffer(buffer, ring.offset(turn), &values);

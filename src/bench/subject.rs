@@ -41,6 +41,12 @@ impl Tensors {
         if matches!(case.kind, Kind::Rms { .. } | Kind::RmsOver { .. }) {
             parameters.bias = None;
         }
+        if case.is_apart() {
+            // What is normalized in place again and again stays as it is.
+            [(&mut parameters.weight, 1.0), (&mut parameters.bias, 0.0)]
+                .into_iter()
+                .for_each(|(of, v)| of.iter_mut().for_each(|of| of.fill(v)));
+        }
         let grad_output = case.direction.is_backward().then(|| stored(numbers.normal(&case.shape, MEAN_GRADIENT, 1.0)));
         Self { x, grad_output, parameters }
     }
@@ -59,9 +65,9 @@ impl Tensors {
 impl Subject {
     /// Bound once for each turn of the ring.
     pub(crate) fn new(device: &Device, case: &Case, plan: &Plan, tensors: &Tensors) -> Result<Self, Trouble> {
-        let bytes = |values: &'_ ArrayD<f32>| case.element.bytes_of(values.as_slice().unwrap_or_default()).into_owned();
+        let bytes = |values: &'_ ArrayD<f32>| case.element.bytes_of(&case.spread(values)).into_owned();
         let grad_output = tensors.grad_output.as_ref().map(bytes);
-        let ring = Ring::new(device, &bytes(&tensors.x), grad_output.as_deref())?;
+        let ring = Ring::new(device, &bytes(&tensors.x), case.tensor_bytes(), grad_output.as_deref())?;
         let uploaded = tensors.parameters.map(|values| {
             let contents: &[u8] = bytemuck::cast_slice(values.as_slice().unwrap_or_default());
             let buffer = device.buffer("parameters", contents.len() as u64);
@@ -73,7 +79,7 @@ impl Subject {
             subject.bind_backward(device, case, plan, &uploaded)?;
         } else {
             for turn in 0..subject.ring.turns {
-                let operands = uploaded.among(subject.forward(turn));
+                let operands = uploaded.among(subject.forward(case, turn));
                 subject.bound.push(device.context.bind(plan, &operands).map_err(Error::from)?);
             }
         }
@@ -81,9 +87,10 @@ impl Subject {
         Ok(subject)
     }
 
-    fn forward(&self, turn: u64) -> Operands<'_> {
+    fn forward(&self, case: &Case, turn: u64) -> Operands<'_> {
         let at = self.ring.offset(turn);
-        Operands::new(View::new(&self.ring.x, at), View::new(&self.ring.out, at))
+        let x = View::new(&self.ring.x, at);
+        if case.is_apart() { Operands::in_place(x) } else { Operands::new(x, View::new(&self.ring.out, at)) }
     }
 
     fn bind_backward(
@@ -100,7 +107,7 @@ impl Subject {
         self.grad_weight = gradient("dweight");
         self.grad_bias = gradient("dbias");
         let statistics = match case.saves_statistics() {
-            true => Some(self.save_statistics(device, norm.as_ref(), uploaded)?),
+            true => Some(self.save_statistics(device, case, norm.as_ref(), uploaded)?),
             false => None,
         };
         let going_back = uploaded.clone().going_back(case.kind, case.following.activation);
@@ -130,6 +137,7 @@ impl Subject {
     fn save_statistics(
         &self,
         device: &Device,
+        case: &Case,
         norm: &dyn wgpu_norm::Norm,
         uploaded: &Parameters<wgpu::Buffer>,
     ) -> Result<(wgpu::Buffer, u64), Trouble> {
@@ -138,7 +146,7 @@ impl Subject {
         let stride = (16 * groups as u64).next_multiple_of(ALIGNMENT);
         let buffer = device.buffer("statistics", stride * self.ring.turns);
         for turn in 0..self.ring.turns {
-            let operands = uploaded.among(self.forward(turn)).statistics(View::new(&buffer, turn * stride));
+            let operands = uploaded.among(self.forward(case, turn)).statistics(View::new(&buffer, turn * stride));
             let bound = device.context.bind(&plan, &operands).map_err(Error::from)?;
             run(device, &bound)?;
         }
@@ -164,13 +172,14 @@ impl Subject {
         let mut error: f64 = 0.0;
         for wanted in &tensors.wanted(case) {
             let got = match wanted.output {
+                "y" if case.is_apart() => Some(self.ring.x.slice(..self.ring.stride)),
                 "y" | "grad_input" => Some(self.ring.first()),
                 "grad_weight" => self.grad_weight.as_ref().map(|buffer| buffer.slice(..)),
                 "grad_bias" => self.grad_bias.as_ref().map(|buffer| buffer.slice(..)),
                 _ => None,
             };
             if let Some(got) = got {
-                error = error.max(largest(device, got, wanted)?);
+                error = error.max(largest(device, case, got, wanted)?);
             }
         }
         Ok(error)
@@ -185,8 +194,8 @@ fn run(device: &Device, bound: &Bound) -> Result<(), Trouble> {
 }
 
 /// The largest error of what lies there.
-fn largest(device: &Device, got: wgpu::BufferSlice<'_>, wanted: &Wanted) -> Result<f64, Trouble> {
-    let mut got = wanted.element.values_of(&device.read(got)?);
+fn largest(device: &Device, case: &Case, got: wgpu::BufferSlice<'_>, wanted: &Wanted) -> Result<f64, Trouble> {
+    let mut got = case.collected(wanted.element.values_of(&device.read(got)?));
     got.truncate(wanted.value.len());
     let got = ArrayD::from_shape_vec(wanted.value.raw_dim(), got).map_err(|error| Trouble::device(&error))?;
     Ok(wanted.worst(&got).map_or(0.0, |worst| worst.relative))

@@ -145,7 +145,7 @@ fn own(options: &Bench, direction: Direction, cases: &mut Vec<Case>) -> Result<(
         for shape in &options.shape {
             for &kind in kinds.iter().filter(|kind| kind.has_backward() || !direction.is_backward()) {
                 let (shape, following) = (shape.0.clone().into(), Following::NONE);
-                let case = Case { kind, shape, following, direction, element: options.dtype };
+                let case = Case { kind, shape, following, direction, element: options.dtype, strides: &[] };
                 let case = case.then(options.activation);
                 case.norm().map_err(|error| refused(options, &error))?;
                 cases.push(case);

@@ -118,6 +118,22 @@ fn backward_passes_are_timed_beside_forward_ones() {
     assert!(stdout.contains("\nRmsNorm, dx alone  2048x4096"), "{stdout}");
 }
 
+/// Of the list, those that are parts of larger tensors: their elements count, on either engine.
+#[test]
+fn parts_of_larger_tensors_are_timed_by_their_elements() {
+    let folder = Folder::new();
+    for device in ["cpu", "gpu"] {
+        folder.succeed(&format!("bench --quick --device {device} --norm rms --direction forward --json b.json"));
+        let file = report(&folder, "b.json");
+        let of_name = |case: &&Value| case["norm"] == "RmsNorm, strides 6144x128x1";
+        let case = file["cases"].as_array().unwrap().iter().find(of_name).expect("a case");
+        assert_eq!((&case["shape"], &case["layout"]), (&"2048x40x128".into(), &"rows".into()));
+        assert_eq!(case["bytes"], 2 * 2048 * 40 * 128 * 4);
+        assert_eq!(case["bytes_to_copy"], 1.0);
+        assert!(case["error"].as_f64().is_some_and(|error| error > 0.0 && error <= TOLERANCE), "{case}");
+    }
+}
+
 #[test]
 fn the_plot_has_a_bar_for_each_case() {
     let folder = Folder::new();
