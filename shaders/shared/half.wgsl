@@ -18,9 +18,12 @@ fn half_at(word: u32, i: u32) -> f32 {
     return select(pair.x, pair.y, (i & 1u) == 1u);
 }
 
-// To the nearest, ties to even, beyond the largest to infinity. By integers: drivers may truncate in pack2x16float, and give NaN for
-// what is too large.
+// To the nearest, ties to even, beyond the largest to infinity. By integers unless a probe found that the built-in does that: drivers may
+// truncate in pack2x16float, and give NaN for what is too large.
 fn halves_of_pair(v: vec2<f32>) -> u32 {
+    if exact_pack && !bfloat {
+        return pack2x16float(v);
+    }
     let bits = bitcast<vec2<u32>>(v);
     let a = bits & vec2<u32>(0x7fffffffu);
     let is_nan = a > vec2<u32>(0x7f800000u);

@@ -167,6 +167,8 @@ override segmented: bool = false;
 override placed_by: u32 = 0u;
 // Whether 16-bit elements are bf16, and not f16.
 override bfloat: bool = false;
+// Whether pack2x16float rounds f16 as `halves_of_pair` does.
+override exact_pack: bool = false;
 // Whether normalized values are rounded to that type before they are multiplied by their weight.
 override round_before_weight: bool = false;
 // Rows: neighbouring packs of a tile that fall to one lane.

@@ -1,5 +1,7 @@
 //! How a device's floating point behaves, found by running it.
 
+use half::f16;
+
 use crate::error::{Error, RunError};
 use crate::gpu::Gpu;
 use crate::gpu::bind::fill;
@@ -58,6 +60,9 @@ pub struct Probe {
     pub division_ulp: f64,
     /// The largest error of a square root, in units in the last place.
     pub sqrt_ulp: f64,
+    /// Whether `pack2x16float` rounds to the nearest f16, ties to even, and beyond the largest to infinity, products as well, each of which
+    /// is a number of f32 first.
+    pub packs_exactly: bool,
     /// Number of iterations that one invocation ran of a loop of [`Probe::ITERATIONS`].
     pub iterations: u32,
     /// Number of iterations that it ran of two consecutive loops of half as many each. Some drivers limit the sum.
@@ -97,6 +102,7 @@ const BEFORE_X: usize = 4;
 const SUBTRACTIONS: &str = "probe/subtractions";
 const ARITHMETIC: &str = "probe/arithmetic";
 const LOOPS: &str = "probe/loops";
+const PACKING: &str = "probe/packing";
 
 impl Probe {
     /// Number of loop iterations that the probe tries: more than the 65,535 at which some drivers silently stop. No plan
@@ -130,6 +136,13 @@ impl Probe {
             let counts = run(gpu, &source(LOOPS, 1), false, &loops).await?;
             *ran = counts.iter().sum::<f32>() as u32;
         }
+        let packed = packs();
+        let packs_exactly = match run(gpu, &source(PACKING, 1), false, &packed).await {
+            Ok(found) => are_exact(&packed, &found),
+            // Some devices have no such built-in, and no other norm than those of f16 needs it.
+            Err(Error::Run(RunError::Submit { .. })) => false,
+            Err(error) => return Err(error),
+        };
         let at = |slot: usize| found.get(slot).copied().unwrap_or(f32::NAN);
         let pairs = given.chunks_exact(2).zip(found.chunks_exact(2)).skip(PAIRS / 2);
         let ulps: Vec<[f64; 2]> = pairs
@@ -147,6 +160,7 @@ impl Probe {
             fuses_multiply_add: at(2) != 0.0,
             division_ulp: ulps.iter().fold(0.0, |most, ulps| largest(most, ulps[0])),
             sqrt_ulp: ulps.iter().fold(0.0, |most, ulps| largest(most, ulps[1])),
+            packs_exactly,
             iterations,
             iterations_of_two,
             not_ieee: [
@@ -209,10 +223,12 @@ impl Probe {
 
 impl Capabilities {
     /// These capabilities, with [`reassociates`](Self::reassociates) set if `probe` found subtractions that are not computed as
-    /// written. A probe never clears it: that one small shader came out right proves nothing for the other kernels.
+    /// written. A probe never clears it: that one small shader came out right proves nothing for the other kernels. It sets
+    /// [`exact_pack`](Self::exact_pack), which is of one instruction, unless the adapter is a software one.
     #[must_use]
     pub fn after(mut self, probe: &Probe) -> Self {
         self.reassociates |= !probe.keeps_subtractions();
+        self.exact_pack = probe.packs_exactly && !self.software;
         self
     }
 }
@@ -311,6 +327,39 @@ fn numbers() -> Vec<f32> {
     numbers
 }
 
+/// Elements from one f16 to the next that the probe takes: each exponent has many.
+const STEP: usize = 13;
+
+/// The input of `shaders/probe/packing.wgsl`, in pairs: numbers of f16 and what lies halfway to the next, with its neighbours in f32, the
+/// ends; then factors of each number halfway, which their product is in f32, but not exactly.
+fn packs() -> Vec<f32> {
+    let mut next = uniform(3);
+    let mut numbers = vec![65_504.0, 65_519.996, 65_520.0, -65_520.0, 65_536.0, 1e38, f32::INFINITY, f32::NEG_INFINITY];
+    numbers.extend([f32::NAN, 0.0, -0.0, 2f32.powi(-25), 2f32.powi(-25).next_up(), -(2f32.powi(-25)), 1.0, 1.0]);
+    let mut factors = Vec::new();
+    for bits in (0..f16::MAX.to_bits()).step_by(STEP) {
+        let low = f16::from_bits(bits).to_f32();
+        let halfway = f32::midpoint(low, f16::from_bits(bits + 1).to_f32());
+        numbers.extend([-low, halfway, halfway.next_down(), -halfway.next_up()]);
+        let pairs = (0..64).map(|_| 1.0 + next()).map(|factor| [halfway / factor, factor]);
+        let inexact = |[a, b]: &[f32; 2]| a * b == halfway && f64::from(*a) * f64::from(*b) != f64::from(halfway);
+        factors.extend(pairs.into_iter().find(inexact).into_iter().flatten());
+    }
+    numbers.extend(factors);
+    numbers
+}
+
+/// Whether all pairs, and the products of each with itself the other way round, are packed as they should be.
+fn are_exact(given: &[f32], found: &[f32]) -> bool {
+    let is_nearest = |bits: u32, v: f32| {
+        let (found, nearest) = (f16::from_bits(bits as u16), f16::from_f32(v));
+        found.to_bits() == nearest.to_bits() || found.is_nan() && nearest.is_nan()
+    };
+    let is_packed = |word: f32, [a, b]: [f32; 2]| is_nearest(word.to_bits(), a) && is_nearest(word.to_bits() >> 16, b);
+    let mut pairs = given.chunks_exact(2).zip(found.chunks_exact(2));
+    pairs.all(|(of, words)| is_packed(words[0], [of[0], of[1]]) && is_packed(words[1], [of[0] * of[1]; 2]))
+}
+
 /// What the moved centres are off by.
 fn error_of_centers(given: &[f32], found: &[f32]) -> f64 {
     let pairs = given.chunks_exact(2).zip(found.chunks_exact(2)).take(PAIRS / 2).skip(CENTERS / 2);
@@ -395,9 +444,15 @@ mod tests {
     /// Where there is no Mac and no Windows at hand, what wgpu would tell them is at least well-formed.
     #[test]
     fn every_backend_takes_the_shaders() {
-        for source in [source(SUBTRACTIONS, 1), source(SUBTRACTIONS, 4), source(ARITHMETIC, 1), source(LOOPS, 1)] {
+        for source in [
+            source(SUBTRACTIONS, 1),
+            source(SUBTRACTIONS, 4),
+            source(ARITHMETIC, 1),
+            source(LOOPS, 1),
+            source(PACKING, 1),
+        ] {
             let module = naga::front::wgsl::parse_str(&source).unwrap();
-            let mut validator = Validator::new(ValidationFlags::all(), Capabilities::empty());
+            let mut validator = Validator::new(ValidationFlags::all(), Capabilities::SHADER_FLOAT16_IN_FLOAT32);
             let info = validator.validate(&module).unwrap();
             let entry = Some((naga::ShaderStage::Compute, ENTRY));
             let constants = [("hide_subtractions".to_owned(), 1.0)].into_iter().collect();
@@ -409,6 +464,15 @@ mod tests {
                 .write(&module, &info, None)
                 .unwrap();
         }
+    }
+
+    /// As a device without f16 refuses its shader.
+    #[test]
+    fn a_shader_that_is_refused_is_an_error() {
+        let gpu = Gpu::new_blocking().unwrap();
+        let refused =
+            pollster::block_on(run(&gpu, "@compute @workgroup_size(1) fn main() { nothing(); }", false, &[0.0]));
+        assert!(matches!(refused, Err(Error::Run(RunError::Submit { .. }))), "{refused:?}");
     }
 
     /// Folded, or not written at all, the subtraction is told from rounding.
@@ -423,6 +487,51 @@ mod tests {
             assert!(error(apply(&|x| (x - DELTA) - SHIFT)) > 1e3 * ROUNDING);
             assert_eq!(error(vec![f32::NAN; given.len()]), f64::INFINITY);
         }
+    }
+
+    /// Truncated, with ties away from 0, with NaN for infinity, flushed, or with a product that is rounded once.
+    #[test]
+    fn a_pack_that_is_not_exact_is_noticed() {
+        let given = packs();
+        let packed = |product: &dyn Fn(f32, f32) -> f64, pack: &dyn Fn(f64) -> u16| {
+            let word = |[a, b]: [f64; 2]| f32::from_bits(u32::from(pack(a)) | u32::from(pack(b)) << 16);
+            let found = given.chunks_exact(2).flat_map(|pair| {
+                let [a, b] = [pair[0], pair[1]];
+                [word([a.into(), b.into()]), word([product(a, b); 2])]
+            });
+            are_exact(&given, &found.collect::<Vec<_>>())
+        };
+        let twice: &dyn Fn(f32, f32) -> f64 = &|a, b| f64::from(a * b);
+        // Of f64 at once: `f16::from_f64` leaves out its last bits.
+        let nearest = |v: f64| {
+            let near = f16::from_f32(v as f32);
+            let off = |bits: u16| (f16::from_bits(bits).to_f64() - v).abs();
+            let bits = near.to_bits();
+            let beside = [bits.wrapping_sub(1), bits + 1].into_iter().find(|&beside| off(beside) < off(bits));
+            if near.is_finite() { beside.unwrap_or(bits) } else { bits }
+        };
+        assert!(packed(twice, &nearest));
+        assert!(!packed(&|a, b| f64::from(a) * f64::from(b), &nearest));
+        let toward_zero = |v: f64| {
+            let near = f16::from_bits(nearest(v));
+            if near.to_f64().abs() > v.abs() { near.to_bits() - 1 } else { near.to_bits() }
+        };
+        assert!(!packed(twice, &toward_zero));
+        let away = |v: f64| {
+            let near = f16::from_bits(nearest(v));
+            let up = f16::from_bits(near.to_bits().wrapping_add(1));
+            let tie = (up.to_f64() - v).abs() == (near.to_f64() - v).abs() && up.is_finite();
+            if tie && up.to_f64().abs() > near.to_f64().abs() { up.to_bits() } else { near.to_bits() }
+        };
+        assert!(!packed(twice, &away));
+        let nan = |v: f64| {
+            if v.is_finite() && f16::from_bits(nearest(v)).is_infinite() { f16::NAN.to_bits() } else { nearest(v) }
+        };
+        assert!(!packed(twice, &nan));
+        let largest = |v: f64| if f16::from_bits(nearest(v)).is_infinite() { 0x7bff } else { nearest(v) };
+        assert!(!packed(twice, &largest));
+        let flushed = |v: f64| if v.abs() < f64::from(f16::MIN_POSITIVE) { 0 } else { nearest(v) };
+        assert!(!packed(twice, &flushed));
     }
 
     #[test]

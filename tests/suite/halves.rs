@@ -127,9 +127,14 @@ fn stores_round_to_nearest_even() {
         // Numbers that are none of f32 may be flushed.
         values.retain(|v| v.is_nan() || *v == 0.0 || v.abs() >= 2.0 * f32::MIN_POSITIVE);
         values.truncate(values.len() / 4 * 4);
-        for cut in [0, 1] {
+        // By integers, and by the built-in where it is exact: the same bits, since each are those that there must be.
+        let packing = changed(|c| c.exact_pack = true);
+        let exact = gpu().probe_blocking().unwrap().packs_exactly;
+        for (on, cut) in
+            [(gpu(), 0), (gpu(), 1), (&packing, 0), (&packing, 1)].into_iter().take(if exact { 4 } else { 2 })
+        {
             let weight = &values[cut..];
-            for (i, (&got, &v)) in stored(gpu(), element, weight).iter().zip(weight).enumerate() {
+            for (i, (&got, &v)) in stored(on, element, weight).iter().zip(weight).enumerate() {
                 let want = element.rounded(v);
                 assert!(
                     got.to_bits() == want.to_bits() || (got.is_nan() && want.is_nan()),

@@ -43,6 +43,19 @@ fn capabilities_after_a_probe_avoid_what_it_found() {
     assert_eq!(hiding.clone().after(&probe), hiding);
 }
 
+/// An exact pack is used where it was found, and nowhere else; by software never.
+#[test]
+fn capabilities_after_a_probe_pack_by_what_it_found() {
+    let mut probe = gpu().probe_blocking().unwrap();
+    for (found, software) in [(true, true), (true, false), (false, true), (false, false)] {
+        probe.packs_exactly = found;
+        let mut capabilities = gpu().context().capabilities().clone();
+        assert!(!capabilities.exact_pack);
+        capabilities.software = software;
+        assert_eq!(capabilities.after(&probe).exact_pack, found && !software);
+    }
+}
+
 #[test]
 fn a_probed_gpu_plans_by_the_probe_and_is_right() {
     let probe = gpu().probe_blocking().unwrap();

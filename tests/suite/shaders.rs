@@ -185,7 +185,7 @@ fn each_compiles_with_the_other_constants() {
                 "lanes" => (name, if exchanges { 8.0 } else { 1.0 }),
                 "subtract_mean" | "hide_subtractions" => (name, 0.0),
                 "smallest_subgroup" => (name, 8.0),
-                "whole" | "bfloat" | "round_before_weight" => (name, 1.0 - value),
+                "whole" | "bfloat" | "exact_pack" | "round_before_weight" => (name, 1.0 - value),
                 "scaling" => (name, 3.0),
                 _ => (name, value),
             })

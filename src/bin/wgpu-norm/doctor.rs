@@ -85,6 +85,7 @@ fn json_of(gpu: &Gpu, report: &Report) -> String {
             "fuses_multiply_add": probe.fuses_multiply_add,
             "division_ulp": probe.division_ulp,
             "sqrt_ulp": probe.sqrt_ulp,
+            "packs_exactly": probe.packs_exactly,
             "iterations": probe.iterations,
             "iterations_of_two": probe.iterations_of_two,
             "iterations_wanted": Probe::ITERATIONS,

@@ -231,6 +231,8 @@ impl<'a> Chooser<'a> {
                 weights_by: pass.weights_by() as u32,
                 beside: pass.work.beside as u32,
                 bfloat: self.problem.storage.short() == Some(Element::Bf16),
+                // It means nothing elsewhere, where all take one pipeline.
+                exact_pack: self.capabilities.exact_pack && self.problem.storage.short() == Some(Element::F16),
                 // What only adds a bias finds the weight applied.
                 round_before_weight: self.problem.rounds_before_weight() && pass.statistics != Statistics::None,
                 placed_by: pass.placed as u32,

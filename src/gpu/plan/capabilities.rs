@@ -12,6 +12,10 @@ pub struct Capabilities {
     pub software: bool,
     /// Whether the shader compiler may reassociate floating-point subtractions. If so, shaders hide them from it.
     pub reassociates: bool,
+    /// Whether shaders store f16 by `pack2x16float`, which then must round to the nearest, ties to even, and beyond the largest to infinity.
+    /// WGSL does not ask for that, so it is off unless a [`Probe`](crate::Probe) found it; off as well on software adapters, where integers
+    /// are faster.
+    pub exact_pack: bool,
     /// Maximum invocations per workgroup.
     pub max_invocations: u32,
     /// Maximum workgroups along one dimension of a dispatch.
@@ -36,6 +40,7 @@ impl Capabilities {
             subgroup_sizes: None,
             software: false,
             reassociates: true,
+            exact_pack: false,
             max_invocations: limits
                 .max_compute_invocations_per_workgroup
                 .min(limits.max_compute_workgroup_size_x)

@@ -67,7 +67,7 @@ const FILES: &[(&str, &str)] = files![
     "shared/chunk_statistics" "shared/held_statistics" "shared/sum_lanes" "shared/merge_lanes"
     "shared/any_in_workgroup" "shared/channel" "shared/column_groups" "shared/pack_groups" "shared/affine_run" "shared/affine_runs"
     "shared/half" "shared/pairs" "shared/strides" "shared/segments" "shared/epilogue" "shared/normalize" "shared/track" "shared/gradient" "shared/gradients" "shared/known_sums" "shared/modulation" "shared/sink" "shared/store_gradients"
-    "probe/arithmetic" "probe/loops" "probe/subtractions"
+    "probe/arithmetic" "probe/loops" "probe/packing" "probe/subtractions"
 ];
 
 static FRAGMENTS: LazyLock<BTreeMap<&str, Fragment>> =

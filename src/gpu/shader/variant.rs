@@ -221,13 +221,14 @@ pub(crate) struct Constants {
     pub(crate) weights_by: u32,
     pub(crate) beside: u32,
     pub(crate) bfloat: bool,
+    pub(crate) exact_pack: bool,
     pub(crate) round_before_weight: bool,
     pub(crate) placed_by: u32,
     pub(crate) segmented: bool,
 }
 
 impl Constants {
-    pub(crate) fn values(self) -> [(&'static str, f64); 23] {
+    pub(crate) fn values(self) -> [(&'static str, f64); 24] {
         [
             ("workgroup_size", f64::from(self.workgroup_size)),
             ("lanes", f64::from(self.lanes)),
@@ -249,6 +250,7 @@ impl Constants {
             ("weights_by", f64::from(self.weights_by)),
             ("beside", f64::from(self.beside)),
             ("bfloat", f64::from(u8::from(self.bfloat))),
+            ("exact_pack", f64::from(u8::from(self.exact_pack))),
             ("round_before_weight", f64::from(u8::from(self.round_before_weight))),
             ("placed_by", f64::from(self.placed_by)),
             ("segmented", f64::from(u8::from(self.segmented))),
