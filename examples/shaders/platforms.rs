@@ -2,7 +2,10 @@
 //! `wgpu-norm adapters --json`, each with a name.
 
 use serde_json::Value;
-use wgpu_norm::{Backward, BatchNorm, Capabilities, GroupNorm, InstanceNorm, LayerNorm, Norm, RmsNorm, wgpu};
+use wgpu_norm::{
+    Activation, Backward, BatchNorm, Capabilities, Element, GroupNorm, InstanceNorm, LayerNorm, Modulation, Norm,
+    RmsNorm, Strides, wgpu,
+};
 
 pub struct Platform {
     pub name: String,
@@ -47,6 +50,7 @@ pub fn norms() -> Vec<(&'static str, Box<dyn Norm>, Option<Backward>)> {
         Box::new(LayerNorm::new(&[rows, width], &[width]).unwrap())
     }
     let all = Some(Backward::new().saved_statistics());
+    let gates = all.map(Backward::with_gate);
     vec![
         ("LayerNorm 4096x768", layer(4096, 768), all),
         ("LayerNorm 4096x767", layer(4096, 767), all),
@@ -68,6 +72,40 @@ pub fn norms() -> Vec<(&'static str, Box<dyn Norm>, Option<Backward>)> {
             "BatchNorm eval 100352x64",
             Box::new(BatchNorm::channels_last(&[100_352, 64]).unwrap().eval()),
             Some(Backward::new()),
+        ),
+        ("LayerNorm 4096x768, f16", Box::new(layer(4096, 768).stored_as(Element::F16)), all),
+        ("LayerNorm 4096x767, f16", Box::new(layer(4096, 767).stored_as(Element::F16)), all),
+        (
+            "GroupNorm(32) 8x32x32x256, f16",
+            Box::new(GroupNorm::channels_last(&[8, 32, 32, 256], 32).unwrap().stored_as(Element::F16)),
+            all,
+        ),
+        (
+            "RmsNorm of heads 4096x8x128, strided",
+            Box::new(RmsNorm::new(&[4096, 8, 128], &[128]).unwrap().with_strides(Strides::all(&[3072, 128, 1]))),
+            all,
+        ),
+        (
+            "GroupNorm(32) 2x320x64x64, SiLU",
+            Box::new(GroupNorm::channels_first(&[2, 320, 64, 64], 32).unwrap().then(Activation::Silu)),
+            all,
+        ),
+        (
+            "GroupNorm(32) 2x64x64x320, SiLU",
+            Box::new(GroupNorm::channels_last(&[2, 64, 64, 320], 32).unwrap().then(Activation::Silu)),
+            all,
+        ),
+        (
+            "LayerNorm 2x4608x3072, modulated and gated",
+            Box::new(LayerNorm::new(&[2, 4608, 3072], &[3072]).unwrap().modulated(Modulation::new(&[2, 1, 3072]))),
+            gates,
+        ),
+        (
+            "GroupNorm(32) 2x320x64x64, modulated and gated",
+            Box::new(
+                GroupNorm::channels_first(&[2, 320, 64, 64], 32).unwrap().modulated(Modulation::new(&[2, 320, 1, 1])),
+            ),
+            gates,
         ),
     ]
 }

@@ -39,7 +39,7 @@ pub fn shader_variants() -> Vec<ShaderVariant> {
 }
 
 /// The shaders of the plan for one norm on a device of these capabilities, with the plan's constants: the name of each one's kernel, and
-/// the shader, with weight, bias and the statistics of training bound.
+/// the shader, with weight, bias and the statistics of training bound, and what a modulation takes with a residual, where there is one.
 ///
 /// # Errors
 ///
@@ -55,7 +55,9 @@ pub fn planned_shaders(
         None => problem,
     };
     let plan = Plan::new(problem, capabilities, Tuning::default())?;
-    let expected = Expected::new().weight().bias().statistics().taken_by(&plan.problem);
+    let expected = Expected::new().weight().bias().statistics();
+    let modulation = expected.scale().shift().grad_modulation().gate().residual().residual_out();
+    let expected = if plan.problem.modulation.is_some() { modulation } else { expected }.taken_by(&plan.problem);
     let shaders = shaders(&plan, expected);
     Ok(shaders.map(|(variant, constants)| (variant.choice.kernel.name(), variant.composed(&constants))).collect())
 }
