@@ -74,7 +74,7 @@ def narrow(platform, result):
 
 # What is below the bar, and why: kernels, platforms and marks ("half" is less than half of the lanes) as patterns, the first that fits.
 REASONS = (
-    (r".*apply_columns", r"(?!v3d)", r"n", "Weight, bias and statistics of its columns, which a lane reads once before its loop over rows; "
+    (r".*apply_columns|sums_columns", r"(?!v3d)", r"n", "Weight, bias and statistics of its columns, which a lane reads once before its loop over rows; "
      "what it reads and writes in the loop goes by 16 bytes."),
     (r"fused_columns", r"nvidia|amd", r"half", "A lane holds whole columns of up to 8 rows, and reads weight and bias of its four columns one by one. Reading them "
      "four at a time would take another text for groups of at most 8 elements."),
@@ -83,6 +83,10 @@ REASONS = (
      "once more."),
     (r"stats_columns", r"nvidia|amd", r"half", "8 rows at a time, and four means and variances. With 4 rows it is 14 instead of 10 waves on navi21 and no more elsewhere, and twice "
      "the merges."),
+    (r"sums_columns|sums_beside", r"nvidia|amd-navi21", r"half", "Two sums of each of a lane's columns or of the runs that it takes side by side, and their statistics; where an activation follows, "
+     "or scale and shift have gradients, weight and bias besides."),
+    (r"apply_rows", r"(?!v3d)", r"n", "One gate for each channel, which a lane reads with each of its packs, as do its neighbours at once."),
+    (r"fused_rows", r"nvidia", r"M", "8 packs of 16-bit elements a lane, in a loop that Mesa's compiler does not unroll, so that what is held is memory of its own."),
     (r".*", r"amd-vega10", r"half", "Four waves of ten, each of 64 lanes, at 49 to 64 registers: the ten are for kernels of 24 registers, less than 4 held quads take with "
      "their sums."),
     (r".*", r"intel-(skl|tgl)", r"[SM]", "512 lanes share rows of 2049 to 8192, for which this driver takes 16 lanes an instruction instead of 8 and stores some registers; the "
@@ -101,7 +105,7 @@ def missed(share, marks, platform):
 
 def reasons(title, platform, misses):
     """The numbers of the reasons for what is below the bar."""
-    kernel = title.split(": ")[1]
+    kernel = title.split(": ")[1].split()[0]
     for miss in misses:
         fits = (n for n, (k, p, m, _) in enumerate(REASONS, 1) if re.fullmatch(k, kernel) and re.match(p, platform) and re.match(m, miss))
         found = next(fits, None)
@@ -134,7 +138,11 @@ def main(folder, files):
         by_job = {jobs[result["job"]]: result for result in results}
         versions.add(device["version"])
         platforms.append(platform)
+        titles = []
         for job, title in (line.lstrip("#").split(" # ") for line in lines):
+            # Of a plan that has a kernel twice.
+            titles.append(title)
+            title += f" ({titles.count(title)})" * (titles.count(title) > 1)
             rows.setdefault(title, {})[platform] = job, cell(title, platform, by_job[job]) if job in by_job else ""
     # Kernels of one norm next to each other, whichever platform has them.
     norms = list(dict.fromkeys(title.split(": ")[0] for title in rows))
