@@ -56,7 +56,7 @@ impl Default for Backward {
 }
 
 impl Backward {
-    /// The gradients of `x`, `weight` and `bias`, with the statistics recomputed from `x`.
+    /// The gradients of `x`, `weight` and `bias`, and of scale and shift, with the statistics recomputed from `x`.
     #[must_use]
     pub fn new() -> Self {
         Self::default()
@@ -93,7 +93,7 @@ impl Backward {
     /// The gradients of a [`gate`](crate::Operands::gate) and of the branch that it multiplies as well. Forward, the norm was of
     /// `z = residual + gate * branch`; here `x` is `z`, and `branch` is what `x` was then:
     ///
-    /// - `grad_branch = gate * dz`, where `dz` is `grad_input`, which is the gradient of the residual, too.
+    /// - `grad_branch = gate * dz`, rounded once, where `dz` is `grad_input`, which is the gradient of the residual, too.
     /// - `grad_gate` is the sum of `dz * branch` over all elements that share the gate, of `dz` as it is stored.
     #[must_use]
     pub fn with_gate(mut self) -> Self {
@@ -118,7 +118,7 @@ impl Backward {
         self
     }
 
-    /// Adds the gradients of `weight` and `bias` to what their buffers contain, to accumulate over micro-batches. (To add to
+    /// Adds the gradients of `weight` and `bias`, and of scale, shift, gate and embedding, to what their buffers contain, to accumulate over micro-batches. (To add to
     /// the gradient of `x`, give its buffer as [`Operands::grad_residual`](crate::Operands::grad_residual) as well.)
     #[must_use]
     pub fn accumulate(mut self) -> Self {

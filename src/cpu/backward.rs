@@ -101,6 +101,15 @@ pub(super) fn run(cpu: &Cpu, problem: &Problem, wanted: Backward, mut operands: 
     let (mut of_scale, mut of_shift) = (Memory::new(&cpu.scratch), Memory::new(&cpu.scratch));
     let epilogue = Epilogue::new(problem, &mut operands, cpu.level, [&mut of_scale, &mut of_shift]);
     let ways = (cpu.level, wanted.accumulate);
+    // The gradient of the branch goes by that of the sum before it is rounded.
+    let elements_of_dx = dx.read().len();
+    let mut of_whole = Memory::new(&cpu.scratch);
+    let mut whole = (wanted.gate && dx.is_short()).then(|| {
+        let whole = of_whole.of(elements_of_dx);
+        // Where it lies over that of y, or over what is added to it.
+        dx.read().load(cpu.level, whole);
+        whole
+    });
     let known = running || saved.is_some() || !left.is_none();
     let follows = !epilogue.is_none() || !left.is_none();
     let biases = if follows { affine.length } else { 0 };
@@ -178,10 +187,13 @@ pub(super) fn run(cpu: &Cpu, problem: &Problem, wanted: Backward, mut operands: 
                 large.copy_from_slice(gradient);
             });
         }
-        let of_dx = dx.read().len();
+        let of_dx = match &mut whole {
+            Some(whole) => ValuesMut::new(whole),
+            None => dx.part(0..elements_of_dx),
+        };
         match given_sums {
-            Some(sums) => gradients.by_sums(sums, dx.part(0..of_dx)),
-            None => gradients.run(dx.part(0..of_dx), sums_out, parameters),
+            Some(sums) => gradients.by_sums(sums, of_dx),
+            None => gradients.run(of_dx, sums_out, parameters),
         }
     });
     if before.is_none() {
@@ -189,15 +201,24 @@ pub(super) fn run(cpu: &Cpu, problem: &Problem, wanted: Backward, mut operands: 
     }
     let (mut of_gate, mut of_embedding) = (Memory::new(&cpu.scratch), Memory::new(&cpu.scratch));
     let gate = gate(problem, &mut operands, cpu.level, [&mut of_gate, &mut of_embedding]);
+    if let Some(whole) = &whole {
+        let rounded = Left::of_large(dx.part(0..elements_of_dx));
+        rounded.take(None, elements_of_dx, ways, &cpu.scratch, &|own, back: Back<'_>| {
+            back.large.copy_from_slice(&whole[own]);
+        });
+    }
     let dx = dx.read();
-    before.take(problem.modulation.as_ref(), dx.len(), ways, &cpu.scratch, &|own, back: Back<'_>| {
+    before.take(problem.modulation.as_ref(), elements_of_dx, ways, &cpu.scratch, &|own, back: Back<'_>| {
         let Back { gradient, of, large } = back;
         dx.part(own.clone()).load(cpu.level, gradient);
         match branch {
             Some(branch) => branch.part(own.clone()).load(cpu.level, of),
             None => of.fill(0.0),
         }
-        large.copy_from_slice(gradient);
+        match &whole {
+            Some(whole) => large.copy_from_slice(&whole[own.clone()]),
+            None => large.copy_from_slice(gradient),
+        }
         if let Some(gate) = gate {
             gate.multiply(own.start, large);
         }

@@ -111,6 +111,11 @@ impl<'a> Left<'a> {
         Self { factor, shift, large: operands.take_values_mut(large) }
     }
 
+    /// Of the large tensor alone.
+    pub(super) fn of_large(large: ValuesMut<'a>) -> Self {
+        Self { factor: None, shift: None, large }
+    }
+
     /// Whether nothing is asked for.
     pub(super) fn is_none(&self) -> bool {
         self.factor.is_none() && self.shift.is_none() && self.large.is_empty()

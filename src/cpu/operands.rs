@@ -71,7 +71,7 @@ impl<'a> Operands<'a> {
     }
 
     /// Operands of a [backward](crate::Backward) plan. `grad_output` is the gradient of `y`, and `x` the input of the forward
-    /// pass, or the sum if that added a residual.
+    /// pass, or the sum if something came before the norm.
     #[must_use]
     pub fn backward(grad_output: &'a (impl Slice + ?Sized), x: &'a (impl Slice + ?Sized)) -> Self {
         Self::default().read(Role::GradOutput, grad_output).read(Role::X, x)
@@ -132,7 +132,7 @@ impl<'a> Operands<'a> {
         self.read(Role::Residual, residual)
     }
 
-    /// Output: `x + residual`.
+    /// Output: `x + residual`, past a gate and with an embedding where they are given.
     #[must_use]
     pub fn residual_out(self, sum: &'a mut (impl Slice + ?Sized)) -> Self {
         self.write(Role::ResidualOut, sum)
