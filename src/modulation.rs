@@ -1,4 +1,4 @@
-//! Scale and shift of parts of a tensor, after a norm.
+//! Scale and shift of parts of a tensor after a norm, gate and embedding before it.
 
 use std::fmt;
 
@@ -16,7 +16,7 @@ use crate::problem::Problem;
 /// ```
 ///
 /// It is AdaLN of diffusion transformers, FiLM, and conditional norms in general; the embedding is that of the time in diffusion models, and
-/// a gate of the shape of the channels is LayerScale. [`Norm::modulated`](crate::Norm::modulated) takes it. `z` is what
+/// a gate of shape `[1, 1, width]` is LayerScale. [`Norm::modulated`](crate::Norm::modulated) takes it. `z` is what
 /// [`residual_out`](crate::Operands::residual_out) stores, and what a backward pass takes as `x`.
 ///
 /// All four have one shape: that of `x`, with 1 for the axes that share them, which must be neighbours. `[batch, 1, width]` is one
@@ -78,7 +78,7 @@ impl Modulation {
             return Err(wrong("of a finite offset"));
         }
         if shape.len() != x.len() || shape.iter().zip(x).any(|(&n, &of_x)| n != 1 && n != of_x) {
-            return Err(wrong("of the shape of x, with 1 for the axes that share scale and shift"));
+            return Err(wrong("of the shape of x, with 1 for the axes that share a number"));
         }
         let shared = |axis: usize| shape[axis] != x[axis];
         let first = (0..x.len()).find(|&axis| shared(axis));
@@ -86,7 +86,7 @@ impl Modulation {
         // Axes of one element are neither.
         let between = first.zip(last).map_or(0..0, |(first, last)| first..last + 1);
         if between.clone().any(|axis| !shared(axis) && x[axis] != 1) {
-            return Err(wrong("such that the axes that share scale and shift are neighbours"));
+            return Err(wrong("such that the axes that share a number are neighbours"));
         }
         let product = |axes: &[usize]| axes.iter().map(|&n| n as u64).product::<u64>();
         let line = shape.iter().rev().find(|&&n| n != 1).map_or(1, |&n| n as u64);
@@ -186,8 +186,8 @@ pub(crate) fn by_modulation(problem: &Problem) -> Option<Mapping> {
         .or_else(|| Some(own).filter(|_| by_group || problem.block.elements() == 0))
 }
 
-/// Numbers whose gradients leave sums in scratch: so that scratch is far below what bindings hold, and no plan fails for the sake of gradients that
-/// nobody asks for.
+/// Numbers whose gradients leave sums in scratch: so that scratch is as a rule far below what bindings hold, and no plan fails for the sake of
+/// gradients that nobody asks for.
 const MOST_SUMMED: u64 = 1 << 22;
 
 fn by_weight_and_modulation(problem: &Problem, own: Mapping, modulated: &Modulated) -> Option<Mapping> {

@@ -224,9 +224,6 @@ impl Problem {
         if self.source == Source::Running && wanted.saved {
             return Err(SpecError::SavedRunning { norm });
         }
-        if !wanted.input && !wanted.parameters() && !modulation {
-            return Err(SpecError::NoGradients { norm });
-        }
         if wanted.goes_before() {
             let refused = |must| Err(SpecError::Gate { norm, must });
             match &self.modulation {
@@ -235,6 +232,9 @@ impl Problem {
                 Some(modulated) if modulated.by_number().is_none() => return refused("of at most 2^22 numbers"),
                 Some(_) => {}
             }
+        }
+        if !wanted.input && !wanted.parameters() && !modulation {
+            return Err(SpecError::NoGradients { norm });
         }
         Ok(Self { task: Task::Backward(wanted), ..self })
     }

@@ -84,7 +84,7 @@ impl Strides {
         self.with(Role::Residual, strides)
     }
 
-    /// Of `x + residual`, in elements.
+    /// Of what is normalized, `x + residual`, where it is stored, in elements.
     #[must_use]
     pub fn residual_out(self, strides: &[usize]) -> Self {
         self.with(Role::ResidualOut, strides)

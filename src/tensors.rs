@@ -52,7 +52,7 @@ pub(crate) enum Role {
 pub(crate) enum Cell {
     /// An element of a tensor of the size of `x`, in its storage type.
     Element,
-    /// An element of weight or bias, of scale or shift, or of a gradient of them.
+    /// An element of weight or bias, or of what a modulation has, or of a gradient of them.
     Parameter,
     /// A statistic of a group, in f32.
     Number,
@@ -271,6 +271,11 @@ fn wanted_backward(problem: &Problem, gradients: Backward, role: Role) -> Wanted
         Role::GradSkip if problem.passes_skip() => Wanted::Optional,
         Role::GradSkip => {
             Wanted::No("it is grad_output itself, unless an activation follows and grad_input is planned")
+        }
+        Role::Gate | Role::Branch | Role::GradGate | Role::GradBranch | Role::GradEmbedding
+            if !matches!(problem.task, Task::Backward(_)) =>
+        {
+            Wanted::No("plans for parts of a batch go back to what was normalized, and no further")
         }
         Role::Gate | Role::Branch | Role::GradGate | Role::GradBranch => planned(
             gradients.gate,

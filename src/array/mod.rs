@@ -76,7 +76,7 @@ pub struct Outputs<T, S = T> {
     pub running_var: Option<S>,
     /// The updated number of batches, if it was given.
     pub num_batches_tracked: Option<u32>,
-    /// `x + residual`, if requested by [`Inputs::with_residual_out`].
+    /// What was normalized, `x + residual` past a gate and with an embedding, if requested by [`Inputs::with_residual_out`].
     pub residual_out: Option<T>,
     /// The statistics of each group for a backward pass, if requested by [`Inputs::with_statistics`]. The shape is that of
     /// `rstd` with a last axis of 4.
@@ -145,7 +145,7 @@ impl<T: Tensor> Inputs<T> {
         self.with(Role::Residual, residual.any())
     }
 
-    /// Requests `x + residual`.
+    /// Requests what is normalized: `x + residual`, past a gate and with an embedding.
     #[must_use]
     pub fn with_residual_out(self) -> Self {
         self.ask(Role::ResidualOut)

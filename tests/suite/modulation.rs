@@ -261,7 +261,7 @@ fn what_does_not_fit_is_refused() {
         refused(Modulation::new(&[1, 3, 1])),
         refused(Modulation::new(&[2, 1, 4]).pitch(3)),
     ];
-    assert!(wrong.contains("of the shape of x, with 1 for the axes that share scale and shift"), "{wrong}");
+    assert!(wrong.contains("of the shape of x, with 1 for the axes that share a number"), "{wrong}");
     assert!(apart.contains("are neighbours"), "{apart}");
     assert!(pitch.contains("of a pitch that is no less than a row"), "{pitch}");
     let heads = layer().segments(&[(3, 1e-5)]).modulated(Modulation::new(&[2, 1, 4]));

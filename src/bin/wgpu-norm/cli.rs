@@ -75,7 +75,7 @@ numpy.load(file).view(ml_dtypes.bfloat16) shows and this command would read as i
 Shapes:
   --weight and --bias have the normalized shape (layer, rms) or one value per channel (group, \
 instance, batch), and so have the running statistics. --save-mean and --save-rstd write (N, groups) (group), \
-(N, C) (instance), (C) (batch), or else the shape of the input with the normalized axes as 1. --scale and --shift have one shape, that of the \
+(N, C) (instance), (C) (batch), or else the shape of the input with the normalized axes as 1. --scale, --shift, --gate and --embedding have one shape, that of the \
 input with 1 for the axes that share them, which must be neighbours: (B, 1, H) is a row for each sample of (B, T, H), \
 (N, C, 1, 1) a number for each channel of each image.
 
@@ -165,7 +165,7 @@ pub(crate) struct Apply {
     /// What is added to the input before it is normalized, of its shape
     #[arg(long, value_name = "FILE")]
     pub(crate) residual: Option<PathBuf>,
-    /// Also write what is normalized: the sum of the input, --residual and --embedding
+    /// Also write what is normalized: the sum of the input past --gate, --residual and --embedding
     #[arg(long, value_name = "FILE")]
     pub(crate) save_residual_out: Option<PathBuf>,
     /// Also write the mean of each group

@@ -120,14 +120,16 @@ fn before_wanted(
         .map(|(name, Bounded { value, scale })| Wanted::new(name, value, scale, of_x.element))
 }
 
-/// Of input, weight and bias what is saved, and one of them at least. Those of scale and shift are always there, that of the skip is with the
-/// input's.
+/// Of input, weight and bias what is saved, and one of them at least. That of the skip is with the input's.
 fn wanted(grad: &Grad) -> Backward {
     let mut wanted = Backward::new();
     let parameters = grad.save_grad_weight.is_some() || grad.save_grad_bias.is_some();
     let (gate, embedding) = (grad.branch.is_some(), grad.save_grad_embedding.is_some());
     if grad.save_grad_input.is_none() && grad.save_grad_skip.is_none() && parameters && !gate && !embedding {
         wanted = wanted.without_input();
+    }
+    if grad.save_grad_scale.is_none() && grad.save_grad_shift.is_none() {
+        wanted = wanted.without_modulation();
     }
     if gate {
         wanted = wanted.with_gate();

@@ -53,6 +53,13 @@ pub(crate) fn check_grad(grad: &Grad) -> Result<(), Failure> {
             return usage(format!("{option} needs --scale or --shift, whose shape it has"));
         }
     }
+    let by_input = [&grad.save_grad_input, &grad.save_grad_gate, &grad.save_grad_branch, &grad.save_grad_embedding];
+    if grad.grad_residual.is_some() && by_input.iter().all(|path| path.is_none()) {
+        return usage(
+            "--grad-residual is added to the gradient of the input, by which --save-grad-input, --save-grad-gate, \
+             --save-grad-branch and --save-grad-embedding go, and none of them is there",
+        );
+    }
     if grad.parameters.gate.is_some() && grad.save_grad_gate.is_none() && grad.save_grad_branch.is_none() {
         return usage("--gate has a part in --save-grad-gate and --save-grad-branch alone, and neither is there");
     }

@@ -180,7 +180,7 @@ impl<'a> Operands<'a> {
         self.with(Role::Residual, view.into())
     }
 
-    /// Output: `x + residual`, of the shape of `x`. In a residual network, the next block adds to it.
+    /// Output: `x + residual`, past a gate and with an embedding where they are given, of the shape of `x`. In a residual network, the next block adds to it.
     #[must_use]
     pub fn residual_out(self, view: impl Into<View<'a>>) -> Self {
         self.with(Role::ResidualOut, view.into())

@@ -77,8 +77,9 @@ impl<'a> Chooser<'a> {
             (Kernel::CountBatch, _) => self.has(Role::Batches),
             _ if pass.summed == Summed::Branch => self.has(Role::GradGate) || self.has(Role::GradEmbedding),
             (_, Statistics::None) => {
-                let Problem { activation, skip, modulation, .. } = self.problem;
-                self.has(Role::Bias) || activation.is_some() || *skip || modulation.is_some()
+                let Problem { activation, skip, .. } = self.problem;
+                let follows = [Role::Bias, Role::Scale, Role::Shift].into_iter().any(|role| self.has(role));
+                follows || activation.is_some() || *skip
             }
             _ if pass.summed == Summed::Modulation => self.has(Role::GradScale) || self.has(Role::GradShift),
             _ => true,

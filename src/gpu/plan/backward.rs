@@ -27,6 +27,10 @@ const TEAM_LANES: u64 = 1 << 15;
 /// Least neighbouring columns of a lane that leaves a sum along each row.
 const LEAST_ALONG: u64 = 16;
 
+/// What sums that go by `dx` do without, with a branch and without one.
+const BY_DX: [Role; 5] = [Role::Weight, Role::Bias, Role::Stats, Role::Skip, Role::GradSkip];
+const BY_DX_ALONE: [Role; 6] = [Role::X, Role::Weight, Role::Bias, Role::Stats, Role::Skip, Role::GradSkip];
+
 /// What one partial sum of the gradients of weight and bias covers.
 #[derive(Clone, Copy, PartialEq)]
 enum SumsBy {
@@ -64,13 +68,13 @@ impl Planner<'_> {
     pub(super) fn backward(&self, wanted: Backward) -> Result<Schedule, SpecError> {
         let mut schedule = self.gradients(wanted)?;
         if wanted.goes_before() {
-            self.before_norm(&mut schedule)?;
+            self.before_norm(&mut schedule, wanted.gate)?;
         }
         Ok(schedule)
     }
 
     /// Adds the passes for gate and embedding, which go by the gradient of what was normalized: the sums of it, and of it times the branch.
-    fn before_norm(&self, schedule: &mut Schedule) -> Result<(), SpecError> {
+    fn before_norm(&self, schedule: &mut Schedule, gate: bool) -> Result<(), SpecError> {
         let modulated = self.problem.modulation.as_ref().filter(|modulated| modulated.numbers() > 0);
         let Some((modulated, mapping)) = modulated.and_then(|modulated| Some((modulated, modulated.by_number()?)))
         else {
@@ -86,7 +90,7 @@ impl Planner<'_> {
                 affine: Affine::Constant,
                 modulation: Modulating::None,
                 follows: false,
-                without: &[Role::Weight, Role::Bias, Role::Stats, Role::Skip, Role::GradSkip],
+                without: if gate { &BY_DX } else { &BY_DX_ALONE },
                 in_place_of: &[(Role::X, Role::Branch), (Role::GradOutput, Role::GradInput)],
                 ..by_number.sums_by_number()?
             };

@@ -207,7 +207,11 @@ fn what_follows_a_norm_and_does_not_fit_is_refused() {
         (2, format!("{grad} --gate scale.npy --save-grad-input y.npy"), &["--gate has a part in --save-grad-gate"]),
         (2, format!("{grad} --gate scale.npy --save-grad-gate y.npy"), &["--branch <FILE>"]),
         (2, format!("{grad} --embedding scale.npy --save-grad-input y.npy"), &["--embedding says the shape"]),
-        (2, format!("{grad} --save-grad-weight y.npy --grad-residual r.npy"), &["--save-grad-input <FILE>"]),
+        (
+            2,
+            format!("{grad} --save-grad-weight y.npy --grad-residual r.npy"),
+            &["--grad-residual is added to the gradient of the input"],
+        ),
         (2, format!("{grad} --save-grad-input y.npy --skip skip.npy"), &["--skip has", "where --activation follows"]),
         (2, format!("{grad} --save-grad-skip y.npy --activation relu"), &["--skip <FILE>"]),
         (2, format!("{grad} --save-grad-shift y.npy"), &["--save-grad-shift needs --scale or --shift"]),

@@ -11,18 +11,18 @@ use crate::files::ToWrite;
 
 const DETAILS: &str = "\
 Computes what autograd would: from the input of a norm and the gradient of a loss with respect to its \
-result, the gradients with respect to the input, the weight and the bias, and of what follows the norm. Of the first three only those \
+result, the gradients with respect to the input, the weight and the bias, and of what comes before and after the norm. Of the first three only those \
 that are saved are computed. Layer, RMS, group, instance and batch norm have them.
 
 Files:
   Inputs and outputs are .npy files, or tensors of .safetensors files written file.safetensors:name, as those of \
-wgpu-norm apply. Of the type that --dtype says are --input, --skip and their gradients, --grad-output and --grad-residual.
+wgpu-norm apply. Of the type that --dtype says are --input, --skip, --branch and their gradients, --grad-output and --grad-residual.
 
 Shapes:
   --grad-output has the shape of the input, and so has --save-grad-input. --weight has the normalized \
 shape (layer, rms) or one value per channel (group, instance, batch), and so have the running \
 statistics, --bias, --save-grad-weight and --save-grad-bias. Without --weight, the gradient of the weight is \
-that of a factor of 1. --scale, --shift and their gradients have one shape, as for apply.
+that of a factor of 1. --scale, --shift, --gate, --embedding and their gradients have one shape, as for apply.
 
 Before the norm:
   After a residual, a gate or an embedding the input is the sum that was normalized, which apply writes by --save-residual-out. With \
@@ -56,7 +56,7 @@ pub(crate) struct Grad {
     #[command(flatten)]
     pub(crate) norm: NormOptions,
 
-    /// The array that was normalized
+    /// The array that was normalized: a sum, where something came before
     #[arg(long, value_name = "FILE")]
     pub(crate) input: PathBuf,
     /// The gradient of the loss with respect to the result
@@ -65,7 +65,7 @@ pub(crate) struct Grad {
     #[command(flatten)]
     pub(crate) parameters: ParameterOptions,
     /// The gradient of the loss with respect to the sum that apply saves by --save-residual-out, to add to that of the input
-    #[arg(long, value_name = "FILE", requires = "save_grad_input")]
+    #[arg(long, value_name = "FILE")]
     pub(crate) grad_residual: Option<PathBuf>,
     /// The file to write the gradient of the input to
     #[arg(long, value_name = "FILE")]
