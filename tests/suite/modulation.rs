@@ -304,7 +304,7 @@ fn any_combination() {
         state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
         (state >> 8) as usize % most
     };
-    for _ in 0..if thorough() { 30 } else { 15 } {
+    for _ in 0..if thorough() { 20 } else { 15 } {
         let (kind, mut shape) = every_kind().swap_remove(next(17));
         if next(2) == 0 {
             shape[0] += 1;

@@ -1,6 +1,6 @@
 //! Random norms, shapes, values, memory layouts and plans, each held to the oracle.
 //!
-//! The cases are the same on every run, the first sixth of them unless all are to run. `PROPTEST_CASES=5000` makes more,
+//! The cases are the same on every run, the first third of them unless all are to run. `PROPTEST_CASES=5000` makes more,
 //! `PROPTEST_RNG_SEED=7` others. One that fails is shrunk and printed, to be kept below as a test of its own, `regression_..`.
 
 use std::cell::Cell;
@@ -20,8 +20,8 @@ use crate::buffers::{Arena, Call, Layout, Slot, UNWRITTEN, bits, run};
 use crate::support::random::{Device, MOST_ELEMENTS, config, devices, kind, refused, shapes};
 use crate::support::{Case, Data, Kind, close};
 
-/// A sixth of them unless all are to run; or what `PROPTEST_CASES` says.
-const CASES: u32 = 200;
+/// A third of them unless all are to run; or what `PROPTEST_CASES` says.
+const CASES: u32 = 100;
 
 /// One call, run twice: on arrays, and on buffers. All randomness but that of the numbers, which `seed` makes.
 #[derive(Debug, Clone)]

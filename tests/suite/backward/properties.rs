@@ -11,7 +11,7 @@ use wgpu_norm::{Activation, Backward, Gradients, Moments};
 use crate::support::random::{Device, config, devices, kind, refused, shapes};
 use crate::support::{Data, Gradient, close};
 
-const CASES: u32 = 100;
+const CASES: u32 = 50;
 
 #[derive(Debug, Clone)]
 struct Spec {

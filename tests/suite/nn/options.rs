@@ -17,7 +17,7 @@ use wgpu_norm::{Error, LayerError, Momentum, VarianceEstimator};
 use crate::support::gpu;
 use crate::support::random::config;
 
-const CASES: u32 = 2_000;
+const CASES: u32 = 1_000;
 
 /// What all options are made of.
 #[derive(Debug, Clone)]

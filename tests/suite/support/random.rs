@@ -138,9 +138,9 @@ pub fn refused(error: Error, device: Device, what: &str) -> bool {
     false
 }
 
-/// The same on every run, unless the environment says otherwise; a sixth of the cases unless all are to run.
+/// The same on every run, unless the environment says otherwise; a third of the cases unless all are to run.
 pub fn config(cases: u32) -> Config {
-    let cases = if thorough() { cases } else { cases / 6 };
+    let cases = if thorough() { cases } else { cases / 3 };
     let from_environment = Config::default();
     Config {
         cases: std::env::var_os("PROPTEST_CASES").map_or(cases, |_| from_environment.cases),
