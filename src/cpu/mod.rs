@@ -1,7 +1,8 @@
 //! Norms on the CPU: the same specifications and the same results, without a device.
 //!
 //! [`Cpu`] runs them on slices, and with the feature `ndarray` on views. A [`Plan`] runs on slices that the caller has, as often as
-//! needed, and allocates nothing as large as a tensor.
+//! needed, and allocates nothing as large as a tensor, but for copies of tensors with strides that do not go a few slabs at a time, and for the
+//! gradient of what was normalized where that of a gate's branch is wanted in 16 bits.
 //!
 //! ```
 //! # fn main() -> Result<(), wgpu_norm::Error> {

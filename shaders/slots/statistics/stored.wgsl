@@ -4,7 +4,7 @@ const SAVED: bool = true;
 
 fn group_statistics(group: u32) -> Statistics {
     if summed == BY_BRANCH {
-        // The sums are over what it is.
+        // There is no norm between: these leave the branch, which is in the place of x, as it is.
         return Statistics(1.0, 1.0, 0.0, 0.0, 1.0);
     }
     return unpacked(stats_load(group));
