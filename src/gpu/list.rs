@@ -32,7 +32,8 @@ pub struct ShaderVariant {
 }
 
 /// All shaders that plans use, each with one set of constants. The tensors they are bound to are some of those there can be: as
-/// few as possible, as many, in place, and all in one buffer.
+/// few as possible, as many, in place, and all in one buffer. Of those that differ only in how many packs a lane takes at once, two or
+/// more, not all are here.
 #[must_use]
 pub fn shader_variants() -> Vec<ShaderVariant> {
     LISTED.values().map(|(variant, constants)| variant.composed(constants)).collect()
@@ -66,7 +67,8 @@ static LISTED: LazyLock<BTreeMap<String, (Variant, Constants)>> = LazyLock::new(
 
 static EXPECT_LISTED: AtomicBool = AtomicBool::new(false);
 
-/// From here on a shader whose files and sizes are not among the listed is a panic: for tests of the list.
+/// From here on a shader whose files and sizes are not among the listed is a panic, however many packs at once they are for, if several: for
+/// tests of the list.
 pub fn expect_listed() {
     EXPECT_LISTED.store(true, Ordering::Relaxed);
 }
@@ -74,10 +76,10 @@ pub fn expect_listed() {
 /// Holds a shader that is about to be compiled against the list, if that was asked for.
 pub(crate) fn check_listed(choice: &Choice) {
     static CHOICES: LazyLock<BTreeSet<Choice>> = LazyLock::new(|| {
-        let listed = LISTED.values().map(|(variant, _)| variant.choice.in_f32().alone());
+        let listed = LISTED.values().map(|(variant, _)| variant.choice.in_f32().alone().several_at_a_time());
         listed.flat_map(|choice| [choice, choice.one_at_a_time()]).collect()
     });
-    let choice = choice.in_f32().alone();
+    let choice = choice.in_f32().alone().several_at_a_time();
     assert!(!EXPECT_LISTED.load(Ordering::Relaxed) || CHOICES.contains(&choice), "no listed shader is {choice:?}");
 }
 
@@ -327,7 +329,8 @@ mod tests {
     /// Plans that no adapter at hand asks for, drawn at random: their shaders are listed too.
     #[test]
     fn plans_of_any_device_are_listed() {
-        let listed: BTreeSet<Choice> = LISTED.values().map(|(variant, _)| variant.choice.alone()).collect();
+        let alike = |choice: Choice| choice.alone().several_at_a_time();
+        let listed: BTreeSet<Choice> = LISTED.values().map(|(variant, _)| alike(variant.choice)).collect();
         let mut state = 1u64;
         let mut next = |most: usize| {
             state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
@@ -356,7 +359,7 @@ mod tests {
             let tuning = if next(4) == 1 { Tuning::BatchInvariant } else { Tuning::Heuristic };
             for problem in problems(norm.as_ref()) {
                 let Ok(plan) = Plan::aligned(problem, &capabilities, tuning, next(3) > 1) else { continue };
-                for choice in plan.passes().iter().map(|pass| pass.choice(Before::Nothing).alone()) {
+                for choice in plan.passes().iter().map(|pass| alike(pass.choice(Before::Nothing))) {
                     assert!(listed.contains(&choice), "{choice:?} of {plan} on {capabilities:?}");
                 }
             }

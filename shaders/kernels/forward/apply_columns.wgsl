@@ -18,6 +18,8 @@ fn main(invocation: Invocation) {
         factor[q] = groups[q].factor * groups[q].weight;
     }
     let base = columns_base(columns);
+    // Two loops, as compilers unroll only short ones.
+    var normalized: array<Pack, SPAN>;
     for (var row = columns.row; row < columns.row_end; row += params.row_lanes) {
         locate(base + row * params.pitch);
         let of_row = weights_of_row(columns, row);
@@ -30,7 +32,11 @@ fn main(invocation: Invocation) {
             let at = base + row * params.pitch + q * WIDTH;
             let x = source_load(at);
             residual_out_store(at, x);
-            y_store(at, epilogue(centered_at(x, groups[q]) * scaled + weights.bias, at));
+            normalized[q] = centered_at(x, groups[q]) * scaled + weights.bias;
+        }
+        for (var q = 0u; q < SPAN; q++) {
+            let at = base + row * params.pitch + q * WIDTH;
+            y_store(at, epilogue(normalized[q], at));
         }
     }
 }

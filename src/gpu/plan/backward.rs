@@ -4,7 +4,7 @@
 //! Where elements of one group that share a weight make runs, sums over those runs serve both: weighted and added up by
 //! group, or as they are by weight.
 
-use super::{By, Pass, Planner, Schedule, Summed, Team, Traversal, Window, Work, columns, merge, rows, window};
+use super::{By, Pass, Planner, Schedule, Summed, Team, Traversal, Window, Work, merge, rows, window};
 use crate::backward::Backward;
 use crate::block::{AffineIndex, Block};
 use crate::error::SpecError;
@@ -380,7 +380,7 @@ impl Planner<'_> {
         let make = Planner { mapping: self.mapping.with_rows_of_b(), ..*self };
         let by = if make.mapping.groups.b_step == 1 { By::Row } else { By::Element };
         let block = &make.mapping.block;
-        let tiling = columns::Tiling::unfolded(block, self.capabilities, self.width, self.tuning, most_rows);
+        let tiling = self.unfolded(block, most_rows);
         let pass = make.columns_by(Kernel::SumsColumns, &tiling)?;
         Ok(Pass { statistics_by: by, ..self.unweighted(pass) })
     }
@@ -413,7 +413,7 @@ impl Planner<'_> {
             _ if groups.rows == 1 && groups.k_div >= block.k => By::Row,
             _ => By::Element,
         };
-        let tiling = columns::Tiling::unfolded(&block, self.capabilities, self.width, self.tuning, u64::MAX);
+        let tiling = self.unfolded(&block, u64::MAX);
         Ok(Pass { statistics_by, ..self.columns_by(Kernel::SumsColumns, &tiling)? })
     }
 
@@ -428,7 +428,7 @@ impl Planner<'_> {
     /// By columns of which each row has statistics of its own. `self` maps by weight.
     fn sums_of_lines(&self) -> Result<Pass, SpecError> {
         let block = &self.mapping.block;
-        let tiling = columns::Tiling::unfolded(block, self.capabilities, self.width, self.tuning, u64::MAX);
+        let tiling = self.unfolded(block, u64::MAX);
         Ok(Pass { statistics_by: By::Row, ..self.columns_by(Kernel::SumsColumns, &tiling)? })
     }
 

@@ -27,8 +27,10 @@ const MOST_FOLD: u64 = 64;
 const SOFTWARE_QUADS: [u64; 6] = [8, 4, 5, 3, 2, 1];
 const SOFTWARE_SCALARS: [u64; 5] = [16, 8, 4, 2, 1];
 
-/// Columns from which on a lane takes two lines, so that the lanes of a subgroup still go through memory in one piece.
-const WIDE: u64 = 256;
+/// Columns of a software adapter's lane that takes two lines, so that those of a subgroup go through memory in longer pieces; and lanes of
+/// its workgroups.
+const TWO_LINES: u64 = 32;
+const SOFTWARE_WORKGROUP: u32 = 8;
 
 /// The most rows of a column that is a group and is held whole.
 pub(super) const LONGEST_FUSED: u64 = 8;
@@ -55,12 +57,19 @@ pub(super) struct Tiling {
 }
 
 impl Tiling {
-    /// `width` is the widest loads that the tensors allow. Where each row has a weight, rows are folded only if loads are wider for it.
-    pub(super) fn new(mapping: &Mapping, capabilities: &Capabilities, width: Width, tuning: Tuning) -> Self {
+    /// `width` is the widest loads that the tensors allow, `together` the most packs that a lane of a software adapter takes at once. Where
+    /// each row has a weight, rows are folded only if loads are wider for it.
+    pub(super) fn new(
+        mapping: &Mapping,
+        capabilities: &Capabilities,
+        width: Width,
+        together: u64,
+        tuning: Tuning,
+    ) -> Self {
         let Mapping { block, index, .. } = mapping;
         let whole = index.r_mul > 0 && (block.k * block.s).is_multiple_of(width.elements().into());
         let fold_most = if tuning == Tuning::BatchInvariant || whole { 1 } else { MOST_FOLD };
-        Self::folding(block, capabilities, width, tuning, [fold_most, u64::MAX])
+        Self::folding(block, capabilities, (width, together), tuning, [fold_most, u64::MAX])
     }
 
     /// With each row for itself, as their statistics differ, and `most_rows` to a tile.
@@ -68,21 +77,22 @@ impl Tiling {
         block: &Block,
         capabilities: &Capabilities,
         width: Width,
+        together: u64,
         tuning: Tuning,
         most_rows: u64,
     ) -> Self {
-        Self::folding(block, capabilities, width, tuning, [1, most_rows])
+        Self::folding(block, capabilities, (width, together), tuning, [1, most_rows])
     }
 
     fn folding(
         block: &Block,
         capabilities: &Capabilities,
-        width: Width,
+        (width, together): (Width, u64),
         tuning: Tuning,
         [fold_most, most_rows]: [u64; 2],
     ) -> Self {
-        let (columns, software) = (block.k * block.s, capabilities.software);
-        let (width, fold, span) = layout(columns, block.r, width, software, fold_most);
+        let columns = block.k * block.s;
+        let (width, fold, span) = layout(columns, block.r, width, capabilities.software.then_some(together), fold_most);
         let (rows, pitch) = (block.r / fold, columns * fold);
         let workgroup_size = workgroup_size(capabilities);
         let strips = pitch / (u64::from(width.elements()) * span);
@@ -92,9 +102,9 @@ impl Tiling {
         let (row_lanes, rows_per_lane) = if tuning == Tuning::BatchInvariant {
             (1, INVARIANT_ROWS)
         } else {
-            let busy = if software { SOFTWARE_LANES } else { GPU_LANES };
+            let busy = if capabilities.software { SOFTWARE_LANES } else { GPU_LANES };
             let rows_per_lane = (block.b * strips * rows / busy).next_multiple_of(CHUNK).clamp(2 * CHUNK, MOST_ROWS);
-            let least = if software { rows_per_lane } else { CHUNK };
+            let least = if capabilities.software { rows_per_lane } else { CHUNK };
             ((u64::from(workgroup_size) / column_lanes).min(rows.div_ceil(least)), rows_per_lane)
         };
         let row_lanes = row_lanes.min(most);
@@ -115,9 +125,9 @@ impl Tiling {
     }
 
     /// Whole columns to a lane.
-    pub(super) fn fused(block: &Block, capabilities: &Capabilities, width: Width) -> Self {
-        let (columns, software) = (block.k * block.s, capabilities.software);
-        let (width, _, span) = layout(columns, block.r, width, software, 1);
+    pub(super) fn fused(block: &Block, capabilities: &Capabilities, width: Width, together: u64) -> Self {
+        let columns = block.k * block.s;
+        let (width, _, span) = layout(columns, block.r, width, capabilities.software.then_some(together), 1);
         // As many of the neighbours as there is room for.
         let most = (MOST_HELD / block.r).max(1);
         let span = (1..=span.min(most)).rev().find(|&some| span.is_multiple_of(some)).unwrap_or(1);
@@ -154,19 +164,25 @@ impl Tiling {
 fn workgroup_size(capabilities: &Capabilities) -> u32 {
     // On software the subgroups of a workgroup run one after the other, so more than one would go over the same rows as
     // often.
-    capabilities.workgroup_size(if capabilities.software { 8 } else { 256 }, 1)
+    capabilities.workgroup_size(if capabilities.software { SOFTWARE_WORKGROUP } else { 256 }, 1)
 }
 
-/// Width of loads, rows taken for one, and neighbouring packs of a lane, which together divide a row.
-fn layout(columns: u64, rows: u64, widest: Width, software: bool, most_fold: u64) -> (Width, u64, u64) {
-    let (quads, scalars) = match software {
-        true if columns >= WIDE => (&SOFTWARE_QUADS[..], &SOFTWARE_SCALARS[..]),
-        true => (&SOFTWARE_QUADS[1..], &SOFTWARE_SCALARS[..]),
-        false => (&[1][..], &[1][..]),
+/// Width of loads, rows taken for one, and neighbouring packs of a lane, which together divide a row. A lane of a software adapter takes
+/// at most `together` quads.
+fn layout(columns: u64, rows: u64, widest: Width, together: Option<u64>, most_fold: u64) -> (Width, u64, u64) {
+    // Where that leaves hardly a lane without work.
+    let (strips, lanes) = ((columns / TWO_LINES).max(1), u64::from(SOFTWARE_WORKGROUP));
+    let one_line = usize::from(strips.next_multiple_of(lanes) * 8 > strips * 9);
+    let (quads, scalars, most) = match together {
+        Some(most) => (&SOFTWARE_QUADS[one_line..], &SOFTWARE_SCALARS[..], most),
+        None => (&[1][..], &[1][..], 1),
     };
-    let spans = |width: Width, spans: &[u64]| spans.iter().map(move |&span| (width, span)).collect::<Vec<_>>();
-    let mut wanted = if widest == Width::Quad { spans(Width::Quad, quads) } else { Vec::new() };
-    wanted.extend(spans(Width::Scalar, scalars));
+    let spans = |width: Width, spans: &[u64], most: u64| {
+        let few = spans.iter().filter(move |&&span| span <= most);
+        few.map(move |&span| (width, span)).collect::<Vec<_>>()
+    };
+    let mut wanted = if widest == Width::Quad { spans(Width::Quad, quads, most) } else { Vec::new() };
+    wanted.extend(spans(Width::Scalar, scalars, 4 * most));
     for (width, span) in wanted {
         let folds = (1..=most_fold.min(rows)).filter(|fold| rows.is_multiple_of(*fold));
         for fold in folds {
@@ -185,13 +201,13 @@ mod tests {
     #[test]
     fn rows_fold_until_quads_fit() {
         // 3 channels: four rows to three quads; a prime number of rows leaves scalars.
-        assert_eq!(layout(3, 50_176, Width::Quad, false, MOST_FOLD), (Width::Quad, 4, 1));
-        assert_eq!(layout(3, 49, Width::Quad, false, MOST_FOLD), (Width::Scalar, 1, 1));
-        assert_eq!(layout(64, 100, Width::Scalar, false, MOST_FOLD), (Width::Scalar, 1, 1));
+        assert_eq!(layout(3, 50_176, Width::Quad, None, MOST_FOLD), (Width::Quad, 4, 1));
+        assert_eq!(layout(3, 49, Width::Quad, None, MOST_FOLD), (Width::Scalar, 1, 1));
+        assert_eq!(layout(64, 100, Width::Scalar, None, MOST_FOLD), (Width::Scalar, 1, 1));
         // A lane of a software adapter has a line to itself.
-        assert_eq!(layout(64, 100_352, Width::Quad, true, MOST_FOLD), (Width::Quad, 1, 4));
-        assert_eq!(layout(3, 50_176, Width::Quad, true, MOST_FOLD), (Width::Quad, 16, 4));
-        assert_eq!(layout(100, 7, Width::Quad, true, MOST_FOLD), (Width::Quad, 1, 5));
-        assert_eq!(layout(1, 1, Width::Quad, true, MOST_FOLD), (Width::Scalar, 1, 1));
+        assert_eq!(layout(64, 100_352, Width::Quad, Some(8), MOST_FOLD), (Width::Quad, 1, 4));
+        assert_eq!(layout(3, 50_176, Width::Quad, Some(8), MOST_FOLD), (Width::Quad, 16, 4));
+        assert_eq!(layout(100, 7, Width::Quad, Some(8), MOST_FOLD), (Width::Quad, 1, 5));
+        assert_eq!(layout(1, 1, Width::Quad, Some(8), MOST_FOLD), (Width::Scalar, 1, 1));
     }
 }

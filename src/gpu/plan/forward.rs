@@ -82,7 +82,7 @@ impl Planner<'_> {
     pub(super) fn fuses_columns(&self) -> bool {
         let Block { r, k, s, .. } = self.problem.block;
         let held = s == 1 && r <= columns::LONGEST_FUSED && r * k <= window::most_elements(self.capabilities);
-        held && !self.splits_words(columns::Tiling::fused(&self.problem.block, self.capabilities, self.width).width)
+        held && !self.splits_words(self.whole_columns(&self.problem.block).width)
     }
 
     /// The last pass by merged statistics, in two where the device has too few bindings for all tensors at once.

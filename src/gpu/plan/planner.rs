@@ -5,12 +5,17 @@ use super::{
     By, Capabilities, Grid, Pass, Placed, Summed, Team, Traversal, Tuning, Turns, Window, Work, columns, rows,
 };
 use crate::block::Block;
+use crate::element::Element;
+use crate::epilogue::Activation;
 use crate::error::SpecError;
 use crate::gpu::shader::{Affine, Halves, Hold, Keep, Kernel, Modulating, Spread, Statistics, Width};
 use crate::mapping::Mapping;
 use crate::problem::Problem;
 use crate::strides::Span;
 use crate::tensors::{Role, owned_by_words};
+
+/// As many as every software adapter has in a subgroup, or fewer.
+pub(super) const MOST_TOGETHER: u64 = 8;
 
 /// Makes the passes of one schedule.
 #[derive(Clone, Copy)]
@@ -110,6 +115,18 @@ impl Planner<'_> {
         }
     }
 
+    /// Packs that a lane of a software adapter takes at once, at most, and lanes that share weights. llvmpipe unrolls no loop that is long
+    /// by its instructions, and one over arrays that it leaves as it is takes twice the time.
+    pub(super) fn most_together(&self, kernel: Kernel) -> u64 {
+        let curved = self.problem.activation.is_some_and(|of| of != Activation::Relu);
+        match kernel {
+            Kernel::StatsRows | Kernel::StatsColumns => MOST_TOGETHER,
+            _ if curved && kernel.goes_back() => 2,
+            _ if curved || self.problem.storage.x == Element::F16 => 4,
+            _ => MOST_TOGETHER,
+        }
+    }
+
     pub(super) fn fused(&self, kernel: Kernel) -> Result<Pass, SpecError> {
         let block = &self.problem.block;
         let width = self.width_of_rows();
@@ -118,7 +135,7 @@ impl Planner<'_> {
             block.groups(),
             width,
             kernel.tensors_held(),
-            self.problem.storage.x,
+            self.most_together(kernel),
             self.capabilities,
             self.tuning,
         );
@@ -149,7 +166,7 @@ impl Planner<'_> {
             tiles,
             width,
             kernel.tensors_held(),
-            self.problem.storage.x,
+            self.most_together(kernel),
             self.capabilities,
             self.tuning,
         );
@@ -169,9 +186,8 @@ impl Planner<'_> {
             rows::most_beside(self.capabilities).min(k).min(window::most_elements(self.capabilities) / s).max(1);
         let bundles = k.div_ceil(beside);
         let tiles = b * r * bundles * parts;
-        let tiling =
-            rows::Tiling::new(tile_length, tiles, width, 1, self.problem.storage.x, self.capabilities, self.tuning)
-                .holding_nothing();
+        let tiling = rows::Tiling::new(tile_length, tiles, width, 1, MOST_TOGETHER, self.capabilities, self.tuning)
+            .holding_nothing();
         let layout = Layout { units: b * r, length: k * s, parts: bundles, tile: beside * s };
         let mut windows = window::cut(self.problem.norm, &layout, self.capabilities, |bundles| {
             self.grid(tiling.workgroups(bundles * parts))
@@ -230,11 +246,21 @@ impl Planner<'_> {
     pub(super) fn columns(&self, kernel: Kernel) -> Result<Pass, SpecError> {
         let fused = kernel == Kernel::FusedColumns;
         let tiling = if fused {
-            columns::Tiling::fused(&self.mapping.block, self.capabilities, self.width)
+            self.whole_columns(&self.mapping.block)
         } else {
-            columns::Tiling::new(&self.mapping, self.capabilities, self.width, self.tuning)
+            columns::Tiling::new(&self.mapping, self.capabilities, self.width, self.most_together(kernel), self.tuning)
         };
         self.columns_by(kernel, &tiling)
+    }
+
+    pub(super) fn whole_columns(&self, block: &Block) -> columns::Tiling {
+        columns::Tiling::fused(block, self.capabilities, self.width, self.most_together(Kernel::FusedColumns))
+    }
+
+    /// Of sums, with each row for itself.
+    pub(super) fn unfolded(&self, block: &Block, most_rows: u64) -> columns::Tiling {
+        let together = self.most_together(Kernel::SumsColumns);
+        columns::Tiling::unfolded(block, self.capabilities, self.width, together, self.tuning, most_rows)
     }
 
     pub(super) fn columns_by(&self, kernel: Kernel, tiling: &columns::Tiling) -> Result<Pass, SpecError> {

@@ -1,7 +1,6 @@
 //! Tiles along the contiguous `S`: how many lanes share one, and what each holds.
 
 use super::{Capabilities, Team, Tuning, Turns, Work};
-use crate::element::Element;
 use crate::gpu::shader::{Hold, Reduction, Width};
 
 /// Quads of four elements that one lane of a GPU holds in registers. Of 16 compilers leave loops as they are, and what is held goes to
@@ -46,13 +45,6 @@ const MANY_TILES: u64 = 256;
 const LINE: u64 = 16;
 const CHUNK_QUADS: u32 = 8;
 const CHUNK_SCALARS: u32 = 16;
-
-/// Packs that a lane takes at once, and lanes that share weights: as many as every software adapter has in a subgroup, or fewer.
-const MOST_TOGETHER: u64 = 8;
-
-/// The same of f16, which takes so many instructions to store that llvmpipe leaves the loop over 8 as it is: of [2048, 4096] 1.7 of the
-/// time that f32 takes, and 1.1 with 4.
-const MOST_TOGETHER_F16: u64 = 4;
 
 /// Runs side by side that a lane sums at a time, at most as many as `shaders/kernels/backward/sums_beside.wgsl` has room for: on a GPU no more
 /// than registers hold.
@@ -116,21 +108,21 @@ pub(super) struct Tiling {
 }
 
 impl Tiling {
-    /// `tensors` is how many are kept of each element, `element` what `x` is stored as.
+    /// `tensors` is how many are kept of each element, `together` the most packs that a lane of a software adapter takes at once.
     pub(super) fn new(
         length: u64,
         tiles: u64,
         width: Width,
         tensors: u64,
-        element: Element,
+        together: u64,
         capabilities: &Capabilities,
         tuning: Tuning,
     ) -> Self {
-        if !capabilities.software {
-            return Self::hardware(length, width, tensors, capabilities);
+        if capabilities.software {
+            Self::software(length, tiles, width, tensors, together, capabilities, tuning)
+        } else {
+            Self::hardware(length, width, tensors, capabilities)
         }
-        let together = if element == Element::F16 { MOST_TOGETHER_F16 } else { MOST_TOGETHER };
-        Self::software(length, tiles, width, tensors, together, capabilities, tuning)
     }
 
     fn software(

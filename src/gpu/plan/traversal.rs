@@ -1,5 +1,6 @@
 //! Along which axis a tensor is cut into tiles.
 
+use super::planner::MOST_TOGETHER;
 use super::{Capabilities, Tuning, columns, rows};
 use crate::gpu::shader::Width;
 use crate::mapping::Mapping;
@@ -31,7 +32,7 @@ impl Traversal {
             return if block.s < LONG_RUN { Self::Columns } else { Self::Rows };
         }
         let by_rows = block.r * rows::parts(block.s, capabilities);
-        let columns = columns::Tiling::new(mapping, capabilities, width, tuning);
+        let columns = columns::Tiling::new(mapping, capabilities, width, MOST_TOGETHER, tuning);
         let by_columns = columns.row_tiles * columns.fold * block.s;
         if block.s < SHORT_RUN || by_columns <= by_rows { Self::Columns } else { Self::Rows }
     }

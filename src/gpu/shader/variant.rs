@@ -345,6 +345,11 @@ impl Choice {
         Self { together: 1, ..self }
     }
 
+    /// The same of two packs at a time, if it is of more: no other line of the text depends on how many they are.
+    pub(crate) fn several_at_a_time(self) -> Self {
+        Self { together: self.together.min(2), ..self }
+    }
+
     /// The files it is made of.
     pub(crate) fn files(&self) -> Vec<&'static Fragment> {
         let files = fragment::files(self.kernel.path(), |slot| self.in_slot(slot));
