@@ -10,7 +10,7 @@ const GELU_TANH: u32 = 4u;
 // exp(v): 0 and infinity from 2^-127 and 2^128 on. Of NaN it is any number.
 fn exponential(v: Pack) -> Pack {
     let power = clamp(v * LOG2_E, Pack(-127.0), Pack(128.0));
-    let whole = floor(power + 0.5);
+    let whole = round(power);
     let f = power - whole;
     let rest = 1.0 + f * (EXP2_1 + f * (EXP2_2 + f * (EXP2_3 + f * (EXP2_4 + f * EXP2_5))));
     // The last bits of the sum are the exponent with its bias.
@@ -44,13 +44,13 @@ fn activated(y: Pack) -> Pack {
         return unless_negative(y, y);
     }
     if activation == SILU {
-        return y * sigmoid(y);
+        return y / (1.0 + exponential(-y));
     }
     if activation == GELU {
         return y * normal_at(y).below;
     }
     if activation == GELU_TANH {
-        return y * sigmoid(y * (TANH_1 + TANH_3 * y * y));
+        return y / (1.0 + exponential(-y * (TANH_1 + TANH_3 * y * y)));
     }
     return y;
 }

@@ -6,7 +6,7 @@ fn normalize(base: u32, s: u32, length: u32, scale: f32, center: Center, live: b
     if !live && TOGETHER == 1u {
         return;
     }
-    // Two loops, as compilers unroll only short ones.
+    // Several at once take two loops, as compilers unroll only short ones.
     var normalized: array<Pack, TOGETHER>;
     for (var i = 0u; i < item_count(); i += TOGETHER) {
         affine_take(i, length);
@@ -19,13 +19,20 @@ fn normalize(base: u32, s: u32, length: u32, scale: f32, center: Center, live: b
                     let unscaled = original(i + j, base, scale);
                     residual_out_store(base + at, unscaled);
                     affine_at(s + at);
-                    normalized[j] = affine_scaled(centered(x, center), s + at, j) + affine_bias(s + at, j);
+                    let y = affine_scaled(centered(x, center), s + at, j) + affine_bias(s + at, j);
+                    if TOGETHER == 1u {
+                        y_store(base + at, epilogue(y, base + at));
+                    } else {
+                        normalized[j] = y;
+                    }
                 }
             }
-            for (var j = 0u; j < TOGETHER; j++) {
-                let at = item_at(i + j);
-                if whole || at < length {
-                    y_store(base + at, epilogue(normalized[j], base + at));
+            if TOGETHER > 1u {
+                for (var j = 0u; j < TOGETHER; j++) {
+                    let at = item_at(i + j);
+                    if whole || at < length {
+                        y_store(base + at, epilogue(normalized[j], base + at));
+                    }
                 }
             }
         }

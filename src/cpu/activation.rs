@@ -33,7 +33,7 @@ impl Function for Relu {
 impl Function for Silu {
     #[inline(always)]
     fn value(y: f32) -> f32 {
-        y * sigmoid(y)
+        y / (1.0 + exponential(-y))
     }
 
     #[inline(always)]
@@ -60,7 +60,7 @@ impl Function for Gelu {
 impl Function for GeluTanh {
     #[inline(always)]
     fn value(y: f32) -> f32 {
-        y * sigmoid(y * (TANH_1 + TANH_3 * y * y))
+        y / (1.0 + exponential(-y * (TANH_1 + TANH_3 * y * y)))
     }
 
     #[inline(always)]

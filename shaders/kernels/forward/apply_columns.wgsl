@@ -18,7 +18,7 @@ fn main(invocation: Invocation) {
         factor[q] = groups[q].factor * groups[q].weight;
     }
     let base = columns_base(columns);
-    // Two loops, as compilers unroll only short ones.
+    // Several packs take two loops, as compilers unroll only short ones.
     var normalized: array<Pack, SPAN>;
     for (var row = columns.row; row < columns.row_end; row += params.row_lanes) {
         locate(base + row * params.pitch);
@@ -32,11 +32,18 @@ fn main(invocation: Invocation) {
             let at = base + row * params.pitch + q * WIDTH;
             let x = source_load(at);
             residual_out_store(at, x);
-            normalized[q] = centered_at(x, groups[q]) * scaled + weights.bias;
+            let y = centered_at(x, groups[q]) * scaled + weights.bias;
+            if SPAN == 1u {
+                y_store(at, epilogue(y, at));
+            } else {
+                normalized[q] = y;
+            }
         }
-        for (var q = 0u; q < SPAN; q++) {
-            let at = base + row * params.pitch + q * WIDTH;
-            y_store(at, epilogue(normalized[q], at));
+        if SPAN > 1u {
+            for (var q = 0u; q < SPAN; q++) {
+                let at = base + row * params.pitch + q * WIDTH;
+                y_store(at, epilogue(normalized[q], at));
+            }
         }
     }
 }
