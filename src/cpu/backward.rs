@@ -4,7 +4,7 @@ use std::ops::Range;
 
 use super::Cpu;
 use super::columns::{Columns, center_of, wide};
-use super::epilogue::{Back, Epilogue, Left};
+use super::epilogue::{Back, Epilogue, Left, NO_FLOOR};
 use super::forward::{FUSED, Forward};
 use super::layout::{Affine, BATCH, Layout, Run, Shape};
 use super::modulation::gate;
@@ -150,6 +150,7 @@ pub(super) fn run(cpu: &Cpu, problem: &Problem, wanted: Backward, mut operands: 
                     bias,
                     update,
                     epilogue: Epilogue::none(cpu.level),
+                    floor: NO_FLOOR,
                     gate: None,
                     stream: false,
                     rounding: None,

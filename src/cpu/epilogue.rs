@@ -15,6 +15,9 @@ use crate::tensors::Role;
 /// What a row is normalized by that is not to be changed.
 pub(super) const AS_IT_IS: Center = Center { scale: 1.0, shift: 0.0, delta: 0.0, factor: 1.0 };
 
+/// Nothing is less.
+pub(super) const NO_FLOOR: f32 = f32::NEG_INFINITY;
+
 /// Elements that go through at a time, so that they stay in the nearest cache.
 const PIECE: usize = 1 << 10;
 
@@ -42,6 +45,15 @@ impl<'a> Epilogue<'a> {
     /// Nothing.
     pub(super) fn none(level: Level) -> Self {
         Self { level, modulation: None, skip: None, activation: None }
+    }
+
+    /// Takes a ReLU away, where that is all there is, and gives the least that it leaves: the norm's own loop does that, too.
+    pub(super) fn take_floor(&mut self) -> f32 {
+        if self.modulation.is_some() || self.skip.is_some() || self.activation != Some(Activation::Relu) {
+            return NO_FLOOR;
+        }
+        self.activation = None;
+        0.0
     }
 
     pub(super) fn is_none(&self) -> bool {

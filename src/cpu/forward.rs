@@ -4,7 +4,7 @@ use std::ops::Range;
 
 use super::Cpu;
 use super::columns::{Columns, center_of, wide};
-use super::epilogue::{AS_IT_IS, Epilogue};
+use super::epilogue::{AS_IT_IS, Epilogue, NO_FLOOR};
 use super::gather::{Apart, Part};
 use super::layout::{Affine, BATCH, Layout, Shape};
 use super::modulation::{Added, Modulation, gate};
@@ -121,6 +121,8 @@ pub(super) struct Forward<'a> {
     pub(super) bias: &'a [f32],
     pub(super) update: Option<Update>,
     pub(super) epilogue: Epilogue<'a>,
+    /// The least that is left of what is normalized, by a ReLU where that is all that follows.
+    pub(super) floor: f32,
     /// What `x` is multiplied by first, and what is added.
     pub(super) gate: Option<Modulation<'a>>,
     /// Whether results are past the cache.
@@ -142,7 +144,8 @@ pub(super) fn run(cpu: &Cpu, problem: &Problem, part: Option<Part<'_>>, mut oper
     let layout = Layout::new(problem);
     let (mut of_weight, mut of_bias) = (Memory::new(&cpu.scratch), Memory::new(&cpu.scratch));
     let (mut of_scale, mut of_shift) = (Memory::new(&cpu.scratch), Memory::new(&cpu.scratch));
-    let epilogue = Epilogue::new(problem, &mut operands, cpu.level, [&mut of_scale, &mut of_shift]);
+    let mut epilogue = Epilogue::new(problem, &mut operands, cpu.level, [&mut of_scale, &mut of_shift]);
+    let floor = epilogue.take_floor();
     let (mut of_gate, mut of_embedding) = (Memory::new(&cpu.scratch), Memory::new(&cpu.scratch));
     let gate = gate(problem, &mut operands, cpu.level, [&mut of_gate, &mut of_embedding]);
     let mut given = |role, memory| operands.take_in_f32(role, cpu.level, memory);
@@ -168,7 +171,8 @@ pub(super) fn run(cpu: &Cpu, problem: &Problem, part: Option<Part<'_>>, mut oper
         let stream = cpu.streams(&layout, &[element(problem, Role::X), element(problem, Role::Y)]);
         let rules = Rules::new(problem, layout.level(cpu.level));
         let rounding = problem.storage.short().filter(|_| problem.rounds_before_weight());
-        let forward = Forward { cpu, rules, layout, affine, weight, bias, update, epilogue, gate, stream, rounding };
+        let forward =
+            Forward { cpu, rules, layout, affine, weight, bias, update, epilogue, floor, gate, stream, rounding };
         let counted = forward.run(problem, part, operands);
         if let Some(batches) = batches.filter(|_| counted) {
             *batches = batches.saturating_add(1);
@@ -363,7 +367,7 @@ impl Forward<'_> {
     /// Short rows from `first` on, all at once: they are no more than a piece. They share weights, or have one each, for which there is
     /// `memory`.
     fn normalize_rows(&self, first: usize, sink: &mut Sink<'_, '_>, centers: &mut [Center], memory: &mut [f32]) {
-        let (level, s) = (self.rules.level, self.layout.s);
+        let (level, s, floor) = (self.rules.level, self.layout.s, self.floor);
         let elements = centers.len() * s;
         if self.rounding.is_some() {
             return sink.put(elements, |_, x, y| {
@@ -380,32 +384,32 @@ impl Forward<'_> {
                 center.factor *= self.weight[number];
                 *bias = self.bias[number];
             }
-            return sink.put(elements, |_, x, y| normalize_runs(level, x, y, s, centers, biases));
+            return sink.put(elements, |_, x, y| normalize_runs(level, x, y, s, centers, biases, floor));
         }
         let (weight, bias) = (&self.weight[..s], &self.bias[..s]);
-        sink.put(elements, |_, x, y| normalize_rows(level, x, y, centers, weight, bias));
+        sink.put(elements, |_, x, y| normalize_rows(level, x, y, centers, weight, bias, floor));
     }
 
     /// A part of a row, whose elements each have a weight and a bias.
     fn normalize_row(&self, x: Option<&[f32]>, y: &mut [f32], center: Center, weight: &[f32], bias: &[f32]) {
         let level = self.rules.level;
         let Some(element) = self.rounding else {
-            return normalize_row(level, x, y, center, weight, bias);
+            return normalize_row(level, x, y, center, weight, bias, self.floor);
         };
-        normalize_run(level, x, y, center, 0.0);
+        normalize_run(level, x, y, center, 0.0, NO_FLOOR);
         round(level, element, y);
-        normalize_row(level, None, y, AS_IT_IS, weight, bias);
+        normalize_row(level, None, y, AS_IT_IS, weight, bias, self.floor);
     }
 
     /// Elements that share a weight and a bias.
     fn normalize_run(&self, x: Option<&[f32]>, y: &mut [f32], center: Center, weight: f32, bias: f32) {
         let level = self.rules.level;
         let Some(element) = self.rounding else {
-            return normalize_run(level, x, y, Center { factor: center.factor * weight, ..center }, bias);
+            return normalize_run(level, x, y, Center { factor: center.factor * weight, ..center }, bias, self.floor);
         };
-        normalize_run(level, x, y, center, 0.0);
+        normalize_run(level, x, y, center, 0.0, NO_FLOOR);
         round(level, element, y);
-        normalize_run(level, None, y, Center { factor: weight, ..AS_IT_IS }, bias);
+        normalize_run(level, None, y, Center { factor: weight, ..AS_IT_IS }, bias, self.floor);
     }
 
     /// Whether each row is summed while the one before it is written.
@@ -424,10 +428,10 @@ impl Forward<'_> {
             let center = center_of(&groups.keep(g, self.rules.of_sums(x, sums), &self.rules, self.update));
             match rows.peek() {
                 Some(next) if center.scale == 1.0 => {
-                    sums = self.rules.sums_beside(next, [x, weight, bias], y, center);
+                    sums = self.rules.sums_beside(next, [x, weight, bias], y, center, self.floor);
                 }
                 next => {
-                    normalize_row(self.rules.level, Some(x), y, center, weight, bias);
+                    normalize_row(self.rules.level, Some(x), y, center, weight, bias, self.floor);
                     sums = next.map(|next| self.rules.sums(next)).unwrap_or_default();
                 }
             }
@@ -533,14 +537,14 @@ impl Forward<'_> {
                 let (weight, bias) = (self.weight[row], self.bias[row]);
                 // To make a sink for each row takes a tenth of the time, for rows of 784.
                 if let (Some(x), None, Some(y)) = (x.direct(), &piece, y.direct()) {
-                    normalize_columns_of_row(level, Some(x), y, centers, weight, bias);
+                    normalize_columns_of_row(level, Some(x), y, centers, weight, bias, self.floor);
                     self.epilogue.apply(first, y);
                     continue;
                 }
                 let Added { gate, residual, .. } = x.added;
                 let flow = Flow { x: Some(x.x), residual, gate, y, first, ..Flow::default() };
                 self.sink(flow, PIECE, piece.as_mut()).put(wide, |done, x, y| {
-                    normalize_columns_of_row(level, x, y, centers.from(done), weight, bias);
+                    normalize_columns_of_row(level, x, y, centers.from(done), weight, bias, self.floor);
                 });
             }
         });
@@ -644,7 +648,7 @@ impl Forward<'_> {
                     sink.put(end - at, |done, x, y| {
                         let first = first + done;
                         let centers = Centers { factor: &factors[first..], ..centers.from(first) };
-                        normalize_columns(level, x, y, centers, &biases[first..]);
+                        normalize_columns(level, x, y, centers, &biases[first..], self.floor);
                     });
                     at = end;
                 }
@@ -656,9 +660,9 @@ impl Forward<'_> {
                 let first = first + done;
                 let centers = centers.from(first);
                 if by_row {
-                    normalize_columns_of_row(level, x, y, centers, self.weight[row], self.bias[row]);
+                    normalize_columns_of_row(level, x, y, centers, self.weight[row], self.bias[row], self.floor);
                 } else {
-                    normalize_columns(level, x, y, centers, &bias[first..]);
+                    normalize_columns(level, x, y, centers, &bias[first..], self.floor);
                 }
             });
             at = end;

@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use super::epilogue::AS_IT_IS;
+use super::epilogue::{AS_IT_IS, NO_FLOOR};
 use super::operands::Operands;
 use super::parallel::Memory;
 use super::simd::{Center, Level, normalize_row, normalize_run};
@@ -62,10 +62,10 @@ impl<'a> Modulation<'a> {
             let y = &mut y[own];
             match run {
                 Run::Constant(place) => {
-                    normalize_run(level, None, y, Center { factor: factor[place], ..AS_IT_IS }, shift[place]);
+                    normalize_run(level, None, y, Center { factor: factor[place], ..AS_IT_IS }, shift[place], NO_FLOOR);
                 }
                 Run::Along(places) => {
-                    normalize_row(level, None, y, AS_IT_IS, &factor[places.clone()], &shift[places]);
+                    normalize_row(level, None, y, AS_IT_IS, &factor[places.clone()], &shift[places], NO_FLOOR);
                 }
             }
         });

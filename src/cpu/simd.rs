@@ -358,12 +358,13 @@ fn sums_beside<const CENTERED: bool, const SQUARED: bool>(
     [x, weight, bias]: [&[f32]; 3],
     y: &mut [f32],
     center: Center,
+    floor: f32,
 ) -> [f64; 2] {
     let n = next.len();
     let (x, weight, bias, y) = (&x[..n], &weight[..n], &bias[..n], &mut y[..n]);
     tree!(n, |own| {
         let of = [&x[own.clone()], &weight[own.clone()], &bias[own.clone()]];
-        chain_beside::<CENTERED, SQUARED>(&next[own.clone()], shift, of, &mut y[own], center)
+        chain_beside::<CENTERED, SQUARED>(&next[own.clone()], shift, of, &mut y[own], center, floor)
     })
 }
 
@@ -375,6 +376,7 @@ fn chain_beside<const CENTERED: bool, const SQUARED: bool>(
     [x, weight, bias]: [&[f32]; 3],
     y: &mut [f32],
     center: Center,
+    floor: f32,
 ) -> [Block; 2] {
     let Center { shift: mean, delta, factor, .. } = center;
     let mut runs: [Block; 2] = [[0.0; LANES]; 2];
@@ -387,7 +389,7 @@ fn chain_beside<const CENTERED: bool, const SQUARED: bool>(
                 runs[0][i] += e;
             }
             runs[1][i] += if SQUARED { e * e } else { e.abs() };
-            y[i] = ((x[i] - mean) - delta) * factor * weight[i] + bias[i];
+            y[i] = at_least(floor, ((x[i] - mean) - delta) * factor * weight[i] + bias[i]);
         }
     }
     if whole < next.len() {
@@ -396,7 +398,7 @@ fn chain_beside<const CENTERED: bool, const SQUARED: bool>(
             runs[0][i] += rest[0][i];
             runs[1][i] += rest[1][i];
         }
-        let affine = (Each(&weight[whole..]), Each(&bias[whole..]));
+        let affine = (Each(&weight[whole..]), Each(&bias[whole..]), floor);
         normalize(Some(&x[whole..]), &mut y[whole..], (Unit, One(mean), One(delta), One(factor)), affine);
     }
     runs
@@ -524,18 +526,27 @@ fn scatter(tile: &Tile, s: usize, y: &mut [f32]) {
     for_each_length!(s, of, (tile, y));
 }
 
+/// NaN stays so.
+#[inline(always)]
+fn at_least(floor: f32, y: f32) -> f32 {
+    if y < floor { floor } else { y }
+}
+
+/// `y` of elements, at least `floor`.
 #[inline(always)]
 fn normalize<S: Lane, C: Lane, D: Lane, F: Lane, W: Lane, B: Lane>(
     x: Option<&[f32]>,
     y: &mut [f32],
     (scale, shift, delta, factor): (S, C, D, F),
-    (weight, bias): (W, B),
+    (weight, bias, floor): (W, B, f32),
 ) {
     let n = y.len();
     let (scale, shift, delta, factor) = (scale.part(0, n), shift.part(0, n), delta.part(0, n), factor.part(0, n));
     let (weight, bias) = (weight.part(0, n), bias.part(0, n));
-    let one =
-        |x: f32, i: usize| (((x * scale.at(i)) - shift.at(i)) - delta.at(i)) * factor.at(i) * weight.at(i) + bias.at(i);
+    let one = |x: f32, i: usize| {
+        let e = ((x * scale.at(i)) - shift.at(i)) - delta.at(i);
+        at_least(floor, e * factor.at(i) * weight.at(i) + bias.at(i))
+    };
     match x {
         Some(x) => {
             let x = &x[..n];
@@ -553,12 +564,12 @@ fn normalize<S: Lane, C: Lane, D: Lane, F: Lane, W: Lane, B: Lane>(
 
 /// `y` of elements that share everything; the weight is in the factor.
 #[inline(always)]
-fn run(x: Option<&[f32]>, y: &mut [f32], center: Center, bias: f32) {
+fn run(x: Option<&[f32]>, y: &mut [f32], center: Center, bias: f32, floor: f32) {
     let Center { scale, shift, delta, factor } = center;
     if scale == 1.0 {
-        normalize(x, y, (Unit, One(shift), One(delta), One(factor)), (Unit, One(bias)));
+        normalize(x, y, (Unit, One(shift), One(delta), One(factor)), (Unit, One(bias), floor));
     } else {
-        normalize(x, y, (One(scale), One(shift), One(delta), One(factor)), (Unit, One(bias)));
+        normalize(x, y, (One(scale), One(shift), One(delta), One(factor)), (Unit, One(bias), floor));
     }
 }
 
@@ -1012,14 +1023,16 @@ for_every_set! {
     }
 
     /// The same sums of one row, while `y` of another is written, of which `x`, weights and biases are given; its scale is 1.
-    fn row_sums_beside(next: &[f32], measure: Measure, of: [&[f32]; 3], y: &mut [f32], center: Center) -> Sums {
+    fn row_sums_beside(
+        next: &[f32], measure: Measure, of: [&[f32]; 3], y: &mut [f32], center: Center, floor: f32,
+    ) -> Sums {
         let (shift, sums) = match measure {
             Measure::Both => {
                 let shift = head(next);
-                (shift, sums_beside::<true, true>(next, shift, of, y, center))
+                (shift, sums_beside::<true, true>(next, shift, of, y, center, floor))
             }
-            Measure::Square => (0.0, sums_beside::<false, true>(next, 0.0, of, y, center)),
-            Measure::Magnitude => (0.0, sums_beside::<false, false>(next, 0.0, of, y, center)),
+            Measure::Square => (0.0, sums_beside::<false, true>(next, 0.0, of, y, center, floor)),
+            Measure::Magnitude => (0.0, sums_beside::<false, false>(next, 0.0, of, y, center, floor)),
         };
         Sums { sums, shift: shift.into() }
     }
@@ -1037,10 +1050,10 @@ for_every_set! {
         }
     }
 
-    /// `y` of one row, with a weight and a bias for each element; `x` is `y` where none is given.
-    fn normalize_row(x: Option<&[f32]>, y: &mut [f32], center: Center, weight: &[f32], bias: &[f32]) {
+    /// `y` of one row, at least `floor`, with a weight and a bias for each element; `x` is `y` where none is given.
+    fn normalize_row(x: Option<&[f32]>, y: &mut [f32], center: Center, weight: &[f32], bias: &[f32], floor: f32) {
         let Center { scale, shift, delta, factor } = center;
-        let affine = (Each(weight), Each(bias));
+        let affine = (Each(weight), Each(bias), floor);
         if scale == 1.0 {
             normalize(x, y, (Unit, One(shift), One(delta), One(factor)), affine);
         } else {
@@ -1066,13 +1079,15 @@ for_every_set! {
     }
 
     /// `y` of rows with the same weights and biases; `x` is `y` where none is given.
-    fn normalize_rows(x: Option<&[f32]>, y: &mut [f32], centers: &[Center], weight: &[f32], bias: &[f32]) {
+    fn normalize_rows(
+        x: Option<&[f32]>, y: &mut [f32], centers: &[Center], weight: &[f32], bias: &[f32], floor: f32,
+    ) {
         let s = weight.len();
         if s > SHORT || centers.iter().any(|center| center.scale != 1.0) {
             for (row, (y, center)) in y.chunks_mut(s).zip(centers).enumerate() {
                 let Center { scale, shift, delta, factor } = *center;
                 let x = x.map(|x| &x[row * s..(row + 1) * s]);
-                let affine = (Each(weight), Each(bias));
+                let affine = (Each(weight), Each(bias), floor);
                 if scale == 1.0 {
                     normalize(x, y, (Unit, One(shift), One(delta), One(factor)), affine);
                 } else {
@@ -1087,7 +1102,7 @@ for_every_set! {
             let [_, shift, delta, factor] = side_by_side(centers);
             for ((of, weight), bias) in tile.iter_mut().zip(weight).zip(bias) {
                 for i in 0..LANES {
-                    of[i] = ((of[i] - shift[i]) - delta[i]) * factor[i] * weight + bias;
+                    of[i] = at_least(floor, ((of[i] - shift[i]) - delta[i]) * factor[i] * weight + bias);
                 }
             }
             scatter(&tile, s, y);
@@ -1095,11 +1110,11 @@ for_every_set! {
     }
 
     /// `y` of rows of `s` elements, each with its own weight and bias; weights are in the factors.
-    fn normalize_runs(x: Option<&[f32]>, y: &mut [f32], s: usize, centers: &[Center], bias: &[f32]) {
+    fn normalize_runs(x: Option<&[f32]>, y: &mut [f32], s: usize, centers: &[Center], bias: &[f32], floor: f32) {
         if s > SHORT || centers.iter().any(|center| center.scale != 1.0) {
             for (row, ((y, center), bias)) in y.chunks_mut(s).zip(centers).zip(bias).enumerate() {
                 let x = x.map(|x| &x[row * s..(row + 1) * s]);
-                run(x, y, *center, *bias);
+                run(x, y, *center, *bias, floor);
             }
             return;
         }
@@ -1112,7 +1127,7 @@ for_every_set! {
             bias[..given.len()].copy_from_slice(given);
             for of in tile.iter_mut().take(s) {
                 for i in 0..LANES {
-                    of[i] = ((of[i] - shift[i]) - delta[i]) * factor[i] + bias[i];
+                    of[i] = at_least(floor, ((of[i] - shift[i]) - delta[i]) * factor[i] + bias[i]);
                 }
             }
             scatter(&tile, s, y);
@@ -1120,14 +1135,14 @@ for_every_set! {
     }
 
     /// `y` of elements that share everything; the weight is in the factor.
-    fn normalize_run(x: Option<&[f32]>, y: &mut [f32], center: Center, bias: f32) {
-        run(x, y, center, bias);
+    fn normalize_run(x: Option<&[f32]>, y: &mut [f32], center: Center, bias: f32, floor: f32) {
+        run(x, y, center, bias, floor);
     }
 
     /// `y` of a row of columns, each with its own of everything; weights are in the factors.
-    fn normalize_columns(x: Option<&[f32]>, y: &mut [f32], centers: Centers<'_>, bias: &[f32]) {
+    fn normalize_columns(x: Option<&[f32]>, y: &mut [f32], centers: Centers<'_>, bias: &[f32], floor: f32) {
         let Centers { scale, shift, delta, factor } = centers;
-        let affine = (Unit, Each(bias));
+        let affine = (Unit, Each(bias), floor);
         match scale {
             None => normalize(x, y, (Unit, Each(shift), Each(delta), Each(factor)), affine),
             Some(scale) => normalize(x, y, (Each(scale), Each(shift), Each(delta), Each(factor)), affine),
@@ -1135,9 +1150,11 @@ for_every_set! {
     }
 
     /// The same of a row whose elements share weight and bias.
-    fn normalize_columns_of_row(x: Option<&[f32]>, y: &mut [f32], centers: Centers<'_>, weight: f32, bias: f32) {
+    fn normalize_columns_of_row(
+        x: Option<&[f32]>, y: &mut [f32], centers: Centers<'_>, weight: f32, bias: f32, floor: f32,
+    ) {
         let Centers { scale, shift, delta, factor } = centers;
-        let affine = (One(weight), One(bias));
+        let affine = (One(weight), One(bias), floor);
         match scale {
             None => normalize(x, y, (Unit, Each(shift), Each(delta), Each(factor)), affine),
             Some(scale) => normalize(x, y, (Each(scale), Each(shift), Each(delta), Each(factor)), affine),

@@ -67,8 +67,8 @@ impl Rules {
     }
 
     /// The sums of one row, while `y` of another is written, as `row_sums_beside` says.
-    pub(super) fn sums_beside(&self, next: &[f32], of: [&[f32]; 3], y: &mut [f32], center: Center) -> Sums {
-        row_sums_beside(self.level, next, self.measure, of, y, center)
+    pub(super) fn sums_beside(&self, next: &[f32], of: [&[f32]; 3], y: &mut [f32], center: Center, floor: f32) -> Sums {
+        row_sums_beside(self.level, next, self.measure, of, y, center, floor)
     }
 
     /// Of elements whose sums are known.

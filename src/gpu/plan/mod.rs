@@ -99,8 +99,8 @@ impl Plan {
             + (self.schedule.partial_sums + self.schedule.row_sums + self.schedule.sums) * Cell::Pair.bytes()
     }
 
-    /// Bytes that all passes together read and write of `x`, `y` and gradients of that size, for measuring bandwidth. A tensor
-    /// that is read twice counts twice. Residuals are not included.
+    /// Bytes that all passes together read and write of `x` and `y`, and of their gradients, for measuring bandwidth. A tensor that is read
+    /// twice counts twice. Other tensors of that size are not included: residual, skip and branch, and their gradients.
     #[must_use]
     pub fn bytes_moved(&self) -> u64 {
         let elements = |pass: &Pass| pass.windows.iter().map(|window| window.elements.length).sum::<u64>();

@@ -246,7 +246,7 @@ impl Pass {
         tensors
     }
 
-    /// Bytes that it reads and writes of one element of each tensor of the size of `x`, residuals left out.
+    /// Bytes that it reads and writes of one element of `x` and `y`, and of their gradients.
     pub(crate) fn bytes_moved(&self) -> u64 {
         let moved = [Role::X, Role::Y, Role::GradOutput, Role::GradInput];
         let roles = self.choice(Before::Nothing).roles().into_iter().map(|(role, _)| role);
