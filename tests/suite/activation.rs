@@ -64,6 +64,25 @@ fn parameters_are_optional() {
     }
 }
 
+/// Where nothing else follows, each loop of the CPU does it by itself: to the bit what the bare norm has, 0 where that is less, and NaN.
+#[test]
+fn relu_changes_no_other_bit_on_the_cpu() {
+    let layer = Kind::Layer { ndim: 1 };
+    let more = [(layer, vec![2048, 600]), (layer, vec![300, 12]), (Kind::LayerOver { axes: &[1] }, vec![2, 24, 700])];
+    for (kind, shape) in every_kind().into_iter().chain(more) {
+        let mut case = Case::new(kind, &shape, 0.0);
+        case.x.iter_mut().take(1).for_each(|x| *x = f32::NAN);
+        for element in [Element::F32, Element::F16] {
+            let case = case.clone().stored_as(element, element);
+            let y = |case: &Case| cpu().forward(case.norm().as_ref(), case.inputs()).unwrap().y;
+            let (bare, got) = (y(&case), y(&case.then(Activation::Relu)));
+            let want = bare.mapv(|y| if y < 0.0 { 0.0f32.to_bits() } else { y.to_bits() });
+            assert!(bare.iter().any(|y| *y < 0.0) && bare.iter().any(|y| y.is_nan()), "{kind:?}");
+            assert_eq!(got.mapv(f32::to_bits), want, "{kind:?} {shape:?} {element:?}");
+        }
+    }
+}
+
 /// Rows that begin within a word, and others.
 #[test]
 fn of_16_bits() {

@@ -209,5 +209,10 @@ mod tests {
         assert_eq!(layout(3, 50_176, Width::Quad, Some(8), MOST_FOLD), (Width::Quad, 16, 4));
         assert_eq!(layout(100, 7, Width::Quad, Some(8), MOST_FOLD), (Width::Quad, 1, 5));
         assert_eq!(layout(1, 1, Width::Quad, Some(8), MOST_FOLD), (Width::Scalar, 1, 1));
+        // Or two, where eight lanes have as much: 256 columns, but not 320; and no more than it may take at once.
+        assert_eq!(layout(256, 1, Width::Quad, Some(8), 1), (Width::Quad, 1, 8));
+        assert_eq!(layout(320, 1, Width::Quad, Some(8), 1), (Width::Quad, 1, 4));
+        assert_eq!(layout(256, 1, Width::Quad, Some(2), 1), (Width::Quad, 1, 2));
+        assert_eq!(layout(256, 1, Width::Scalar, Some(2), 1), (Width::Scalar, 1, 8));
     }
 }
