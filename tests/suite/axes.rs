@@ -1,8 +1,8 @@
 //! Layer and RMS norm over axes that are not the last: weights go down what a group is reduced over, and statistics along what weights are.
 
-use wgpu_norm::{Backward, Inputs, LayerNorm, Norm, RmsNorm};
+use wgpu_norm::{Activation, Backward, Gpu, Inputs, LayerNorm, Norm, RmsNorm};
 
-use crate::support::{Case, Gradient, Kind, Runs, close, cpu, gpu, gpus};
+use crate::support::{Case, Gradient, Kind, Runs, changed, close, cpu, gpu, gpus};
 
 /// Over the channels of images: fused and by columns, wide and narrow, with widths that fold and that do not, many rows and few.
 fn channels() -> Vec<(Kind, Vec<usize>)> {
@@ -54,6 +54,36 @@ fn gradients_go_back_over_axes_where_they_lie() {
     for (kind, shape) in channels().into_iter().chain(apart()) {
         Gradient::new(kind, &shape, 3.0).check_all(gpus());
     }
+}
+
+/// On a GPU whose subgroups may be longer, four lanes leave one sum along their part of a row: where they have whole workgroups of it, a part
+/// of one, or several rows to one. With a width that leaves no such parts, few bindings, or more sums than one holds, another pass sums up for the weights.
+#[test]
+fn lanes_of_a_gpu_sum_along_rows_together() {
+    let gpu =
+        |buffers| changed(|c| (c.software, c.subgroup_sizes, c.max_storage_buffers) = (false, Some((4, 32)), buffers));
+    let (usual, few) = (("as a GPU", gpu(8)), ("as a GPU with 6 bindings", gpu(6)));
+    let passes = |on: &(&str, Gpu), gradient: &Gradient| {
+        let plan = on.1.plan(gradient.case.norm().as_ref(), Some(Backward::new()));
+        plan.matches("sums_columns").count() + plan.matches("sums_beside").count()
+    };
+    let over = |shape: &[usize]| Gradient::new(Kind::LayerOver { axes: &[1] }, shape, 3.0);
+    let rms = Gradient::new(Kind::RmsOver { axes: &[1], offset: 1.0 }, &[2, 33, 64], 3.0);
+    for gradient in [over(&[2, 5, 16]), over(&[3, 40, 28, 28]), over(&[2, 21, 48, 48]), over(&[1, 700, 96]), rms] {
+        assert_eq!(passes(&usual, &gradient), 1);
+        gradient.check_all(std::slice::from_ref(&usual));
+        gradient.then(Activation::Silu).check_all(std::slice::from_ref(&usual));
+    }
+    for (on, gradient) in [(&usual, over(&[2, 9, 36])), (&few, over(&[2, 5, 16]))] {
+        assert_eq!(passes(on, &gradient), 2);
+        gradient.check_all(std::slice::from_ref(on));
+    }
+    let large = LayerNorm::over_axes(&[16, 96, 512, 512], &[1]).unwrap();
+    let gpu = changed(|c| {
+        (c.software, c.subgroup_sizes, c.max_binding, c.max_buffer) = (false, Some((4, 32)), 128 << 20, 4 << 30)
+    });
+    let plan = gpu.context().plan_backward(&large, Backward::new()).unwrap();
+    assert!(plan.to_string().contains("sums_beside"), "{plan}");
 }
 
 /// By hand: two samples of two channels and two pixels, each pixel normalized over its channels, which differ by 2 and by 4.

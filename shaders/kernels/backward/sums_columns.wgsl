@@ -1,6 +1,6 @@
 // The sums of g and of g * xhat down each column of a row tile, where the statistics are known; without a weight, of dy and dy * xhat. Sums
-// run in chains of 16 rows, and then of chains. Where rows have the weights, each lane also leaves the sums along its part of each row.
-//# use shared/column_groups, <source>, <statistics>, shared/epilogue
+// run in chains of 16 rows, and then of chains. Where rows have the weights, each lane, or a few together, also leave the sums along their part of each row.
+//# use shared/column_groups, shared/sum_lanes, <source>, <statistics>, shared/epilogue
 @compute @workgroup_size(workgroup_size)
 fn main(invocation: Invocation) {
     enter(invocation);
@@ -77,8 +77,12 @@ fn main(invocation: Invocation) {
                 run1[q] += g;
                 run2[q] += g * by;
             }
-            let strip = (columns.b * params.rows + row) * (params.pitch / (WIDTH * SPAN)) + columns.column / (WIDTH * SPAN);
-            row_sums_store(strip, vec2<f32>(pack_sum(along1), pack_sum(along2)));
+            // Of several lanes, which have the row to themselves.
+            let along = sum_lanes(vec2<f32>(pack_sum(along1), pack_sum(along2)));
+            if lane % lanes == 0u {
+                let part = WIDTH * SPAN * lanes;
+                row_sums_store((columns.b * params.rows + row) * (params.pitch / part) + columns.column / part, along);
+            }
         }
         for (var q = 0u; q < SPAN; q++) {
             sum1[q] += run1[q];

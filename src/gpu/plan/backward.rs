@@ -13,7 +13,7 @@ use crate::mapping::{GroupIndex, Mapping};
 use crate::modulation::{Modulated, by_modulation};
 use crate::problem::{Problem, Source};
 use crate::strides::Span;
-use crate::tensors::Role;
+use crate::tensors::{Cell, Role};
 
 /// Runs of elements that share a weight, in groups that lie in one piece, that are too short to leave a sum each.
 const SHORT_RUN: u64 = 16;
@@ -24,8 +24,10 @@ const SLAB: u64 = 1 << 18;
 /// Lanes that keep a GPU busy, one row after the other, by workgroups of 256; of larger ones as many.
 const TEAM_LANES: u64 = 1 << 15;
 
-/// Least neighbouring columns of a lane that leaves a sum along each row.
+/// Least neighbouring columns of a lane that leaves a sum along each row; lanes of a GPU that leave one together, which takes as many bindings.
 const LEAST_ALONG: u64 = 16;
+const LANES_ALONG: u32 = 4;
+const BUFFERS_ALONG: u32 = 7;
 
 /// What sums that go by `dx` do without, with a branch and without one.
 const BY_DX: [Role; 5] = [Role::Weight, Role::Bias, Role::Stats, Role::Skip, Role::GradSkip];
@@ -280,11 +282,10 @@ impl Planner<'_> {
             && let Some(sums) = self.sums_along().transpose()?
         {
             schedule.partial_sums = sums.sums();
-            let rows = sums.by_row();
-            schedule.row_sums = rows.partials * self.mapping.block.r;
+            schedule.row_sums = sums.sums_along();
             let in_place_of = &[(Role::PartialSums, Role::RowSums)];
             let merge = self.merge_sums(sums.by_group())?;
-            let parameters = Pass { in_place_of, ..weights.merge_parameters(rows)? };
+            let parameters = Pass { in_place_of, ..weights.merge_parameters(sums.by_row())? };
             schedule.passes.extend([sums, parameters, to.from(merge)]);
             return Ok(());
         }
@@ -319,17 +320,30 @@ impl Planner<'_> {
         Ok(())
     }
 
-    /// Sums of groups by columns that are those of weight and bias as well, one for each lane's part of a row: where rows have the weights,
-    /// and lanes alone work on so much of one that these are few.
+    /// Sums of groups by columns that are those of weight and bias as well, where rows have the weights: one for each part of a row that a lane
+    /// works on, or a few lanes of a subgroup together, so that these are few.
     fn sums_along(&self) -> Option<Result<Pass, SpecError>> {
         // Scale, shift and skip take the bindings.
         let followed = self.problem.modulation.is_some() || self.problem.skip;
-        if followed || !self.capabilities.software || self.traversal() != Traversal::Columns {
+        if followed || self.traversal() != Traversal::Columns {
             return None;
         }
-        let sums = self.columns(Kernel::SumsColumns);
-        let few = |sums: &Pass| sums.weights_by() == By::Row && sums.columns_of_lane() >= LEAST_ALONG;
-        sums.map(|sums| few(&sums).then_some(sums)).transpose()
+        let mut sums = match self.columns(Kernel::SumsColumns) {
+            Ok(sums) if sums.weights_by() == By::Row => sums,
+            Ok(_) => return None,
+            Err(error) => return Some(Err(error)),
+        };
+        let few = if self.capabilities.software {
+            sums.columns_of_lane() >= LEAST_ALONG
+        } else {
+            sums.team = Team { lanes: LANES_ALONG, reduction: Reduction::Subgroup, ..sums.team };
+            // They have a row to themselves, to its end.
+            let together = sums.strips().is_multiple_of(LANES_ALONG.into());
+            let fits = self.capabilities.max_storage_buffers >= BUFFERS_ALONG;
+            together && fits && rows::shuffles(LANES_ALONG, self.capabilities)
+        };
+        let fits = sums.sums_along() * Cell::Pair.bytes() <= self.capabilities.max_binding;
+        (few && fits).then_some(Ok(sums))
     }
 
     fn by_weight(&self) -> Self {
@@ -510,10 +524,20 @@ impl Pass {
         u64::from(self.width.elements() * span)
     }
 
+    /// Lanes that go over the columns of a row.
+    fn strips(&self) -> u64 {
+        self.work.pitch / self.columns_of_lane()
+    }
+
+    /// How many sums along rows it leaves.
+    fn sums_along(&self) -> u64 {
+        self.by_row().partials * self.mapping.block.r
+    }
+
     /// Where the sums along the rows of one weight lie: those of a row next to each other.
     fn by_row(&self) -> Work {
         let Block { b, r, .. } = self.mapping.block;
-        let strips = self.work.pitch / self.columns_of_lane();
+        let strips = self.strips() / u64::from(self.team.lanes);
         Work {
             partials: b * strips,
             inner_count: strips,

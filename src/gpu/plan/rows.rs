@@ -70,6 +70,11 @@ pub(super) fn most_quads(width: Width, capabilities: &Capabilities) -> u64 {
     }
 }
 
+/// Whether so many lanes of a GPU exchange values by shuffles of a subgroup, and those are fast.
+pub(super) fn shuffles(lanes: u32, capabilities: &Capabilities) -> bool {
+    capabilities.subgroup().is_some_and(|subgroup| subgroup >= lanes) && !short(capabilities)
+}
+
 fn short(capabilities: &Capabilities) -> bool {
     capabilities.subgroup_sizes.is_some_and(|(_, largest)| largest <= SHORT_SUBGROUP)
 }
