@@ -6,7 +6,8 @@ fn normalize(base: u32, s: u32, length: u32, scale: f32, center: Center, live: b
     if !live && TOGETHER == 1u {
         return;
     }
-    // Several at once take two loops, as compilers unroll only short ones.
+    // Several at once take two loops, as compilers unroll only short ones; one takes one, as a second that is never entered keeps the outer
+    // loop from being unrolled.
     var normalized: array<Pack, TOGETHER>;
     for (var i = 0u; i < item_count(); i += TOGETHER) {
         affine_take(i, length);
