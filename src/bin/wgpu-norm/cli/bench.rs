@@ -80,7 +80,7 @@ pub(crate) struct Bench {
     /// Fewer rounds: less time, and numbers to match
     #[arg(long)]
     pub(crate) quick: bool,
-    /// Compile the norms' shaders without checks of indices and loops; the copies keep theirs
+    /// Compile the norms' shaders without checks of indices; the copies keep theirs
     #[arg(long)]
     pub(crate) trusted: bool,
 
