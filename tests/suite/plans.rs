@@ -10,9 +10,9 @@ use crate::support::{gpu, thorough};
 /// Some drivers stop a loop at 65,535 iterations (llvmpipe), others kill a dispatch that takes long.
 const MOST_ITERATIONS: u64 = 65_535;
 
-/// Scratch that nobody minds: a record of 16 bytes for each column of the 65,536 lanes that keep a GPU busy, and a
-/// little. A large tensor may have a tenth of itself.
-const SMALL_SCRATCH: u64 = 5 << 20;
+/// Scratch that nobody minds: two sums for each of the 16 elements that the 65,536 lanes that keep a GPU busy hold of a row, and a little. A
+/// large tensor may have a tenth of itself.
+const SMALL_SCRATCH: u64 = 9 << 20;
 
 /// A GPU as WebGPU promises it, with memory without end.
 fn device() -> Capabilities {

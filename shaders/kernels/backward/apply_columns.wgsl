@@ -1,4 +1,4 @@
-// The gradient of the columns of one row tile, where statistics and sums are known.
+// The gradient of the columns of one row tile, where statistics and sums are known, by chunks of rows as in the forward pass.
 //# use shared/column_groups, shared/gradient, <source>, shared/sink, shared/epilogue
 @compute @workgroup_size(workgroup_size)
 fn main(invocation: Invocation) {
@@ -31,22 +31,40 @@ fn main(invocation: Invocation) {
         factor[q] = found.factor * found.weight;
     }
     let base = columns_base(columns);
-    for (var row = columns.row; row < columns.row_end; row += params.row_lanes) {
-        locate(base + row * params.pitch);
-        let of_row = weights_of_row(columns, row);
-        for (var q = 0u; q < SPAN; q++) {
-            let weights = weights_in_row(groups[q], of_row, channels[q], row);
-            var scale = weight[q];
-            var scaled = factor[q];
-            if weights_by != BY_COLUMN {
-                scale *= weights.weight;
-                scaled *= weights.weight;
+    var taken: array<array<Pack, SPAN>, CHUNK>;
+    var above_y: array<array<Pack, SPAN>, CHUNK>;
+    for (var first = columns.row; first < columns.row_end; first += CHUNK * params.row_lanes) {
+        for (var i = 0u; i < CHUNK; i++) {
+            let row = first + i * params.row_lanes;
+            if row < columns.row_end {
+                locate(base + row * params.pitch);
+                for (var q = 0u; q < SPAN; q++) {
+                    let at = base + row * params.pitch + q * WIDTH;
+                    taken[i][q] = source_load(at);
+                    above_y[i][q] = grad_output_load(at);
+                }
             }
-            let at = base + row * params.pitch + q * WIDTH;
-            let e = centered_at(source_load(at), groups[q]);
-            let above = above_skip(grad_output_load(at), e * scaled + weights.bias, at);
-            grad_skip_store(at, above);
-            sink_store(at, gradient(above * modulation_factor(at) * scale, e, slope[q]));
+        }
+        for (var i = 0u; i < CHUNK; i++) {
+            let row = first + i * params.row_lanes;
+            if row < columns.row_end {
+                locate(base + row * params.pitch);
+                let of_row = weights_of_row(columns, row);
+                for (var q = 0u; q < SPAN; q++) {
+                    let weights = weights_in_row(groups[q], of_row, channels[q], row);
+                    var scale = weight[q];
+                    var scaled = factor[q];
+                    if weights_by != BY_COLUMN {
+                        scale *= weights.weight;
+                        scaled *= weights.weight;
+                    }
+                    let at = base + row * params.pitch + q * WIDTH;
+                    let e = centered_at(taken[i][q], groups[q]);
+                    let above = above_skip(above_y[i][q], e * scaled + weights.bias, at);
+                    grad_skip_store(at, above);
+                    sink_store(at, gradient(above * modulation_factor(at) * scale, e, slope[q]));
+                }
+            }
         }
     }
 }

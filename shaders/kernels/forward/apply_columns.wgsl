@@ -1,4 +1,5 @@
-// Normalizes the columns of one row tile with statistics that are known.
+// Normalizes the columns of one row tile with statistics that are known: CHUNK rows at a time, which are read before any of them is stored,
+// since a compiler moves no load over a store.
 //# use shared/column_groups, <source>, shared/epilogue
 @compute @workgroup_size(workgroup_size)
 fn main(invocation: Invocation) {
@@ -18,31 +19,35 @@ fn main(invocation: Invocation) {
         factor[q] = groups[q].factor * groups[q].weight;
     }
     let base = columns_base(columns);
-    // Several packs take two loops, as compilers unroll only short ones.
-    var normalized: array<Pack, SPAN>;
-    for (var row = columns.row; row < columns.row_end; row += params.row_lanes) {
-        locate(base + row * params.pitch);
-        let of_row = weights_of_row(columns, row);
-        for (var q = 0u; q < SPAN; q++) {
-            let weights = weights_in_row(groups[q], of_row, channels[q], row);
-            var scaled = factor[q];
-            if weights_by != BY_COLUMN {
-                scaled *= weights.weight;
-            }
-            let at = base + row * params.pitch + q * WIDTH;
-            let x = source_load(at);
-            residual_out_store(at, x);
-            let y = centered_at(x, groups[q]) * scaled + weights.bias;
-            if SPAN == 1u {
-                y_store(at, epilogue(y, at));
-            } else {
-                normalized[q] = y;
+    var taken: array<array<Pack, SPAN>, CHUNK>;
+    var normalized: array<array<Pack, SPAN>, CHUNK>;
+    for (var first = columns.row; first < columns.row_end; first += CHUNK * params.row_lanes) {
+        for (var i = 0u; i < CHUNK; i++) {
+            let row = first + i * params.row_lanes;
+            if row < columns.row_end {
+                locate(base + row * params.pitch);
+                let of_row = weights_of_row(columns, row);
+                for (var q = 0u; q < SPAN; q++) {
+                    let weights = weights_in_row(groups[q], of_row, channels[q], row);
+                    var scaled = factor[q];
+                    if weights_by != BY_COLUMN {
+                        scaled *= weights.weight;
+                    }
+                    let x = source_load(base + row * params.pitch + q * WIDTH);
+                    taken[i][q] = x;
+                    normalized[i][q] = centered_at(x, groups[q]) * scaled + weights.bias;
+                }
             }
         }
-        if SPAN > 1u {
-            for (var q = 0u; q < SPAN; q++) {
-                let at = base + row * params.pitch + q * WIDTH;
-                y_store(at, epilogue(normalized[q], at));
+        for (var i = 0u; i < CHUNK; i++) {
+            let row = first + i * params.row_lanes;
+            if row < columns.row_end {
+                locate(base + row * params.pitch);
+                for (var q = 0u; q < SPAN; q++) {
+                    let at = base + row * params.pitch + q * WIDTH;
+                    residual_out_store(at, taken[i][q]);
+                    y_store(at, epilogue(normalized[i][q], at));
+                }
             }
         }
     }

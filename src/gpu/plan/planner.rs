@@ -244,11 +244,11 @@ impl Planner<'_> {
     }
 
     pub(super) fn columns(&self, kernel: Kernel) -> Result<Pass, SpecError> {
-        let fused = kernel == Kernel::FusedColumns;
-        let tiling = if fused {
+        let tiling = if kernel == Kernel::FusedColumns {
             self.whole_columns(&self.mapping.block)
         } else {
-            columns::Tiling::new(&self.mapping, self.capabilities, self.width, self.most_together(kernel), self.tuning)
+            let together = self.most_together(kernel);
+            columns::Tiling::new(kernel, &self.mapping, self.capabilities, self.width, together, self.tuning)
         };
         self.columns_by(kernel, &tiling)
     }
@@ -265,7 +265,6 @@ impl Planner<'_> {
 
     pub(super) fn columns_by(&self, kernel: Kernel, tiling: &columns::Tiling) -> Result<Pass, SpecError> {
         let block = &self.mapping.block;
-        let fused = kernel == Kernel::FusedColumns;
         let workgroups = tiling.workgroups(block);
         let rows = tiling.row_lanes * tiling.rows_per_lane;
         let tall = Layout {
@@ -293,6 +292,6 @@ impl Planner<'_> {
             ..Work::default()
         };
         let pass = self.pass(kernel, Team::apart(tiling.workgroup_size), work, windows);
-        Ok(Pass { width: tiling.width, hold: tiling.hold(fused), ..pass })
+        Ok(Pass { width: tiling.width, hold: tiling.hold(kernel), ..pass })
     }
 }

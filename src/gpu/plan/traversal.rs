@@ -2,7 +2,7 @@
 
 use super::planner::MOST_TOGETHER;
 use super::{Capabilities, Tuning, columns, rows};
-use crate::gpu::shader::Width;
+use crate::gpu::shader::{Kernel, Width};
 use crate::mapping::Mapping;
 
 /// How a tensor is cut into tiles.
@@ -32,7 +32,7 @@ impl Traversal {
             return if block.s < LONG_RUN { Self::Columns } else { Self::Rows };
         }
         let by_rows = block.r * rows::parts(block.s, capabilities);
-        let columns = columns::Tiling::new(mapping, capabilities, width, MOST_TOGETHER, tuning);
+        let columns = columns::Tiling::new(Kernel::StatsColumns, mapping, capabilities, width, MOST_TOGETHER, tuning);
         let by_columns = columns.row_tiles * columns.fold * block.s;
         if block.s < SHORT_RUN || by_columns <= by_rows { Self::Columns } else { Self::Rows }
     }
