@@ -76,7 +76,7 @@ def narrow(platform, result):
 REASONS = (
     (r".*apply_columns|sums_columns", r"(?!v3d)", r"n", "Weight, bias and statistics of its columns, which a lane reads once before its loop over rows; "
      "what it reads and writes in the loop goes by 16 bytes."),
-    (r"fused_columns", r"nvidia|amd", r"half", "A lane holds whole columns of up to 8 rows, and reads weight and bias of its four columns one by one. Reading them "
+    (r"fused_columns", r"nvidia|amd|adreno", r"half", "A lane holds whole columns of up to 8 rows, and reads weight and bias of its four columns one by one. Reading them "
      "four at a time would take another text for groups of at most 8 elements."),
     (r"fused_columns", r"mali|v3d", r"[SM]", "As the line before; these have 64 registers a lane."),
     (r".*fused_parameters", r"amd-navi21", r"half", "x, dy and two sums of each element, for rows of 2049 to 4096: 12 waves of 32. Sums by another pass would read x and dy "
@@ -86,7 +86,9 @@ REASONS = (
     (r"sums_columns|sums_beside", r"nvidia|amd-navi21", r"half", "Two sums of each of a lane's columns or of the runs that it takes side by side, and their statistics; where an activation follows, "
      "or scale and shift have gradients, weight and bias besides."),
     (r"apply_rows", r"(?!v3d)", r"n", "One gate for each channel, which a lane reads with each of its packs, as do its neighbours at once."),
-    (r"fused_rows", r"nvidia", r"M", "8 packs of 16-bit elements a lane, in a loop that Mesa's compiler does not unroll, so that what is held is memory of its own."),
+    (r"fused_rows|backward_apply_columns", r"amd-navi21", r"half", "All loads of weight and bias, or of x and dy, go ahead of the first use of any, now that compilers unroll these loops: 4 to 7 waves "
+     "of 16, each with many loads on the way."),
+    (r"fused_rows", r"adreno-660", r"S", "512 lanes of 4 quads share rows of 4097 to 8192, and this compiler moves the loads of weight and bias ahead of their use, too."),
     (r".*", r"amd-vega10", r"half", "Four waves of ten, each of 64 lanes, at 49 to 64 registers: the ten are for kernels of 24 registers, less than 4 held quads take with "
      "their sums."),
     (r".*", r"intel-(skl|tgl)", r"[SM]", "512 lanes share rows of 2049 to 8192, for which this driver takes 16 lanes an instruction instead of 8 and stores some registers; the "

@@ -92,7 +92,8 @@ fn by_naga(shader: &ShaderVariant) -> Result<Vec<String>> {
     };
     let (to_hlsl, hlsl) = least(|| {
         let (module, info) = whole()?;
-        let options = hlsl::Options { zero_initialize_workgroup_memory: false, ..Default::default() };
+        let options =
+            hlsl::Options { zero_initialize_workgroup_memory: false, force_loop_bounding: false, ..Default::default() };
         let mut text = String::new();
         let pipeline = hlsl::PipelineOptions { entry_point: Some(entry.clone()) };
         hlsl::Writer::new(&mut text, &options, &pipeline).write(&module, &info, None)?;
@@ -109,6 +110,7 @@ fn by_naga(shader: &ShaderVariant) -> Result<Vec<String>> {
                 ..Default::default()
             },
             zero_initialize_workgroup_memory: false,
+            force_loop_bounding: false,
             ..Default::default()
         };
         Ok(msl::write_string(&module, &info, &options, &pipeline)?)

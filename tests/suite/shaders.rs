@@ -92,6 +92,7 @@ fn through_every_backend(variant: &ShaderVariant, constants: &[(&str, f64)]) {
         lang_version: if subgroups { (1, 3) } else { (1, 0) },
         capabilities: Some(allowed.into_iter().collect()),
         bounds_check_policies: policies,
+        force_loop_bounding: false,
         ..Default::default()
     };
     let pipeline = spv::PipelineOptions { shader_stage: entry.0, entry_point: entry.1.clone() };
@@ -104,6 +105,7 @@ fn through_every_backend(variant: &ShaderVariant, constants: &[(&str, f64)]) {
         // The first with SIMD group functions, and the first that knows its buffers' sizes.
         lang_version: if subgroups { (2, 1) } else { (1, 2) },
         bounds_check_policies: policies,
+        force_loop_bounding: false,
         ..Default::default()
     };
     let pipeline = msl::PipelineOptions { entry_point: Some(entry.clone()), ..Default::default() };
@@ -118,7 +120,7 @@ fn through_every_backend(variant: &ShaderVariant, constants: &[(&str, f64)]) {
     }
 
     let shader_model = if subgroups { hlsl::ShaderModel::V6_0 } else { hlsl::ShaderModel::V5_1 };
-    let options = hlsl::Options { shader_model, ..Default::default() };
+    let options = hlsl::Options { shader_model, force_loop_bounding: false, ..Default::default() };
     let pipeline = hlsl::PipelineOptions { entry_point: Some(entry.clone()) };
     let mut text = String::new();
     match hlsl::Writer::new(&mut text, &options, &pipeline).write(&module, &info, None) {
