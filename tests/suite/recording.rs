@@ -159,9 +159,12 @@ fn what_is_bound_shows_its_passes() {
     let bound = gpu.context().bind(&plan, &Operands::new(View::new(&x, 4), &y)).unwrap();
     assert!(plan.to_string().contains("4-wide"), "{plan}");
     assert!(bound.to_string().contains("1-wide"), "{bound}");
-    // The gradient of x over that of y, which the sums of weight and bias still read.
-    let plan = gpu.context().plan_backward(&LayerNorm::new(&[4, 768], &[768]).unwrap(), Backward::new()).unwrap();
-    let (dy, x, [dw, db]) = (buffer(4 * 768 * 4), buffer(4 * 768 * 4), [(); 2].map(|()| buffer(768 * 4)));
+    // The gradient of x over that of y, which the sums of weight and bias still read, as these rows are too long for one reading.
+    let width = 16_384;
+    let norm = LayerNorm::new(&[4, width], &[width]).unwrap();
+    let plan = gpu.context().plan_backward(&norm, Backward::new()).unwrap();
+    let bytes = 4 * width as u64;
+    let (dy, x, [dw, db]) = (buffer(4 * bytes), buffer(4 * bytes), [(); 2].map(|()| buffer(bytes)));
     let operands = Operands::backward(&dy, &x).grad_weight(&dw).grad_bias(&db).grad_input(&dy);
     let bound = gpu.context().bind(&plan, &operands).unwrap();
     assert_eq!(plan.passes().first().map(Pass::name), Some("backward_fused_rows"), "{plan}");
