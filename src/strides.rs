@@ -326,10 +326,24 @@ impl Placement {
         !(apart([inner, piece, pieces], [outer, outers]) || apart([outer, piece, outers], [inner, pieces]))
     }
 
-    /// Whether pieces of an odd length of a tensor touch, so that some word of two 16-bit elements is in both.
-    pub(crate) fn pieces_touch(&self, role: Role) -> bool {
+    /// Whether some word of two 16-bit elements may be in two pieces of a tensor, where its first element has an even index, or else an odd one.
+    pub(crate) fn shares_words(&self, role: Role, even: bool) -> bool {
         let own = self.own_piece(role);
-        own < self.elements && own % 2 == 1 && self.steps(role).contains(&own)
+        let [outer, inner] = self.steps(role);
+        let outers = self.elements.div_ceil((self.piece * self.pieces).max(1));
+        let inners = if own == self.piece { self.pieces } else { 1 };
+        let odd = |step: u64, times: u64| times > 1 && step % 2 == 1;
+        // Where all pieces begin and end between two words, it does not matter which of them touch.
+        if own >= self.elements || (even && own.is_multiple_of(2) && !odd(outer, outers) && !odd(inner, inners)) {
+            return false;
+        }
+        // Whether one piece begins where another ends: a step is taken for each of the fewer, and the rest is one of the others.
+        let [(few, step), (many, long)] =
+            if outers < inners { [(outers, outer), (inners, inner)] } else { [(inners, inner), (outers, outer)] };
+        let [few, step, many, long] = [few, step, many, long].map(i128::from);
+        (1 - few..few).map(|n| i128::from(own) - n * step).any(|rest| {
+            if many > 1 { rest % long == 0 && (rest / long).abs() < many } else { rest == 0 }
+        })
     }
 
     /// Whether every step leads from one multiple of `width` elements to another, for these tensors.

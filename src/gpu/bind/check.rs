@@ -8,7 +8,7 @@ use crate::error::BindError;
 use crate::gpu::plan::Schedule;
 use crate::gpu::shader::Kernel;
 use crate::problem::{Problem, Task};
-use crate::tensors::{Role, bytes, cell_bytes, element, is_written, presence};
+use crate::tensors::{Role, bytes, cell_bytes, element, is_written, owned_by_words, presence};
 
 /// Refuses operands of another kind of pass.
 fn direction(problem: &Problem, operands: &Operands<'_>) -> Result<(), BindError> {
@@ -97,7 +97,22 @@ pub(super) fn halves(problem: &Problem, operands: &Operands<'_>, schedule: &Sche
         None => (Role::Y, &[Role::ResidualOut][..]),
         Some(_) => (Role::GradInput, &[Role::GradSkip, Role::GradBranch][..]),
     };
+    // As the plan has seen to where it starts at an even element.
+    let odd = |role: Role| operands.get(role).is_some_and(|view| view.offset % 4 != 0);
+    if let Some(owned) = owned_by_words(problem)
+        && in_pairs(schedule)
+        && odd(owned)
+        && problem.placement.shares_words(owned, false)
+    {
+        let must = "such that runs of 16-bit elements do not touch, as it starts at an odd element";
+        return Err(BindError::Strides(problem.placement.refused(problem.norm, owned, &problem.shape, must)));
+    }
     others.iter().try_for_each(|&other| alike(problem, operands, schedule, [first, other]))
+}
+
+/// Whether a pass writes two elements at a time.
+fn in_pairs(schedule: &Schedule) -> bool {
+    schedule.passes.iter().any(|pass| matches!(pass.kernel, Kernel::ApplyPairs | Kernel::BackwardApplyPairs))
 }
 
 fn alike(
@@ -109,10 +124,7 @@ fn alike(
     let (Some(of_first), Some(of_other)) = (operands.get(first), operands.get(other)) else { return Ok(()) };
     let both = [first, other].iter().all(|&role| element(problem, role) != Element::F32);
     let [steps, others] = [first, other].map(|role| problem.placement.steps(role));
-    if both
-        && steps != others
-        && schedule.passes.iter().any(|pass| matches!(pass.kernel, Kernel::ApplyPairs | Kernel::BackwardApplyPairs))
-    {
+    if both && steps != others && in_pairs(schedule) {
         let must = "those of the other result, as both are of 16 bits and not written four elements at a time";
         return Err(BindError::Strides(problem.placement.refused(problem.norm, other, &problem.shape, must)));
     }

@@ -211,8 +211,8 @@ impl Planner<'_> {
     /// Refuses strides by which two lanes would write one word.
     fn check_pieces(&self, owned: Role, windows: usize) -> Result<(), SpecError> {
         let placement = &self.problem.placement;
-        let must = if placement.pieces_touch(owned) {
-            "such that runs of an odd number of 16-bit elements do not touch"
+        let must = if placement.shares_words(owned, true) {
+            "such that runs of 16-bit elements do not touch, or all begin at even elements"
         } else if windows > 1 && placement.own_piece(owned) < self.problem.block.elements() {
             "multiples of four where 16-bit elements are written and the tensor is larger than a binding"
         } else {
