@@ -38,7 +38,8 @@ pub struct Context {
     pipelines: Arc<Mutex<Pipelines>>,
 }
 
-/// Whether shaders are compiled with a runtime check of every index, that it is inside its buffer.
+/// Whether shaders are compiled with runtime checks: that every index is inside its buffer, and no divisor is 0. That loops end is checked in
+/// neither case: all do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 #[non_exhaustive]
 pub enum Safety {
@@ -234,7 +235,7 @@ impl Context {
     fn make(&self, key: &PipelineKey) -> Pipeline {
         check_listed(&key.variant.choice);
         let label = key.variant.choice.kernel.name();
-        let module = self.module(label, key.variant.wgsl());
+        let module = module(&self.device, self.safety, label, key.variant.wgsl());
         let uniform = layout_entry(0, wgpu::BufferBindingType::Uniform);
         let tensors = key.variant.tensors.iter().zip(1..).map(|(tensor, binding)| {
             layout_entry(binding, wgpu::BufferBindingType::Storage { read_only: tensor.access == Access::Read })
@@ -262,23 +263,24 @@ impl Context {
         });
         Pipeline { pipeline, layout }
     }
+}
 
-    fn module(&self, label: &str, source: String) -> wgpu::ShaderModule {
-        let descriptor =
-            wgpu::ShaderModuleDescriptor { label: Some(label), source: wgpu::ShaderSource::Wgsl(source.into()) };
-        // A count of every loop's iterations keeps compilers from unrolling it, which takes half of an NVIDIA GPU's speed or more.
-        let checks = match self.safety {
-            Safety::Checked => {
-                wgpu::ShaderRuntimeChecks { force_loop_bounding: false, ..wgpu::ShaderRuntimeChecks::checked() }
-            }
-            Safety::Trusted => wgpu::ShaderRuntimeChecks::unchecked(),
-        };
-        // SAFETY: all loops end, as no text but this library's is compiled, and they count to constants and to numbers of the plan that
-        // nobody else can write. For the rest, who called `with_safety` with `Trusted` promised what it asks for.
-        #[allow(unsafe_code)]
-        unsafe {
-            self.device.create_shader_module_trusted(descriptor, checks)
+/// One of this library's shaders, no other.
+pub(super) fn module(device: &wgpu::Device, safety: Safety, label: &str, source: String) -> wgpu::ShaderModule {
+    let source = wgpu::ShaderSource::Wgsl(source.into());
+    let descriptor = wgpu::ShaderModuleDescriptor { label: Some(label), source };
+    // A count of every loop's iterations keeps compilers from unrolling it, which takes a third to a half of an NVIDIA GPU's speed, or more.
+    let checks = match safety {
+        Safety::Checked => {
+            wgpu::ShaderRuntimeChecks { force_loop_bounding: false, ..wgpu::ShaderRuntimeChecks::checked() }
         }
+        Safety::Trusted => wgpu::ShaderRuntimeChecks::unchecked(),
+    };
+    // SAFETY: all loops end. They count to constants and to numbers of the plan that nobody else can write; two go by data, for at most
+    // two and three rounds. For the rest, who called `with_safety` with `Trusted` promised what it asks for.
+    #[allow(unsafe_code)]
+    unsafe {
+        device.create_shader_module_trusted(descriptor, checks)
     }
 }
 

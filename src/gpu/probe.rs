@@ -3,11 +3,12 @@
 use half::f16;
 
 use crate::error::{Error, RunError};
-use crate::gpu::Gpu;
 use crate::gpu::bind::fill;
+use crate::gpu::context::module;
 use crate::gpu::plan::Capabilities;
 use crate::gpu::scope::Scopes;
 use crate::gpu::shader::{ENTRY, files, text};
+use crate::gpu::{Gpu, Safety};
 
 /// How a device's floating point behaves, found by running a few small shaders with the arithmetic that norms use.
 ///
@@ -402,9 +403,8 @@ fn bind(
     hide_subtractions: bool,
     given: &[u8],
 ) -> (wgpu::ComputePipeline, wgpu::BindGroup, wgpu::Buffer) {
-    let label = Some("wgpu-norm probe");
-    let module = device
-        .create_shader_module(wgpu::ShaderModuleDescriptor { label, source: wgpu::ShaderSource::Wgsl(source.into()) });
+    let name = "wgpu-norm probe";
+    let (label, module) = (Some(name), module(device, Safety::Checked, name, source.to_owned()));
     let pipeline = device.create_compute_pipeline(&wgpu::ComputePipelineDescriptor {
         label,
         layout: None,
