@@ -191,11 +191,12 @@ fn iterations(pass: &Pass) -> u64 {
         "merge" => work(pass, "partials").div_ceil(lanes(pass)),
         // Of each pack of a chunk: load, mean and deviations.
         "stats_columns" => span(pass) * (3 * work(pass, "tile_length") + 8),
-        "apply_columns" => span(pass) * (work(pass, "tile_length") + 8),
+        // Of each row: to go on, to read, and to store.
+        "apply_columns" | "backward_apply_columns" => (2 * span(pass) + 3) * (work(pass, "tile_length") + 8),
         "fused_columns" => span(pass) * (4 * work(pass, "tile_length") + 8),
         "running_statistics" => 1,
         "merge_sums" | "merge_parameters" => work(pass, "partials").div_ceil(lanes(pass)),
-        "sums_columns" | "backward_apply_columns" => span(pass) * (work(pass, "tile_length") + 8),
+        "sums_columns" => span(pass) * (work(pass, "tile_length") + 8),
         // Those, and the normalization; as many again to go from chunk to chunk, at most.
         "fused_rows" => 5 * work(pass, "items"),
         "stats_rows" => 4 * work(pass, "items"),

