@@ -86,7 +86,7 @@ REASONS = (
     (r"sums_columns|sums_beside", r"nvidia|amd-navi21", r"half", "Two sums of each of a lane's columns or of the runs that it takes side by side, and their statistics; where an activation follows, "
      "or scale and shift have gradients, weight and bias besides."),
     (r"apply_rows", r"(?!v3d)", r"n", "One gate for each channel, which a lane reads with each of its packs, as do its neighbours at once."),
-    (r"fused_rows|backward_apply_columns", r"amd-navi21", r"half", "All loads of weight and bias, or of x and dy, go ahead of the first use of any, now that compilers unroll these loops: 4 to 7 waves "
+    (r"fused_rows|backward_apply_columns", r"amd-navi21", r"half", "All loads of weight and bias, or of x and dy, go ahead of the first use of any, since compilers unroll these loops: 4 to 7 waves "
      "of 16, each with many loads on the way."),
     (r"fused_rows", r"adreno-660", r"S", "512 lanes of 4 quads share rows of 4097 to 8192, and this compiler moves the loads of weight and bias ahead of their use, too."),
     (r".*", r"amd-vega10", r"half", "Four waves of ten, each of 64 lanes, at 49 to 64 registers: the ten are for kernels of 24 registers, less than 4 held quads take with "

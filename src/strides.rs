@@ -341,9 +341,9 @@ impl Placement {
         let [(few, step), (many, long)] =
             if outers < inners { [(outers, outer), (inners, inner)] } else { [(inners, inner), (outers, outer)] };
         let [few, step, many, long] = [few, step, many, long].map(i128::from);
-        (1 - few..few).map(|n| i128::from(own) - n * step).any(|rest| {
-            if many > 1 { rest % long == 0 && (rest / long).abs() < many } else { rest == 0 }
-        })
+        (1 - few..few)
+            .map(|n| i128::from(own) - n * step)
+            .any(|rest| if many > 1 { rest % long == 0 && (rest / long).abs() < many } else { rest == 0 })
     }
 
     /// Whether every step leads from one multiple of `width` elements to another, for these tensors.

@@ -21,7 +21,7 @@ const SHORT_RUN: u64 = 16;
 /// Groups whose statistics are kept in scratch at a time, where nothing but their number makes it large.
 const SLAB: u64 = 1 << 18;
 
-/// Lanes that keep a GPU busy, one row after the other, by workgroups of 256; of larger ones as many. With half of them, an H100 takes 4.6
+/// Lanes that keep a GPU busy, one row after the other, by workgroups of 256, or as many of larger ones. With half of them, an H100 takes 4.6
 /// copies for 4096x768 in place of 3.4, 2.8 for 8192x1024 in place of 2.1; with twice as many, 2.7 for 2048x4096 in place of 2.2.
 const TEAM_LANES: u64 = 1 << 16;
 

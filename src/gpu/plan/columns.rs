@@ -20,8 +20,9 @@ const INVARIANT_ROWS: u64 = 16 * CHUNK;
 /// 1.53 and 1.54, but 8 leave navi21 room for 12 waves of 32.
 const APPLIED_AT_ONCE: u64 = 4;
 
-/// Lanes that keep a GPU busy, twice as many where they sum, and a software adapter. On an H100, sums of 100352x64 and of LayerNorm over
-/// channels of 8x512x64x64 take 1.26 and 1.60 copies with as many, and 1.21 and 1.23 with twice; statistics 0.71 and 0.60, and then 0.76 and 0.68.
+/// Lanes that keep a GPU busy; `sums_columns` takes twice as many. Then those of a software adapter. On an H100, sums of 100352x64 and of
+/// LayerNorm over channels of 8x512x64x64 take 1.26 and 1.60 copies with 2^16, and 1.21 and 1.23 with twice; statistics 0.71 and 0.60, and then
+/// 0.76 and 0.68.
 const GPU_LANES: u64 = 1 << 16;
 const SOFTWARE_LANES: u64 = 1 << 11;
 
@@ -63,7 +64,7 @@ pub(super) struct Tiling {
 }
 
 impl Tiling {
-    /// `width` is the widest loads that the tensors allow, `together` the most packs that a lane of a software adapter takes at once. Where
+    /// By `kernel` goes how many lanes there are. `width` is the widest loads that the tensors allow, `together` the most packs that a lane of a software adapter takes at once. Where
     /// each row has a weight, rows are folded only if loads are wider for it.
     pub(super) fn new(
         kernel: Kernel,
@@ -165,7 +166,8 @@ impl Tiling {
         block.b * self.column_blocks * (self.row_tiles / self.row_lanes)
     }
 
-    /// What a lane holds of its columns: a chunk of rows, or all.
+    /// What a lane holds of its columns: all, or a chunk of rows; or how many rows it reads before it stores them, one alone where it has
+    /// several packs of each, since compilers of software adapters unroll only short loops.
     pub(super) fn hold(&self, kernel: Kernel) -> Hold {
         let rows = match kernel {
             Kernel::FusedColumns => self.rows,

@@ -32,6 +32,7 @@ impl Traversal {
             return if block.s < LONG_RUN { Self::Columns } else { Self::Rows };
         }
         let by_rows = block.r * rows::parts(block.s, capabilities);
+        // One answer for all passes of a norm.
         let columns = columns::Tiling::new(Kernel::StatsColumns, mapping, capabilities, width, MOST_TOGETHER, tuning);
         let by_columns = columns.row_tiles * columns.fold * block.s;
         if block.s < SHORT_RUN || by_columns <= by_rows { Self::Columns } else { Self::Rows }
