@@ -380,7 +380,7 @@ pub enum BindError {
         must: Vec<usize>,
     },
     /// A slice has the wrong length.
-    #[error("{tensor}: it has {length} elements but must have {must}, those of shape {}", Dims(.shape))]
+    #[error("{tensor}: it has {length} elements but must have {must}, those of shape {}{}", Dims(.shape), between(.shape, *.must))]
     Length {
         /// The tensor.
         tensor: &'static str,
@@ -711,6 +711,11 @@ impl fmt::Display for Or {
             short => write!(f, ", or {short} as x is"),
         }
     }
+}
+
+/// Where strides leave gaps.
+fn between(shape: &[usize], must: u64) -> &'static str {
+    if crate::problem::count(shape) == must { "" } else { " and, by its strides, what lies between" }
 }
 
 /// A shape as people write it: `[4096, 768]`.

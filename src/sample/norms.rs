@@ -412,14 +412,19 @@ impl Groups {
         }
     }
 
-    /// `rows` where whole axes at the end are normalized, else where the channels are: the last axis that is kept.
+    /// `rows` where whole axes at the end are normalized, else where the channels are: the one axis that is normalized over, if it lies between
+    /// others, or the last axis that is kept.
     pub fn layout(&self, rank: usize) -> &'static str {
         let channels = match self {
             Self::Along(axes) => {
                 let axes = fronts(axes, rank);
                 let reduced = |axis: usize| axes.contains(&axis);
                 let kept = (0..rank).rev().find(|&axis| !reduced(axis));
-                kept.filter(|&kept| (0..kept).any(reduced))
+                let over = kept.filter(|&kept| (0..kept).any(reduced));
+                match axes[..] {
+                    [axis] if axis > 0 => over.map(|_| axis),
+                    _ => over,
+                }
             }
             Self::OfSamples { axis, .. } | Self::Channels { axis } => Some(front(*axis, rank)),
         };

@@ -348,6 +348,11 @@ fn slices_with_gaps() {
             }
         }
     }
+    // What lies between is part of the slice.
+    let norm = RmsNorm::new(&[2, 3], &[3]).unwrap().with_strides(Strides::new().x(&[5, 1]));
+    let error = gpu().run_blocking(&norm, Inputs::new(&[1.0; 6][..])).unwrap_err();
+    let says = "x: it has 6 elements but must have 8, those of shape [2, 3] and, by its strides, what lies between";
+    assert_eq!(error.to_string(), says);
 }
 
 #[test]

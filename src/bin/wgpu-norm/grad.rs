@@ -58,9 +58,11 @@ pub(crate) fn run(grad: &Grad) -> Result<(), Failure> {
         (gradients, start.elapsed())
     };
     if let Some((_, option, _)) = asked.iter().find(|(name, ..)| gradient(&gradients, name).is_none()) {
+        let of_scale = parameters.modulating().next().map(|array| array.values.shape()).unwrap_or_default();
         return Err(Failure::Failed(format!(
-            "{option}: gradients of scale and shift are sums over whole runs that share a weight, or over rows of them, of at most 2^22 numbers, \
-             and these share other elements"
+            "{option}: a scale or shift of shape {of_scale:?} after this norm of {:?} has no gradient; those that have one share a channel of a \
+             sample, or, over the last axes, a place of all rows of a sample, or a row: docs/norms.md",
+            x.values.shape()
         )));
     }
     let inputs: Vec<&Loaded> =

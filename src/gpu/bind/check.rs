@@ -149,5 +149,9 @@ fn fits(role: Role, view: View<'_>, length: u64, alignment: u64) -> Result<(), B
         return Err(BindError::Alignment { tensor, offset, alignment });
     }
     let end = words(view, length).end;
-    if end <= size { Ok(()) } else { Err(BindError::TooSmall { tensor, needs: end - offset, offset, size }) }
+    if end <= size {
+        Ok(())
+    } else {
+        Err(BindError::TooSmall { tensor, needs: length.max(end - offset), offset, size })
+    }
 }

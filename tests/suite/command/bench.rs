@@ -170,6 +170,7 @@ fn layouts_are_told_apart() {
     };
     assert_eq!(run("instance --shape 2x5x6x8 --channel-axis 1"), ["InstanceNorm forward 2x5x6x8 channels_first"]);
     assert_eq!(run("instance --shape 2x5x6x8 --channel-axis -2"), ["InstanceNorm forward 2x5x6x8 channels_between"]);
+    assert_eq!(run("layer --axes 1 --shape 2x5x6x8"), ["LayerNorm(1) forward 2x5x6x8 channels_first"]);
     assert_eq!(run("group --shape 2x6x64"), ["GroupNorm(32) forward 2x6x64 channels_last"]);
     assert_eq!(
         run("batch --shape 50x4"),

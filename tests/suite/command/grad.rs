@@ -194,7 +194,7 @@ fn what_follows_a_norm_and_does_not_fit_is_refused() {
         (
             1,
             format!("{grad} --axes 1 --scale scale.npy --save-grad-scale y.npy"),
-            &["--save-grad-scale: gradients of scale and shift are sums over"],
+            &["--save-grad-scale: a scale or shift of shape [2, 1, 4] after this norm of [2, 3, 4] has no gradient"],
         ),
         (1, "plan layer --shape 2x3x4 --modulated 2x4".to_owned(), &["--modulated: ", "by [2, 4] must be"]),
         (2, format!("{apply} --offset 0"), &["--scale <FILE>"]),
