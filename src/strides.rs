@@ -343,7 +343,7 @@ impl Placement {
         let [few, step, many, long] = [few, step, many, long].map(i128::from);
         (1 - few..few)
             .map(|n| i128::from(own) - n * step)
-            .any(|rest| if many > 1 { rest % long == 0 && (rest / long).abs() < many } else { rest == 0 })
+            .any(|rest| if many > 1 && long > 0 { rest % long == 0 && (rest / long).abs() < many } else { rest == 0 })
     }
 
     /// Whether every step leads from one multiple of `width` elements to another, for these tensors.
