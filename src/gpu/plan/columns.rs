@@ -64,8 +64,8 @@ pub(super) struct Tiling {
 }
 
 impl Tiling {
-    /// By `kernel` goes how many lanes there are. `width` is the widest loads that the tensors allow, `together` the most packs that a lane of a software adapter takes at once. Where
-    /// each row has a weight, rows are folded only if loads are wider for it.
+    /// How many lanes there are goes by `kernel`. `width` is the widest loads that the tensors allow, `together` the most packs that a lane of a
+    /// software adapter takes at once. Where each row has a weight, rows are folded only if loads are wider for it.
     pub(super) fn new(
         kernel: Kernel,
         mapping: &Mapping,
