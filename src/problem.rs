@@ -319,9 +319,9 @@ fn some_parts(norm: &'static str, parts: usize, shape: &[usize]) -> Result<Vec<u
     Ok(whole)
 }
 
-/// The elements of a shape that [`check_shape`] accepted.
+/// The elements of a shape. Of one that [`check_shape`] did not accept, at most the largest count.
 pub(crate) fn count(shape: &[usize]) -> u64 {
-    shape.iter().map(|&n| n as u64).product()
+    shape.iter().fold(1, |elements, &n| elements.saturating_mul(n as u64))
 }
 
 /// Shaders address elements with u32, and lanes without work count a little past the last.

@@ -2,6 +2,7 @@
 
 use super::{BatchNormLayer, ParameterValues};
 use crate::error::{BindError, Error, LayerError};
+use crate::problem::count;
 
 /// The layer before a batch norm, for [`BatchNormLayer::fold_into`]: its kind, weight and bias. They are row-major, with
 /// PyTorch's layout. The kind says along which axis of the weight the output channels are.
@@ -92,9 +93,8 @@ impl<'a> LayerBefore<'a> {
             }
             _ => {}
         }
-        let must = shape.iter().try_fold(1usize, |product, &n| product.checked_mul(n)).map_or(u64::MAX, |n| n as u64);
         for (tensor, length, must, shape) in [
-            ("weight", weight.len(), must, shape),
+            ("weight", weight.len(), count(shape), shape),
             ("bias", bias.map_or(channels, <[f32]>::len), channels as u64, &[channels][..]),
         ] {
             if length as u64 != must {
