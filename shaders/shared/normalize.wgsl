@@ -6,6 +6,7 @@ fn normalize(base: u32, s: u32, length: u32, scale: f32, center: Center, live: b
     if !live && TOGETHER == 1u {
         return;
     }
+    open_words(base);
     // Several at once take two loops, as compilers unroll only short ones; one takes one, as a second that is never entered keeps the outer
     // loop from being unrolled.
     var normalized: array<Pack, TOGETHER>;
@@ -38,4 +39,5 @@ fn normalize(base: u32, s: u32, length: u32, scale: f32, center: Center, live: b
             }
         }
     }
+    close_words(base + length - 1u);
 }

@@ -24,9 +24,7 @@ fn pair_of(invocation: Invocation) -> Pair {
     let pairs = params.own_piece / 2u + 1u;
     let own = number / pairs;
     let start = own * params.own_piece;
-    let piece = start / params.piece;
-    let odd = params.odd + piece / params.pieces * params.odd_outer + piece % params.pieces * params.odd_inner;
-    let first = start + 2u * (number - own * pairs) - (odd & 1u);
+    let first = start + 2u * (number - own * pairs) - odd_at(start);
     let there = number - params.first_tile < params.tiles;
     return Pair(first, there && is_inside(first, start), there && is_inside(first + 1u, start));
 }

@@ -79,7 +79,7 @@ struct Params {
     // Rows for sums of parameters: teams of lanes, and rows that each takes one after the other.
     teams: u32,
     rounds: u32,
-    // By pairs: whether the first element is the upper half of its word, and whether a run of pieces further that changes, and a piece
+    // Of what is written of 16 bits: whether the first element is the upper half of its word, and whether a run of pieces further that changes, and a piece
     // further; elements of what is written that are neighbours.
     odd: u32,
     odd_outer: u32,
@@ -171,6 +171,8 @@ override bfloat: bool = false;
 override exact_pack: bool = false;
 // Whether normalized values are rounded to that type before they are multiplied by their weight.
 override round_before_weight: bool = false;
+// Rows: whether what is stored are single elements of 16 bits, so that lanes share out words, and dispatches take every other run.
+override by_words: bool = false;
 // Rows: neighbouring packs of a tile that fall to one lane.
 override span: u32 = 1u;
 // True where every lane has all of its packs, so that none need be counted.

@@ -5,6 +5,7 @@ fn store_gradients(base: u32, s: u32, length: u32, statistics: Statistics, slope
     if !live && TOGETHER == 1u {
         return;
     }
+    open_words(base);
     let center = center_of(statistics);
     for (var i = 0u; i < item_count(); i += TOGETHER) {
         gradient_take(i, length);
@@ -19,4 +20,5 @@ fn store_gradients(base: u32, s: u32, length: u32, statistics: Statistics, slope
             }
         }
     }
+    close_words(base + length - 1u);
 }

@@ -11,6 +11,13 @@ fn moved_piece(piece: u32, outer: u32, inner: u32) -> u32 {
     return run * outer + (piece - run * params.pieces) * inner - piece * params.piece;
 }
 
+// Whether element i of what is written of 16 bits is the upper half of its word.
+fn odd_at(i: u32) -> u32 {
+    let piece = i / params.piece;
+    let outer = piece / params.pieces * params.odd_outer;
+    return (params.odd + outer + piece % params.pieces * params.odd_inner + i % params.piece) & 1u;
+}
+
 fn placed(i: u32, located: u32, outer: u32, inner: u32) -> u32 {
     if placed_by == BY_PIECE {
         return i + located;

@@ -5,7 +5,7 @@ fn main(invocation: Invocation) {
     enter(invocation);
     let index = tile_index(invocation);
     if index < params.tiles {
-        let tile = tile_of(params.first_tile + index);
+        let tile = tile_of(tile_number(index));
         let statistics = group_statistics(tile.group);
         let root = root_of(statistics.scale);
         let sums = group_sums_load(tile.group) * root;

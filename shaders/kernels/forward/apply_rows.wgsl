@@ -5,7 +5,7 @@ fn main(invocation: Invocation) {
     enter(invocation);
     let index = tile_index(invocation);
     if index < params.tiles {
-        let tile = tile_of(params.first_tile + index);
+        let tile = tile_of(tile_number(index));
         let statistics = group_statistics(tile.group);
         affine_begin(channel_of(tile.group, r_of(tile.run)), statistics.factor);
         normalize(tile.base, tile.s, tile.length, statistics.scale, center_of(statistics), true);

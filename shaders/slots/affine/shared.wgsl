@@ -1,6 +1,6 @@
 // Each element of a run of S has its own weight and bias, and TOGETHER lanes go along as many runs side by side: each
 // loads one pack of both, and has the others' by shuffle. For adapters on which a load costs more than that.
-//# use <width>, <rounding>, <reduction>
+//# use shared/rows, <width>, <rounding>, <reduction>
 var<private> run_base: u32;
 var<private> run_factor: f32;
 var<private> weights: array<Pack, TOGETHER>;
@@ -13,7 +13,7 @@ fn affine_begin(base: u32, factor: f32) {
 
 // In uniform control flow only: a lane that has a pack may have no work itself.
 fn affine_take(i: u32, length: u32) {
-    let at = min((i + lane % TOGETHER) * WIDTH, (length - 1u) / WIDTH * WIDTH);
+    let at = min(item_at(i + lane % TOGETHER), (length - 1u) / WIDTH * WIDTH);
     let weight = weight_load(run_base + at);
     let bias = bias_load(run_base + at);
     for (var j = 0u; j < TOGETHER; j++) {

@@ -220,6 +220,7 @@ impl<'a> Chooser<'a> {
                 hide_subtractions: self.capabilities.reassociates,
                 span: pass.turns.span,
                 whole: pass.turns.whole,
+                by_words: pass.turns.by_words,
                 same_parameters: pass.mapping.has_same_parameters(),
                 neighbours: pass.work.inner_count != 1,
                 through_statistics: self.problem.source != Source::Running,

@@ -128,7 +128,10 @@ impl Planner<'_> {
         {
             return Ok(schedule);
         }
-        let many = self.problem.block.groups() > SLAB && self.by_weight().sums_by() == SumsBy::Elements;
+        // A slab is one dispatch of each pass.
+        let many = self.problem.block.groups() > SLAB
+            && self.by_weight().sums_by() == SumsBy::Elements
+            && !self.splits_words(self.width_of_rows());
         if rows && !wanted.saved && parameters && many && modulated.is_none() && !self.problem.passes_skip() {
             return self.by_slabs(wanted);
         }
@@ -499,7 +502,7 @@ impl Planner<'_> {
             None => &[Role::X, Role::GroupSums],
             Some(_) => &[Role::GroupSums],
         };
-        if self.splits_words(pass.width) {
+        if self.takes_pairs(traversal, pass.width) {
             return Ok(Pass { without, ..self.pairs(Kernel::BackwardApplyPairs, pass.statistics)? });
         }
         Ok(Pass { without, affine: self.affine_of_rows(), team: pass.team.silent(), ..pass })

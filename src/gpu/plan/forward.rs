@@ -58,7 +58,7 @@ impl Planner<'_> {
             }
             (Source::Batch, _) if self.fuses_columns() => "groups are columns that fit registers, x is read once",
             (Source::Batch, Traversal::Rows)
-                if self.problem.block.r == 1 && self.splits_words(self.width_of_rows()) =>
+                if self.problem.block.r == 1 && self.takes_pairs(Traversal::Rows, self.width_of_rows()) =>
             {
                 "rows share words of two 16-bit elements: written word by word, x is read twice"
             }
@@ -74,7 +74,7 @@ impl Planner<'_> {
     pub(super) fn fuses_rows(&self) -> bool {
         let Block { r, s, .. } = self.problem.block;
         r == 1
-            && !self.splits_words(self.width_of_rows())
+            && !self.takes_pairs(Traversal::Rows, self.width_of_rows())
             && s <= rows::longest_fused(self.problem.block.groups(), self.capabilities, self.tuning)
     }
 
@@ -109,7 +109,7 @@ impl Planner<'_> {
             Traversal::Rows => self.rows(Kernel::ApplyRows)?,
             Traversal::Columns => self.columns(Kernel::ApplyColumns)?,
         };
-        if self.splits_words(pass.width) {
+        if self.takes_pairs(traversal, pass.width) {
             return self.pairs(Kernel::ApplyPairs, statistics);
         }
         Ok(Pass { statistics, affine: self.affine_of_rows(), team: pass.team.silent(), ..pass })

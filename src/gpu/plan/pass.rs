@@ -82,6 +82,7 @@ pub(crate) struct Turns {
     pub(crate) span: u32,
     pub(crate) together: u32,
     pub(crate) whole: bool,
+    pub(crate) by_words: bool,
 }
 
 /// How the lanes of a workgroup work together.

@@ -57,7 +57,7 @@ impl Planner<'_> {
             without: &[],
             in_place_of: &[],
             team,
-            turns: Turns { span: 1, together: 1, whole: false },
+            turns: Turns { span: 1, together: 1, whole: false, by_words: false },
             mapping: self.mapping,
             follows: true,
             summed: Summed::Group,
@@ -97,6 +97,27 @@ impl Planner<'_> {
             windows.iter_mut().for_each(|window| window.parameters = None);
         }
         Ok(windows)
+    }
+
+    /// The windows of runs of `parts` tiles each whose neighbours share a word: those of even and of odd number, in dispatches of their own.
+    fn every_other(&self, windows: Vec<Window>, parts: u64, tiling: &rows::Tiling) -> Result<Vec<Window>, SpecError> {
+        self.check_pieces(1)?;
+        let of = |window: Window, run: u64, runs: u64| {
+            let (first, count) = (window.first + run * parts, runs * parts);
+            Ok(Window { grid: self.grid(tiling.workgroups(count))?, first, count, ..window })
+        };
+        // Tiles of a part of a run may begin with the element before it.
+        let wider = |Span { first, length }: Span| Span { first: first - 1, length: length + 1 };
+        let each = windows.into_iter().flat_map(|window| match window.count / parts {
+            0 if window.first.is_multiple_of(parts) => vec![Ok(window)],
+            0 => {
+                let (elements, parameters) = (wider(window.elements), window.parameters.map(wider));
+                vec![Ok(Window { elements, parameters, ..window })]
+            }
+            1 => vec![Ok(window)],
+            runs => vec![of(window, 0, runs.div_ceil(2)), of(window, 1, runs / 2)],
+        });
+        each.collect()
     }
 
     /// Quads of a row may not straddle two runs of `S`, nor two weights.
@@ -139,17 +160,22 @@ impl Planner<'_> {
             self.capabilities,
             self.tuning,
         );
+        let by_words = self.splits_words(width);
+        let tiling = if by_words { tiling.by_words() } else { tiling };
         let work = Work { tiles: block.groups(), tiles_per_run: 1, tile_length: block.s, ..tiling.work() };
         let windows =
             self.windows(&Layout { units: block.groups(), length: block.s, parts: 1, tile: block.s }, &tiling)?;
-        let turns = tiling.turns(width, true);
+        let windows = if by_words { self.every_other(windows, 1, &tiling)? } else { windows };
+        let turns = tiling.turns(width, !by_words);
         let affine = self.affine_of_rows();
         let pass = Pass { width, hold: tiling.hold(), affine, turns, ..self.pass(kernel, tiling.team, work, windows) };
-        // Lanes side by side have groups of other b and k, whose weights must be the same.
+        // Lanes side by side have groups of other b and k, whose weights must be the same; by words they go along side by side where all rows
+        // begin at the same half of one.
+        let apart = by_words && !self.problem.placement.is_contiguous();
         let same = self.problem.affine && self.mapping.has_same_parameters();
-        Ok(match tiling.sharing(self.capabilities).filter(|_| affine == Affine::Element && same) {
+        Ok(match tiling.sharing(self.capabilities).filter(|_| affine == Affine::Element && same && !apart) {
             Some((team, together)) => Pass { affine: Affine::Shared, team, turns: Turns { together, ..turns }, ..pass },
-            None if affine == Affine::Divided && tiling.steps(width, self.mapping.index.s_div) => {
+            None if affine == Affine::Divided && !by_words && tiling.steps(width, self.mapping.index.s_div) => {
                 Pass { affine: Affine::Stepped, ..pass }
             }
             None => pass,
@@ -159,7 +185,9 @@ impl Planner<'_> {
     pub(super) fn rows(&self, kernel: Kernel) -> Result<Pass, SpecError> {
         let block = &self.mapping.block;
         let width = self.width_of_rows();
-        let (tile_length, parts) = rows::tiles(block.s, self.capabilities);
+        let by_words = kernel.stores_rows() && self.splits_words(width);
+        // By words there may be an element before the first.
+        let (tile_length, parts) = rows::tiles(block.s + u64::from(by_words), self.capabilities);
         let tiles = block.groups() * block.r * parts;
         let tiling = rows::Tiling::new(
             tile_length,
@@ -170,11 +198,15 @@ impl Planner<'_> {
             self.capabilities,
             self.tuning,
         );
+        let tiling = if by_words { tiling.by_words() } else { tiling };
         let tiling = if kernel == Kernel::StatsRows { tiling } else { tiling.holding_nothing() };
         let work = Work { tiles, tiles_per_run: parts, tile_length, ..tiling.work() };
         let layout = Layout { units: block.groups() * block.r, length: block.s, parts, tile: tile_length };
-        let pass = self.pass(kernel, tiling.team, work, self.windows(&layout, &tiling)?);
-        Ok(Pass { width, hold: tiling.hold(), turns: tiling.turns(width, parts * tile_length == block.s), ..pass })
+        let windows = self.windows(&layout, &tiling)?;
+        let windows = if by_words { self.every_other(windows, parts, &tiling)? } else { windows };
+        let pass = self.pass(kernel, tiling.team, work, windows);
+        let even = !by_words && parts * tile_length == block.s;
+        Ok(Pass { width, hold: tiling.hold(), turns: tiling.turns(width, even), ..pass })
     }
 
     /// The sums of runs side by side, whose statistics go along them, a few of one row of the mapping at a time.
@@ -208,8 +240,16 @@ impl Planner<'_> {
         width == Width::Scalar && owned_by_words(self.problem).is_some()
     }
 
+    /// Whether it takes a pass over pairs for each to have whole words: by rows only where a row is in several pieces.
+    pub(super) fn takes_pairs(&self, traversal: Traversal, width: Width) -> bool {
+        let owned = owned_by_words(self.problem).filter(|_| width == Width::Scalar);
+        let in_pieces = |owned| !self.problem.placement.own_piece(owned).is_multiple_of(self.mapping.block.s);
+        owned.is_some_and(|owned| traversal == Traversal::Columns || in_pieces(owned))
+    }
+
     /// Refuses strides by which two lanes would write one word.
-    fn check_pieces(&self, owned: Role, windows: usize) -> Result<(), SpecError> {
+    fn check_pieces(&self, windows: usize) -> Result<(), SpecError> {
+        let Some(owned) = owned_by_words(self.problem) else { return Ok(()) };
         let placement = &self.problem.placement;
         let must = if placement.shares_words(owned, true) {
             "such that runs of 16-bit elements do not touch, or all begin at even elements"
@@ -230,7 +270,7 @@ impl Planner<'_> {
         let placement = &self.problem.placement;
         let mut windows = window::cut(self.problem.norm, &layout, self.capabilities, |_| self.grid(0))?;
         let owned = owned_by_words(self.problem).unwrap_or(Role::Y);
-        self.check_pieces(owned, windows.len())?;
+        self.check_pieces(windows.len())?;
         let pieces = elements / placement.own_piece(owned);
         for window in &mut windows {
             let Span { first, length } = window.elements;

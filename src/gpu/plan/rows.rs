@@ -110,6 +110,8 @@ pub(super) struct Tiling {
     most_together: u64,
     /// Lanes whose weights are the same and may be loaded by one of them.
     sharers: u64,
+    /// Whether it stores single elements of 16 bits.
+    by_words: bool,
 }
 
 impl Tiling {
@@ -175,6 +177,7 @@ impl Tiling {
             together: most.min(together),
             most_together: together,
             sharers,
+            by_words: false,
         }
     }
 
@@ -209,7 +212,26 @@ impl Tiling {
         } else {
             Hold::Chunks(if width == Width::Quad { CHUNK_QUADS } else { CHUNK_SCALARS })
         };
-        Self { team: team.normal(), hold, length, items, span: 1, together: 1, most_together: 1, sharers: 1 }
+        Self { team: team.normal(), hold, length, items, span: 1, together: 1, most_together: 1, sharers: 1, by_words: false }
+    }
+
+    /// For a pass that stores words of two single elements, of which the first may be before the tile: what it stores it reads again, as it
+    /// is shared out otherwise than for statistics.
+    pub(super) fn by_words(self) -> Self {
+        let (lanes, length) = (u64::from(self.team.lanes), self.length + 1);
+        let span = if lanes == 1 { 1 } else { self.span.max(2) };
+        let items = length.div_ceil(lanes * span) * span;
+        let subgroup = if self.most_together > 1 { self.sharers.max(1) } else { 1 };
+        Self {
+            hold: Hold::Chunks(CHUNK_SCALARS),
+            length,
+            span,
+            items,
+            together: self.most_together,
+            sharers: subgroup,
+            by_words: true,
+            ..self
+        }
     }
 
     /// For a pass that reads its tiles once, and holds nothing of them.
@@ -229,7 +251,7 @@ impl Tiling {
             Hold::None => self.items.is_multiple_of(self.together),
             _ => true,
         };
-        Turns { span: self.span as u32, together: self.together as u32, whole: even && full && covered == self.length }
+        Turns { span: self.span as u32, together: self.together as u32, whole: even && full && covered == self.length, by_words: self.by_words }
     }
 
     /// The team, and how many of its lanes share weights, where each lane has a row of its own and all go along them side

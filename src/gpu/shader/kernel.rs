@@ -71,6 +71,11 @@ impl Kernel {
         self.path().ends_with("_rows") || self == Self::BackwardFusedParameters
     }
 
+    /// Whether it stores elements of tiles along `S`.
+    pub(crate) fn stores_rows(self) -> bool {
+        matches!(self, Self::FusedRows | Self::ApplyRows | Self::BackwardFusedRows | Self::BackwardApplyRows)
+    }
+
     /// Whether it works on tiles down `R`.
     pub(crate) fn by_columns(self) -> bool {
         self.path().ends_with("_columns")

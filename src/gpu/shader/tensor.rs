@@ -150,6 +150,11 @@ impl Variant {
         match self.stored_type(data) {
             _ if !self.is_bound(data) => String::new(),
             "vec2<u32>" => format!("{name}_data[{place}] = halves_of_quad(v);"),
+            "u32" if self.is_half(data) => format!(
+                "let at = {place}; let half = halves_of_pair(vec2<f32>(v)); \
+                 if (at & 1u) == 0u {{ {name}_lower = half; {name}_open = i; }} \
+                 else {{ {name}_data[at >> 1u] = extractBits({name}_lower, 0u, 16u) | (half & 0xffff0000u); }}"
+            ),
             _ => format!("{name}_data[{place}] = v;"),
         }
     }
@@ -197,6 +202,23 @@ fn places(variant: &Variant) -> String {
     text + &format!("fn locate(i: u32) {{ {tensors}{folded}{apart} }}\n")
 }
 
+/// By rows, how a lane stores elements of 16 bits one by one, in the order of memory: it keeps the lower half of a word until it has the upper
+/// one. `open_words` begins with element `i`, whose word may have the last element of others; `close_words` stores the last one, whose word may have
+/// their first.
+fn words(variant: &Variant) -> String {
+    let stored = variant.choice.uses().into_iter().filter(|&(role, how)| how == Use::Store && variant.is_bound(role));
+    let halves = stored.filter(|&(role, _)| variant.stored_type(role) == "u32" && variant.is_half(role));
+    let (mut text, mut open, mut close) = (String::new(), String::new(), String::new());
+    for (role, _) in halves {
+        let (name, place) = (role.shader_name(), variant.place(role));
+        let word = format!("{name}_data[({place}) >> 1u]");
+        text.push_str(&format!("var<private> {name}_lower: u32;\nvar<private> {name}_open: u32;\n"));
+        open.push_str(&format!(" {name}_lower = {word}; {name}_open = ~i;"));
+        close.push_str(&format!(" if {name}_open == i {{ {word} = insertBits({word}, {name}_lower, 0u, 16u); }}"));
+    }
+    text + &format!("fn open_words(i: u32) {{{open} }}\nfn close_words(i: u32) {{{close} }}\n")
+}
+
 /// The bindings of a variant, and the accessors that its text calls.
 pub(super) fn declarations(variant: &Variant) -> String {
     let mut text = String::new();
@@ -209,6 +231,9 @@ pub(super) fn declarations(variant: &Variant) -> String {
         text.push_str(&format!("@group(0) @binding({binding}) var<storage, {access}> {name}_data: array<{of}>;\n"));
     }
     text.push_str(&places(variant));
+    if variant.choice.kernel.by_rows() {
+        text.push_str(&words(variant));
+    }
     let folded = [(Role::Scale, Use::Load), (Role::Shift, Use::Load)].into_iter().filter(|_| variant.folds());
     for (role, how) in variant.choice.uses().into_iter().chain(folded) {
         let (name, ty) = (role.shader_name(), variant.value_type(role));

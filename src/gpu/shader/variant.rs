@@ -209,6 +209,7 @@ pub(crate) struct Constants {
     pub(crate) hide_subtractions: bool,
     pub(crate) span: u32,
     pub(crate) whole: bool,
+    pub(crate) by_words: bool,
     pub(crate) same_parameters: bool,
     pub(crate) neighbours: bool,
     pub(crate) through_statistics: bool,
@@ -228,7 +229,7 @@ pub(crate) struct Constants {
 }
 
 impl Constants {
-    pub(crate) fn values(self) -> [(&'static str, f64); 24] {
+    pub(crate) fn values(self) -> [(&'static str, f64); 25] {
         [
             ("workgroup_size", f64::from(self.workgroup_size)),
             ("lanes", f64::from(self.lanes)),
@@ -238,6 +239,7 @@ impl Constants {
             ("hide_subtractions", f64::from(u8::from(self.hide_subtractions))),
             ("span", f64::from(self.span)),
             ("whole", f64::from(u8::from(self.whole))),
+            ("by_words", f64::from(u8::from(self.by_words))),
             ("same_parameters", f64::from(u8::from(self.same_parameters))),
             ("neighbours", f64::from(u8::from(self.neighbours))),
             ("through_statistics", f64::from(u8::from(self.through_statistics))),
