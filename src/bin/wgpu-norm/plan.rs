@@ -30,7 +30,7 @@ pub(crate) fn run(options: &cli::Plan) -> Result<(), Failure> {
 }
 
 /// Words of a plan, how the legend has them, and what they mean.
-const LEGEND: [(&str, &str, &str); 8] = [
+const LEGEND: [(&str, &str, &str); 9] = [
     (" block ", "block [B, R, K, S]", "x as four axes: B x K groups, of R x S elements each"),
     (" invocations", "A x B invocations", "A workgroups of B lanes; a lane is one invocation of the shader"),
     (" to a tile", "N to a tile", "N lanes share a tile: neighbouring elements, of a whole group or a part of one"),
@@ -38,6 +38,7 @@ const LEGEND: [(&str, &str, &str); 8] = [
     (" by subgroup", "by subgroup", "lanes exchange values within a subgroup, the lanes that run in step"),
     (" by workgroup", "by workgroup", "lanes exchange values through the memory of their workgroup"),
     ("-wide", "N-wide", "a lane loads and stores N neighbouring elements at a time; 4 are 16 bytes"),
+    (" by words", "by words", "a lane stores words of two 16-bit elements, rows of even and of odd number in turn"),
     (" windows", "N windows", "the tensor is larger than a binding: a dispatch for each part of it"),
 ];
 

@@ -112,9 +112,10 @@ pub(super) fn halves(problem: &Problem, operands: &Operands<'_>, schedule: &Sche
 
 /// Whether a pass writes two elements at a time.
 fn in_pairs(schedule: &Schedule) -> bool {
-    schedule.passes.iter().any(|pass| {
-        pass.turns.by_words || matches!(pass.kernel, Kernel::ApplyPairs | Kernel::BackwardApplyPairs)
-    })
+    schedule
+        .passes
+        .iter()
+        .any(|pass| pass.turns.by_words || matches!(pass.kernel, Kernel::ApplyPairs | Kernel::BackwardApplyPairs))
 }
 
 fn alike(

@@ -60,7 +60,7 @@ impl Planner<'_> {
             (Source::Batch, Traversal::Rows)
                 if self.problem.block.r == 1 && self.takes_pairs(Traversal::Rows, self.width_of_rows()) =>
             {
-                "rows share words of two 16-bit elements: written word by word, x is read twice"
+                "strides cut rows: words of two 16-bit elements are written one by one, x is read twice"
             }
             (Source::Batch, Traversal::Rows) if self.problem.block.r == 1 => {
                 "groups are too large for a workgroup: their parts are merged, x is read twice"

@@ -277,7 +277,11 @@ impl fmt::Display for Pass {
                 Placed::ByElement => ", strides by element",
             })?;
         }
-        if self.windows.len() > 1 {
+        let turns = if self.turns.by_words { 2 } else { 1 };
+        if self.turns.by_words {
+            f.write_str(", by words")?;
+        }
+        if self.windows.len() > turns {
             write!(f, ", in {} windows", self.windows.len())?;
         }
         Ok(())

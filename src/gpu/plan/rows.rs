@@ -212,7 +212,17 @@ impl Tiling {
         } else {
             Hold::Chunks(if width == Width::Quad { CHUNK_QUADS } else { CHUNK_SCALARS })
         };
-        Self { team: team.normal(), hold, length, items, span: 1, together: 1, most_together: 1, sharers: 1, by_words: false }
+        Self {
+            team: team.normal(),
+            hold,
+            length,
+            items,
+            span: 1,
+            together: 1,
+            most_together: 1,
+            sharers: 1,
+            by_words: false,
+        }
     }
 
     /// For a pass that stores words of two single elements, of which the first may be before the tile: what it stores it reads again, as it
@@ -251,7 +261,12 @@ impl Tiling {
             Hold::None => self.items.is_multiple_of(self.together),
             _ => true,
         };
-        Turns { span: self.span as u32, together: self.together as u32, whole: even && full && covered == self.length, by_words: self.by_words }
+        Turns {
+            span: self.span as u32,
+            together: self.together as u32,
+            whole: even && full && covered == self.length,
+            by_words: self.by_words,
+        }
     }
 
     /// The team, and how many of its lanes share weights, where each lane has a row of its own and all go along them side
