@@ -283,12 +283,13 @@ fn residuals() {
     }
 }
 
-/// A batch in windows of small bindings, by quads and by pairs; what is the last of one shares a word with the first of the next.
+/// A batch in windows of small bindings, by quads and by pairs; what is the last of one shares a word with the first of the next, and a part of a row begins with the element before it.
 #[test]
 fn windows() {
     for (kind, shape) in [
         (Kind::Layer { ndim: 1 }, vec![300, 256]),
         (Kind::Layer { ndim: 1 }, vec![301, 257]),
+        (Kind::Layer { ndim: 1 }, vec![3, 100_001]),
         (Kind::BatchTrain { axis: 1 }, vec![40, 3, 999]),
         (Kind::Instance { axis: 2 }, vec![3, 7_003, 5]),
     ] {
@@ -298,7 +299,10 @@ fn windows() {
             let small = changed(|c| (c.max_binding, c.software) = (120_000, software));
             assert!(small.context().plan(gradient.case.norm().as_ref()).unwrap().to_string().contains(" windows"));
             gradient.case.check_on("in small bindings", &small, &want);
-            gradient.check_on("in small bindings", &small, Backward::new(), &gradient.oracle());
+            // Sums by weight take rows that fit a binding.
+            if shape[1] < 30_000 {
+                gradient.check_on("in small bindings", &small, Backward::new(), &gradient.oracle());
+            }
         }
     }
 }
