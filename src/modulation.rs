@@ -175,20 +175,49 @@ impl Modulated {
     }
 }
 
-/// The elements of `x` by what they share: a number of scale and shift is `b * K + k`, whose weight is number `k`, unless the groups
-/// themselves are what shares one. None where sums of gradients would need more than that says.
+/// The elements of `x` by what they share: a number of scale and shift is `b * K + k`, or that over as many neighbours as share one. Where
+/// weights are found as [`AffineIndex::PER_K`] says, numbers of a sample are as many. None where sums of gradients would need more than that says.
 pub(crate) fn by_modulation(problem: &Problem) -> Option<Mapping> {
     let modulated = problem.modulation.as_ref().filter(|modulated| modulated.numbers() <= MOST_SUMMED)?;
     let own = Mapping::of(problem.block, problem.index);
     let Block { r, k, s, .. } = problem.block;
     let by_group = r == 1 && k == 1 && modulated.inner == 1 && modulated.shared == s;
     by_weight_and_modulation(problem, own, modulated)
+        .or_else(|| across_groups(problem, own, modulated))
         .or_else(|| Some(own).filter(|_| by_group || problem.block.elements() == 0))
 }
 
 /// Numbers whose gradients leave sums in scratch: so that scratch is as a rule far below what bindings hold, and no plan fails for the sake of
 /// gradients that nobody asks for.
 const MOST_SUMMED: u64 = 1 << 22;
+
+/// After a norm over other axes than the last: weights go down `R`, and statistics along what a channel of a sample is.
+fn across_groups(problem: &Problem, own: Mapping, modulated: &Modulated) -> Option<Mapping> {
+    let Mapping { block: Block { b, r, k, s }, index, groups } = own;
+    let Modulated { shared, inner, .. } = *modulated;
+    if problem.index.r_mul == 0 || problem.block.elements() == 0 {
+        return None;
+    }
+    let of_samples = GroupIndex { b_div: 1, b_step: k, rows: 1, r_step: k, k_div: u64::MAX, s_step: 1 };
+    match s {
+        // A channel, or all of them: each element has statistics of its own.
+        1 if inner == 1 && shared.is_multiple_of(k) && r.is_multiple_of(shared / k) => {
+            let block = Block { b, r: 1, k: r, s: k };
+            Some(Mapping { block, index: AffineIndex::PER_K, groups: of_samples })
+        }
+        // A place, as the group does.
+        1 if inner == k && shared == r => Some(Mapping { groups: GroupIndex { r_step: 0, ..groups }, ..own }),
+        1 if shared == 1 => {
+            let groups = GroupIndex { b_div: r, r_step: 0, ..groups };
+            let index = AffineIndex { b_mod: r, b_mul: index.r_mul, ..AffineIndex::NONE };
+            Some(Mapping { block: Block { b: b * r, r: 1, k, s }, index, groups })
+        }
+        1 => None,
+        // A channel, or a place of it.
+        _ if (inner == s && shared == k) || (inner == 1 && shared == k * s) => Some(own.by_weight()),
+        _ => None,
+    }
+}
 
 fn by_weight_and_modulation(problem: &Problem, own: Mapping, modulated: &Modulated) -> Option<Mapping> {
     if problem.index.r_mul > 0 || problem.block.elements() == 0 {

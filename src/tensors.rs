@@ -261,7 +261,7 @@ fn wanted_backward(problem: &Problem, gradients: Backward, role: Role) -> Wanted
             Wanted::No("the plan is without the gradients of scale and shift")
         }
         Role::GradScale | Role::GradShift if by_modulation(problem).is_none() => Wanted::No(
-            "gradients of scale and shift are sums over whole runs that share a weight, or over rows of them, of at most 2^22 numbers",
+            "gradients of scale and shift are there for shapes that docs/norms.md lists, of at most 2^22 numbers",
         ),
         Role::GradScale | Role::GradShift => Wanted::Optional,
         Role::Skip if problem.skip && problem.activation.is_some() => {

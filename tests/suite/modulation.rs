@@ -68,6 +68,17 @@ fn as_they_are_used() {
         (Kind::BatchTrain { axis: 1 }, vec![5, 3, 40], vec![5, 3, 1]),
         (Kind::BatchTrain { axis: 2 }, vec![5, 40, 8], vec![5, 1, 8]),
         (Kind::BatchEval { axis: 1 }, vec![5, 3, 40], vec![5, 3, 1]),
+        // Over other axes than the last: a channel, a place, all of a sample, half of its channels, each element.
+        (Kind::LayerOver { axes: &[1] }, vec![3, 8, 9, 7], vec![3, 8, 1, 1]),
+        (Kind::LayerOver { axes: &[1] }, vec![3, 5, 64], vec![3, 5, 1]),
+        (Kind::LayerOver { axes: &[1] }, vec![3, 8, 9, 7], vec![3, 1, 9, 7]),
+        (Kind::LayerOver { axes: &[1] }, vec![3, 8, 9, 7], vec![3, 1, 1, 1]),
+        (Kind::LayerOver { axes: &[1, 2] }, vec![3, 2, 4, 70], vec![3, 2, 1, 1]),
+        (Kind::LayerOver { axes: &[1] }, vec![3, 8, 9, 7], vec![3, 8, 9, 7]),
+        (Kind::LayerOver { axes: &[1] }, vec![2, 70, 300], vec![2, 70, 1]),
+        // A channel, or its lines.
+        (Kind::LayerOver { axes: &[1, 3] }, vec![2, 5, 9, 12], vec![2, 5, 1, 1]),
+        (Kind::LayerOver { axes: &[1, 3] }, vec![2, 5, 9, 12], vec![2, 5, 1, 12]),
     ];
     for (number, (kind, shape, modulation)) in cases.into_iter().enumerate() {
         let mut gradient = Gradient::new(kind, &shape, 1.0).modulated(&modulation);

@@ -1,4 +1,4 @@
-// The sums of dy and of dy * xhat over the tiles of runs that lie side by side, where the statistics are known and change along a run: those
+// The sums of dy and of dy * xhat, or for scale and shift of their own gradients, over the tiles of runs that lie side by side, where the statistics are known and change along a run: those
 // of a pack are taken once for all of the runs. Sums run in chains of 16 packs, chains of 16 chains, and so once more.
 //# use shared/rows, shared/pack_groups, shared/channel, shared/sum_lanes, <source>, <statistics>, shared/epilogue
 // As in src/gpu/plan/rows.rs.
@@ -41,13 +41,18 @@ fn main(invocation: Invocation) {
                 let place = base + min(j, last) * params.s_count + at;
                 let e = centered_at(source_load(place), groups);
                 var y = e;
-                if activation != 0u {
+                if needs_y() {
                     let channel = channel_base(0u, row, first + min(j, last));
                     y = e * (groups.factor * weight_load(channel)) + bias_load(channel);
                 }
-                let g = epilogue_gradient(grad_output_load(place), y, place);
+                var g = above_skip(grad_output_load(place), y, place);
+                var by = y;
+                if summed != BY_MODULATION {
+                    g *= modulation_factor(place);
+                    by = e * groups.factor;
+                }
                 run1[j] += g;
-                run2[j] += g * (e * groups.factor);
+                run2[j] += g * by;
             }
         }
         if (i & 15u) == 15u || i + 1u == params.items {

@@ -61,7 +61,7 @@ pub(crate) fn run(grad: &Grad) -> Result<(), Failure> {
         let of_scale = parameters.modulating().next().map(|array| array.values.shape()).unwrap_or_default();
         return Err(Failure::Failed(format!(
             "{option}: a scale or shift of shape {of_scale:?} after this norm of {:?} has no gradient; those that have one share a channel of a \
-             sample, or, over the last axes, a place of all rows of a sample, or a row: docs/norms.md",
+             sample, or, of rows, a place of all of them, or a row: docs/norms.md",
             x.values.shape()
         )));
     }

@@ -318,7 +318,7 @@ impl Planner<'_> {
         if let Some(modulated) = self.by_modulation() {
             let sums = modulated.modulation_sums()?;
             schedule.partial_sums = schedule.partial_sums.max(sums.sums());
-            let merge = modulated.merge_modulation(sums.by_line(1))?;
+            let merge = modulated.merge_modulation(sums.by_line(modulated.share_a_number()))?;
             schedule.passes.extend([sums, merge]);
         }
         Ok(())
@@ -423,6 +423,9 @@ impl Planner<'_> {
     /// Sums of elements that share a number `b * K + k`. `self` maps by that.
     fn sums_by_number(&self) -> Result<Pass, SpecError> {
         let Mapping { block, groups, .. } = self.mapping;
+        if groups.s_step > 0 {
+            return self.runs_beside();
+        }
         if block.s > 1 {
             return Ok(Pass { affine: self.affine_of_rows(), ..self.rows(Kernel::SumsRows)? });
         }
@@ -435,10 +438,18 @@ impl Planner<'_> {
         Ok(Pass { statistics_by, ..self.columns_by(Kernel::SumsColumns, &tiling)? })
     }
 
+    /// How many neighbouring `k` share a number. `self` maps by modulation.
+    fn share_a_number(&self) -> u64 {
+        let Block { b, k, .. } = self.mapping.block;
+        let numbers = self.problem.modulation.as_ref().map_or(0, Modulated::numbers);
+        (b * k / numbers.max(1)).max(1)
+    }
+
     /// `self` maps by modulation.
     fn merge_modulation(&self, work: Work) -> Result<Pass, SpecError> {
         let numbers = self.problem.modulation.as_ref().map_or(0, Modulated::numbers);
-        let pass = self.merge_to_parameters(self.mapping.block, work, numbers)?;
+        let block = Block { k: self.mapping.block.k / self.share_a_number(), ..self.mapping.block };
+        let pass = self.merge_to_parameters(block, work, numbers)?;
         let in_place_of = &[(Role::GradWeight, Role::GradScale), (Role::GradBias, Role::GradShift)];
         Ok(Pass { summed: Summed::Modulation, in_place_of, ..pass })
     }

@@ -206,7 +206,8 @@ impl Pass {
         let aligned = !packs || self.width == Width::Scalar || (aligned && k.is_multiple_of(4));
         // What has no weight of its own finds no scale by it.
         let weighted = index == AffineIndex::PER_K && problem.parameters() == k;
-        weighted && one_sample && apart && in_one_row && aligned
+        let each = modulated.numbers() == problem.block.elements() / sample * k;
+        weighted && each && one_sample && apart && in_one_row && aligned
     }
 
     /// Whether those of four elements are neighbours that can be loaded at once, if the first of each row can.

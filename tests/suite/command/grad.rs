@@ -193,7 +193,7 @@ fn what_follows_a_norm_and_does_not_fit_is_refused() {
         (1, format!("{apply} --residual scale.npy"), &["--residual: its shape is [2, 1, 4]", "be [2, 3, 4]"]),
         (
             1,
-            format!("{grad} --axes 1 --scale scale.npy --save-grad-scale y.npy"),
+            format!("{grad} --axes 1,2 --scale scale.npy --save-grad-scale y.npy"),
             &["--save-grad-scale: a scale or shift of shape [2, 1, 4] after this norm of [2, 3, 4] has no gradient"],
         ),
         (1, "plan layer --shape 2x3x4 --modulated 2x4".to_owned(), &["--modulated: ", "by [2, 4] must be"]),
