@@ -71,6 +71,8 @@ const fn of(
 const SILU: Following<'static> = Following { activation: Some(Activation::Silu), ..Following::NONE };
 /// AdaLN of a diffusion transformer: a row of scale and shift for each sample.
 const ADALN: Following<'static> = Following { modulated: Some(&[2, 1, 3072]), ..Following::NONE };
+/// The same where the branch before it comes in by a gate.
+const GATED: Following<'static> = Following { gated: true, ..ADALN };
 const LAYER: Kind = Kind::Layer { ndim: 1 };
 /// ConvNeXt's.
 const LAYER_OF_CHANNELS: Kind = Kind::LayerOver { axes: &[1] };
@@ -79,7 +81,7 @@ const FIRST: isize = 1;
 const LAST: isize = -1;
 const GROUPS: usize = wgpu_norm::GroupNorm::DEFAULT_NUM_GROUPS;
 
-static CASES: [Case; 55] = [
+static CASES: [Case; 56] = [
     case(LAYER, &[4096, 768]),
     case(LAYER, &[8192, 1024]),
     case(LAYER, &[2048, 4096]),
@@ -116,6 +118,7 @@ static CASES: [Case; 55] = [
     followed(Kind::Group { groups: GROUPS, axis: FIRST }, &[2, 320, 64, 64], SILU),
     followed(Kind::Group { groups: GROUPS, axis: LAST }, &[2, 64, 64, 320], SILU),
     followed(LAYER, &[2, 4608, 3072], ADALN),
+    followed(LAYER, &[2, 4608, 3072], GATED),
     // QK-norm: 32 heads of q and 8 of k, beside 8 of v; and the first columns of a matrix.
     apart(RMS, &[2048, 40, 128], &[48 * 128, 128, 1]),
     apart(LAYER, &[8192, 768], &[1024, 1]),
