@@ -97,7 +97,7 @@
 //!
 //! A group is all elements that share one mean and variance. If groups are contiguous and fit a workgroup, the norm runs
 //! *fused*: one dispatch, with one read and one write of each element. Otherwise it runs *staged*: partial statistics, a
-//! merge, then the normalization. No layout is ever transposed. A tensor larger than a storage binding is processed in
+//! merge, then the normalization. Rows that share words of two 16-bit elements take two dispatches for one. No layout is ever transposed. A tensor larger than a storage binding is processed in
 //! windows.
 //!
 //! # Accuracy

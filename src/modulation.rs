@@ -175,15 +175,16 @@ impl Modulated {
     }
 }
 
-/// The elements of `x` by what they share: a number of scale and shift is `b * K + k`, or that over as many neighbours as share one. Where
-/// weights are found as [`AffineIndex::PER_K`] says, numbers of a sample are as many. None where sums of gradients would need more than that says.
+/// The elements of `x` by what they share: a number of scale and shift is `b * K + k`, or that over as many neighbours as share one. None where sums of gradients would need more than that says.
 pub(crate) fn by_modulation(problem: &Problem) -> Option<Mapping> {
     let modulated = problem.modulation.as_ref().filter(|modulated| modulated.numbers() <= MOST_SUMMED)?;
     let own = Mapping::of(problem.block, problem.index);
     let Block { r, k, s, .. } = problem.block;
     let by_group = r == 1 && k == 1 && modulated.inner == 1 && modulated.shared == s;
     by_weight_and_modulation(problem, own, modulated)
-        .or_else(|| across_groups(problem, own, modulated))
+        .or_else(|| {
+            across_groups(problem, own, modulated).filter(|Mapping { block, .. }| block.b * block.k <= MOST_SUMMED)
+        })
         .or_else(|| Some(own).filter(|_| by_group || problem.block.elements() == 0))
 }
 

@@ -283,7 +283,7 @@ fn residuals() {
     }
 }
 
-/// A batch in windows of small bindings, by quads and by pairs; what is the last of one shares a word with the first of the next, and a part of a row begins with the element before it.
+/// A batch in windows of small bindings, by quads, words and pairs; what is the last of one shares a word with the first of the next, and a part of a row begins with the element before it.
 #[test]
 fn windows() {
     for (kind, shape) in [
@@ -305,6 +305,19 @@ fn windows() {
             }
         }
     }
+}
+
+/// Two dispatches take turns at the same elements, which are read and written once.
+#[test]
+fn plans_of_rows_by_words() {
+    let norm = |rows: usize, width: usize| LayerNorm::new(&[rows, width], &[width]).unwrap().stored_as(F16);
+    let plan = gpu().context().plan(&norm(4096, 767)).unwrap();
+    assert_eq!((plan.passes().len(), plan.bytes_moved()), (1, 2 * 2 * 4096 * 767));
+    let text = plan.to_string();
+    assert!(text.contains(", by words") && !text.contains(" windows"), "{text}");
+    let small = changed(|c| c.max_binding = 120_000);
+    let text = small.context().plan(&norm(4, 25_001)).unwrap().to_string();
+    assert!(text.contains(", by words, in 4 windows"), "{text}");
 }
 
 /// A bias that a pass of its own adds would be added to what is rounded already, so such a device refuses where it would need that.

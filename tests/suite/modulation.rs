@@ -155,6 +155,15 @@ fn of_16_bits() {
     }
 }
 
+/// Gradients whose sums would take more scratch than devices bind are left out, and the plan is there.
+#[test]
+fn too_many_sums_are_left_out() {
+    let norm = LayerNorm::over_axes(&[200_000, 128, 2], &[1]).unwrap();
+    let norm = norm.stored_as(Element::F16).modulated(Modulation::new(&[200_000, 1, 1]));
+    let least = changed(|c| c.max_binding = 128 << 20);
+    least.context().plan_backward(&norm, Backward::new()).unwrap();
+}
+
 #[test]
 fn in_windows() {
     let gpu = [("in windows", changed(|c| c.max_binding = 64 << 10))];

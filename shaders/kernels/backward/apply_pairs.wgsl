@@ -1,5 +1,5 @@
-// The gradient of two elements at a time, where statistics and sums are known, what is written is of 16 bits, and rows begin or end
-// within a word.
+// The gradient of two elements at a time, where statistics and sums are known, what is written is of 16 bits, and columns or pieces begin
+// or end within a word.
 //# use shared/pairs, shared/gradient, <statistics>, <source>, <gate>, shared/epilogue
 // The gradient of the skip, of x, and of the branch.
 fn gradients_at(index: u32) -> vec3<f32> {

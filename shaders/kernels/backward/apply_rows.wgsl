@@ -6,6 +6,10 @@ fn main(invocation: Invocation) {
     let index = tile_index(invocation);
     if index < params.tiles {
         let tile = tile_of(tile_number(index));
+        // By words a run may end before its last tile.
+        if tile.length == 0u {
+            return;
+        }
         let statistics = group_statistics(tile.group);
         let root = root_of(statistics.scale);
         let sums = group_sums_load(tile.group) * root;

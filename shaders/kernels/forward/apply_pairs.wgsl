@@ -1,5 +1,5 @@
-// Normalizes two elements at a time with statistics that are known, where what is written is of 16 bits and rows begin or end within a
-// word.
+// Normalizes two elements at a time with statistics that are known, where what is written is of 16 bits and by columns, or in pieces, that
+// begin or end within a word.
 //# use shared/pairs, shared/statistics, <statistics>, <source>, shared/epilogue, <rounding>
 fn normalized(x: f32, index: u32) -> f32 {
     let place = place_at(index);

@@ -60,8 +60,7 @@ pub(crate) fn run(grad: &Grad) -> Result<(), Failure> {
     if let Some((_, option, _)) = asked.iter().find(|(name, ..)| gradient(&gradients, name).is_none()) {
         let of_scale = parameters.modulating().next().map(|array| array.values.shape()).unwrap_or_default();
         return Err(Failure::Failed(format!(
-            "{option}: a scale or shift of shape {of_scale:?} after this norm of {:?} has no gradient; those that have one share a channel of a \
-             sample, or, of rows, a place of all of them, or a row: docs/norms.md",
+            "{option}: a scale or shift of shape {of_scale:?} after this norm of {:?} has no gradient: docs/norms.md lists those that have",
             x.values.shape()
         )));
     }

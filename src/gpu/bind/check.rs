@@ -110,7 +110,7 @@ pub(super) fn halves(problem: &Problem, operands: &Operands<'_>, schedule: &Sche
     others.iter().try_for_each(|&other| alike(problem, operands, schedule, [first, other]))
 }
 
-/// Whether a pass writes two elements at a time.
+/// Whether a pass writes words of two elements, and not four elements at a time.
 fn in_pairs(schedule: &Schedule) -> bool {
     schedule
         .passes

@@ -448,7 +448,7 @@ impl Planner<'_> {
     /// `self` maps by modulation.
     fn merge_modulation(&self, work: Work) -> Result<Pass, SpecError> {
         let numbers = self.problem.modulation.as_ref().map_or(0, Modulated::numbers);
-        let block = Block { k: self.mapping.block.k / self.share_a_number(), ..self.mapping.block };
+        let block = Block { k: (self.mapping.block.k / self.share_a_number()).max(1), ..self.mapping.block };
         let pass = self.merge_to_parameters(block, work, numbers)?;
         let in_place_of = &[(Role::GradWeight, Role::GradScale), (Role::GradBias, Role::GradShift)];
         Ok(Pass { summed: Summed::Modulation, in_place_of, ..pass })

@@ -103,7 +103,7 @@ impl Plan {
     /// twice counts twice. Other tensors of that size are not included: residual, skip and branch, and their gradients.
     #[must_use]
     pub fn bytes_moved(&self) -> u64 {
-        let elements = |pass: &Pass| pass.windows.iter().map(|window| window.elements.length).sum::<u64>();
+        let elements = |pass: &Pass| pass.parts().iter().map(|part| part.length).sum::<u64>();
         self.schedule.passes.iter().map(|pass| elements(pass) * pass.bytes_moved()).sum()
     }
 }

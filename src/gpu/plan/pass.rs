@@ -10,9 +10,11 @@ use crate::gpu::shader::{
 use crate::mapping::Mapping;
 use crate::modulation::{Modulated, by_modulation};
 use crate::problem::Problem;
+use crate::strides::Span;
 use crate::tensors::Role;
 
-/// One step of a plan: a dispatch, or several if a tensor is larger than a storage binding.
+/// One step of a plan: a dispatch; several if a tensor is larger than a storage binding; two, by words, if its rows share words of two
+/// 16-bit elements.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Pass {
     pub(crate) kernel: Kernel,
@@ -215,6 +217,13 @@ impl Pass {
         self.width == Width::Quad && modulated.is_along(4)
     }
 
+    /// What its dispatches bind of `x` and `y`, one after the other. By words two of them take turns at the same elements.
+    pub(crate) fn parts(&self) -> Vec<Span> {
+        let mut parts: Vec<_> = self.windows.iter().map(|window| window.elements).collect();
+        parts.dedup();
+        parts
+    }
+
     /// What decides the files of its shader; `before` is what comes before the norm.
     pub(crate) fn choice(&self, before: Before) -> Choice {
         Choice {
@@ -278,12 +287,12 @@ impl fmt::Display for Pass {
                 Placed::ByElement => ", strides by element",
             })?;
         }
-        let turns = if self.turns.by_words { 2 } else { 1 };
         if self.turns.by_words {
             f.write_str(", by words")?;
         }
-        if self.windows.len() > turns {
-            write!(f, ", in {} windows", self.windows.len())?;
+        let parts = self.parts().len();
+        if parts > 1 {
+            write!(f, ", in {parts} windows")?;
         }
         Ok(())
     }

@@ -101,7 +101,7 @@ impl Planner<'_> {
 
     /// The windows of runs of `parts` tiles each whose neighbours share a word: those of even and of odd number, in dispatches of their own.
     fn every_other(&self, windows: Vec<Window>, parts: u64, tiling: &rows::Tiling) -> Result<Vec<Window>, SpecError> {
-        self.check_pieces(1)?;
+        self.check_pieces(false)?;
         let of = |window: Window, run: u64, runs: u64| {
             let (first, count) = (window.first + run * parts, runs * parts);
             Ok(Window { grid: self.grid(tiling.workgroups(count))?, first, count, ..window })
@@ -247,13 +247,13 @@ impl Planner<'_> {
         owned.is_some_and(|owned| traversal == Traversal::Columns || in_pieces(owned))
     }
 
-    /// Refuses strides by which two lanes would write one word.
-    fn check_pieces(&self, windows: usize) -> Result<(), SpecError> {
+    /// Refuses strides by which two lanes would write one word. `cut` is whether windows may begin anywhere in a piece.
+    fn check_pieces(&self, cut: bool) -> Result<(), SpecError> {
         let Some(owned) = owned_by_words(self.problem) else { return Ok(()) };
         let placement = &self.problem.placement;
         let must = if placement.shares_words(owned, true) {
             "such that runs of 16-bit elements do not touch, or all begin at even elements"
-        } else if windows > 1 && placement.own_piece(owned) < self.problem.block.elements() {
+        } else if cut && placement.own_piece(owned) < self.problem.block.elements() {
             "multiples of four where 16-bit elements are written and the tensor is larger than a binding"
         } else {
             return Ok(());
@@ -270,7 +270,7 @@ impl Planner<'_> {
         let placement = &self.problem.placement;
         let mut windows = window::cut(self.problem.norm, &layout, self.capabilities, |_| self.grid(0))?;
         let owned = owned_by_words(self.problem).unwrap_or(Role::Y);
-        self.check_pieces(windows.len())?;
+        self.check_pieces(windows.len() > 1)?;
         let pieces = elements / placement.own_piece(owned);
         for window in &mut windows {
             let Span { first, length } = window.elements;

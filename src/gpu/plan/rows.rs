@@ -231,17 +231,8 @@ impl Tiling {
         let (lanes, length) = (u64::from(self.team.lanes), self.length + 1);
         let span = if lanes == 1 { 1 } else { self.span.max(2) };
         let items = length.div_ceil(lanes * span) * span;
-        let subgroup = if self.most_together > 1 { self.sharers.max(1) } else { 1 };
-        Self {
-            hold: Hold::Chunks(CHUNK_SCALARS),
-            length,
-            span,
-            items,
-            together: self.most_together,
-            sharers: subgroup,
-            by_words: true,
-            ..self
-        }
+        let (hold, together) = (Hold::Chunks(CHUNK_SCALARS), self.most_together);
+        Self { hold, length, span, items, together, by_words: true, ..self }
     }
 
     /// For a pass that reads its tiles once, and holds nothing of them.

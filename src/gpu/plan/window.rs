@@ -1,5 +1,5 @@
 //! Tensors larger than a binding: each pass is cut into windows, one dispatch each, that bind only their part of `x` and
-//! `y`. Statistics, partials and parameters stay whole.
+//! `y`. Statistics, partials and parameters stay whole. Where runs share words of two 16-bit elements, a window of several is two dispatches.
 
 use super::{Capabilities, Grid};
 use crate::error::SpecError;

@@ -1,7 +1,7 @@
 //! The bindings of a shader, and the accessors its text knows tensors by.
 //!
 //! A kernel calls `y_store(i, v)` and so on, and never names a binding: in place, a shared buffer, an absent tensor or another
-//! storage type are decided here. `put` stores two neighbours, or one of them, that may share a word. Of a tensor that is not bound, `load` gives 0 (a weight, a scale or a gate:
+//! storage type are decided here. Stores of rows are between `open_words` and `close_words`. `put` stores two neighbours, or one of them, that may share a word. Of a tensor that is not bound, `load` gives 0 (a weight, a scale or a gate:
 //! 1) and `store` does nothing. `spread` loads the numbers of a modulation that a pack has.
 
 use super::fragment::Use;
@@ -213,7 +213,7 @@ fn words(variant: &Variant) -> String {
         let (name, place) = (role.shader_name(), variant.place(role));
         let word = format!("{name}_data[({place}) >> 1u]");
         text.push_str(&format!("var<private> {name}_lower: u32;\nvar<private> {name}_open: u32;\n"));
-        open.push_str(&format!(" {name}_lower = {word}; {name}_open = ~i;"));
+        open.push_str(&format!(" {name}_open = ~i; if lead > 0u && lane_in_tile() == 0u {{ {name}_lower = {word}; }}"));
         close.push_str(&format!(" if {name}_open == i {{ {word} = insertBits({word}, {name}_lower, 0u, 16u); }}"));
     }
     text + &format!("fn open_words(i: u32) {{{open} }}\nfn close_words(i: u32) {{{close} }}\n")
