@@ -175,7 +175,8 @@ impl Modulated {
     }
 }
 
-/// The elements of `x` by what they share: a number of scale and shift is `b * K + k`, or that over as many neighbours as share one. None where sums of gradients would need more than that says.
+/// The elements of `x` by what they share: a number of scale and shift is `b * K + k`, or that over as many neighbours as share one. None where
+/// sums of gradients would need more than that says.
 pub(crate) fn by_modulation(problem: &Problem) -> Option<Mapping> {
     let modulated = problem.modulation.as_ref().filter(|modulated| modulated.numbers() <= MOST_SUMMED)?;
     let own = Mapping::of(problem.block, problem.index);
