@@ -1,5 +1,11 @@
 // What a pack of columns is normalized by: the groups of its columns, and their weights.
 //# use shared/columns, shared/pack_groups, shared/channel
+// Sums of g and of g * xhat down each of the lane's columns.
+struct ColumnSums {
+    sum: array<Pack, SPAN>,
+    product: array<Pack, SPAN>,
+}
+
 // The k and the s of the first column of the lane's q-th pack.
 fn place_of(columns: Columns, q: u32) -> vec2<u32> {
     let unfolded = (columns.column + q * WIDTH) % (params.k_count * params.s_count);
@@ -76,9 +82,18 @@ fn weights_in_row(groups: PackGroups, of_row: Weights, channels: array<u32, WIDT
     return weights_of(channels, row * (params.pitch / (params.k_count * params.s_count) * params.r_mul));
 }
 
-// Of the lane's q-th pack, whose groups and weights in row 0 are these; the weights where they go by column, else 1 and 0.
-fn groups_at(numbers: array<u32, WIDTH>, channels: array<u32, WIDTH>) -> PackGroups {
-    var found = of_groups(numbers, 0u);
+// Those of all of the lane's packs, without weights.
+fn groups_of(columns: Columns) -> array<PackGroups, SPAN> {
+    var groups: array<PackGroups, SPAN>;
+    for (var q = 0u; q < SPAN; q++) {
+        groups[q] = of_groups(numbers_of(columns, q), 0u);
+    }
+    return groups;
+}
+
+// With the weights of these channels, where they go by column; else with 1 and 0.
+fn weighted(groups: PackGroups, channels: array<u32, WIDTH>) -> PackGroups {
+    var found = groups;
     if weights_by == BY_COLUMN {
         let weights = weights_of(channels, 0u);
         found.weight = weights.weight;

@@ -30,7 +30,7 @@ fn more_workgroups_than_a_dimension_of_the_grid() {
         (Kind::Layer { ndim: 1 }, vec![600_000, 9]),
         (Kind::Instance { axis: 1 }, vec![600_000, 1, 8]),
         (Kind::Instance { axis: 2 }, vec![70_000, 9, 2]),
-        (Kind::BatchTrain { axis: 1 }, vec![9, 600_000]),
+        (Kind::BatchTrain { axis: 1 }, vec![9, 600_001]),
         (Kind::BatchEval { axis: 1 }, vec![9, 600_001]),
     ] {
         let case = Case::new(kind, &shape, 1e6);

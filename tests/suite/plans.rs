@@ -194,6 +194,7 @@ fn iterations(pass: &Pass) -> u64 {
         // Of each row: to go on, to read, and to store.
         "apply_columns" | "backward_apply_columns" => (2 * span(pass) + 3) * (work(pass, "tile_length") + 8),
         "fused_columns" => span(pass) * (4 * work(pass, "tile_length") + 8),
+        "fused_tall_columns" => (5 * span(pass) + 3) * (work(pass, "tile_length") + 8),
         "running_statistics" => 1,
         "merge_sums" | "merge_parameters" => work(pass, "partials").div_ceil(lanes(pass)),
         "sums_columns" => span(pass) * (work(pass, "tile_length") + 8),
@@ -212,7 +213,7 @@ fn covers(plan: &Plan, pass: &Pass) {
     let size = u64::from(pass.workgroup_size());
     match pass.name() {
         "count_batch" => assert_eq!((pass.workgroups(), size), (1, 1), "{what}"),
-        "stats_columns" | "apply_columns" | "fused_columns" => {
+        "stats_columns" | "apply_columns" | "fused_columns" | "fused_tall_columns" => {
             let (rows, pitch) = (work(pass, "rows"), work(pass, "pitch"));
             assert_eq!((rows * pitch, pitch % (block.k * block.s)), (block.r * block.k * block.s, 0), "{what}");
             assert_eq!(pitch % (wide * span(pass)), 0, "a lane's columns end with the row's: {what}");
@@ -266,7 +267,7 @@ fn check(norm: &dyn Norm, capabilities: &Capabilities) {
     }
 
     let reads_and_writes = match names(&plan)[..] {
-        ["fused_rows"] | ["fused_columns"] | ["apply_rows"] | ["apply_columns"] => 2,
+        ["fused_rows"] | ["fused_columns"] | ["fused_tall_columns"] | ["apply_rows"] | ["apply_columns"] => 2,
         ["stats_rows", "merge", "apply_rows"] | ["stats_columns", "merge", "apply_columns"] => 3,
         ["stats_rows", "merge", "count_batch", "apply_rows"]
         | ["stats_columns", "merge", "count_batch", "apply_columns"] => 3,

@@ -1,5 +1,5 @@
-// The gradient of the columns of one row tile, where statistics and sums are known, by chunks of rows as in the forward pass.
-//# use shared/column_groups, shared/gradient, <source>, shared/sink, shared/epilogue
+// The gradient of the columns of one row tile, where statistics and sums are known.
+//# use shared/columns_gradient
 @compute @workgroup_size(workgroup_size)
 fn main(invocation: Invocation) {
     enter(invocation);
@@ -7,64 +7,19 @@ fn main(invocation: Invocation) {
     if !columns.inside {
         return;
     }
-    var groups: array<PackGroups, SPAN>;
-    var slope: array<Slope, SPAN>;
-    var channels: array<array<u32, WIDTH>, SPAN>;
-    var weight: array<Pack, SPAN>;
-    var factor: array<Pack, SPAN>;
+    var groups = groups_of(columns);
+    var sums: ColumnSums;
     for (var q = 0u; q < SPAN; q++) {
         let numbers = numbers_of(columns, q);
-        channels[q] = channels_of(columns, q);
-        let found = groups_at(numbers, channels[q]);
-        var root = Pack(0.0);
         var sum = Pack(0.0);
         var product = Pack(0.0);
         for (var j = 0u; j < WIDTH; j++) {
-            let sums = group_sums_load(numbers[j]);
-            pack_put(&root, j, root_of(pack_get(found.scale, j)));
-            pack_put(&sum, j, sums.x);
-            pack_put(&product, j, sums.y);
+            let of_group = group_sums_load(numbers[j]);
+            pack_put(&sum, j, of_group.x);
+            pack_put(&product, j, of_group.y);
         }
-        groups[q] = found;
-        slope[q] = slope_of(found.factor, root, found.count, sum * root, product * root);
-        weight[q] = found.weight * root;
-        factor[q] = found.factor * found.weight;
+        sums.sum[q] = sum;
+        sums.product[q] = product;
     }
-    let base = columns_base(columns);
-    var taken: array<array<Pack, SPAN>, CHUNK>;
-    var above_y: array<array<Pack, SPAN>, CHUNK>;
-    for (var first = columns.row; first < columns.row_end; first += CHUNK * params.row_lanes) {
-        for (var i = 0u; i < CHUNK; i++) {
-            let row = first + i * params.row_lanes;
-            if row < columns.row_end {
-                locate(base + row * params.pitch);
-                for (var q = 0u; q < SPAN; q++) {
-                    let at = base + row * params.pitch + q * WIDTH;
-                    taken[i][q] = source_load(at);
-                    above_y[i][q] = grad_output_load(at);
-                }
-            }
-        }
-        for (var i = 0u; i < CHUNK; i++) {
-            let row = first + i * params.row_lanes;
-            if row < columns.row_end {
-                locate(base + row * params.pitch);
-                let of_row = weights_of_row(columns, row);
-                for (var q = 0u; q < SPAN; q++) {
-                    let weights = weights_in_row(groups[q], of_row, channels[q], row);
-                    var scale = weight[q];
-                    var scaled = factor[q];
-                    if weights_by != BY_COLUMN {
-                        scale *= weights.weight;
-                        scaled *= weights.weight;
-                    }
-                    let at = base + row * params.pitch + q * WIDTH;
-                    let e = centered_at(taken[i][q], groups[q]);
-                    let above = above_skip(above_y[i][q], e * scaled + weights.bias, at);
-                    grad_skip_store(at, above);
-                    sink_store(at, gradient(above * modulation_factor(at) * scale, e, slope[q]));
-                }
-            }
-        }
-    }
+    columns_gradient(columns, &groups, sums);
 }

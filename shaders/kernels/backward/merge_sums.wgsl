@@ -15,18 +15,21 @@ fn main(invocation: Invocation) {
         heads = segment_start(segment + 1u) - first;
         base = first * params.head_length + k % params.head_length;
     }
-    let count = params.partials * heads;
-    // Chains of 16, and then of chains: see held_statistics.wgsl.
+    let channel = channel_base(b, 0u, k);
+    let step = partial_place(lanes);
     var sum = vec2<f32>(0.0);
-    for (var chain = lane_in_tile(); chain < count; chain += 16u * lanes) {
-        var run = vec2<f32>(0.0);
-        for (var j = chain; j < min(chain + 16u * lanes, count); j += lanes) {
-            let at = partial_place(j / heads);
-            let head = j % heads * params.head_length;
-            let part = partial_sums_load(base + at.x * params.outer_stride + at.y + head);
-            run += part * weight_load(channel_base(b, 0u, k) + at.y / params.s_div);
+    for (var head = 0u; head < heads; head++) {
+        // Chains of 16, and then of chains: see held_statistics.wgsl.
+        var at = partial_place(lane_in_tile());
+        for (var chain = lane_in_tile(); chain < params.partials; chain += 16u * lanes) {
+            var run = vec2<f32>(0.0);
+            for (var j = chain; j < min(chain + 16u * lanes, params.partials); j += lanes) {
+                let part = partial_sums_load(base + head * params.head_length + at.x * params.outer_stride + at.y);
+                run += part * weight_load(channel + at.y / params.s_div);
+                at = partial_place_after(at, step);
+            }
+            sum += run;
         }
-        sum += run;
     }
     sum = sum_lanes(sum);
     if index < params.tiles && lane_in_tile() == 0u {

@@ -6,16 +6,18 @@ fn main(invocation: Invocation) {
     let index = tile_index(invocation);
     let group = min(index, params.tiles - 1u);
     let base = group / params.k_count * params.b_stride + group % params.k_count * params.k_stride;
+    let step = partial_place(lanes);
     var tile = Tile(1.0, Partial());
     for (var again = params.zero; ; again++) {
         let none = Partial();
         // Chains of 16, and then of chains: see held_statistics.wgsl.
         var mine = none;
+        var at = partial_place(lane_in_tile());
         for (var chain = lane_in_tile(); chain < params.partials; chain += 16u * lanes) {
             var run = none;
             for (var j = chain; j < min(chain + 16u * lanes, params.partials); j += lanes) {
-                let at = partial_place(j);
                 run = merge(run, restored(partials_load(base + at.x * params.outer_stride + at.y), tile.scale));
+                at = partial_place_after(at, step);
             }
             mine = merge(mine, run);
         }

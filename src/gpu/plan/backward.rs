@@ -4,7 +4,7 @@
 //! Where elements of one group that share a weight make runs, sums over those runs serve both: weighted and added up by
 //! group, or as they are by weight.
 
-use super::{By, Pass, Planner, Schedule, Summed, Team, Traversal, Window, Work, merge, rows, window};
+use super::{By, Capabilities, Pass, Planner, Schedule, Summed, Team, Traversal, Window, Work, merge, rows, window};
 use crate::backward::Backward;
 use crate::block::{AffineIndex, Block};
 use crate::error::SpecError;
@@ -132,6 +132,9 @@ impl Planner<'_> {
         let many = self.problem.block.groups() > SLAB
             && self.by_weight().sums_by() == SumsBy::Elements
             && !self.splits_words(self.width_of_rows());
+        if let Some(schedule) = self.whole_columns_back(wanted)? {
+            return Ok(schedule);
+        }
         if rows && !wanted.saved && parameters && many && modulated.is_none() && !self.problem.passes_skip() {
             return self.by_slabs(wanted);
         }
@@ -183,6 +186,29 @@ impl Planner<'_> {
             return None;
         }
         Some(self.in_rounds(pass, wanted))
+    }
+
+    /// Groups that are columns: sums and the gradient of `x` in one dispatch, where sums along rows are those of weight and bias.
+    fn whole_columns_back(&self, wanted: Backward) -> Result<Option<Schedule>, SpecError> {
+        let followed = self.problem.modulation.is_some() || self.problem.skip;
+        if !wanted.input || self.problem.source != Source::Batch || followed || !self.caches_columns() {
+            return Ok(None);
+        }
+        let pass = self.columns(Kernel::BackwardFusedTallColumns)?;
+        let pass = Pass { statistics: statistics_of(wanted), ..pass };
+        if wanted.parameters() && !pass.leaves_sums_along(self.capabilities) {
+            return Ok(None);
+        }
+        let mut schedule = Schedule::empty(self.why_backward(wanted, true, false));
+        if wanted.parameters() {
+            schedule.row_sums = pass.sums_along();
+            let in_place_of = &[(Role::PartialSums, Role::RowSums)];
+            let merge = self.by_weight().merge_parameters(pass.by_row())?;
+            schedule.passes.extend([pass, Pass { in_place_of, ..merge }]);
+        } else {
+            schedule.passes.push(pass);
+        }
+        Ok(Some(schedule))
     }
 
     fn fused_rows(&self, statistics: Statistics) -> Result<Pass, SpecError> {
@@ -338,7 +364,7 @@ impl Planner<'_> {
             Err(error) => return Some(Err(error)),
         };
         let few = if self.capabilities.software {
-            sums.columns_of_lane() >= LEAST_ALONG
+            sums.leaves_sums_along(self.capabilities)
         } else {
             sums.team = Team { lanes: LANES_ALONG, reduction: Reduction::Subgroup, ..sums.team };
             // They have a row to themselves, to its end.
@@ -542,6 +568,12 @@ impl Pass {
     /// Lanes that go over the columns of a row.
     fn strips(&self) -> u64 {
         self.work.pitch / self.columns_of_lane()
+    }
+
+    /// Whether a lane of a software adapter leaves a sum along each row, and these are few.
+    fn leaves_sums_along(&self, capabilities: &Capabilities) -> bool {
+        let fits = self.sums_along() * Cell::Pair.bytes() <= capabilities.max_binding;
+        self.weights_by() == By::Row && self.columns_of_lane() >= LEAST_ALONG && fits
     }
 
     /// How many sums along rows it leaves.

@@ -45,6 +45,10 @@ pub(super) const LONGEST_FUSED: u64 = 8;
 /// Packs that a lane holds in all when it holds whole columns.
 const MOST_HELD: u64 = 32;
 
+/// The most rows of a column that a lane of a software adapter reads again from its cache, and the neighbouring quads it takes then: a line.
+const MOST_CACHED: u64 = MOST_ROWS;
+const CACHED_QUADS: u64 = 4;
+
 pub(super) struct Tiling {
     pub(super) workgroup_size: u32,
     pub(super) width: Width,
@@ -137,13 +141,32 @@ impl Tiling {
         }
     }
 
-    /// Whole columns to a lane.
+    /// Whole columns to a lane, which holds them.
     pub(super) fn fused(block: &Block, capabilities: &Capabilities, width: Width, together: u64) -> Self {
         let columns = block.k * block.s;
         let (width, _, span) = layout(columns, block.r, width, capabilities.software.then_some(together), 1);
         // As many of the neighbours as there is room for.
         let most = (MOST_HELD / block.r).max(1);
         let span = (1..=span.min(most)).rev().find(|&some| span.is_multiple_of(some)).unwrap_or(1);
+        Self::whole(block, capabilities, width, span)
+    }
+
+    /// Whole columns to a lane of a software adapter, which reads them again from its cache.
+    pub(super) fn cached(block: &Block, capabilities: &Capabilities, width: Width) -> Self {
+        let columns = block.k * block.s;
+        let width = if columns.is_multiple_of(4) { width } else { Width::Scalar };
+        let line = CACHED_QUADS * 4 * u64::from(SOFTWARE_WORKGROUP);
+        let span = if width == Width::Quad && columns.is_multiple_of(16) && columns >= line { CACHED_QUADS } else { 1 };
+        Self::whole(block, capabilities, width, span)
+    }
+
+    /// Whether that serves: they are not too long, and no lane is idle.
+    pub(super) fn is_cached(&self) -> bool {
+        self.rows <= MOST_CACHED && self.column_lanes == u64::from(SOFTWARE_WORKGROUP)
+    }
+
+    fn whole(block: &Block, capabilities: &Capabilities, width: Width, span: u64) -> Self {
+        let columns = block.k * block.s;
         let workgroup_size = workgroup_size(capabilities);
         let strips = columns / (u64::from(width.elements()) * span);
         let column_lanes = strips.min(u64::from(workgroup_size));

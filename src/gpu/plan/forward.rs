@@ -32,6 +32,10 @@ impl Planner<'_> {
             }
             Source::Batch if self.fuses_rows() => schedule.passes.push(self.fused(Kernel::FusedRows)?),
             Source::Batch if self.fuses_columns() => schedule.passes.push(self.columns(Kernel::FusedColumns)?),
+            Source::Batch if self.caches_columns() => {
+                let pass = self.columns(Kernel::FusedTallColumns)?;
+                schedule.passes.push(Pass { statistics: Statistics::Computed, ..pass });
+            }
             Source::Batch | Source::Tracked(_) => {
                 let (stats, merge) = self.statistics()?;
                 schedule.partials = block.groups() * merge.work.partials;
@@ -57,6 +61,9 @@ impl Planner<'_> {
                 "groups are contiguous and fit a workgroup, x is read once from memory"
             }
             (Source::Batch, _) if self.fuses_columns() => "groups are columns that fit registers, x is read once",
+            (Source::Batch, _) if self.caches_columns() => {
+                "groups are columns and stay in a cache, x is read once from memory"
+            }
             (Source::Batch, Traversal::Rows)
                 if self.problem.block.r == 1 && self.takes_pairs(Traversal::Rows, self.width_of_rows()) =>
             {
@@ -79,10 +86,21 @@ impl Planner<'_> {
     }
 
     /// Whether a group is a column that one lane holds.
-    pub(super) fn fuses_columns(&self) -> bool {
+    fn fuses_columns(&self) -> bool {
+        let held = self.problem.block.r <= columns::LONGEST_FUSED;
+        held && self.are_columns(&self.whole_columns(&self.problem.block))
+    }
+
+    /// Whether a group is a column that a lane of a software adapter reads again from its cache.
+    pub(super) fn caches_columns(&self) -> bool {
+        let tiling = self.cached_columns();
+        self.capabilities.software && tiling.is_cached() && self.are_columns(&tiling)
+    }
+
+    /// Whether groups are columns, which lanes can take whole.
+    fn are_columns(&self, tiling: &columns::Tiling) -> bool {
         let Block { r, k, s, .. } = self.problem.block;
-        let held = s == 1 && r <= columns::LONGEST_FUSED && r * k <= window::most_elements(self.capabilities);
-        held && !self.splits_words(self.whole_columns(&self.problem.block).width)
+        s == 1 && r * k <= window::most_elements(self.capabilities) && !self.splits_words(tiling.width)
     }
 
     /// The last pass by merged statistics, in two where the device has too few bindings for all tensors at once.

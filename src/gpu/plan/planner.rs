@@ -286,6 +286,8 @@ impl Planner<'_> {
     pub(super) fn columns(&self, kernel: Kernel) -> Result<Pass, SpecError> {
         let tiling = if kernel == Kernel::FusedColumns {
             self.whole_columns(&self.mapping.block)
+        } else if kernel.takes_whole_columns() {
+            self.cached_columns()
         } else {
             let together = self.most_together(kernel);
             columns::Tiling::new(kernel, &self.mapping, self.capabilities, self.width, together, self.tuning)
@@ -295,6 +297,10 @@ impl Planner<'_> {
 
     pub(super) fn whole_columns(&self, block: &Block) -> columns::Tiling {
         columns::Tiling::fused(block, self.capabilities, self.width, self.most_together(Kernel::FusedColumns))
+    }
+
+    pub(super) fn cached_columns(&self) -> columns::Tiling {
+        columns::Tiling::cached(&self.problem.block, self.capabilities, self.width)
     }
 
     /// Of sums, with each row for itself.

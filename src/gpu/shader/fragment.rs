@@ -47,10 +47,10 @@ macro_rules! files {
 }
 
 const FILES: &[(&str, &str)] = files![
-    "kernels/forward/fused_rows" "kernels/forward/fused_columns" "kernels/forward/stats_rows"
+    "kernels/forward/fused_rows" "kernels/forward/fused_columns" "kernels/forward/fused_tall_columns" "kernels/forward/stats_rows"
     "kernels/forward/stats_columns" "kernels/forward/merge" "kernels/forward/apply_rows"
     "kernels/forward/apply_columns" "kernels/forward/apply_pairs" "kernels/forward/running_statistics" "kernels/forward/count_batch"
-    "kernels/backward/fused_rows" "kernels/backward/fused_parameters" "kernels/backward/sums_rows"
+    "kernels/backward/fused_rows" "kernels/backward/fused_tall_columns" "kernels/backward/fused_parameters" "kernels/backward/sums_rows"
     "kernels/backward/sums_columns" "kernels/backward/sums_beside" "kernels/backward/merge_sums" "kernels/backward/apply_rows"
     "kernels/backward/apply_columns" "kernels/backward/apply_pairs"
     "slots/modulation/none" "slots/modulation/folded" "slots/modulation/apart"
@@ -63,7 +63,8 @@ const FILES: &[(&str, &str)] = files![
     "slots/affine/stepped" "slots/statistics/computed" "slots/statistics/stored" "slots/statistics/running"
     "slots/statistics/none" "slots/keep/statistics" "slots/keep/moments" "slots/keep/sums" "slots/keep/parameters"
     "shared/params" "shared/record" "shared/statistics" "shared/factor" "shared/group_statistics"
-    "shared/keep_statistics" "shared/partial_record" "shared/partial_place" "shared/team" "shared/rows" "shared/columns"
+    "shared/keep_statistics" "shared/partial_record" "shared/partial_place" "shared/team" "shared/rows" "shared/columns" "shared/column_statistics" "shared/column_sums" "shared/normalize_columns"
+    "shared/columns_gradient" "shared/whole_columns"
     "shared/chunk_statistics" "shared/held_statistics" "shared/sum_lanes" "shared/merge_lanes"
     "shared/any_in_workgroup" "shared/channel" "shared/column_groups" "shared/pack_groups" "shared/affine_run" "shared/affine_runs"
     "shared/half" "shared/pairs" "shared/strides" "shared/segments" "shared/epilogue" "shared/normalize" "shared/track" "shared/gradient" "shared/gradients" "shared/known_sums" "shared/modulation" "shared/sink" "shared/store_gradients"

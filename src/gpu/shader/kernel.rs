@@ -5,6 +5,7 @@
 pub(crate) enum Kernel {
     FusedRows,
     FusedColumns,
+    FusedTallColumns,
     StatsRows,
     StatsColumns,
     Merge,
@@ -14,6 +15,7 @@ pub(crate) enum Kernel {
     RunningStatistics,
     CountBatch,
     BackwardFusedRows,
+    BackwardFusedTallColumns,
     BackwardFusedParameters,
     SumsRows,
     SumsColumns,
@@ -29,6 +31,7 @@ impl Kernel {
         match self {
             Self::FusedRows => "kernels/forward/fused_rows",
             Self::FusedColumns => "kernels/forward/fused_columns",
+            Self::FusedTallColumns => "kernels/forward/fused_tall_columns",
             Self::StatsRows => "kernels/forward/stats_rows",
             Self::StatsColumns => "kernels/forward/stats_columns",
             Self::Merge => "kernels/forward/merge",
@@ -38,6 +41,7 @@ impl Kernel {
             Self::RunningStatistics => "kernels/forward/running_statistics",
             Self::CountBatch => "kernels/forward/count_batch",
             Self::BackwardFusedRows => "kernels/backward/fused_rows",
+            Self::BackwardFusedTallColumns => "kernels/backward/fused_tall_columns",
             Self::BackwardFusedParameters => "kernels/backward/fused_parameters",
             Self::SumsRows => "kernels/backward/sums_rows",
             Self::SumsColumns => "kernels/backward/sums_columns",
@@ -53,6 +57,7 @@ impl Kernel {
     pub(crate) fn name(self) -> &'static str {
         match self {
             Self::BackwardFusedRows => "backward_fused_rows",
+            Self::BackwardFusedTallColumns => "backward_fused_tall_columns",
             Self::BackwardFusedParameters => "backward_fused_parameters",
             Self::BackwardApplyRows => "backward_apply_rows",
             Self::BackwardApplyColumns => "backward_apply_columns",
@@ -74,6 +79,11 @@ impl Kernel {
     /// Whether it stores elements of tiles along `S`.
     pub(crate) fn stores_rows(self) -> bool {
         matches!(self, Self::FusedRows | Self::ApplyRows | Self::BackwardFusedRows | Self::BackwardApplyRows)
+    }
+
+    /// Whether its lanes take all rows of columns, first for statistics or sums, and then again.
+    pub(crate) fn takes_whole_columns(self) -> bool {
+        matches!(self, Self::FusedTallColumns | Self::BackwardFusedTallColumns)
     }
 
     /// Whether it works on tiles down `R`.

@@ -421,7 +421,11 @@ impl Choice {
     fn sizes(&self) -> String {
         let mut sizes = match self.hold {
             Hold::Registers(items) | Hold::Chunks(items) => format!("const ITEMS: u32 = {items}u;\n"),
-            Hold::Columns { rows, span } => format!("const CHUNK: u32 = {rows}u;\nconst SPAN: u32 = {span}u;\n"),
+            Hold::Columns { rows, span } => {
+                // Chunks of one row where they are normalized: compilers of software adapters unroll only short loops.
+                let stored = if self.kernel.takes_whole_columns() { 1 } else { rows };
+                format!("const CHUNK: u32 = {rows}u;\nconst STORED: u32 = {stored}u;\nconst SPAN: u32 = {span}u;\n")
+            }
             Hold::None => String::new(),
         };
         if self.uses_file("shared/epilogue") {

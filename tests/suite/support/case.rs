@@ -177,6 +177,7 @@ pub fn every_kind() -> Vec<(Kind, Vec<usize>)> {
         (Kind::Rms { ndim: 1, offset: 0.0 }, vec![3, 700]),
         (Kind::Rms { ndim: 1, offset: 0.0 }, vec![2, 40_000]),
         (Kind::LayerOver { axes: &[1] }, vec![2, 300, 7]),
+        (Kind::LayerOver { axes: &[1] }, vec![2, 20, 128]),
         (Kind::LayerOver { axes: &[0, 2] }, vec![20, 3, 30]),
         (Kind::RmsOver { axes: &[1], offset: 0.0 }, vec![2, 5, 64]),
         (Kind::Group { groups: 2, axis: 1 }, vec![2, 4, 333]),
