@@ -376,7 +376,8 @@ impl Gradients<'_> {
                     let (own_dx, rest) = dx.split(slabs.len() * slab);
                     let (own_sums, rest_sums) = sums.split_at_mut(sums.len().min(2 * k * slabs.len()));
                     let (own, rest_memory) = memory.split_at_mut(2 * entries);
-                    let shared = self.by_element() && self.affine.is_shared();
+                    // Rows at once take `x`, which is not read where no gradient goes through statistics.
+                    let shared = self.through && self.by_element() && self.affine.is_shared();
                     if shared && layout.shape == Shape::Row && slab <= MEDIUM || self.by_row() {
                         self.rows(slabs, own_dx, own_sums, own);
                     } else {

@@ -558,7 +558,7 @@ impl Forward<'_> {
         let (unit, grain) = layout.units();
         let flow = Flow { per: unit, ..flow };
         // Those of the one slab, for all threads.
-        let wide = if columns && layout.b == 1 && layout.r > 0 { wide(layout) } else { 0 };
+        let wide = if columns && layout.b == 1 && slab > 0 { wide(layout) } else { 0 };
         self.cpu.scratch.with((5 * wide).div_ceil(2), |memory| {
             let columns = (wide > 0).then(|| {
                 let mut columns = Columns::new(bytemuck::cast_slice_mut(memory), wide, layout);

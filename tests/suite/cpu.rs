@@ -5,8 +5,8 @@ use wgpu_norm::cpu::{Cpu, Operands, Slice as Elements};
 use wgpu_norm::half::{bf16, f16};
 use wgpu_norm::ndarray::{ArrayD, Axis, Slice};
 use wgpu_norm::{
-    Backward, BatchNorm, BindError, Element, Engine, Error, Gpu, GroupNorm, Inputs, LayerNorm, LpNorm, Moments, Norm,
-    RmsNorm, Storage, VarianceEstimator,
+    Activation, Backward, BatchNorm, BindError, Element, Engine, Error, Gpu, GroupNorm, Inputs, LayerNorm, LpNorm,
+    Moments, Norm, RmsNorm, Storage, VarianceEstimator,
 };
 
 use crate::support::{Case, Data, Gradient, Kind, Runs, close, cpu, gpu};
@@ -636,6 +636,23 @@ fn an_engine_says_what_it_is() {
         let inputs = Inputs::new(&x[..]).grad_output(&[1.0, 1.0]);
         let out = engine.run_backward_blocking(&norm, Backward::new(), inputs).unwrap();
         assert_eq!(out.bias, Some(vec![1.0, 1.0]), "{}", engine.describe());
+    }
+}
+
+/// The least there is, by given statistics: dx = dy * weight / sqrt(var), of 2 by mean 1 and variance 1/4.
+#[test]
+fn one_element_by_running_statistics() {
+    for (axes, dims) in [(1, vec![1, 1]), (0, vec![1]), (1, vec![1, 1, 1, 1])] {
+        let norm = BatchNorm::new(&dims, axes).unwrap().eval().eps(0.0);
+        let inputs = Inputs::new(&[2.0][..]).grad_output(&[3.0]).running_mean(&[1.0]).running_var(&[0.25]);
+        let out = cpu().run_backward(&norm, Backward::new(), inputs.weight(&[2.0])).unwrap();
+        assert_eq!((out.input, out.weight, out.bias), (Some(vec![12.0]), Some(vec![6.0]), Some(vec![3.0])), "{dims:?}");
+        // Of y = 4 and a bias of -4 nothing is left, of one of -3 it is 1.
+        for (bias, left) in [(-4.5, 0.0), (-3.0, 12.0)] {
+            let norm = norm.clone().then(Activation::Relu);
+            let out = cpu().run_backward(&norm, Backward::new(), inputs.weight(&[2.0]).bias(&[bias])).unwrap();
+            assert_eq!(out.input, Some(vec![left]), "{dims:?}, {bias}");
+        }
     }
 }
 

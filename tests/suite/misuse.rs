@@ -6,7 +6,7 @@ use wgpu_norm::{
     Momentum, Norm, Operands, Plan, RmsNorm, RunError, SpecError, VarianceEstimator, View, wgpu,
 };
 
-use crate::support::{Kind, gpu};
+use crate::support::{Kind, cpu, gpu};
 
 /// Whether the message has every part: what was wrong, what it was, what it must be.
 fn says(error: &dyn std::error::Error, parts: &[&str]) {
@@ -762,7 +762,7 @@ fn empty_tensors_are_nothing_to_do() {
             if has_mean {
                 inputs = inputs.with_mean();
             }
-            let out = gpu().run_array_blocking(norm.as_ref(), inputs).unwrap();
+            let out = gpu().run_array_blocking(norm.as_ref(), inputs.clone()).unwrap();
             assert_eq!(out.y.shape(), shape, "{kind:?}");
             assert_eq!((out.mean.is_some(), out.rstd.is_some()), (has_mean, !eval), "{kind:?} {shape:?}");
             for statistics in [out.mean, out.rstd].into_iter().flatten() {
@@ -770,7 +770,15 @@ fn empty_tensors_are_nothing_to_do() {
                 assert!(statistics.iter().all(|value| value.is_nan()), "{kind:?} {shape:?} {statistics}");
             }
             assert_eq!((out.running_mean, out.running_var, out.num_batches_tracked), (None, None, None));
+            assert_eq!(cpu().run_array(norm.as_ref(), inputs).unwrap().y.shape(), shape, "{kind:?}");
         }
+    }
+    for shape in [[3, 0], [0, 3], [0, 0]] {
+        let norm = BatchNorm::new(&shape, 1).unwrap().eval();
+        let running = vec![1.0; shape[1]];
+        let inputs = Inputs::new(&[0.0; 0][..]).running_mean(&running).running_var(&running);
+        assert!(gpu().run_blocking(&norm, inputs).unwrap().y.is_empty(), "{shape:?}");
+        assert!(cpu().run(&norm, inputs).unwrap().y.is_empty(), "{shape:?}");
     }
 }
 
