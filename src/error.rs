@@ -85,7 +85,7 @@ pub enum SpecError {
         must: &'static str,
     },
     /// A rounding before the weight has no place.
-    #[error("{norm}: rounding is BeforeWeight, but must be {must}")]
+    #[error("{norm}: rounding is before the weight, but must be {must}")]
     Rounding {
         /// The norm.
         norm: &'static str,

@@ -191,10 +191,10 @@ impl Problem {
         if self.rounding == Rounding::BeforeWeight {
             let norm = self.norm;
             if self.storage.short().is_none() {
-                return Err(SpecError::Rounding { norm, must: "AtEnd where x is f32, which is not rounded to" });
+                return Err(SpecError::Rounding { norm, must: "at the end where x is f32, which is not rounded to" });
             }
             if self.block.r != 1 || self.block.k != 1 {
-                return Err(SpecError::Rounding { norm, must: "AtEnd, unless the norm is over the last axes" });
+                return Err(SpecError::Rounding { norm, must: "at the end, unless the norm is over the last axes" });
             }
         }
         Ok(self)

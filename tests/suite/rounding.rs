@@ -195,7 +195,7 @@ fn layers() {
 #[test]
 fn nothing_to_round_to() {
     let norm = RmsNorm::new(&[2, 3], &[3]).unwrap().rounding(Rounding::BeforeWeight);
-    let says = "RmsNorm: rounding is BeforeWeight, but must be AtEnd where x is f32, which is not rounded to";
+    let says = "RmsNorm: rounding is before the weight, but must be at the end where x is f32, which is not rounded to";
     for (_, engine) in engines() {
         let error = engine.run_blocking(&norm, Inputs::new(&[1.0; 6])).unwrap_err();
         assert!(matches!(error, Error::Spec(SpecError::Rounding { norm: "RmsNorm", .. })), "{error}");
@@ -205,7 +205,8 @@ fn nothing_to_round_to() {
     let columns = LayerNorm::over_axes(&[2, 3, 4], &[1]).unwrap().rounding(Rounding::BeforeWeight).stored_as(F16);
     for (_, engine) in engines() {
         let error = engine.run_blocking(&columns, Inputs::new(&[1.0; 24])).unwrap_err();
-        let says = "LayerNorm: rounding is BeforeWeight, but must be AtEnd, unless the norm is over the last axes";
+        let says =
+            "LayerNorm: rounding is before the weight, but must be at the end, unless the norm is over the last axes";
         assert_eq!(error.to_string(), says);
     }
     let options = LayerNormOptions::new(&[3]).rounding(Rounding::BeforeWeight);

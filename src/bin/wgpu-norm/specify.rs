@@ -128,6 +128,9 @@ pub(crate) fn option(
         SpecError::ScalarInput { .. } | SpecError::TooManyElements { .. } | SpecError::Limit { .. } => Some(shape),
         SpecError::Modulation { .. } => Some(modulation),
         SpecError::NormalizedShape { .. } | SpecError::EmptyNormalizedShape { .. } => Some("--normalized-shape"),
+        SpecError::Axes { norm: "MeanVarianceNorm", axes, .. } if axes[..] == [0, 2, 3] => {
+            Some("--axes, of which 0,2,3 is the default")
+        }
         SpecError::Axes { .. } | SpecError::AlternatingAxes { .. } => Some("--axes"),
         SpecError::ChannelAxis { .. } => Some("--channel-axis"),
         SpecError::Rounding { .. } => Some("--rounding"),

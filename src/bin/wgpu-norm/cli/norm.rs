@@ -33,7 +33,8 @@ pub(crate) struct NormOptions {
     )]
     pub(crate) normalized_shape: Option<Lengths>,
 
-    /// The axis of the channels, from the last if negative; 1 in PyTorch's layout [default: -1]
+    /// The axis of the channels, from the last if negative; 1 in PyTorch's layout; if 0, group and instance norm take the input as one sample
+    /// [default: -1]
     #[arg(
         long,
         value_name = "AXIS",

@@ -11,7 +11,8 @@ Prints how a norm of this shape would run on the adapter: the block it becomes, 
 kernels and workgroups, what they read and write of the input and output, the scratch that binding \
 allocates, and what the words mean. Nothing is computed.
 
-With --backward it is the pass that computes the gradients of the input, the weight and the bias.
+With --backward it is the pass that computes the gradients of the input, the weight and the bias, \
+and with --modulated those of scale and shift, for shapes that have them.
 
 Examples:
   wgpu-norm plan layer --shape 4096x768

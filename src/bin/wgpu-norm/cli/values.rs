@@ -89,7 +89,9 @@ pub(super) fn eps(text: &str) -> Result<f32, String> {
     if value < 0.0 {
         return Err("must be at least 0".to_owned());
     }
-    if value == 0.0 && text.parse::<f64>().is_ok_and(|exact| exact != 0.0) {
+    // Also of what is 0 in float64.
+    let digits = text.split(['e', 'E']).next().unwrap_or_default();
+    if value == 0.0 && digits.contains(|digit: char| ('1'..='9').contains(&digit)) {
         return Err("is too small for float32, where it is 0".to_owned());
     }
     Ok(value)
