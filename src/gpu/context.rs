@@ -280,7 +280,7 @@ pub(super) fn module(device: &wgpu::Device, safety: Safety, label: &str, source:
         ..checks
     };
     // SAFETY: all loops end. They count to constants and to numbers of the plan that nobody else can write; two go by data, for at most
-    // two and three rounds. For the rest, who called `with_safety` with `Trusted` promised what it asks for.
+    // two rounds. For the rest, who called `with_safety` with `Trusted` promised what it asks for.
     #[allow(unsafe_code)]
     unsafe {
         device.create_shader_module_trusted(descriptor, checks)

@@ -103,6 +103,8 @@ fn batch_invariant_bits_depend_on_the_group_alone() {
         (Kind::Group { groups: 2, axis: 2 }, vec![9, 333, 16], 0),
         (Kind::Group { groups: 2, axis: 1 }, vec![9, 4, 333], 0),
         (Kind::Instance { axis: 2 }, vec![3, 1003, 24], 2),
+        (Kind::Instance { axis: 2 }, vec![3, 300, 40], 2),
+        (Kind::Instance { axis: 2 }, vec![1, 1003, 256], 2),
         (Kind::BatchTrain { axis: 1 }, vec![5003, 24], 1),
         (Kind::BatchTrain { axis: 1 }, vec![12, 24, 99], 1),
         (Kind::Lp { p: 2, axes: &[0] }, vec![7, 24], 1),

@@ -647,7 +647,7 @@ fn one_element_by_running_statistics() {
         let inputs = Inputs::new(&[2.0][..]).grad_output(&[3.0]).running_mean(&[1.0]).running_var(&[0.25]);
         let out = cpu().run_backward(&norm, Backward::new(), inputs.weight(&[2.0])).unwrap();
         assert_eq!((out.input, out.weight, out.bias), (Some(vec![12.0]), Some(vec![6.0]), Some(vec![3.0])), "{dims:?}");
-        // Of y = 4 and a bias of -4 nothing is left, of one of -3 it is 1.
+        // Of y = 4 and a bias of -4.5 nothing is left, of one of -3 it is 1.
         for (bias, left) in [(-4.5, 0.0), (-3.0, 12.0)] {
             let norm = norm.clone().then(Activation::Relu);
             let out = cpu().run_backward(&norm, Backward::new(), inputs.weight(&[2.0]).bias(&[bias])).unwrap();

@@ -194,7 +194,8 @@ fn iterations(pass: &Pass) -> u64 {
         // Of each row: to go on, to read, and to store.
         "apply_columns" | "backward_apply_columns" => (2 * span(pass) + 3) * (work(pass, "tile_length") + 8),
         "fused_columns" => span(pass) * (4 * work(pass, "tile_length") + 8),
-        "fused_tall_columns" => (5 * span(pass) + 3) * (work(pass, "tile_length") + 8),
+        "fused_tall_columns" => (8 * span(pass) + 3) * (work(pass, "tile_length") + 8),
+        "backward_fused_tall_columns" => (9 * span(pass) + 5) * (work(pass, "tile_length") + 8),
         "running_statistics" => 1,
         "merge_sums" | "merge_parameters" => work(pass, "partials").div_ceil(lanes(pass)),
         "sums_columns" => span(pass) * (work(pass, "tile_length") + 8),

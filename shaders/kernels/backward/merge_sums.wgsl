@@ -18,8 +18,9 @@ fn main(invocation: Invocation) {
     let channel = channel_base(b, 0u, k);
     let step = partial_place(lanes);
     var sum = vec2<f32>(0.0);
+    // Chains of 16, and then of chains: see held_statistics.wgsl.
+    var of_heads = vec2<f32>(0.0);
     for (var head = 0u; head < heads; head++) {
-        // Chains of 16, and then of chains: see held_statistics.wgsl.
         var at = partial_place(lane_in_tile());
         for (var chain = lane_in_tile(); chain < params.partials; chain += 16u * lanes) {
             var run = vec2<f32>(0.0);
@@ -28,7 +29,11 @@ fn main(invocation: Invocation) {
                 run += part * weight_load(channel + at.y / params.s_div);
                 at = partial_place_after(at, step);
             }
-            sum += run;
+            of_heads += run;
+        }
+        if (head & 15u) == 15u || head + 1u == heads {
+            sum += of_heads;
+            of_heads = vec2<f32>(0.0);
         }
     }
     sum = sum_lanes(sum);

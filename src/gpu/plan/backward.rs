@@ -4,7 +4,7 @@
 //! Where elements of one group that share a weight make runs, sums over those runs serve both: weighted and added up by
 //! group, or as they are by weight.
 
-use super::{By, Capabilities, Pass, Planner, Schedule, Summed, Team, Traversal, Window, Work, merge, rows, window};
+use super::{By, Pass, Planner, Schedule, Summed, Team, Traversal, Window, Work, columns, merge, rows, window};
 use crate::backward::Backward;
 use crate::block::{AffineIndex, Block};
 use crate::error::SpecError;
@@ -190,16 +190,20 @@ impl Planner<'_> {
 
     /// Groups that are columns: sums and the gradient of `x` in one dispatch, where sums along rows are those of weight and bias.
     fn whole_columns_back(&self, wanted: Backward) -> Result<Option<Schedule>, SpecError> {
+        let kernel = Kernel::BackwardFusedTallColumns;
         let followed = self.problem.modulation.is_some() || self.problem.skip;
-        if !wanted.input || self.problem.source != Source::Batch || followed || !self.caches_columns() {
+        // Where lanes take fewer at once, as with a curved activation, several passes are as fast.
+        let few = self.most_together(kernel) < columns::CACHED_QUADS;
+        let running = self.problem.source == Source::Running;
+        if !wanted.input || running || followed || few || !self.caches_columns() {
             return Ok(None);
         }
-        let pass = self.columns(Kernel::BackwardFusedTallColumns)?;
-        let pass = Pass { statistics: statistics_of(wanted), ..pass };
-        if wanted.parameters() && !pass.leaves_sums_along(self.capabilities) {
+        let pass = Pass { statistics: statistics_of(wanted), ..self.columns(kernel)? };
+        if wanted.parameters() && !self.leaves_sums_along(&pass) {
             return Ok(None);
         }
-        let mut schedule = Schedule::empty(self.why_backward(wanted, true, false));
+        let mut schedule =
+            Schedule::empty("groups are columns and stay in a cache, x and dy are read once from memory for dx");
         if wanted.parameters() {
             schedule.row_sums = pass.sums_along();
             let in_place_of = &[(Role::PartialSums, Role::RowSums)];
@@ -359,21 +363,27 @@ impl Planner<'_> {
             return None;
         }
         let mut sums = match self.columns(Kernel::SumsColumns) {
-            Ok(sums) if sums.weights_by() == By::Row => sums,
-            Ok(_) => return None,
+            Ok(sums) => sums,
             Err(error) => return Some(Err(error)),
         };
-        let few = if self.capabilities.software {
-            sums.leaves_sums_along(self.capabilities)
-        } else {
+        if !self.capabilities.software {
             sums.team = Team { lanes: LANES_ALONG, reduction: Reduction::Subgroup, ..sums.team };
-            // They have a row to themselves, to its end.
+        }
+        self.leaves_sums_along(&sums).then_some(Ok(sums))
+    }
+
+    /// Whether there are few enough of them.
+    fn leaves_sums_along(&self, sums: &Pass) -> bool {
+        let few = if self.capabilities.software {
+            sums.columns_of_lane() >= LEAST_ALONG
+        } else {
+            // The lanes of one have a row to themselves, to its end.
             let together = sums.strips().is_multiple_of(LANES_ALONG.into());
             let fits = self.capabilities.max_storage_buffers >= BUFFERS_ALONG;
             together && fits && rows::shuffles(LANES_ALONG, self.capabilities)
         };
         let fits = sums.sums_along() * Cell::Pair.bytes() <= self.capabilities.max_binding;
-        (few && fits).then_some(Ok(sums))
+        few && fits && sums.weights_by() == By::Row
     }
 
     fn by_weight(&self) -> Self {
@@ -568,12 +578,6 @@ impl Pass {
     /// Lanes that go over the columns of a row.
     fn strips(&self) -> u64 {
         self.work.pitch / self.columns_of_lane()
-    }
-
-    /// Whether a lane of a software adapter leaves a sum along each row, and these are few.
-    fn leaves_sums_along(&self, capabilities: &Capabilities) -> bool {
-        let fits = self.sums_along() * Cell::Pair.bytes() <= capabilities.max_binding;
-        self.weights_by() == By::Row && self.columns_of_lane() >= LEAST_ALONG && fits
     }
 
     /// How many sums along rows it leaves.

@@ -47,7 +47,7 @@ const MOST_HELD: u64 = 32;
 
 /// The most rows of a column that a lane of a software adapter reads again from its cache, and the neighbouring quads it takes then: a line.
 const MOST_CACHED: u64 = MOST_ROWS;
-const CACHED_QUADS: u64 = 4;
+pub(super) const CACHED_QUADS: u64 = 4;
 
 pub(super) struct Tiling {
     pub(super) workgroup_size: u32,
@@ -105,6 +105,8 @@ impl Tiling {
         [fold_most, most_rows]: [u64; 2],
     ) -> Self {
         let columns = block.k * block.s;
+        // Chunks are as long whatever the number of columns then.
+        let together = if tuning == Tuning::BatchInvariant { 1 } else { together };
         let (width, fold, span) = layout(columns, block.r, width, capabilities.software.then_some(together), fold_most);
         let (rows, pitch) = (block.r / fold, columns * fold);
         let workgroup_size = workgroup_size(capabilities);
@@ -155,14 +157,15 @@ impl Tiling {
     pub(super) fn cached(block: &Block, capabilities: &Capabilities, width: Width) -> Self {
         let columns = block.k * block.s;
         let width = if columns.is_multiple_of(4) { width } else { Width::Scalar };
-        let line = CACHED_QUADS * 4 * u64::from(SOFTWARE_WORKGROUP);
-        let span = if width == Width::Quad && columns.is_multiple_of(16) && columns >= line { CACHED_QUADS } else { 1 };
+        let line = CACHED_QUADS * 4;
+        let busy = columns >= line * u64::from(workgroup_size(capabilities));
+        let span = if width == Width::Quad && columns.is_multiple_of(line) && busy { CACHED_QUADS } else { 1 };
         Self::whole(block, capabilities, width, span)
     }
 
-    /// Whether that serves: they are not too long, and no lane is idle.
+    /// Whether that serves: they are not too long, and at least one workgroup has work for all of its lanes.
     pub(super) fn is_cached(&self) -> bool {
-        self.rows <= MOST_CACHED && self.column_lanes == u64::from(SOFTWARE_WORKGROUP)
+        self.rows <= MOST_CACHED && self.column_lanes == u64::from(self.workgroup_size)
     }
 
     fn whole(block: &Block, capabilities: &Capabilities, width: Width, span: u64) -> Self {

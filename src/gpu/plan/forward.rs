@@ -1,6 +1,6 @@
 //! The passes of a forward pass: fused where a group fits the lanes of a workgroup, or in stages.
 
-use super::{Pass, Planner, Schedule, Team, Traversal, Work, columns, merge, rows, window};
+use super::{Pass, Planner, Schedule, Team, Traversal, Tuning, Work, columns, merge, rows, window};
 use crate::block::Block;
 use crate::element::Element;
 use crate::error::SpecError;
@@ -91,10 +91,12 @@ impl Planner<'_> {
         held && self.are_columns(&self.whole_columns(&self.problem.block))
     }
 
-    /// Whether a group is a column that a lane of a software adapter reads again from its cache.
+    /// Whether a group is a column that a lane of a software adapter reads again from its cache: by the number of columns, so not where a group's
+    /// bits may depend on nothing else.
     pub(super) fn caches_columns(&self) -> bool {
         let tiling = self.cached_columns();
-        self.capabilities.software && tiling.is_cached() && self.are_columns(&tiling)
+        let serves = self.capabilities.software && self.tuning != Tuning::BatchInvariant && tiling.is_cached();
+        serves && self.are_columns(&tiling)
     }
 
     /// Whether groups are columns, which lanes can take whole.

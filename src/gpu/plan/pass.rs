@@ -195,7 +195,9 @@ impl Pass {
         let (sample, own) = (r * k * s, self.mapping.block);
         let one_sample = match self.kernel {
             Kernel::FusedRows | Kernel::ApplyRows => sample.is_multiple_of(own.s),
-            Kernel::FusedColumns | Kernel::ApplyColumns => sample.is_multiple_of(own.r * own.k * own.s),
+            Kernel::FusedColumns | Kernel::FusedTallColumns | Kernel::ApplyColumns => {
+                sample.is_multiple_of(own.r * own.k * own.s)
+            }
             Kernel::ApplyPairs => true,
             _ => false,
         };

@@ -10,11 +10,12 @@ use wgpu_norm::{
 use crate::support::device::{Tensor, run};
 use crate::support::{Case, Gradient, Kind, TOLERANCE, changed, close, fuses_multiply_add, gpu, gpus};
 
-const KINDS: [(Kind, &[usize]); 9] = [
+const KINDS: [(Kind, &[usize]); 10] = [
     (Kind::Layer { ndim: 1 }, &[300, 20]),
     (Kind::Layer { ndim: 1 }, &[2, 40_004]),
     (Kind::Rms { ndim: 1, offset: 1.0 }, &[7, 33]),
     (Kind::LayerOver { axes: &[1] }, &[3, 20, 36]),
+    (Kind::LayerOver { axes: &[1] }, &[3, 20, 128]),
     (Kind::LayerOver { axes: &[1, 3] }, &[2, 9, 5, 20]),
     (Kind::Group { groups: 2, axis: 1 }, &[3, 6, 32]),
     (Kind::Group { groups: 2, axis: 2 }, &[3, 40, 8]),
