@@ -157,10 +157,8 @@ fn own(options: &Bench, direction: Direction, cases: &mut Vec<Case>) -> Result<(
 
 /// The library's refusal, with the option it is about.
 fn refused(options: &Bench, error: &SpecError) -> Failure {
-    let option = specify::option(error, options.groups.is_some(), "--shape", "--modulated");
-    // Without a choice, axes go by the norm.
-    let by_norm = |option: &str| option == "--axes" && options.axes.is_none();
-    specify::refusal(option.map(|option| if by_norm(option) { "--shape" } else { option }), error)
+    let given = [options.groups.is_some(), options.axes.is_some()];
+    specify::refusal(specify::option(error, given, "--shape", "--modulated"), error)
 }
 
 fn failed(trouble: &Trouble) -> Failure {

@@ -12,8 +12,9 @@ pub(crate) fn run(options: &cli::Plan) -> Result<(), Failure> {
     usage::check_plan(options)?;
     // Any will do: no plan depends on them.
     let running = options.track.then_some(Running::USUAL);
+    let given = [options.norm.groups.is_some(), options.norm.axes.is_some()];
     let refused = |error: wgpu_norm::SpecError| {
-        specify::refusal(specify::option(&error, options.norm.groups.is_some(), "--shape", "--modulated"), &error)
+        specify::refusal(specify::option(&error, given, "--shape", "--modulated"), &error)
     };
     let modulated = options.modulated.as_ref().map(|dims| &dims.0[..]);
     let (none, shape) = (ParameterOptions::default(), &options.shape.0);

@@ -117,10 +117,10 @@ pub(crate) fn listed(words: &[String]) -> String {
     }
 }
 
-/// The option that a refusal is about; `shape` and `modulation` are those that the shapes of the input, and of scale and shift, come from.
+/// The option that a refusal is about, where those of groups and axes are given or have a default; `shape` and `modulation` are those that the shapes of the input, and of scale and shift, come from.
 pub(crate) fn option(
     error: &SpecError,
-    groups_given: bool,
+    [groups_given, axes_given]: [bool; 2],
     shape: &'static str,
     modulation: &'static str,
 ) -> Option<&'static str> {
@@ -128,10 +128,8 @@ pub(crate) fn option(
         SpecError::ScalarInput { .. } | SpecError::TooManyElements { .. } | SpecError::Limit { .. } => Some(shape),
         SpecError::Modulation { .. } => Some(modulation),
         SpecError::NormalizedShape { .. } | SpecError::EmptyNormalizedShape { .. } => Some("--normalized-shape"),
-        SpecError::Axes { norm: "MeanVarianceNorm", axes, .. } if axes[..] == [0, 2, 3] => {
-            Some("--axes, of which 0,2,3 is the default")
-        }
-        SpecError::Axes { .. } | SpecError::AlternatingAxes { .. } => Some("--axes"),
+        SpecError::Axes { .. } | SpecError::AlternatingAxes { .. } if axes_given => Some("--axes"),
+        SpecError::Axes { .. } | SpecError::AlternatingAxes { .. } => Some("--axes, of which 0,2,3 is the default"),
         SpecError::ChannelAxis { .. } => Some("--channel-axis"),
         SpecError::Rounding { .. } => Some("--rounding"),
         SpecError::NumGroups { .. } if groups_given => Some("--groups"),
@@ -150,7 +148,7 @@ pub(crate) fn refused(error: &Error, options: &NormOptions, parameters: &Paramet
         _ => "--embedding",
     };
     let option = match error {
-        Error::Spec(error) => option(error, options.groups.is_some(), "--input", modulation),
+        Error::Spec(error) => option(error, [options.groups.is_some(), options.axes.is_some()], "--input", modulation),
         Error::Bind(BindError::Shape { tensor, shape, must }) => {
             let option = tensor.replace('_', "-");
             return Failure::Failed(format!("--{option}: its shape is {shape:?} but must be {must:?}"));

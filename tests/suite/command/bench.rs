@@ -392,7 +392,7 @@ fn what_cannot_be_is_refused_before_anything_is_timed() {
         ("--norm group --shape 8x6x20", ["--groups", "32"]),
         ("--norm group --shape 8x6x20 --groups 3", ["--groups", "3"]),
         ("--norm instance --shape 8x6x20 --channel-axis 3", ["--channel-axis", "3"]),
-        ("--norm mvn --shape 8x64", ["--shape", "axes"]),
+        ("--norm mvn --shape 8x64", ["--axes", "0,2,3 is the default"]),
         ("--norm layer --shape 8x64 --axes 2", ["--axes", "[8, 64]"]),
         ("--norm layer --shape 65536x65536", ["--shape", "elements"]),
         ("--norm layer --json none/b.json", ["--json", "none"]),
