@@ -155,7 +155,7 @@ async fn by_driver(shaders: &[ShaderVariant]) -> Result<(String, Vec<[String; 2]
             source: wgpu::ShaderSource::Wgsl(shader.source.as_str().into()),
         };
         let checks = wgpu::ShaderRuntimeChecks { force_loop_bounding: false, ..wgpu::ShaderRuntimeChecks::checked() };
-        // SAFETY: the library's own shaders, whose loops all end, and as it compiles them but on SwiftShader.
+        // SAFETY: the library's own shaders, whose loops all end, and as it compiles them.
         let module = unsafe { device.create_shader_module_trusted(descriptor, checks) };
         let (mut creation, mut dispatch) = (Duration::MAX, Duration::MAX);
         for _ in 0..ROUNDS {

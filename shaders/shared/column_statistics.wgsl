@@ -8,7 +8,8 @@ fn column_statistics(columns: Columns) -> array<Tile, SPAN> {
     for (var q = 0u; q < SPAN; q++) {
         tiles[q].scale = Pack(1.0);
     }
-    for (var again = params.zero; ; again++) {
+    var wanted = true;
+    for (var again = params.zero; wanted; again++) {
         for (var q = 0u; q < SPAN; q++) {
             tiles[q].partial = Partial();
         }
@@ -31,15 +32,10 @@ fn column_statistics(columns: Columns) -> array<Tile, SPAN> {
                 tiles[q].partial = merge(tiles[q].partial, single_statistics(x));
             }
         }
-        var wanted = false;
-        for (var q = 0u; q < SPAN; q++) {
-            wanted |= any(better_scale(tiles[q].partial) != Pack(1.0));
-        }
-        if again > 0u || !wanted {
-            break;
-        }
-        for (var q = 0u; q < SPAN; q++) {
+        wanted = false;
+        for (var q = 0u; q < SPAN && again == 0u; q++) {
             tiles[q].scale = better_scale(tiles[q].partial);
+            wanted |= any(tiles[q].scale != Pack(1.0));
         }
     }
     return tiles;

@@ -2,7 +2,8 @@
 //
 // Squares of numbers beyond 1e19 are infinite, and those of numbers below 1e-19 vanish. So values are taken times a scale, a
 // power of two: 1, or where that will not do (see `better_scale`) one of these. What takes statistics goes round once more then;
-// its loop starts at params.zero, since compilers that know the first round to be the first write the body twice.
+// its loop starts at params.zero, since compilers that know the first round to be the first write the body twice, and asks how often it went
+// round, since SwiftShader loses what lanes store that have left a loop without a condition before others.
 //# use shared/params
 const OF_SMALL: f32 = 0x1p96f;
 const OF_LARGE: f32 = 0x1p-84f;

@@ -269,15 +269,12 @@ impl Context {
 pub(super) fn module(device: &wgpu::Device, safety: Safety, label: &str, source: String) -> wgpu::ShaderModule {
     let source = wgpu::ShaderSource::Wgsl(source.into());
     let descriptor = wgpu::ShaderModuleDescriptor { label: Some(label), source };
-    let checks = match safety {
-        Safety::Checked => wgpu::ShaderRuntimeChecks::checked(),
-        Safety::Trusted => wgpu::ShaderRuntimeChecks::unchecked(),
-    };
     // A count of every loop's iterations keeps compilers from unrolling it, which takes a third to a half of an NVIDIA GPU's speed, or more.
-    // Without one SwiftShader loses what lanes store that have left a loop before their neighbours.
-    let checks = wgpu::ShaderRuntimeChecks {
-        force_loop_bounding: device.adapter_info().driver.contains("SwiftShader"),
-        ..checks
+    let checks = match safety {
+        Safety::Checked => {
+            wgpu::ShaderRuntimeChecks { force_loop_bounding: false, ..wgpu::ShaderRuntimeChecks::checked() }
+        }
+        Safety::Trusted => wgpu::ShaderRuntimeChecks::unchecked(),
     };
     // SAFETY: all loops end. They count to constants and to numbers of the plan that nobody else can write; two go by data, for at most
     // two rounds. For the rest, who called `with_safety` with `Trusted` promised what it asks for.

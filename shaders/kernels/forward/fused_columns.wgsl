@@ -17,7 +17,7 @@ fn main(invocation: Invocation) {
             residual_out_store(at, chunk[i]);
         }
         var tile = Tile(Pack(1.0), Partial());
-        for (var again = params.zero; ; again++) {
+        for (var again = params.zero; again < 2u; again++) {
             tile.partial = chunk_statistics(&chunk);
             let scale = better_scale(tile.partial);
             if again > 0u || all(scale == Pack(1.0)) {

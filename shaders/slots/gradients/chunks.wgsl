@@ -40,7 +40,7 @@ fn tile_gradients(base: u32, length: u32, group: u32, weights: u32) -> Gradients
     let none = Partial();
     var tile = Tile(1.0, none);
     var sums = vec2<f32>(0.0);
-    for (var again = params.zero; ; again++) {
+    for (var again = params.zero; again < 2u; again++) {
         var merged = none;
         var merged_sums = vec2<f32>(0.0);
         affine_begin(weights, 1.0);

@@ -29,7 +29,7 @@ fn chunk_partial(first: u32, base: u32, length: u32, scale: f32) -> Partial {
 fn tile_statistics(base: u32, length: u32) -> Tile {
     let none = Partial();
     var tile = Tile(1.0, none);
-    for (var again = params.zero; ; again++) {
+    for (var again = params.zero; again < 2u; again++) {
         var merged = none;
         for (var chain = 0u; chain < params.items; chain += 16u * ITEMS) {
             var run = none;

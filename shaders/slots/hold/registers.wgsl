@@ -33,7 +33,7 @@ fn tile_statistics(base: u32, length: u32) -> Tile {
     }
     let shift = finite_or_zero(pack_first(source_load(base)));
     var tile = Tile(1.0, Partial());
-    for (var again = params.zero; ; again++) {
+    for (var again = params.zero; again < 2u; again++) {
         tile.partial = held_statistics(0u, length, hidden(shift * tile.scale), f32(length));
         let scale = better_scale(tile.partial);
         if again > 0u || !any_lane(scale != 1.0) {
