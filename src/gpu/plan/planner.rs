@@ -143,8 +143,8 @@ impl Planner<'_> {
         match kernel {
             Kernel::StatsRows | Kernel::StatsColumns => MOST_TOGETHER,
             _ if curved && kernel.goes_back() => 2,
-            _ if self.problem.activation.is_some() && (curved || kernel.goes_back()) => 4,
-            _ if self.problem.storage.x == Element::F16 => 4,
+            _ if curved || self.problem.storage.x == Element::F16 => 4,
+            _ if self.problem.activation.is_some() && kernel.goes_back() => 4,
             _ => MOST_TOGETHER,
         }
     }
