@@ -160,6 +160,11 @@ fn norms() -> Result<Vec<Box<dyn Norm>>, SpecError> {
             norms.push(Box::new(GroupNorm::new(&[3, rows, 2 * columns], 2, 2)?));
         }
     }
+    // Rows of which no fold makes a line: two quads to a lane.
+    norms.push(Box::new(BatchNorm::new(&[4099, 8], 1)?));
+    norms.push(Box::new(BatchNorm::new(&[4099, 8], 1)?.eval()));
+    norms.push(Box::new(InstanceNorm::new(&[3, 4099, 8], 2)?));
+    norms.push(Box::new(GroupNorm::new(&[3, 4099, 8], 2, 2)?));
     norms.push(Box::new(RmsNorm::new(&[300, 64], &[64])?));
     for (channels, positions) in [(9, 40), (9, 7000), (300, 63), (2000, 16)] {
         norms.push(Box::new(LayerNorm::over_axes(&[3, channels, positions], &[1])?));
