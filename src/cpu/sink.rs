@@ -7,6 +7,9 @@ use super::parallel::{Cut, Memory, Scratch};
 use super::simd::{Level, fence};
 use super::values::{Input, Values, ValuesMut};
 
+/// Elements whose activation takes about as long as memory for as many others.
+const STEP: usize = 1 << 9;
+
 /// What a pass reads and writes, or what belongs to some of its units.
 #[derive(Default)]
 pub(super) struct Flow<'a> {
@@ -174,10 +177,16 @@ impl<'a, 'p> Sink<'a, 'p> {
             let own = self.ready..self.ready + part;
             let x = self.x().map(|x| &x[own.clone()]);
             let (first, epilogue) = (self.flow.first + self.done + own.start, self.epilogue);
-            let y = &mut self.window()[own];
+            let (next, later) = (self.done + own.end, self.flow.x.unwrap_or_default());
+            let (y, after) = self.window()[own.start..].split_at_mut(part);
             write(at, x, y);
             if let Some(epilogue) = epilogue {
-                epilogue.apply(first, y);
+                for (y, at) in y.chunks_mut(STEP).zip((0..).step_by(STEP)) {
+                    // Else memory would be idle while the arithmetic of an activation lasts.
+                    later.prefetch(next + at..next + at + STEP);
+                    Values::new(after).prefetch(at..at + STEP);
+                    epilogue.apply(first + at, y);
+                }
             }
             at += part;
             self.ready += part;
