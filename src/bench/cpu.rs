@@ -107,7 +107,8 @@ where
 
     fn run(&mut self) -> Result<(), BindError> {
         let Self { plan, x, grad_output, parameters, statistics, out, in_place, grad_weight, grad_bias } = self;
-        let Parameters { weight, bias, running_mean, running_var, scale, shift, .. } = parameters;
+        // All of them, or the compiler says which has been forgotten.
+        let Parameters { weight, bias, running_mean, running_var, scale, shift, skip, gate, embedding } = parameters;
         let backward = grad_output.is_some();
         let mut operands = match grad_output {
             None if *in_place => Operands::in_place(x),
@@ -125,6 +126,15 @@ where
         }
         if let Some(shift) = shift {
             operands = operands.shift(shift);
+        }
+        if let Some(skip) = skip {
+            operands = operands.skip(skip);
+        }
+        if let Some(gate) = gate {
+            operands = operands.gate(gate);
+        }
+        if let Some(embedding) = embedding {
+            operands = operands.embedding(embedding);
         }
         if let (Some(mean), Some(var)) = (running_mean, running_var) {
             operands = operands.tracked(mean, var);
@@ -201,4 +211,31 @@ where
         Ok(start.elapsed().as_secs_f64())
     };
     rounds(&mut clock, effort, Source::Wall)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::borrow::Cow;
+
+    use wgpu_norm::Activation;
+    use wgpu_norm::sample::{Following, Kind};
+
+    use super::*;
+
+    /// What follows a norm and what comes before it are given to it.
+    #[test]
+    fn results_are_right() {
+        let modulated = Following { modulated: Some(&[2, 1, 24]), ..Following::NONE };
+        let all = Following { gated: true, skip: true, activation: Some(Activation::Silu), ..modulated };
+        for following in [Following::NONE, modulated, Following { gated: true, ..modulated }, all] {
+            let (kind, shape) = (Kind::Layer { ndim: 1 }, Cow::Borrowed(&[2, 6, 24][..]));
+            let (direction, element) = (Direction::Forward, Element::F32);
+            let case = Case { kind, shape, following, direction, element, strides: &[] };
+            let tensors = Tensors::new(&case, &[24]);
+            let mut subject = Subject::new(&Cpu::new(), &case, &tensors, |v| v).unwrap();
+            subject.run().unwrap();
+            let error = subject.error(&case, &tensors);
+            assert!(error <= TOLERANCE, "{following:?}: {error}");
+        }
+    }
 }
