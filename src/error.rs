@@ -51,12 +51,12 @@ pub enum SpecError {
         x: Element,
     },
     /// Weights of heads that the shape does not have.
-    #[error("{norm}: segments of heads are {segments:?}, with their eps, but must be {must}, for shape {}", Dims(.shape))]
+    #[error("{norm}: {}, but must be {must}, for shape {}", OfHeads(.segments), Dims(.shape))]
     Heads {
         /// The norm.
         norm: &'static str,
         /// What was given; none where each head was to have its own.
-        segments: Vec<(usize, f32)>,
+        segments: Option<Vec<(usize, f32)>>,
         /// The shape of the input.
         shape: Vec<usize>,
         /// What they must be.
@@ -716,6 +716,18 @@ impl fmt::Display for Or {
 /// Where strides leave gaps.
 fn between(shape: &[usize], must: u64) -> &'static str {
     if crate::problem::count(shape) == must { "" } else { " and, by its strides, what lies between" }
+}
+
+/// Which heads were to share weights.
+struct OfHeads<'a>(&'a Option<Vec<(usize, f32)>>);
+
+impl fmt::Display for OfHeads<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0 {
+            Some(segments) => write!(f, "segments of heads are {segments:?}, with their eps"),
+            None => f.write_str("weight and bias are per_head"),
+        }
+    }
 }
 
 /// A shape as people write it: `[4096, 768]`.

@@ -33,7 +33,7 @@ impl Heads {
     pub(super) fn of(&self, problem: Problem, axes: &Axes) -> Result<Problem, SpecError> {
         let norm = problem.norm;
         let wrong = |must: &'static str| {
-            let segments = if let Self::Segments(segments) = self { segments.clone() } else { Vec::new() };
+            let segments = if let Self::Segments(segments) = self { Some(segments.clone()) } else { None };
             SpecError::Heads { norm, segments, shape: problem.shape.clone(), must }
         };
         if *self == Self::Alike {
