@@ -35,7 +35,8 @@ impl Gpu {
     ///
     /// # Errors
     ///
-    /// As [`Gpu::run`], and [`BindError::Shape`] if an array has the wrong shape.
+    /// As [`Gpu::run`], and [`BindError::Shape`] if an array has the wrong shape. [`BindError::Unexpected`] if the norm has
+    /// [strides](Norm::with_strides), as an array has its own.
     pub async fn run_array<T: Number>(
         &self,
         norm: &dyn Norm,
@@ -192,6 +193,10 @@ pub(super) type Flat<'a> = [Option<Held<'a>>; Role::GIVEN];
 
 impl<'a, T: Number> Inputs<ArrayViewD<'a, T>> {
     pub(super) fn flat<'b>(&'b self, problem: &Problem) -> Result<Flat<'b>, BindError> {
+        if !problem.placement.is_contiguous() {
+            let why = "an array says itself where its elements lie; a norm with strides takes slices, by `run` and `run_backward`";
+            return Err(BindError::Unexpected { norm: problem.norm, tensor: "with_strides", why });
+        }
         let mut flat = Flat::default();
         for role in Role::given() {
             if let Some(view) = self.get(role) {

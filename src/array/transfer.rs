@@ -30,14 +30,17 @@ impl<T: Number> Fetched<T> {
         taken(&mut self.others, role)
     }
 
-    /// Before anything is done: what was given, else zeros.
+    /// Before anything is done: what was given, else, of a tensor whose elements lie apart, what lies between those of the one in whose place it is,
+    /// else zeros.
     pub(super) fn start(problem: &Problem, inputs: &Inputs<&[T]>, results: &[Role]) -> Self {
         fn numbers<N: Number>(given: Option<&Values<'_>>, length: usize) -> Vec<N> {
             given.map_or_else(|| vec![N::zeroed(); length], |given| given.numbers())
         }
         let mut fetched = Self::new();
         for &role in results {
-            let (given, length) = (inputs.get(role), extent(problem, role) as usize);
+            let under = || in_place_of(problem, role).filter(|_| !problem.placement.is_contiguous());
+            let given = inputs.get(role).or_else(|| inputs.get(under()?));
+            let length = extent(problem, role) as usize;
             if role.is_large() {
                 fetched.large.push((role, numbers(given, length)));
             } else {
@@ -81,6 +84,18 @@ fn taken<N>(tensors: &mut Vec<(Role, Vec<N>)>, role: Role) -> Option<Vec<N>> {
     Some(tensors.swap_remove(place).1)
 }
 
+/// What a result is written over, where both are stored alike: what lies between its elements stays.
+fn in_place_of(problem: &Problem, role: Role) -> Option<Role> {
+    let under = match role {
+        Role::Y => Role::X,
+        Role::ResidualOut => Role::Residual,
+        _ => return None,
+    };
+    let steps = |role: Role| problem.placement.steps(role);
+    let alike = element(problem, role) == element(problem, under) && steps(role) == steps(under);
+    alike.then_some(under)
+}
+
 impl Gpu {
     /// Runs a plan that is not empty. `results` are read back: those that are not given start out undefined.
     pub(super) async fn dispatch<T: Number>(
@@ -99,17 +114,9 @@ impl Gpu {
                 _ => held.as_ref().map(|held| held.values().bytes),
             };
             // The uploaded copy of x is ours to overwrite, and so is that of the residual.
-            let alike = |other: Role| {
-                let steps = |role: Role| problem.placement.steps(role);
-                element(problem, role) == element(problem, other) && steps(role) == steps(other)
-            };
-            let place = match role {
-                Role::Y if alike(Role::X) => buffers[Role::X as usize].clone(),
-                Role::ResidualOut if results.contains(&role) && alike(Role::Residual) => {
-                    buffers[Role::Residual as usize].clone()
-                }
-                _ => None,
-            };
+            let asked = role == Role::Y || results.contains(&role);
+            let under = in_place_of(problem, role).filter(|_| asked);
+            let place = under.and_then(|under| buffers[under as usize].clone());
             buffers[role as usize] = match place {
                 Some(place) => Some(place),
                 None if bytes.is_some() || results.contains(&role) => {

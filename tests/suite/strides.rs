@@ -4,7 +4,7 @@ use half::{bf16, f16};
 use wgpu_norm::Element::{self, F16, F32};
 use wgpu_norm::ndarray::{ArrayD, Dimension, IxDyn};
 use wgpu_norm::{
-    Backward, BindError, Engine, Gpu, Inputs, LayerNorm, Norm, Operands, RmsNorm, SpecError, Strides, View, wgpu,
+    Backward, BindError, Engine, Error, Gpu, Inputs, LayerNorm, Norm, Operands, RmsNorm, SpecError, Strides, View, wgpu,
 };
 
 use crate::support::device::{bytes_of, run};
@@ -353,6 +353,46 @@ fn slices_with_gaps() {
     let error = gpu().run_blocking(&norm, Inputs::new(&[1.0; 6][..])).unwrap_err();
     let says = "x: it has 6 elements but must have 8, those of shape [2, 3] and, by its strides, what lies between";
     assert_eq!(error.to_string(), says);
+}
+
+/// What lies between the elements of a result is that of the tensor which it is in the place of, else 0: on a GPU and on the CPU.
+#[test]
+fn slices_keep_what_lies_between() {
+    let norm = || LayerNorm::new(&[2, 2], &[2]).unwrap().eps(0.0);
+    let x = [1.0, 3.0, 7.0, 8.0, 3.0, 1.0];
+    let residual = [2.0, 2.0, 5.0, 6.0, 2.0, 2.0];
+    let apart = norm().with_strides(Strides::all(&[4, 1]));
+    // Where `y` has other strides it is in the place of nothing.
+    let moved = norm().with_strides(Strides::new().y(&[3, 1]));
+    let near = |y: &[f32], wanted: &[f32]| y.iter().zip(wanted).all(|(y, wanted)| (y - wanted).abs() < 1e-6);
+    for on_cpu in [false, true] {
+        let run =
+            |norm: &dyn Norm, inputs| if on_cpu { cpu().run(norm, inputs) } else { gpu().run_blocking(norm, inputs) };
+        let out = run(&apart, Inputs::new(&x[..]).residual(&residual).with_residual_out()).unwrap();
+        assert!(near(&out.y, &[-1.0, 1.0, 7.0, 8.0, 1.0, -1.0]) && out.y[2..4] == [7.0, 8.0], "{:?}", out.y);
+        assert_eq!(out.residual_out.unwrap(), [3.0, 5.0, 5.0, 6.0, 5.0, 3.0]);
+        let out = run(&moved, Inputs::new(&[1.0, 3.0, 3.0, 1.0][..])).unwrap();
+        assert!(near(&out.y, &[-1.0, 1.0, 0.0, 1.0, -1.0]) && out.y[2] == 0.0, "{:?}", out.y);
+    }
+}
+
+/// An array says itself where its elements lie.
+#[test]
+fn arrays_have_strides_of_their_own() {
+    let norm = RmsNorm::new(&[2, 3], &[3]).unwrap().with_strides(Strides::new().y(&[1, 2]));
+    let (x, wanted) = (Data::new(1).normal(&[2, 3], 0.0, 1.0), Backward::new().without_bias());
+    let says = "RmsNorm: with_strides was given, but an array says itself where its elements lie; a norm with strides takes slices, by `run` \
+                and `run_backward`";
+    let inputs = || Inputs::new(x.view());
+    let back = || inputs().grad_output(x.view());
+    for error in [
+        gpu().run_array_blocking(&norm, inputs()).unwrap_err(),
+        cpu().run_array(&norm, inputs()).unwrap_err(),
+        gpu().run_backward_array_blocking(&norm, wanted, back()).unwrap_err(),
+        cpu().run_backward_array(&norm, wanted, back()).unwrap_err(),
+    ] {
+        assert!(matches!(error, Error::Bind(BindError::Unexpected { .. })) && error.to_string() == says, "{error}");
+    }
 }
 
 #[test]
