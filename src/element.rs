@@ -109,11 +109,11 @@ impl fmt::Display for Element {
 ///
 /// | tensors | types |
 /// |---|---|
-/// | `x`, `residual`, `residual_out`, `skip` | any, all the same |
+/// | `x`, `residual`, `residual_out`, `skip`, `branch` | any, all the same |
 /// | `y` | that of `x`, or f32 |
-/// | `grad_output`, `grad_input`, `grad_residual`, `grad_skip` | that of `x`, or f32, all the same |
-/// | `weight`, `bias`, `scale`, `shift` | f32, or that of `x`, all the same |
-/// | all others: statistics, running statistics, moments, sums, `grad_weight`, `grad_bias`, `grad_scale`, `grad_shift` | f32 |
+/// | `grad_output`, `grad_input`, `grad_residual`, `grad_skip`, `grad_branch` | that of `x`, or f32, all the same |
+/// | `weight`, `bias`, `scale`, `shift`, `gate`, `embedding` | f32, or that of `x`, all the same |
+/// | all others: statistics, running statistics, moments, sums, `grad_weight`, `grad_bias`, `grad_scale`, `grad_shift`, `grad_gate`, `grad_embedding` | f32 |
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 pub struct Storage {
     pub(crate) x: Element,

@@ -23,7 +23,7 @@ use wgpu_norm::{Cpu, Engine, Gpu, RunError};
 use input::Inputs;
 use table::Table;
 
-/// Runs every norm on real input, compares it with float64, times it, and draws a before and after.
+/// Runs norms on real input, compares them with float64, times them, and draws a before and after.
 #[derive(Parser)]
 #[command(name = "demo")]
 struct Args {
