@@ -53,7 +53,7 @@ pub(crate) fn engine(place: &Place) -> Result<Engine, Failure> {
     let name = place.adapter.as_deref();
     match place.device {
         Device::Cpu if name.is_some() => {
-            Err(Failure::Usage("--adapter names what --device cpu has no use for".to_owned()))
+            Err(Failure::Usage("--adapter names what --device cpu, or WGPU_NORM_DEVICE=cpu, has no use for".to_owned()))
         }
         Device::Cpu => Ok(Cpu::new().into()),
         Device::Auto if name.is_none() => {

@@ -46,17 +46,21 @@ impl Report<'_> {
             .filter(|checked| !checked.passed())
             .map(|checked| {
                 let relative = checked.worst.as_ref().map_or(f64::INFINITY, |worst| worst.relative);
-                format!("{} is off by {relative:.1e}{}", checked.output, self.by_conversion(checked))
+                let beyond = beyond(checked.element, checked.rounded_before);
+                format!(
+                    "{} is off by {relative:.1e} of the size of its terms{beyond}{}",
+                    checked.output,
+                    self.by_conversion(checked)
+                )
             })
             .collect();
         if failed.is_empty() {
             return Ok(());
         }
         Err(Failure::Failed(format!(
-            "--check found more than rounding: {}, of the size of its terms{}, and {TOLERANCE:e} is the most that is \
-             taken for rounding; the outputs were written",
+            "--check found more than rounding: {}; {TOLERANCE:e} is the most that is taken for rounding; the outputs were \
+             written",
             failed.join(", "),
-            beyond(self.dtype, self.checked.iter().flatten().any(|checked| checked.rounded_before))
         )))
     }
 

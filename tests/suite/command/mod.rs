@@ -539,7 +539,7 @@ fn checking_goes_by_the_values_in_the_files() {
         let told = "check: y is off by at most 1.0e0 of the size of its terms (1.0e0 by conversion to float32), \
                     at [0, 0]: 0.0, and -1.06";
         assert!(ended.stdout.contains(told), "{}", ended.stdout);
-        let failed = "y is off by 1.0e0 (1.0e0 by conversion to float32)";
+        let failed = "y is off by 1.0e0 of the size of its terms (1.0e0 by conversion to float32)";
         assert!(ended.stderr.contains(failed), "{}", ended.stderr);
         assert_eq!(ended.stderr.contains("rstd is off by"), !options.is_empty(), "{}", ended.stderr);
         // What was computed is written all the same.

@@ -137,10 +137,12 @@ fn normalized_values_can_be_rounded_before_the_weight() {
 fn checking_tells_what_the_conversion_has_cost() {
     let folder = Folder::new();
     folder.npy("x.npy", &[1, 4], &[2048.0_f32, 2049.0, 2050.5, 2051.5]);
-    let ended = folder.run("apply layer --dtype f16 --input x.npy --output y.npy --check");
+    let ended = folder.run("apply layer --dtype f16 --input x.npy --output y.npy --save-mean m.npy --check");
     assert_eq!(ended.status, Some(1), "{}", ended.stdout);
     assert!(ended.stdout.contains(" by conversion to float16), at ["), "{}", ended.stdout);
-    assert!(ended.stderr.contains(" beyond one rounding to float16, and 4e-6"), "{}", ended.stderr);
+    assert!(ended.stderr.contains(" of the size of its terms beyond one rounding to float16 ("), "{}", ended.stderr);
+    // The mean is an f32.
+    assert!(ended.stderr.contains("mean is off by 1.2e-4 of the size of its terms ("), "{}", ended.stderr);
     // Nothing may come out infinite by conversion.
     folder.npy("large.npy", &[1, 4], &[1.0_f32, 2.0, 65_519.0, 65_520.0]);
     let line = "--input large.npy --output y.npy";
