@@ -72,6 +72,7 @@ fn only_what_is_saved_is_computed() {
         assert_close(option, &folder.read("one.npy"), &want.mapv(f64::from));
         let keys = |key: &str| report[key].as_object().expect("an object").keys().cloned().collect::<Vec<_>>();
         assert_eq!(keys("outputs"), [output]);
+        assert_eq!((&report["arguments"][0], &report["arguments"][8]), (&"grad".into(), &option.into()), "{report}");
         assert_eq!(report["check"]["largest_errors"].as_object().expect("an object").len(), 1, "{report}");
         // No pass adds up what nobody asked for.
         let sums = report["plan"].to_string().contains("merge_parameters");
