@@ -412,7 +412,8 @@ pub enum BindError {
     Limit(SpecError),
     /// A pass binds more storage buffers than the device allows.
     #[error(
-        "{norm}: pass {pass} needs {needs} storage buffers, but this device's max_storage_buffers_per_shader_stage is {has}"
+        "{norm}: pass {pass} needs {needs} storage buffers, but this device's max_storage_buffers_per_shader_stage is {has}; leave out \
+         tensors that are optional, or make a device with more"
     )]
     StorageBuffers {
         /// The norm of the plan.

@@ -371,6 +371,8 @@ fn what_is_no_file_is_refused() {
     let folder = Folder::new();
     fs::create_dir(folder.path("folder.npy")).expect("a folder");
     refuse(&folder, "gone.npy", &["no such file"]);
+    folder.npy("there.npy", &[1], &[1.0_f32]);
+    refuse(&folder, "there.npy:t", &["no such file; only a .safetensors file"]);
     refuse(&folder, "gone.safetensors:t", &["no such file"]);
     refuse(&folder, "folder.npy", &["directory"]);
     if cfg!(unix) {

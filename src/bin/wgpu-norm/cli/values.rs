@@ -1,6 +1,7 @@
 //! What the values of options can be.
 
-use std::num::NonZeroUsize;
+use std::num::{IntErrorKind, NonZeroUsize, ParseIntError};
+use std::str::FromStr;
 
 use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
 use wgpu_norm::sample::{self, Kind};
@@ -40,11 +41,16 @@ pub(super) fn activation(text: &str) -> Result<Activation, String> {
 pub(crate) struct Lengths(pub(crate) Vec<usize>);
 
 pub(super) fn lengths(text: &str) -> Result<Lengths, String> {
-    text.split(',')
-        .map(|length| length.trim().parse::<usize>())
-        .collect::<Result<_, _>>()
-        .map(Lengths)
-        .map_err(|_| "must be lengths with commas between them, as in 8,64".to_owned())
+    numbers(text, &[','], "must be lengths with commas between them, as in 8,64").map(Lengths)
+}
+
+/// Whole numbers with one of these between them.
+fn numbers<N: FromStr<Err = ParseIntError>>(text: &str, between: &[char], must: &str) -> Result<Vec<N>, String> {
+    let parsed: Result<_, ParseIntError> = text.split(between).map(|number| number.trim().parse()).collect();
+    parsed.map_err(|error| match error.kind() {
+        IntErrorKind::PosOverflow | IntErrorKind::NegOverflow => "must be numbers of at most 64 bits".to_owned(),
+        _ => must.to_owned(),
+    })
 }
 
 /// A list of axes; see [`Lengths`]. It lives as long as the process, which reads one command line.
@@ -52,11 +58,8 @@ pub(super) fn lengths(text: &str) -> Result<Lengths, String> {
 pub(crate) struct AxisList(pub(crate) &'static [isize]);
 
 pub(super) fn axes(text: &str) -> Result<AxisList, String> {
-    text.split(',')
-        .map(|axis| axis.trim().parse::<isize>())
-        .collect::<Result<Vec<_>, _>>()
+    numbers(text, &[','], "must be axes with commas between them, as in 0,2,3 or -2,-1")
         .map(|axes| AxisList(axes.leak()))
-        .map_err(|_| "must be axes with commas between them, as in 0,2,3 or -2,-1".to_owned())
 }
 
 pub(super) fn power(text: &str) -> Result<u32, String> {
@@ -121,9 +124,5 @@ pub(super) fn device(text: &str) -> Result<Device, String> {
 pub(crate) struct Dims(pub(crate) Vec<usize>);
 
 pub(super) fn dims(text: &str) -> Result<Dims, String> {
-    text.split(['x', 'X'])
-        .map(|length| length.trim().parse())
-        .collect::<Result<_, _>>()
-        .map(Dims)
-        .map_err(|_| "must be lengths with x between them, as in 4096x768".to_owned())
+    numbers(text, &['x', 'X'], "must be lengths with x between them, as in 4096x768").map(Dims)
 }

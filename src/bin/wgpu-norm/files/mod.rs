@@ -116,7 +116,14 @@ impl Location {
     /// messages.
     fn load(&self, option: &str, exactly: bool, element: Element) -> Result<Loaded, Failure> {
         let loaded = match self {
-            Self::Npy(path) => npy::read(path, exactly, element),
+            Self::Npy(path) => npy::read(path, exactly, element).map_err(|reason| {
+                match path.to_str().and_then(|of| of.rsplit_once(':')) {
+                    Some((file, _)) if !path.exists() && Path::new(file).exists() => {
+                        format!("{reason}; only a .safetensors file holds tensors by name")
+                    }
+                    _ => reason,
+                }
+            }),
             Self::Tensor { file, name } => safetensors::read(file, name, exactly, element),
         };
         loaded.map_err(|reason| Failure::Failed(format!("cannot use {self} ({option}): {reason}")))
