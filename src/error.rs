@@ -261,12 +261,12 @@ pub enum BindError {
         /// Why it is required.
         why: &'static str,
     },
-    /// A tensor was given that the plan does not take.
+    /// A tensor was given that the plan does not take, or strides where arrays have their own.
     #[error("{norm}: {tensor} was given, but {why}")]
     Unexpected {
         /// The norm of the plan.
         norm: &'static str,
-        /// The tensor.
+        /// The tensor, or the option.
         tensor: &'static str,
         /// Why the plan does not take it.
         why: &'static str,
@@ -412,8 +412,8 @@ pub enum BindError {
     Limit(SpecError),
     /// A pass binds more storage buffers than the device allows.
     #[error(
-        "{norm}: pass {pass} needs {needs} storage buffers, but this device's max_storage_buffers_per_shader_stage is {has}; leave out \
-         tensors that are optional, or make a device with more"
+        "{norm}: pass {pass} needs {needs} storage buffers, but this device's max_storage_buffers_per_shader_stage is {has}; bind \
+         fewer tensors, or some as views of one buffer, or make a device with more"
     )]
     StorageBuffers {
         /// The norm of the plan.

@@ -64,7 +64,7 @@ impl Cpu {
     ///
     /// # Errors
     ///
-    /// As [`Cpu::run`], and [`BindError::Shape`] if an array has the wrong shape.
+    /// As [`Cpu::run`], and [`BindError::Shape`] if an array has the wrong shape. [`BindError::Unexpected`] if the norm has strides.
     #[cfg(feature = "ndarray")]
     pub fn run_array<T: Number>(
         &self,
@@ -81,7 +81,7 @@ impl Cpu {
     ///
     /// # Errors
     ///
-    /// As [`Cpu::run_backward`], and [`BindError::Shape`] if an array has the wrong shape.
+    /// As [`Cpu::run_backward`], and [`BindError::Shape`] if an array has the wrong shape. [`BindError::Unexpected`] if the norm has strides.
     #[cfg(feature = "ndarray")]
     pub fn run_backward_array<T: Number>(
         &self,

@@ -69,7 +69,7 @@ impl Gpu {
     ///
     /// # Errors
     ///
-    /// As [`Gpu::run_backward`], and [`BindError::Shape`] if an array has the wrong shape.
+    /// As [`Gpu::run_backward`], and [`BindError::Shape`] if an array has the wrong shape. [`BindError::Unexpected`] if the norm has strides.
     pub async fn run_backward_array<T: Number>(
         &self,
         norm: &dyn Norm,

@@ -97,7 +97,7 @@ fn in_place_of(problem: &Problem, role: Role) -> Option<Role> {
 }
 
 impl Gpu {
-    /// Runs a plan that is not empty. `results` are read back: those that are not given start out undefined.
+    /// Runs a plan that is not empty. `results` are read back: those that are not given, nor in the place of what is, start out as zeros.
     pub(super) async fn dispatch<T: Number>(
         &self,
         plan: &Plan,

@@ -183,8 +183,8 @@ impl<'a, 'p> Sink<'a, 'p> {
             if let Some(epilogue) = epilogue {
                 for (y, at) in y.chunks_mut(STEP).zip((0..).step_by(STEP)) {
                     // Else memory would be idle while the arithmetic of an activation lasts.
-                    later.prefetch(next + at..next + at + STEP);
-                    Values::new(after).prefetch(at..at + STEP);
+                    later.prefetch(next + at..next + at + y.len());
+                    Values::new(after).prefetch(at..at + y.len());
                     epilogue.apply(first + at, y);
                 }
             }

@@ -119,7 +119,7 @@ impl Report<'_> {
                 Some((name.clone(), json!({ "file": file, "shape": shape, "converted_from": converted_from })))
             })
             .collect();
-        // What was asked for, to do it again.
+        // Options as they were given: `eps`, axes and the like.
         let arguments: Vec<_> = std::env::args_os().skip(1).map(|of| of.to_string_lossy().into_owned()).collect();
         let mut object = json!({
             "arguments": arguments,

@@ -46,9 +46,12 @@ pub(super) fn lengths(text: &str) -> Result<Lengths, String> {
 
 /// Whole numbers with one of these between them.
 fn numbers<N: FromStr<Err = ParseIntError>>(text: &str, between: &[char], must: &str) -> Result<Vec<N>, String> {
-    let parsed: Result<_, ParseIntError> = text.split(between).map(|number| number.trim().parse()).collect();
-    parsed.map_err(|error| match error.kind() {
-        IntErrorKind::PosOverflow | IntErrorKind::NegOverflow => "must be numbers of at most 64 bits".to_owned(),
+    text.split(between).map(|part| number(part.trim(), must)).collect()
+}
+
+fn number<N: FromStr<Err = ParseIntError>>(text: &str, must: &str) -> Result<N, String> {
+    text.parse().map_err(|error: ParseIntError| match error.kind() {
+        IntErrorKind::PosOverflow | IntErrorKind::NegOverflow => "must be smaller: no tensor is as large".to_owned(),
         _ => must.to_owned(),
     })
 }
@@ -71,11 +74,11 @@ pub(super) fn power(text: &str) -> Result<u32, String> {
 }
 
 pub(super) fn axis(text: &str) -> Result<isize, String> {
-    text.parse().map_err(|_| "must be a whole number".to_owned())
+    number(text, "must be a whole number")
 }
 
 pub(super) fn groups(text: &str) -> Result<NonZeroUsize, String> {
-    text.parse().map_err(|_| "must be a whole number, at least 1".to_owned())
+    number(text, "must be a whole number, at least 1")
 }
 
 pub(super) fn finite(text: &str) -> Result<f32, String> {
