@@ -7,7 +7,7 @@ use super::parallel::{Cut, Memory, Scratch};
 use super::simd::{Level, fence};
 use super::values::{Input, Values, ValuesMut};
 
-/// Elements whose activation takes about as long as memory for as many others.
+/// Elements that an activation takes while as many others are fetched: few, so that memory is asked all the time.
 const STEP: usize = 1 << 9;
 
 /// What a pass reads and writes, or what belongs to some of its units.

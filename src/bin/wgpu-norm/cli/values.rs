@@ -51,7 +51,9 @@ fn numbers<N: FromStr<Err = ParseIntError>>(text: &str, between: &[char], must: 
 
 fn number<N: FromStr<Err = ParseIntError>>(text: &str, must: &str) -> Result<N, String> {
     text.parse().map_err(|error: ParseIntError| match error.kind() {
-        IntErrorKind::PosOverflow | IntErrorKind::NegOverflow => "must be smaller: no tensor is as large".to_owned(),
+        IntErrorKind::PosOverflow | IntErrorKind::NegOverflow => {
+            "must be nearer to 0: no tensor is as large".to_owned()
+        }
         _ => must.to_owned(),
     })
 }
